@@ -1,0 +1,40 @@
+//! The global contrastive objective (FLAVA section 3.2; CLIP's): each picture finds its text among all, and back.
+
+use tch::{Kind, Reduction, Tensor};
+
+use crate::Result;
+
+/// Similarities of a batch to every embedding of all ranks, scaled by the temperature.
+#[derive(Debug)]
+pub struct ContrastiveLogits {
+    /// \[images, all texts\].
+    pub per_image: Tensor,
+    /// \[texts, all images\].
+    pub per_text: Tensor,
+}
+
+/// Logits of embeddings of unit length, \[batch, projection\], against those of all ranks, \[all, projection\].
+///
+/// `logit_scale` is the log of the inverse temperature.
+pub fn contrastive_logits(image: &Tensor, text: &Tensor, all: (&Tensor, &Tensor), logit_scale: &Tensor) -> Result<ContrastiveLogits> {
+    let (all_images, all_texts) = all;
+    let temperature = logit_scale.f_exp()?;
+    Ok(ContrastiveLogits {
+        per_image: image.f_matmul(&all_texts.f_transpose(0, 1)?)?.f_mul(&temperature)?,
+        per_text: text.f_matmul(&all_images.f_transpose(0, 1)?)?.f_mul(&temperature)?,
+    })
+}
+
+impl ContrastiveLogits {
+    /// Keeps the rows of matching pairs (\[batch\], bool); mismatched ones stay as negatives in the columns.
+    pub fn keep_rows(&self, rows: &Tensor) -> Result<Self> {
+        let rows = rows.f_nonzero()?.f_squeeze_dim(-1)?;
+        Ok(Self { per_image: self.per_image.f_index_select(0, &rows)?, per_text: self.per_text.f_index_select(0, &rows)? })
+    }
+
+    /// The mean of both directions' cross entropy; `labels` \[rows\] are the columns of the right partners.
+    pub fn loss(&self, labels: &Tensor) -> Result<Tensor> {
+        let one = |logits: &Tensor| logits.f_to_kind(Kind::Float)?.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, 0.0);
+        Ok(one(&self.per_image)?.f_add(&one(&self.per_text)?)?.f_div_scalar(2.0)?)
+    }
+}

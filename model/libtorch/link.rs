@@ -1,0 +1,19 @@
+//! Build script of every package that links libtorch: the programs and tests it builds find libtorch
+//! where torch-sys found it (`LIBTORCH`, or what `make setup` fetched), with no environment variable.
+
+use std::{env, path::PathBuf};
+
+/// The folder of libtorch's libraries, passed on by torch-sys; also set as this package's rpath.
+///
+/// CUDA's libraries are not linked: the runtime opens them when a GPU is there.
+pub fn libtorch_lib() -> PathBuf {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let lib = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys, a direct dependency, names libtorch's folder");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    PathBuf::from(lib)
+}
+
+#[allow(dead_code, reason = "the model's own build script calls libtorch_lib")]
+fn main() {
+    libtorch_lib();
+}

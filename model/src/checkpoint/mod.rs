@@ -1,0 +1,14 @@
+//! Checkpoints in and out: safetensors (one file or shards), PyTorch zip files read without running pickle, and a
+//! Hugging Face directory as output.
+
+mod file;
+mod names;
+mod pickle;
+mod report;
+mod safetensors;
+mod write;
+
+pub use file::{Checkpoint, CheckpointTensor};
+pub use names::canonical_names;
+pub use report::LoadReport;
+pub use write::{Architecture, write_directory};

@@ -1,0 +1,117 @@
+//! A checkpoint as a Hugging Face directory that `transformers` loads with no missing and no unexpected key.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{Dtype, View};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+use crate::{
+    Error, FlavaConfig, Result,
+    processor::{ImageProcessorConfig, TextProcessor},
+};
+
+/// The class of transformers that the directory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// The three encoders and projections, without heads; names without the prefix `flava.`.
+    FlavaModel,
+    /// Everything.
+    FlavaForPreTraining,
+}
+
+impl Architecture {
+    fn name(self) -> &'static str {
+        match self {
+            Self::FlavaModel => "FlavaModel",
+            Self::FlavaForPreTraining => "FlavaForPreTraining",
+        }
+    }
+}
+
+/// A tensor whose bytes are made when the file is written, one tensor at a time.
+struct Stored {
+    kind: Dtype,
+    size: Vec<usize>,
+    tensor: Tensor,
+}
+
+impl View for &Stored {
+    fn dtype(&self) -> Dtype {
+        self.kind
+    }
+    fn shape(&self) -> &[usize] {
+        &self.size
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; self.data_len()];
+        self.tensor.copy_data_u8(&mut bytes, self.tensor.numel());
+        Cow::Owned(bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
+    }
+}
+
+/// Writes `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files into `directory`.
+///
+/// Each file is written beside its place and renamed, the weights last: a directory that has them is whole.
+pub fn write_directory(
+    directory: &Path,
+    architecture: Architecture,
+    config: &FlavaConfig,
+    store: &VarStore,
+    image: &ImageProcessorConfig,
+    text: &TextProcessor,
+) -> Result<()> {
+    fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+    write_file(&directory.join("config.json"), config.to_json(architecture.name()).as_bytes())?;
+    write_file(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
+    for (name, contents) in text.files()? {
+        write_file(&directory.join(name), contents.as_bytes())?;
+    }
+    let mut tensors = Vec::new();
+    for (name, variable) in store.variables() {
+        let name = match architecture {
+            Architecture::FlavaForPreTraining => Some(name.as_str()),
+            Architecture::FlavaModel => name.strip_prefix("flava."),
+        };
+        if let Some(name) = name {
+            tensors.push((name.to_owned(), stored(name, &variable)?));
+        }
+    }
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]); // transformers insists on it
+    write_beside(&directory.join("model.safetensors"), |part| {
+        let views = tensors.iter().map(|(name, tensor)| (name, tensor));
+        safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)
+    })
+}
+
+fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
+    let kind = match tensor.kind() {
+        Kind::Float => Dtype::F32,
+        Kind::Half => Dtype::F16,
+        Kind::BFloat16 => Dtype::BF16,
+        other => return Err(Error::Input(format!("{name} is {other:?}, which a checkpoint does not hold"))),
+    };
+    let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
+    Ok(Stored { kind, size: tensor.size().iter().map(|&s| s as usize).collect(), tensor })
+}
+
+/// Writes a file beside its place and renames it, so that no reader ever sees half of it.
+fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
+    write_beside(path, |part| fs::write(part, contents))
+}
+
+fn write_beside(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+    let part = PathBuf::from(format!("{}.part", path.display()));
+    write(&part).and_then(|()| fs::rename(&part, path)).map_err(|e| {
+        let _gone = fs::remove_file(&part);
+        Error::io(path, e)
+    })
+}

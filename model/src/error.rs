@@ -1,0 +1,70 @@
+//! What can go wrong between a file and a hidden state, with the offending value inside.
+
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors of reading, preprocessing and running a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file was read but does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A configuration that contradicts itself or asks for what FLAVA does not have.
+    #[error("config: {0}")]
+    Config(String),
+    /// Tensors that a checkpoint lacks or has in another shape.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint's file or folder.
+        path: PathBuf,
+        /// The report of what does not fit.
+        reason: String,
+    },
+    /// A picture that cannot be decoded.
+    #[error("{0}")]
+    Image(String),
+    /// A text that cannot be tokenized.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// An input whose shape or values do not fit the model.
+    #[error("input: {0}")]
+    Input(String),
+    /// A device or precision that this machine does not offer.
+    #[error("{0}")]
+    Device(String),
+    /// An error that libtorch raised.
+    #[error("libtorch: {}", first_line(.0))]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    /// An error of the operating system about `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// An error in the contents of `path`.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// libtorch appends a C++ backtrace of some fifty lines.
+fn first_line(error: &tch::TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

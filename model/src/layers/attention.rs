@@ -1,0 +1,135 @@
+//! Multi-head self-attention (Vaswani et al. 2017), plain and fused.
+
+use tch::{Kind, Tensor};
+
+use super::Linear;
+use crate::{
+    Result,
+    config::BlockConfig,
+    runtime::{Fused, PackedLinear, Vars, trace::Site},
+};
+
+/// How attention is computed. Both give the same numbers within rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttentionKind {
+    /// Step by step, in the order of transformers' code: the reference.
+    Plain,
+    /// libtorch's `scaled_dot_product_attention`.
+    #[default]
+    Fused,
+}
+
+/// Which positions are attended to, in the additive form that scores take.
+#[derive(Debug)]
+pub struct AttentionMask {
+    /// \[batch, 1, 1, seq\]: zero to keep, the lowest finite value to drop.
+    additive: Tensor,
+    /// Whether a row with nothing to attend to will be differentiated, which fused attention does wrongly.
+    needs_plain: bool,
+}
+
+impl AttentionMask {
+    /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], for `states` of the same sequence.
+    ///
+    /// The lowest finite value stands for minus infinity, so that a row with nothing to attend to attends evenly to
+    /// everything instead of giving NaN, as in transformers.
+    pub fn new(mask: &Tensor, states: &Tensor) -> Result<Self> {
+        let kind = states.kind();
+        let lowest = match kind {
+            Kind::Half => -65504.0,
+            Kind::BFloat16 => f64::from(-3.389_531_4e38_f32),
+            _ => f64::from(f32::MIN),
+        };
+        // The backward pass of libtorch's fused kernel recomputes probabilities from a logarithm that such a row rounds away.
+        let needs_plain = states.requires_grad() && mask.f_sum_dim_intlist(-1, false, Kind::Int64)?.f_min()?.int64_value(&[]) == 0;
+        let dropped = mask.f_to_kind(kind)?.f_rsub_scalar(1)?;
+        let additive = dropped.f_mul_scalar(lowest)?.f_unsqueeze(1)?.f_unsqueeze(1)?; // [batch, 1, 1, seq]
+        Ok(Self { additive, needs_plain })
+    }
+}
+
+/// Query, key and value projections and the attention between them, before the output projection.
+#[derive(Debug)]
+pub struct SelfAttention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    packed: Option<PackedLinear>,
+    heads: i64,
+    dropout: f64,
+    kind: AttentionKind,
+    site: Site,
+}
+
+impl SelfAttention {
+    /// Attention of `config`'s width and heads.
+    pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
+        let size = config.hidden_size;
+        let linear = |name| Linear::with_bias(&(vars / name), size, size, config.qkv_bias);
+        Self {
+            query: linear("query"),
+            key: linear("key"),
+            value: linear("value"),
+            packed: None,
+            heads: config.num_attention_heads,
+            dropout: config.attention_probs_dropout_prob,
+            kind,
+            site: Site::new(vars.name()),
+        }
+    }
+
+    /// Prepares for inference: the three projections become one product.
+    pub fn pack(&mut self) {
+        let layers = [&self.query, &self.key, &self.value];
+        let weight = tch::no_grad(|| Tensor::cat(&layers.map(|l| &l.weight), 0)); // [3 * size, size]
+        let biases: Option<Vec<&Tensor>> = layers.iter().map(|l| l.bias.as_ref()).collect();
+        let bias = biases.map(|b| tch::no_grad(|| Tensor::cat(&b, 0)));
+        self.packed = PackedLinear::new(&weight, bias.as_ref());
+    }
+
+    /// Normed states \[batch, seq, size\] and an additive mask to the context \[batch, seq, size\].
+    ///
+    /// With `rows`, only so many first rows ask: the context is \[batch, rows, size\].
+    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: Option<i64>, train: bool) -> Result<Tensor> {
+        let (batch, seq, size) = xs.size3()?;
+        let asking = rows.unwrap_or(seq);
+        let [q, k, v] = self.project(xs, rows)?; // [batch, heads, seq, head_dim]
+        let dropout = if train { self.dropout } else { 0.0 };
+        let additive = mask.map(|mask| &mask.additive);
+        let context = if self.kind == AttentionKind::Plain || mask.is_some_and(|mask| mask.needs_plain) {
+            self.plain(&q, &k, &v, additive, dropout)?
+        } else {
+            Tensor::f_scaled_dot_product_attention(&q, &k, &v, additive, dropout, false, None::<f64>, false)?
+        };
+        let context = context.f_transpose(1, 2)?.f_reshape([batch, asking, size])?; // [batch, seq, size]
+        self.site.see(&context);
+        Ok(context)
+    }
+
+    fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
+        if let (Some(packed), None) = (&self.packed, rows) {
+            let (batch, seq, size) = xs.size3()?;
+            let qkv = packed.forward(xs, Fused::Nothing)?; // [batch, seq, 3 * size]
+            let qkv = qkv.f_view([batch, seq, 3, self.heads, size / self.heads])?.f_permute([2, 0, 3, 1, 4])?;
+            return Ok([qkv.f_get(0)?, qkv.f_get(1)?, qkv.f_get(2)?]);
+        }
+        let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
+        Ok([self.split(&self.query.forward(&asking)?)?, self.split(&self.key.forward(xs)?)?, self.split(&self.value.forward(xs)?)?])
+    }
+
+    fn split(&self, xs: &Tensor) -> Result<Tensor> {
+        let (batch, seq, size) = xs.size3()?;
+        Ok(xs.f_view([batch, seq, self.heads, size / self.heads])?.f_transpose(1, 2)?) // [batch, heads, seq, head_dim]
+    }
+
+    fn plain(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Result<Tensor> {
+        let (_, _, _, head_dim) = q.size4()?;
+        let mut scores = q.f_matmul(&k.f_transpose(-1, -2)?)?.f_div_scalar((head_dim as f64).sqrt())?; // [batch, heads, seq, seq]
+        if let Some(mask) = mask {
+            scores = scores.f_add(mask)?;
+        }
+        let probs = scores.f_softmax(-1, scores.kind())?;
+        self.site.see_part("probs", &probs);
+        Ok(probs.f_dropout(dropout, dropout > 0.0)?.f_matmul(v)?) // [batch, heads, seq, head_dim]
+    }
+}

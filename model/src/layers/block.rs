@@ -1,0 +1,91 @@
+//! The pre-norm transformer block of all three encoders (FLAVA section 3.1; ViT's block).
+
+use tch::Tensor;
+
+use super::{Activation, AttentionKind, AttentionMask, LayerNorm, Linear, SelfAttention};
+use crate::{
+    Result,
+    config::BlockConfig,
+    runtime::{Vars, trace::Site},
+};
+
+/// Attention and its output projection.
+#[derive(Debug)]
+struct Attention {
+    attention: SelfAttention,
+    output: Linear,
+    site: Site,
+}
+
+/// h = x + attention(norm(x)); y = h + feed-forward(norm(h)).
+#[derive(Debug)]
+pub struct Block {
+    attention: Attention,
+    intermediate: Linear,
+    output: Linear,
+    layernorm_before: LayerNorm,
+    layernorm_after: LayerNorm,
+    activation: Activation,
+    dropout: f64,
+    site: Site,
+    intermediate_site: Site,
+}
+
+impl Block {
+    /// A block of `config`'s sizes.
+    pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
+        let (size, wide) = (config.hidden_size, config.intermediate_size);
+        let attention = vars / "attention";
+        let norm = |name| LayerNorm::new(&(vars / name), size, config.layer_norm_eps);
+        Self {
+            attention: Attention {
+                attention: SelfAttention::new(&(&attention / "attention"), config, kind),
+                output: Linear::new(&(&attention / "output" / "dense"), size, size),
+                site: Site::new(attention.name()),
+            },
+            intermediate: Linear::new(&(vars / "intermediate" / "dense"), size, wide),
+            output: Linear::new(&(vars / "output" / "dense"), wide, size),
+            layernorm_before: norm("layernorm_before"),
+            layernorm_after: norm("layernorm_after"),
+            activation: config.hidden_act,
+            dropout: config.hidden_dropout_prob,
+            site: Site::new(vars.name()),
+            intermediate_site: Site::new((vars / "intermediate").name()),
+        }
+    }
+
+    /// Prepares for inference.
+    pub fn pack(&mut self) {
+        self.attention.attention.pack();
+        for linear in [&mut self.attention.output, &mut self.intermediate, &mut self.output] {
+            linear.pack();
+        }
+    }
+
+    /// States \[batch, seq, size\] and a mask to \[batch, seq, size\].
+    ///
+    /// With `rows`, only the first so many rows are computed: \[batch, rows, size\].
+    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: Option<i64>, train: bool) -> Result<Tensor> {
+        let normed = self.layernorm_before.forward(xs)?;
+        let context = self.attention.attention.forward(&normed, mask, rows, train)?;
+        let xs = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
+        let hidden = self.add(&self.attention.output, &context, &xs, Some(&self.attention.site), train)?;
+        let normed = self.layernorm_after.forward(&hidden)?;
+        let wide = self.intermediate.forward_activated(&normed, self.activation)?; // [batch, seq, wide]
+        self.intermediate_site.see(&wide);
+        let ys = self.add(&self.output, &wide, &hidden, None, train)?; // [batch, seq, size]
+        self.site.see(&ys);
+        Ok(ys)
+    }
+
+    fn add(&self, linear: &Linear, xs: &Tensor, residual: &Tensor, site: Option<&Site>, train: bool) -> Result<Tensor> {
+        if let Some(sum) = linear.forward_added(xs, residual) {
+            return sum;
+        }
+        let ys = linear.forward(xs)?.f_dropout(self.dropout, train)?;
+        if let Some(site) = site {
+            site.see(&ys);
+        }
+        Ok(ys.f_add(residual)?)
+    }
+}

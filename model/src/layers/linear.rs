@@ -1,0 +1,58 @@
+//! A linear layer with the two ways it is run: differentiable, and packed for inference.
+
+use tch::Tensor;
+
+use super::Activation;
+use crate::{
+    Result,
+    runtime::{Fused, PackedLinear, Vars, trace},
+};
+
+/// xs weight^T + bias.
+#[derive(Debug)]
+pub struct Linear {
+    pub(super) weight: Tensor,
+    pub(super) bias: Option<Tensor>,
+    packed: Option<PackedLinear>,
+}
+
+impl Linear {
+    /// A layer from `input` to `output` features.
+    pub fn new(vars: &Vars, input: i64, output: i64) -> Self {
+        Self::with_bias(vars, input, output, true)
+    }
+
+    /// A layer with or without a bias.
+    pub fn with_bias(vars: &Vars, input: i64, output: i64, bias: bool) -> Self {
+        let weight = vars.weight("weight", &[output, input]);
+        let bias = bias.then(|| vars.zeros("bias", &[output]));
+        Self { weight, bias, packed: None }
+    }
+
+    /// Prepares for inference; from then on the layer keeps the weights it has now and gives no gradient.
+    pub fn pack(&mut self) {
+        self.packed = PackedLinear::new(&self.weight, self.bias.as_ref());
+    }
+
+    /// \[.., input\] to \[.., output\].
+    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        match &self.packed {
+            Some(packed) => packed.forward(xs, Fused::Nothing),
+            None => Ok(xs.f_linear(&self.weight, self.bias.as_ref())?),
+        }
+    }
+
+    /// The layer and an activation after it.
+    pub fn forward_activated(&self, xs: &Tensor, activation: Activation) -> Result<Tensor> {
+        match &self.packed {
+            Some(packed) if activation == Activation::Gelu => packed.forward(xs, Fused::Gelu),
+            _ => Ok(activation.forward(&self.forward(xs)?)),
+        }
+    }
+
+    /// The layer and a residual sum after it, if the two can be one operation here.
+    pub(super) fn forward_added(&self, xs: &Tensor, residual: &Tensor) -> Option<Result<Tensor>> {
+        let packed = self.packed.as_ref().filter(|_| !trace::is_recording())?;
+        Some(packed.forward(xs, Fused::Add(residual)))
+    }
+}

@@ -1,0 +1,19 @@
+//! The pieces that FLAVA's three encoders share: one pre-norm transformer block and what it is made of.
+
+mod activation;
+mod attention;
+mod block;
+mod embeddings;
+mod encoder;
+mod linear;
+mod norm;
+mod pooler;
+
+pub use activation::Activation;
+pub use attention::{AttentionKind, AttentionMask, SelfAttention};
+pub use block::Block;
+pub use embeddings::Embedding;
+pub use encoder::{Encoder, EncoderOutput, Rows};
+pub use linear::Linear;
+pub use norm::LayerNorm;
+pub use pooler::Pooler;

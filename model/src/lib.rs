@@ -1,0 +1,23 @@
+//! FLAVA (arXiv 2112.04482) from files to hidden states: configuration, checkpoints, preprocessing, the three
+//! encoders and the image codebook, and the runtime under them.
+
+pub mod checkpoint;
+mod codebook;
+pub mod config;
+mod error;
+mod flava;
+mod image_encoder;
+pub mod layers;
+mod multimodal_encoder;
+pub mod processor;
+pub mod runtime;
+mod text_encoder;
+
+pub use codebook::ImageCodebook;
+pub use config::FlavaConfig;
+pub use error::{Error, Result};
+pub use flava::Flava;
+pub use image_encoder::{ImageEncoder, ImageInputs};
+pub use layers::{AttentionKind, EncoderOutput, Rows};
+pub use multimodal_encoder::MultimodalEncoder;
+pub use text_encoder::{TextEncoder, TextInputs};

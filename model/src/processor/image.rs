@@ -1,0 +1,281 @@
+//! `preprocessor_config.json` and what it asks for: the model's pixels and the codebook's, as FLAVA's image processor
+//! in transformers (the slow one) makes them.
+
+use std::{borrow::Cow, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Filter, PassOrder, Picture, resize};
+use crate::{Error, Result};
+
+/// (height, width).
+type Size = (usize, usize);
+
+/// How one of the two pictures is made from the original.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageTransform {
+    /// Resized to this (height, width), whatever the aspect ratio; None leaves the size.
+    pub size: Option<Size>,
+    /// Filter of the resizing.
+    pub filter: Filter,
+    /// Cut out of the middle, with black where the picture is smaller; None leaves the size.
+    pub crop: Option<Size>,
+    /// Factor from bytes to floats; None leaves 0 to 255.
+    pub rescale: Option<f64>,
+    /// Subtracted per channel, and divided by.
+    pub normalize: Option<([f32; 3], [f32; 3])>,
+    /// DALL-E's logit-Laplace mapping, 0.8 x + 0.1.
+    pub map_pixels: bool,
+    /// Which pass of the resizing runs first.
+    pub order: PassOrder,
+}
+
+impl ImageTransform {
+    /// Channels-first pixels of `picture`, \[3, height, width\] flattened, and their (height, width).
+    pub fn apply(&self, picture: &Picture) -> (Vec<f32>, Size) {
+        let mut size = (picture.height, picture.width);
+        let mut rgb = Cow::Borrowed(picture.rgb.as_slice());
+        if let Some(to) = self.size {
+            rgb = resize::<3>(&rgb, (size.1, size.0), (to.1, to.0), self.filter, self.order).into();
+            size = to;
+        }
+        if let Some(crop) = self.crop.filter(|&crop| crop != size) {
+            rgb = centre_crop(&rgb, size, crop).into();
+            size = crop;
+        }
+        let tables = [0, 1, 2].map(|channel| self.table(channel));
+        let mut pixels = vec![0.0; size.0 * size.1 * 3];
+        for (channel, plane) in pixels.chunks_exact_mut(size.0 * size.1).enumerate() {
+            let table = &tables[channel];
+            for (pixel, rgb) in plane.iter_mut().zip(rgb.chunks_exact(3)) {
+                *pixel = table[usize::from(rgb[channel])];
+            }
+        }
+        (pixels, size)
+    }
+
+    /// The value of each byte: rescaled in f64 and stored as f32, then normalised in f32, as numpy does it there.
+    fn table(&self, channel: usize) -> [f32; 256] {
+        std::array::from_fn(|byte| {
+            let mut value = self.rescale.map_or(byte as f32, |factor| (byte as f64 * factor) as f32);
+            if let Some((mean, std)) = self.normalize {
+                value = (value - mean[channel]) / std[channel];
+            }
+            if self.map_pixels { 0.8 * value + 0.1 } else { value }
+        })
+    }
+
+    /// Names everything that decides the pixels, such as `224x224-bicubic-pillow13-1f0c9a2b`.
+    pub fn id(&self) -> String {
+        let digest = Sha256::digest(format!("{self:?}"));
+        let hash: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let size = self.crop.or(self.size).map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
+        let filter = format!("{:?}", self.filter).to_lowercase();
+        format!("{size}-{filter}-{}-{hash}", self.order.name())
+    }
+}
+
+fn centre_crop(rgb: &[u8], (height, width): Size, crop: Size) -> Vec<u8> {
+    let mut out = vec![0; crop.0 * crop.1 * 3];
+    // Where the crop starts in the picture, negative where it reaches beyond it (transformers rounds a larger crop up).
+    let start = |have: usize, want: usize| {
+        if have >= want { ((have - want) / 2) as i64 } else { -((want - have).div_ceil(2) as i64) }
+    };
+    let (top, left) = (start(height, crop.0), start(width, crop.1));
+    for y in 0..crop.0 {
+        let Some(from) = usize::try_from(y as i64 + top).ok().filter(|&from| from < height) else { continue };
+        for x in 0..crop.1 {
+            if let Some(at) = usize::try_from(x as i64 + left).ok().filter(|&at| at < width) {
+                let (to, from) = ((y * crop.1 + x) * 3, (from * width + at) * 3);
+                out[to..to + 3].copy_from_slice(&rgb[from..from + 3]);
+            }
+        }
+    }
+    out
+}
+
+/// A (height, width) as files write it: an integer, a pair or an object.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "RawSize")]
+struct NamedSize {
+    height: usize,
+    width: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a size is an integer, a pair [height, width] or {\"height\": .., \"width\": ..}")]
+enum RawSize {
+    Side(usize),
+    Pair([usize; 2]),
+    Named { height: usize, width: usize },
+}
+
+impl From<RawSize> for NamedSize {
+    fn from(raw: RawSize) -> Self {
+        match raw {
+            RawSize::Side(side) => Self { height: side, width: side },
+            RawSize::Pair([height, width]) | RawSize::Named { height, width } => Self { height, width },
+        }
+    }
+}
+
+/// `preprocessor_config.json`; absent keys take FLAVA's defaults, unknown ones are ignored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageProcessorConfig {
+    image_processor_type: String,
+    processor_class: String,
+    do_resize: bool,
+    size: NamedSize,
+    resample: Filter,
+    do_center_crop: bool,
+    crop_size: NamedSize,
+    do_rescale: bool,
+    rescale_factor: f64,
+    do_normalize: bool,
+    image_mean: [f32; 3],
+    image_std: [f32; 3],
+    codebook_do_resize: bool,
+    codebook_size: NamedSize,
+    codebook_resample: Filter,
+    codebook_do_center_crop: bool,
+    codebook_crop_size: NamedSize,
+    codebook_do_rescale: bool,
+    codebook_rescale_factor: f64,
+    codebook_do_map_pixels: bool,
+    codebook_do_normalize: bool,
+    codebook_image_mean: [f32; 3],
+    codebook_image_std: [f32; 3],
+    /// Patches along one side, for the mask generator.
+    pub input_size_patches: usize,
+    /// Patches to mask, at most.
+    pub total_mask_patches: usize,
+    /// Smallest masked block.
+    pub mask_group_min_patches: usize,
+    /// Largest masked block; all that is left without it.
+    pub mask_group_max_patches: Option<usize>,
+    /// Smallest ratio of a block's height to its width.
+    pub mask_group_min_aspect_ratio: f64,
+    /// Largest ratio; the inverse of the smallest without it.
+    pub mask_group_max_aspect_ratio: Option<f64>,
+}
+
+impl Default for ImageProcessorConfig {
+    fn default() -> Self {
+        Self {
+            image_processor_type: "FlavaImageProcessor".into(),
+            processor_class: "FlavaProcessor".into(),
+            do_resize: true,
+            size: RawSize::Side(224).into(),
+            resample: Filter::Bicubic,
+            do_center_crop: true,
+            crop_size: RawSize::Side(224).into(),
+            do_rescale: true,
+            rescale_factor: 1.0 / 255.0,
+            do_normalize: true,
+            // CLIP's, from 400 million pictures of the web.
+            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            image_std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            codebook_do_resize: true,
+            codebook_size: RawSize::Side(112).into(),
+            codebook_resample: Filter::Lanczos,
+            codebook_do_center_crop: true,
+            codebook_crop_size: RawSize::Side(112).into(),
+            codebook_do_rescale: true,
+            codebook_rescale_factor: 1.0 / 255.0,
+            codebook_do_map_pixels: true,
+            codebook_do_normalize: true,
+            codebook_image_mean: [0.0; 3],
+            codebook_image_std: [1.0; 3],
+            input_size_patches: 14,
+            total_mask_patches: 75,
+            mask_group_min_patches: 16,
+            mask_group_max_patches: None,
+            mask_group_min_aspect_ratio: 0.3,
+            mask_group_max_aspect_ratio: None,
+        }
+    }
+}
+
+impl ImageProcessorConfig {
+    /// The defaults for pictures of `side` pixels in patches of `patch`, with a codebook picture to match.
+    pub fn for_size(side: usize, patch: usize) -> Self {
+        let (size, codebook) = (RawSize::Side(side).into(), RawSize::Side(side / patch * 8).into());
+        Self {
+            size,
+            crop_size: size,
+            codebook_size: codebook,
+            codebook_crop_size: codebook,
+            input_size_patches: side / patch,
+            ..Self::default()
+        }
+    }
+
+    /// Reads `path`, a `preprocessor_config.json`.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let config: Self = serde_json::from_str(&text).map_err(|e| Error::file(path, e))?;
+        let sizes = [config.size, config.crop_size, config.codebook_size, config.codebook_crop_size];
+        let bad = sizes.iter().find(|s| !(1..=8192).contains(&s.height) || !(1..=8192).contains(&s.width));
+        match bad {
+            Some(size) => Err(Error::file(path, format!("asks for pictures of {}x{} pixels", size.height, size.width))),
+            None => Ok(config),
+        }
+    }
+
+    /// The text of a `preprocessor_config.json` that transformers reads.
+    pub fn to_json(&self) -> String {
+        format!("{:#}\n", serde_json::to_value(self).expect("a config is plain data"))
+    }
+
+    /// How the model's pixels are made.
+    pub fn transform(&self, order: PassOrder) -> ImageTransform {
+        ImageTransform {
+            size: self.do_resize.then_some((self.size.height, self.size.width)),
+            filter: self.resample,
+            crop: self.do_center_crop.then_some((self.crop_size.height, self.crop_size.width)),
+            rescale: self.do_rescale.then_some(self.rescale_factor),
+            normalize: self.do_normalize.then_some((self.image_mean, self.image_std)),
+            map_pixels: false,
+            order,
+        }
+    }
+
+    /// How the codebook's pixels are made, from the same original.
+    pub fn codebook_transform(&self, order: PassOrder) -> ImageTransform {
+        ImageTransform {
+            size: self.codebook_do_resize.then_some((self.codebook_size.height, self.codebook_size.width)),
+            filter: self.codebook_resample,
+            crop: self.codebook_do_center_crop.then_some((self.codebook_crop_size.height, self.codebook_crop_size.width)),
+            rescale: self.codebook_do_rescale.then_some(self.codebook_rescale_factor),
+            normalize: self.codebook_do_normalize.then_some((self.codebook_image_mean, self.codebook_image_std)),
+            map_pixels: self.codebook_do_map_pixels,
+            order,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_form_that_files_have() {
+        for json in [r#"{"size": 96}"#, r#"{"size": [96, 96]}"#, r#"{"size": {"height": 96, "width": 96}, "feature_extractor_type": "x"}"#]
+        {
+            let config: ImageProcessorConfig = serde_json::from_str(json).unwrap();
+            assert_eq!(config.transform(PassOrder::default()).size, Some((96, 96)));
+        }
+        let error = serde_json::from_str::<ImageProcessorConfig>(r#"{"size": {"shortest_edge": 224}}"#).unwrap_err();
+        assert!(error.to_string().contains("a size is"), "{error}");
+    }
+
+    #[test]
+    fn the_pass_order_is_part_of_the_id() {
+        let config = ImageProcessorConfig::default();
+        let [old, new] = [PassOrder::Pillow12, PassOrder::Pillow13].map(|order| config.transform(order).id());
+        assert_ne!(old, new);
+        assert!(new.starts_with("224x224-bicubic-pillow13-"), "{new}");
+    }
+}

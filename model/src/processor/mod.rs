@@ -1,0 +1,13 @@
+//! From files to what the encoders read: pictures decoded and resized as Pillow does it, texts as word pieces.
+
+mod batch;
+mod decode;
+mod image;
+mod resize;
+mod text;
+
+pub use batch::{image_batch, text_batch};
+pub use decode::{Picture, decode};
+pub use image::{ImageProcessorConfig, ImageTransform};
+pub use resize::{Filter, PassOrder, resize};
+pub use text::{Encoding, Text, TextProcessor};

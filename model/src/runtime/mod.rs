@@ -1,0 +1,18 @@
+//! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader, progress.
+
+mod device;
+mod loader;
+mod packed;
+mod precision;
+mod progress;
+mod rng;
+pub mod trace;
+mod vars;
+
+pub use device::{DeviceChoice, load_cuda, set_threads};
+pub use loader::{Loader, LoaderOptions};
+pub use packed::{Fused, PackedLinear};
+pub use precision::Precision;
+pub use progress::{Progress, TaskProgress};
+pub use rng::stream;
+pub use vars::{Fill, Vars};

@@ -1,0 +1,71 @@
+//! Progress on stderr: one bar for the whole run, one for what it is doing.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Two bars; neither is drawn where stderr is no terminal or quiet was asked for.
+#[derive(Debug)]
+pub struct Progress {
+    bars: MultiProgress,
+    run: ProgressBar,
+}
+
+impl Progress {
+    /// Bars for a run of `steps` named `noun`, such as "tasks".
+    pub fn new(steps: usize, noun: &str, quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bars = MultiProgress::with_draw_target(target);
+        let run = bars.add(ProgressBar::new(steps as u64));
+        run.set_style(style(&format!("{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left")));
+        run.set_prefix("all");
+        run.enable_steady_tick(Duration::from_millis(500));
+        Self { bars, run }
+    }
+
+    /// A bar for `count` pieces of the work `name`; it goes away when it is dropped.
+    pub fn task(&self, name: &str, count: usize) -> TaskProgress {
+        let bar = self.bars.insert_before(&self.run, ProgressBar::new(count as u64));
+        bar.set_style(style("{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left"));
+        bar.set_prefix(name.to_owned());
+        TaskProgress { bar }
+    }
+
+    /// Marks one step of the run as done.
+    pub fn step(&self) {
+        self.run.inc(1);
+    }
+
+    /// Prints a line above the bars, on stderr.
+    pub fn say(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Removes the bars.
+    pub fn finish(&self) {
+        self.run.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates above are valid").progress_chars("=> ")
+}
+
+/// The bar of one piece of work.
+#[derive(Debug)]
+pub struct TaskProgress {
+    bar: ProgressBar,
+}
+
+impl TaskProgress {
+    /// Marks `count` more as done.
+    pub fn add(&self, count: usize) {
+        self.bar.inc(count as u64);
+    }
+}
+
+impl Drop for TaskProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

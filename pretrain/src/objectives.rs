@@ -1,0 +1,363 @@
+//! The pretraining model: encoders, codebook, heads and the six losses over one batch (FLAVA section 3.2).
+//!
+//! A batch of pictures alone gives MIM, of texts alone MLM; pairs give ITM, MMM on patches and words, and the global
+//! contrastive loss. Each encoder runs once on each distinct input, and only on what a loss of the batch reads.
+
+use flava_heads::{ContrastiveLogits, ItmHead, MaskedPredictionHead, contrastive_logits, labelled_rows};
+use flava_model::{
+    AttentionKind, EncoderOutput, Flava, FlavaConfig, ImageCodebook, ImageInputs, TextInputs,
+    checkpoint::{Checkpoint, LoadReport},
+    runtime::{Fill, Vars},
+};
+use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
+
+use crate::{Error, Result};
+
+/// Rows before the patches in the multimodal sequence: its CLS and the image's. transformers counts two without a CLS of
+/// its own too, so that such a model predicts patches 1, 2, .. and the text's CLS; its checkpoints were trained so.
+const PATCHES_START: i64 = 2;
+
+/// What a loss is when no position of the batch is labelled for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// Left out, with no gradient: right for training, where a batch without a masked word happens.
+    #[default]
+    Skip,
+    /// NaN, as in transformers.
+    Nan,
+}
+
+/// One batch. Labels equal to the config's `ce_ignore_index` are not scored.
+#[derive(Debug, Default)]
+pub struct PretrainingInputs {
+    /// Normalised pixels, \[batch, 3, height, width\].
+    pub pixel_values: Option<Tensor>,
+    /// 1 where a patch is hidden: \[batch, patches\] or \[batch, rows, columns\]. Without it the labels alone decide.
+    pub bool_masked_pos: Option<Tensor>,
+    /// The codebook's pixels, for labels: \[batch, 3, height, width\].
+    pub codebook_pixel_values: Option<Tensor>,
+    /// Visual words, if they are known already: \[batch, patches\] or \[batch, rows, columns\].
+    pub mim_labels: Option<Tensor>,
+    /// The texts as they are, for the contrastive loss.
+    pub text: Option<TextInputs>,
+    /// The texts with words hidden; without them `text` stands for both.
+    pub masked_text: Option<TextInputs>,
+    /// The hidden words, \[batch, seq\].
+    pub mlm_labels: Option<Tensor>,
+    /// 1 where picture and text belong together: \[batch\], int64.
+    pub itm_labels: Option<Tensor>,
+}
+
+/// The weighted losses that a batch gave.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "each is the objective of its name")]
+pub struct Losses {
+    pub mim: Option<Tensor>,
+    pub mlm: Option<Tensor>,
+    pub itm: Option<Tensor>,
+    pub global_contrastive: Option<Tensor>,
+    pub mmm_image: Option<Tensor>,
+    pub mmm_text: Option<Tensor>,
+}
+
+impl Losses {
+    /// Each with its name, in transformers' order of summing.
+    pub fn named(&self) -> [(&'static str, Option<&Tensor>); 6] {
+        [
+            ("mim", self.mim.as_ref()),
+            ("mlm", self.mlm.as_ref()),
+            ("itm", self.itm.as_ref()),
+            ("global_contrastive", self.global_contrastive.as_ref()),
+            ("mmm_image", self.mmm_image.as_ref()),
+            ("mmm_text", self.mmm_text.as_ref()),
+        ]
+    }
+
+    /// Their sum; None if there is none.
+    pub fn total(&self) -> Option<Tensor> {
+        self.named().into_iter().filter_map(|(_, loss)| loss).fold(None, |sum, loss| match sum {
+            None => Some(loss.shallow_clone()),
+            Some(sum) => Some(sum + loss),
+        })
+    }
+}
+
+/// Everything a batch gave. Logits cover the labelled rows, or all rows where there are no labels.
+#[derive(Debug, Default)]
+pub struct PretrainingOutput {
+    /// The weighted losses.
+    pub losses: Losses,
+    /// States of the pictures as they are; computed for the contrastive loss only.
+    pub image: Option<EncoderOutput>,
+    /// States of the texts as they are; computed for the contrastive loss only.
+    pub text: Option<EncoderOutput>,
+    /// States of the pictures with patches hidden.
+    pub masked_image: Option<EncoderOutput>,
+    /// States of the texts with words hidden.
+    pub masked_text: Option<EncoderOutput>,
+    /// Joint states of both, of all pairs.
+    pub masked_multimodal: Option<EncoderOutput>,
+    /// Which pairs MMM and the contrastive loss read, \[batch\] bool: the matching ones. None means all.
+    pub matching: Option<Tensor>,
+    /// \[rows, visual words\].
+    pub mim_logits: Option<Tensor>,
+    /// \[rows, words\].
+    pub mlm_logits: Option<Tensor>,
+    /// \[batch, 2\].
+    pub itm_logits: Option<Tensor>,
+    /// \[rows, visual words\].
+    pub mmm_image_logits: Option<Tensor>,
+    /// \[rows, words\].
+    pub mmm_text_logits: Option<Tensor>,
+    /// \[matching, batch\] each.
+    pub contrastive: Option<ContrastiveLogits>,
+}
+
+/// `FlavaForPreTraining`.
+#[derive(Debug)]
+pub struct FlavaForPreTraining {
+    /// The encoders and projections.
+    pub flava: Flava,
+    image_codebook: Option<ImageCodebook>,
+    mim_head: MaskedPredictionHead,
+    mlm_head: MaskedPredictionHead,
+    itm_head: ItmHead,
+    mmm_image_head: MaskedPredictionHead,
+    mmm_text_head: MaskedPredictionHead,
+    /// The configuration, with the weights of the losses.
+    pub config: FlavaConfig,
+    on_empty: OnEmpty,
+}
+
+impl FlavaForPreTraining {
+    /// The model with its variables in `store`; the codebook's get no gradient.
+    pub fn new(store: &VarStore, fill: Fill, config: FlavaConfig, kind: AttentionKind, on_empty: OnEmpty) -> Self {
+        let root = Vars::root(store, fill).with_std(config.initializer_range);
+        let (image, text) = (&config.image_config, &config.text_config);
+        let size = config.hidden_size;
+        let patches = |name| MaskedPredictionHead::new(&(&root / name), size, image.vocab_size, image.hidden_act, image.layer_norm_eps);
+        let words = |name| MaskedPredictionHead::new(&(&root / name), size, text.vocab_size, text.hidden_act, text.layer_norm_eps);
+        let codebook = &config.image_codebook_config;
+        let codebook_vars = (&root / "image_codebook").with_std(codebook.initializer_range);
+        let model = Self {
+            flava: Flava::new(&(&root / "flava"), &config, kind),
+            image_codebook: config.init_codebook.then(|| ImageCodebook::new(&codebook_vars, codebook)),
+            mim_head: patches("mim_head"),
+            mlm_head: words("mlm_head"),
+            itm_head: ItmHead::new(&(&root / "itm_head"), size),
+            mmm_image_head: patches("mmm_image_head"),
+            mmm_text_head: words("mmm_text_head"),
+            config,
+            on_empty,
+        };
+        for (name, variable) in store.variables() {
+            if name.starts_with("image_codebook.") {
+                let _frozen = variable.set_requires_grad(false);
+            }
+        }
+        model
+    }
+
+    /// The model with a checkpoint's weights, on `device`. A missing head or codebook is an error only when it is needed.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        config: FlavaConfig,
+        device: Device,
+        kind: AttentionKind,
+        on_empty: OnEmpty,
+    ) -> Result<(Self, VarStore, LoadReport)> {
+        let store = VarStore::new(device);
+        let mut model = Self::new(&store, Fill::Unset, config, kind, on_empty);
+        let report = checkpoint.load_into(&store)?;
+        report.require(&["flava", "mim_head", "mlm_head", "itm_head", "mmm_image_head", "mmm_text_head"])?;
+        if report.require(&["image_codebook"]).is_err() {
+            model.image_codebook = None;
+        }
+        Ok((model, store, report))
+    }
+
+    /// The codebook, or an error that says that there is none.
+    pub fn codebook(&self) -> Result<&ImageCodebook> {
+        let missing = "visual words are needed, but this checkpoint has no image codebook (image_codebook.*)";
+        self.image_codebook.as_ref().ok_or_else(|| Error::Input(missing.into()))
+    }
+
+    /// Runs the encoders that the batch's losses read, the heads on the rows that are scored, and the losses.
+    pub fn forward(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let mut output = self.encode(inputs)?;
+        match (&output.masked_image, &output.masked_text) {
+            (Some(_), Some(_)) => self.pairs(inputs, &mut output)?,
+            (Some(_), None) => self.pictures(inputs, &mut output)?,
+            (None, Some(_)) => self.texts(inputs, &mut output)?,
+            (None, None) => return Err(Error::Input("a batch with neither pictures nor texts".into())),
+        }
+        Ok(output)
+    }
+
+    fn encode(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let mut output = PretrainingOutput::default();
+        let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());
+        let contrastive = self.config.global_contrastive_weight > 0.0 && inputs.pixel_values.is_some() && inputs.text.is_some();
+        if let Some(pixels) = &inputs.pixel_values {
+            let masked = ImageInputs {
+                pixel_values: pixels.shallow_clone(),
+                bool_masked_pos: inputs.bool_masked_pos.as_ref().map(Tensor::shallow_clone),
+                interpolate_pos_encoding: false,
+            };
+            if contrastive && inputs.bool_masked_pos.is_some() {
+                output.image = Some(self.flava.encode_image(&ImageInputs::new(pixels.shallow_clone()))?);
+            }
+            output.masked_image = Some(self.flava.encode_image(&masked)?);
+        }
+        if let Some(masked) = masked_text {
+            if let (true, Some(text), Some(_)) = (contrastive, &inputs.text, &inputs.masked_text) {
+                output.text = Some(self.flava.encode_text(text)?);
+            }
+            output.masked_text = Some(self.flava.encode_text(masked)?);
+        }
+        if let (Some(image), Some(text), Some(masked)) = (&output.masked_image, &output.masked_text, masked_text) {
+            output.masked_multimodal = Some(self.flava.encode_multimodal(image, text, masked.attention_mask.as_ref())?);
+        }
+        Ok(output)
+    }
+
+    /// Pictures alone: MIM.
+    fn pictures(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
+        if self.config.mim_weight <= 0.0 {
+            return Ok(());
+        }
+        let states = &output.masked_image.as_ref().expect("encoded").last_hidden_state;
+        let labels = self.patch_labels(inputs)?;
+        let (logits, loss) = self.masked_prediction(&self.mim_head, &LastRows(states), labels.as_ref(), self.config.mim_weight)?;
+        (output.mim_logits, output.losses.mim) = (Some(logits), loss);
+        Ok(())
+    }
+
+    /// Texts alone: MLM.
+    fn texts(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
+        if self.config.mlm_weight <= 0.0 {
+            return Ok(());
+        }
+        let states = &output.masked_text.as_ref().expect("encoded").last_hidden_state;
+        let labels = inputs.mlm_labels.as_ref();
+        let (logits, loss) = self.masked_prediction(&self.mlm_head, &LastRows(states), labels, self.config.mlm_weight)?;
+        (output.mlm_logits, output.losses.mlm) = (Some(logits), loss);
+        Ok(())
+    }
+
+    /// Pairs: ITM on all, then MMM and the contrastive loss on the matching ones.
+    fn pairs(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
+        let config = &self.config;
+        let joint = output.masked_multimodal.as_ref().expect("encoded");
+        if config.itm_weight > 0.0 {
+            let logits = self.itm_head.forward(&joint.cls())?;
+            if let Some(labels) = &inputs.itm_labels {
+                let loss = cross_entropy(&logits, labels, -100)?;
+                output.losses.itm = Some(loss.f_mul_scalar(config.itm_weight)?);
+                let positive = labels.f_ne(0)?;
+                // Without a single match all pairs are kept, mismatched as they are (transformers).
+                let any = positive.f_any()?.int64_value(&[]) == 1;
+                output.matching = Some(if any { positive } else { positive.f_ones_like()? });
+            }
+            output.itm_logits = Some(logits);
+        }
+        let keep = |t: &Tensor| match &output.matching {
+            Some(matching) => t.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?),
+            None => Ok(t.shallow_clone()),
+        };
+        let states = keep(&joint.last_hidden_state)?; // [matching, rows, size]
+        if config.mmm_image_weight > 0.0 {
+            let labels = self.patch_labels(inputs)?.map(|labels| keep(&labels)).transpose()?;
+            let (_, image_rows, _) = output.masked_image.as_ref().expect("encoded").last_hidden_state.size3()?;
+            let patches = states.f_narrow(1, PATCHES_START, image_rows - 1)?;
+            let rows = LastRows(&patches);
+            let (logits, loss) = self.masked_prediction(&self.mmm_image_head, &rows, labels.as_ref(), config.mmm_image_weight)?;
+            (output.mmm_image_logits, output.losses.mmm_image) = (Some(logits), loss);
+        }
+        if config.mmm_text_weight > 0.0 {
+            let labels = inputs.mlm_labels.as_ref().map(&keep).transpose()?;
+            let (_, seq, _) = output.masked_text.as_ref().expect("encoded").last_hidden_state.size3()?;
+            let words = states.f_narrow(1, states.size()[1] - seq, seq)?;
+            let rows = LastRows(&words);
+            let (logits, loss) = self.masked_prediction(&self.mmm_text_head, &rows, labels.as_ref(), config.mmm_text_weight)?;
+            (output.mmm_text_logits, output.losses.mmm_text) = (Some(logits), loss);
+        }
+        if config.global_contrastive_weight > 0.0 && inputs.text.is_some() {
+            self.global_contrastive(output)?;
+        }
+        Ok(())
+    }
+
+    fn global_contrastive(&self, output: &mut PretrainingOutput) -> Result<()> {
+        // Where nothing was hidden, the masked states are the unmasked ones.
+        let image = output.image.as_ref().or(output.masked_image.as_ref()).expect("encoded");
+        let text = output.text.as_ref().or(output.masked_text.as_ref()).expect("encoded");
+        let (image, text) = (self.flava.project_image(image)?, self.flava.project_text(text)?);
+        let mut labels = Tensor::f_arange(image.size()[0], (Kind::Int64, image.device()))?;
+        let mut logits = contrastive_logits(&image, &text, (&image, &text), &self.flava.clamped_logit_scale()?)?;
+        if let Some(matching) = &output.matching {
+            logits = logits.keep_rows(matching)?;
+            labels = labels.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?)?;
+        }
+        let loss = logits.loss(&labels)?.f_mul_scalar(self.config.global_contrastive_weight)?;
+        (output.contrastive, output.losses.global_contrastive) = (Some(logits), Some(loss));
+        Ok(())
+    }
+
+    /// The visual word of each hidden patch, `ce_ignore_index` elsewhere, \[batch, patches\]; None for a batch without labels.
+    fn patch_labels(&self, inputs: &PretrainingInputs) -> Result<Option<Tensor>> {
+        let labels = match (&inputs.mim_labels, &inputs.codebook_pixel_values) {
+            (Some(labels), _) => labels.shallow_clone(),
+            (None, Some(pixels)) => self.codebook()?.indices(pixels)?,
+            (None, None) if inputs.bool_masked_pos.is_some() => {
+                return Err(Error::Input("patches are hidden, but neither mim_labels nor codebook_pixel_values are given".into()));
+            }
+            (None, None) => return Ok(None),
+        };
+        let labels = labels.f_flatten(1, -1)?; // [batch, patches]
+        let Some(mask) = &inputs.bool_masked_pos else { return Ok(Some(labels)) };
+        let mask = mask.f_flatten(1, -1)?;
+        if mask.size() != labels.size() {
+            return Err(Error::Input(format!("bool_masked_pos {:?} for labels {:?}", mask.size(), labels.size())));
+        }
+        let ignored = labels.f_full_like(self.config.ce_ignore_index)?;
+        Ok(Some(labels.f_where_self(&mask.f_eq(1)?, &ignored)?))
+    }
+
+    /// Logits and weighted loss of a masked-prediction head over the labelled rows; without labels, logits of all rows.
+    fn masked_prediction(
+        &self,
+        head: &MaskedPredictionHead,
+        rows: &LastRows,
+        labels: Option<&Tensor>,
+        weight: f64,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let Some(labels) = labels else { return Ok((head.forward(rows.0)?, None)) };
+        let states = rows.take(labels.size2()?.1)?;
+        let (states, labels) = labelled_rows(&states, labels, self.config.ce_ignore_index)?;
+        let logits = head.forward(&states)?;
+        if labels.size()[0] == 0 && self.on_empty == OnEmpty::Skip {
+            return Ok((logits, None));
+        }
+        let loss = cross_entropy(&logits, &labels, self.config.ce_ignore_index)?;
+        Ok((logits, Some(loss.f_mul_scalar(weight)?)))
+    }
+}
+
+/// States of which the last rows are scored: a sequence may start with tokens that have no label.
+struct LastRows<'a>(&'a Tensor);
+
+impl LastRows<'_> {
+    fn take(&self, count: i64) -> Result<Tensor> {
+        let (_, seq, _) = self.0.size3()?;
+        if count > seq {
+            return Err(Error::Input(format!("{count} labels for {seq} positions")));
+        }
+        Ok(self.0.f_narrow(1, seq - count, count)?)
+    }
+}
+
+fn cross_entropy(logits: &Tensor, labels: &Tensor, ignore: i64) -> Result<Tensor> {
+    let logits = logits.f_to_kind(Kind::Float)?;
+    Ok(logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, ignore, 0.0)?)
+}

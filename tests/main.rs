@@ -1,0 +1,4 @@
+//! One program of integration tests: numbers against other implementations, and the real binaries from outside.
+
+mod parity;
+mod support;

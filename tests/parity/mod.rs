@@ -1,0 +1,3 @@
+//! Our numbers against Hugging Face's, Pillow's and the tokenizers', from golden files.
+
+mod golden;
