@@ -46,6 +46,11 @@ impl AttentionMask {
         let additive = dropped.f_mul_scalar(lowest)?.f_unsqueeze(1)?.f_unsqueeze(1)?; // [batch, 1, 1, seq]
         Ok(Self { additive, needs_plain })
     }
+
+    /// The mask of `count` sequences from `start` on.
+    pub(super) fn narrow(&self, start: i64, count: i64) -> Result<Self> {
+        Ok(Self { additive: self.additive.f_narrow(0, start, count)?, needs_plain: self.needs_plain })
+    }
 }
 
 /// Query, key and value projections and the attention between them, before the output projection.

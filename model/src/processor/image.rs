@@ -66,11 +66,16 @@ impl ImageTransform {
         })
     }
 
+    /// The (height, width) of every picture it makes; None where it depends on the original.
+    pub fn output_size(&self) -> Option<(usize, usize)> {
+        self.crop.or(self.size)
+    }
+
     /// Names everything that decides the pixels, such as `224x224-bicubic-pillow13-1f0c9a2b`.
     pub fn id(&self) -> String {
         let digest = Sha256::digest(format!("{self:?}"));
         let hash: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
-        let size = self.crop.or(self.size).map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
+        let size = self.output_size().map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
         let filter = format!("{:?}", self.filter).to_lowercase();
         format!("{size}-{filter}-{}-{hash}", self.order.name())
     }

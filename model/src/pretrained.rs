@@ -1,0 +1,105 @@
+//! A checkpoint ready to use: weights, preprocessing and identity from one directory.
+
+use std::path::Path;
+
+use tch::{Device, nn::VarStore};
+
+use crate::{
+    AttentionKind, Error, Flava, FlavaConfig, Result,
+    checkpoint::{Checkpoint, LoadReport},
+    processor::{ImageProcessorConfig, TextProcessor},
+    runtime::{Fill, Precision, Vars},
+};
+
+/// How a checkpoint is loaded for inference.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Where it runs.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// How attention is computed.
+    pub attention: AttentionKind,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: Device::Cpu, precision: Precision::F32, attention: AttentionKind::Fused }
+    }
+}
+
+/// FLAVA's encoders for inference, with what turns files into their inputs.
+#[derive(Debug)]
+pub struct Pretrained {
+    /// The encoders.
+    pub flava: Flava,
+    /// Their configuration.
+    pub config: FlavaConfig,
+    /// How pictures are prepared.
+    pub image: ImageProcessorConfig,
+    /// How texts are prepared.
+    pub text: TextProcessor,
+    /// A digest of the weights.
+    pub fingerprint: String,
+    /// What of the checkpoint fitted.
+    pub report: LoadReport,
+    /// Where and how it runs.
+    pub options: LoadOptions,
+}
+
+impl Pretrained {
+    /// Loads a Hugging Face directory: config.json, weights, preprocessor_config.json, tokenizer files.
+    pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
+        if !directory.is_dir() {
+            return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
+        }
+        let config = FlavaConfig::from_file(&directory.join("config.json"))?;
+        let preprocessor = directory.join("preprocessor_config.json");
+        let image = match preprocessor.exists() {
+            true => ImageProcessorConfig::from_file(&preprocessor)?,
+            false => ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize),
+        };
+        let text = TextProcessor::from_directory(directory)?;
+        let checkpoint = Checkpoint::open(directory)?;
+        let mut store = VarStore::new(options.device);
+        store.set_kind(options.precision.kind());
+        let flava = Flava::new(&(Vars::root(&store, Fill::Unset) / "flava"), &config, options.attention);
+        let report = checkpoint.load_into(&store)?;
+        report.require(&["flava"])?;
+        let fingerprint = checkpoint.fingerprint();
+        Self { flava, config, image, text, fingerprint, report, options }.finish(store).map_err(|e| match e {
+            Error::Config(reason) => Error::file(directory, reason),
+            other => other,
+        })
+    }
+
+    /// The encoders in `store` with new weights, as for a test: seeded, untrained.
+    pub fn untrained(config: FlavaConfig, image: ImageProcessorConfig, text: TextProcessor, seed: i64, options: LoadOptions) -> Result<Self> {
+        config.check()?;
+        tch::manual_seed(seed);
+        let mut store = VarStore::new(Device::Cpu);
+        let range = config.initializer_range;
+        let flava = Flava::new(&(Vars::root(&store, Fill::New(range)) / "flava"), &config, options.attention);
+        store.set_kind(options.precision.kind());
+        store.set_device(options.device);
+        let fingerprint = format!("untrained-seed-{seed}");
+        Self { flava, config, image, text, fingerprint, report: LoadReport::default(), options }.finish(store)
+    }
+
+    /// Checks that the parts fit each other and prepares the weights for inference.
+    fn finish(mut self, mut store: VarStore) -> Result<Self> {
+        let side = self.config.image_config.image_size as usize;
+        if let Some((height, width)) = self.image.transform(Default::default()).output_size()
+            && (height, width) != (side, side)
+        {
+            return Err(Error::Config(format!("preprocessor_config.json gives {height}x{width} pixels, config.json wants {side}x{side}")));
+        }
+        let (words, rows) = (self.text.vocab_size(), self.config.text_config.vocab_size as usize);
+        if words > rows {
+            return Err(Error::Config(format!("the tokenizer has {words} words, config.json's text_config.vocab_size is {rows}")));
+        }
+        store.freeze();
+        self.flava.pack();
+        Ok(self)
+    }
+}

@@ -1,0 +1,115 @@
+//! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it beside the peer.
+//!
+//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL
+
+use std::{env, fs, path::Path, time::Instant};
+
+use flava_model::{
+    ImageInputs, LoadOptions, Pretrained,
+    processor::{PassOrder, Text, decode, text_batch},
+    runtime::{Fused, PackedLinear},
+};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+/// Threads of libtorch, as the peer's.
+const THREADS: i32 = 2;
+const REPEATS: usize = 5;
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    tch::set_num_threads(THREADS);
+    let _guard = tch::no_grad_guard();
+    let result = match args[..] {
+        ["image", model, batch, precision] => image(model, batch.parse().unwrap(), precision),
+        ["text", model, file] => text(model, file),
+        ["preprocess", folder] => preprocess(Path::new(folder)),
+        ["sgemm"] => sgemm(),
+        ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
+        _ => {
+            eprintln!("usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL");
+            std::process::exit(2);
+        }
+    };
+    println!("{result}");
+}
+
+fn open(model: &str, precision: &str) -> Pretrained {
+    let options = LoadOptions { precision: precision.parse().unwrap(), ..LoadOptions::default() };
+    Pretrained::open(Path::new(model), options).unwrap()
+}
+
+/// The shortest of so many runs, in seconds.
+fn timed(repeats: usize, mut f: impl FnMut()) -> f64 {
+    (0..repeats)
+        .map(|_| {
+            let start = Instant::now();
+            f();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn image(model: &str, batch: i64, precision: &str) -> serde_json::Value {
+    let model = open(model, precision);
+    let side = model.config.image_config.image_size;
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu)).to_kind(model.options.precision.kind());
+    let inputs = ImageInputs::new(pixels);
+    let seconds = timed(REPEATS, || drop(model.flava.encode_image_cls(&inputs).unwrap()));
+    let flops = image_flops(&model) * batch as f64;
+    json!({ "images_per_s": batch as f64 / seconds, "gflops": flops / seconds / 1e9 })
+}
+
+/// Multiplications and additions that are really done for one CLS state: products of the linear layers and of attention.
+fn image_flops(model: &Pretrained) -> f64 {
+    let config = &model.config.image_config;
+    let (size, wide, seq) = (config.hidden_size as f64, config.intermediate_size as f64, (config.grid().pow(2) + 1) as f64);
+    let rows = |asking: f64| asking * (4.0 * size * size + 4.0 * size * wide) + seq * 4.0 * size * size + 4.0 * asking * seq * size;
+    let patch = 2.0 * (seq - 1.0) * size * (3 * config.patch_size.pow(2)) as f64;
+    patch + (config.num_hidden_layers - 1) as f64 * rows(seq) + rows(1.0)
+}
+
+fn text(model: &str, file: &str) -> serde_json::Value {
+    let model = open(model, "f32");
+    let sentences = fs::read_to_string(file).unwrap();
+    let sentences: Vec<Text> = sentences.lines().map(Text::Single).collect();
+    let mut tokens = 0;
+    let seconds = timed(2, || {
+        let mut encodings = model.text.encode(&sentences, 77).unwrap();
+        encodings.sort_by_key(|e| e.input_ids.len());
+        tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
+        for batch in encodings.chunks(64) {
+            let inputs = text_batch(batch, model.text.pad_id(), Device::Cpu).unwrap();
+            drop(model.flava.encode_text_cls(&inputs).unwrap());
+        }
+    });
+    json!({ "sentences_per_s": sentences.len() as f64 / seconds, "tokens_per_sentence": tokens as f64 / sentences.len() as f64 })
+}
+
+fn preprocess(folder: &Path) -> serde_json::Value {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let transform = flava_model::processor::ImageProcessorConfig::default().transform(PassOrder::default());
+    let bytes: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
+    let decoding = timed(3, || bytes.iter().for_each(|b| drop(decode(b).unwrap())));
+    let all = timed(3, || bytes.iter().for_each(|b| drop(transform.apply(&decode(b).unwrap()))));
+    json!({ "images_per_s": bytes.len() as f64 / all, "ms_decode": decoding / bytes.len() as f64 * 1e3, "ms": all / bytes.len() as f64 * 1e3 })
+}
+
+/// The best rate of f32 matrix products on this machine, over both libraries and the shapes of a block at batch 32.
+fn sgemm() -> serde_json::Value {
+    let mut best: f64 = 0.0;
+    let mut rates = Vec::new();
+    for (rows, input, output) in [(4096, 4096, 4096), (6304, 768, 3072), (6304, 3072, 768), (6304, 768, 768), (6304, 768, 2304)] {
+        let random = |a, b| Tensor::randn([a, b], (Kind::Float, Device::Cpu));
+        let (xs, weight) = (random(rows, input), random(output, input));
+        let flops = 2.0 * (rows * input * output) as f64;
+        let plain = flops / timed(REPEATS, || drop(xs.linear(&weight, None::<&Tensor>))) / 1e9;
+        let packed = PackedLinear::new(&weight, None);
+        let packed = packed.map_or(0.0, |p| flops / timed(REPEATS, || drop(p.forward(&xs, Fused::Nothing).unwrap())) / 1e9);
+        best = best.max(plain).max(packed);
+        rates.push(json!({ "rows": rows, "in": input, "out": output, "plain": plain, "packed": packed }));
+    }
+    json!({ "gflops": best, "rates": rates })
+}
