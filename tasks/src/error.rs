@@ -1,0 +1,61 @@
+//! What can be wrong with tasks and data, with the file and row inside.
+
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors of the registry and of sources.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A data file that does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the row or member.
+        reason: String,
+    },
+    /// Data that is not there.
+    #[error("no data for {task}: {reason}")]
+    Missing {
+        /// The task.
+        task: String,
+        /// Where it was looked for.
+        reason: String,
+    },
+    /// A task row that cannot be used.
+    #[error("task file {file}: {reason}")]
+    TaskFile {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that no task has.
+    #[error("there is no task {name:?}{hint}. `flava-eval tasks` lists them")]
+    UnknownTask {
+        /// What was asked for.
+        name: String,
+        /// The nearest names.
+        hint: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    pub(crate) fn data(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::Data { path: path.as_ref().to_owned(), reason: reason.to_string() }
+    }
+}

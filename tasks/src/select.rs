@@ -1,0 +1,51 @@
+//! From what was typed after `--tasks` to tasks.
+
+use crate::{Error, Registry, Result, Suite, Task};
+
+/// Names that are offered for a misspelt one.
+const OFFERED: usize = 3;
+
+/// The tasks of a comma-separated list of names, aliases and `all`, which means all of `suite`; each once, in order.
+pub fn select<'a>(registry: &'a Registry, list: &str, suite: Suite) -> Result<Vec<&'a Task>> {
+    let mut selected: Vec<&Task> = Vec::new();
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let found: Vec<&Task> = match name {
+            "all" => registry.tasks().iter().filter(|task| task.suite == suite).collect(),
+            _ => vec![registry.get(name).ok_or_else(|| unknown(registry, name))?],
+        };
+        for task in found {
+            if !selected.iter().any(|s| s.name == task.name) {
+                selected.push(task);
+            }
+        }
+    }
+    if selected.is_empty() {
+        return Err(Error::UnknownTask { name: list.into(), hint: String::new() });
+    }
+    Ok(selected)
+}
+
+fn unknown(registry: &Registry, name: &str) -> Error {
+    let names = registry.tasks().iter().flat_map(|t| t.aliases.iter().chain([&t.name]));
+    let mut near: Vec<(f64, &String)> = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(s, _)| *s > 0.75).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let near: Vec<&str> = near.iter().take(OFFERED).map(|(_, known)| known.as_str()).collect();
+    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) };
+    Error::UnknownTask { name: name.into(), hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_aliases_and_all_are_taken_once() {
+        let registry = Registry::built_in().unwrap();
+        let names = |list| select(&registry, list, Suite::Mini).map(|tasks| tasks.iter().map(|t| t.name.clone()).collect::<Vec<_>>());
+        assert_eq!(names("mnist, cifar10,mnist").unwrap(), ["mnist", "cifar10"]);
+        assert!(names("all").unwrap().iter().all(|n| n.starts_with("mini-")));
+        let error = names("minst").unwrap_err().to_string();
+        assert!(error.contains("did you mean mnist"), "{error}");
+        assert!(names(" , ").is_err());
+    }
+}
