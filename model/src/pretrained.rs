@@ -1,6 +1,6 @@
 //! A checkpoint ready to use: weights, preprocessing and identity from one directory.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tch::{Device, nn::VarStore};
 
@@ -38,7 +38,7 @@ pub struct Pretrained {
     /// How pictures are prepared.
     pub image: ImageProcessorConfig,
     /// How texts are prepared.
-    pub text: TextProcessor,
+    pub text: Arc<TextProcessor>,
     /// A digest of the weights.
     pub fingerprint: String,
     /// What of the checkpoint fitted.
@@ -59,7 +59,7 @@ impl Pretrained {
             true => ImageProcessorConfig::from_file(&preprocessor)?,
             false => ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize),
         };
-        let text = TextProcessor::from_directory(directory)?;
+        let text = Arc::new(TextProcessor::from_directory(directory)?);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
         store.set_kind(options.precision.kind());
@@ -82,6 +82,7 @@ impl Pretrained {
         let flava = Flava::new(&(Vars::root(&store, Fill::New(range)) / "flava"), &config, options.attention);
         store.set_kind(options.precision.kind());
         store.set_device(options.device);
+        let text = Arc::new(text);
         let fingerprint = format!("untrained-seed-{seed}");
         Self { flava, config, image, text, fingerprint, report: LoadReport::default(), options }.finish(store)
     }

@@ -1,1 +1,11 @@
-//! x
+//! Results of evaluation: records with their provenance, as JSON files, CSV rows and tables. No torch.
+
+mod error;
+mod files;
+mod record;
+mod table;
+
+pub use error::{Error, Result};
+pub use files::{RunFolder, timestamp};
+pub use record::{MetricValue, Record};
+pub use table::table;

@@ -6,8 +6,8 @@ use super::Encoding;
 use crate::{Error, ImageInputs, Result, TextInputs};
 
 /// Pixels of pictures of one size, each \[3, height, width\] flattened, to \[batch, 3, height, width\].
-pub fn image_batch(pixels: &[(Vec<f32>, (usize, usize))], device: Device, kind: Kind) -> Result<ImageInputs> {
-    let Some((_, size)) = pixels.first() else { return Err(Error::Input("a batch without pictures".into())) };
+pub fn image_batch(pixels: &[&(Vec<f32>, (usize, usize))], device: Device, kind: Kind) -> Result<ImageInputs> {
+    let Some((_, size)) = pixels.first().copied() else { return Err(Error::Input("a batch without pictures".into())) };
     if let Some((_, other)) = pixels.iter().find(|(_, other)| other != size) {
         return Err(Error::Input(format!(
             "pictures of {size:?} and {other:?} pixels in one batch: the transform leaves sizes as they are"

@@ -1,0 +1,153 @@
+//! The command line of `flava-eval`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use flava_model::runtime::{DeviceChoice, Precision};
+
+/// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and image-text tasks.
+///
+/// Without --model it runs the mini suite, drawn from emoji, on a small embedded model: no data and no network needed.
+/// Results go to a table on stdout, and to a JSON file per task and results.csv in the folder --out.
+///
+/// Exit status: 0 if every task ran, 1 if some task failed (the others are written), 2 if nothing could be run.
+#[derive(Debug, Parser)]
+#[command(name = "flava-eval", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct EvalArgs {
+    /// What to do instead of running tasks.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What `flava-eval` does besides running tasks.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the tasks, or show one.
+    Tasks(TasksArgs),
+    /// Write the features of pictures or texts to a safetensors file.
+    Embed(EmbedArgs),
+}
+
+/// Listing tasks.
+#[derive(Debug, Args)]
+pub struct TasksArgs {
+    /// Show one task's row.
+    #[command(subcommand)]
+    pub command: Option<TasksCommand>,
+    /// A file of tasks of your own; may be repeated.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub task_file: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with a task.
+#[derive(Debug, Subcommand)]
+pub enum TasksCommand {
+    /// Print a task's row as TOML, to start a task file from.
+    Show {
+        /// Name or alias.
+        name: String,
+    },
+}
+
+/// A suite on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SuiteArg {
+    /// The paper's tasks.
+    Paper,
+    /// Drawn from emoji.
+    Mini,
+    /// Those of --task-file.
+    Own,
+}
+
+/// How a model is loaded and run.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Where to run: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", help_heading = "Running")]
+    pub device: DeviceChoice,
+    /// Precision of weights and activations: f32, bf16 or f16.
+    #[arg(long, default_value = "f32", help_heading = "Running")]
+    pub precision: Precision,
+    /// Rows that are encoded at once; scores do not depend on it.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N", help_heading = "Running")]
+    pub batch_size: u16,
+    /// Threads of the model and of decoding [default: all cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
+    pub threads: Option<u16>,
+    /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall pictures differs.
+    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u8).range(12..=13), value_name = "VERSION", help_heading = "Running")]
+    pub pillow: u8,
+    /// Leave rows with broken pictures out instead of failing the task; they are counted.
+    #[arg(long, help_heading = "Running")]
+    pub skip_broken: bool,
+    /// No progress on stderr.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// Running tasks.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Tasks by name, separated by commas, or all of the suite.
+    #[arg(long, value_name = "NAMES", default_value = "all")]
+    pub tasks: String,
+    /// Folder of a checkpoint in Hugging Face's layout [default: a small embedded model].
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Folder of the data, laid out as on the Hub: DIR/<owner>/<name>/...
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What `all` means [default: paper with --model, else mini].
+    #[arg(long, value_enum)]
+    pub suite: Option<SuiteArg>,
+    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
+    #[arg(long, value_name = "FILE")]
+    pub task_file: Vec<PathBuf>,
+    /// Use a random sample of so many rows of each split.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Seed of sampling, splitting and drawing.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print what would be run, with what data is there, and how long it would take.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Folder for results.
+    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Print the records as JSON instead of a table.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How the model is run.
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+}
+
+/// Writing features.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts"]))]
+pub struct EmbedArgs {
+    /// Folder of a checkpoint in Hugging Face's layout [default: a small embedded model].
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Folder of pictures, searched with its subfolders; ids are their paths below it, sorted.
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// File with a text on each line; ids are the line numbers from 1.
+    #[arg(long, value_name = "FILE")]
+    pub texts: Option<PathBuf>,
+    /// Safetensors file to write: cls [n, width], the unnormalised CLS states, and embedding [n, projection], projected
+    /// and of unit length; the metadata's ids is a JSON list in the same order.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// How the model is run.
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+}

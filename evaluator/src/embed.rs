@@ -1,0 +1,183 @@
+//! `flava-eval embed`: features of pictures or texts as a safetensors file, streamed.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use flava_model::{
+    EncoderOutput, Pretrained,
+    processor::{Text, decode, image_batch},
+    runtime::{Loader, LoaderOptions, Progress},
+};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor};
+
+/// Endings of the files that are taken for pictures.
+const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// Texts that are encoded before their features go to disk.
+const TEXTS_AT_ONCE: usize = 1 << 14;
+
+/// Writes the features and returns how many rows, and how many broken pictures were left out.
+pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
+    let settings = Settings::new(&args.model_args)?;
+    let mut spool = Spool::create(&args.out)?;
+    let model = ModelChoice::new(args.model.as_ref()).load(&settings)?;
+    let skipped = match (&args.images, &args.texts) {
+        (Some(folder), _) => embed_images(folder, &model, &settings, &mut spool)?,
+        (None, Some(file)) => embed_texts(file, &model, &settings, &mut spool)?,
+        (None, None) => return Err(Error::Other("--images or --texts is needed".into())),
+    };
+    if spool.ids.is_empty() {
+        return Err(Error::Other(format!("nothing to embed ({skipped} broken pictures were left out)")));
+    }
+    let rows = spool.ids.len();
+    spool.finish(&args.out)?;
+    Ok((rows, skipped))
+}
+
+fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
+    let _guard = tch::no_grad_guard();
+    let files = pictures_below(folder)?;
+    let progress = Progress::new(files.len(), "pictures", settings.quiet);
+    let (transform, size, root) = (model.image.transform(settings.order), settings.batch_size, folder.to_owned());
+    let options = LoaderOptions { threads: settings.threads, ahead: settings.threads + 1 };
+    let batches = Loader::new(files.len().div_ceil(size), options, move |batch| {
+        let files = &files[batch * size..files.len().min((batch + 1) * size)];
+        let row = |file: &PathBuf| {
+            let id = file.strip_prefix(&root).unwrap_or(file).display().to_string();
+            let broken = |reason: String| Error::Row { id: file.display().to_string(), reason };
+            let bytes = fs::read(file).map_err(|e| broken(e.to_string()))?;
+            let picture = decode(&bytes).map_err(|e| broken(e.to_string()))?;
+            Ok((id, transform.apply(&picture)))
+        };
+        files.iter().map(row).collect::<Vec<Result<_>>>()
+    });
+    let mut skipped = 0;
+    for batch in batches {
+        let (mut ids, mut pixels) = (Vec::new(), Vec::new());
+        for row in batch {
+            progress.step();
+            match row {
+                Ok((id, row)) => {
+                    ids.push(id);
+                    pixels.push(row);
+                }
+                Err(Error::Row { .. }) if settings.skip_broken => skipped += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        if !ids.is_empty() {
+            let inputs = image_batch(&pixels.iter().collect::<Vec<_>>(), model.options.device, model.options.precision.kind())?;
+            let output = model.flava.encode_image_cls(&inputs)?;
+            spool.add(ids, &output.cls(), &model.flava.project_image(&output)?)?;
+        }
+    }
+    progress.finish();
+    Ok(skipped)
+}
+
+fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let io = |path: &Path, e: io::Error| Error::Other(format!("{}: {e}", path.display()));
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|e| io(&folder, e))? {
+            let entry = entry.map_err(|e| io(&folder, e))?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| io(&folder, e))?);
+            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if PICTURES.contains(&ending.as_str()) {
+                found.push(path);
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::Other(format!("{}: there are no pictures ({}) below it", folder.display(), PICTURES.join(", "))));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
+    let text = fs::read_to_string(file).map_err(|e| Error::Other(format!("{}: {e}", file.display())))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let progress = Progress::new(lines.len().div_ceil(TEXTS_AT_ONCE), "parts", settings.quiet);
+    let extractor = Extractor { model, settings, progress: &progress };
+    for (part, lines) in lines.chunks(TEXTS_AT_ONCE).enumerate() {
+        let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
+        let width = model.config.hidden_size;
+        let both = |output: &EncoderOutput| Ok(Tensor::f_cat(&[output.cls().f_to_kind(Kind::Float)?, model.flava.project_text(output)?], 1)?);
+        let rows = extractor.encode_texts(&texts, "texts", both)?; // [texts, width + projection]
+        let ids = (0..lines.len()).map(|line| (part * TEXTS_AT_ONCE + line + 1).to_string()).collect();
+        spool.add(ids, &rows.f_narrow(1, 0, width)?, &rows.f_narrow(1, width, rows.size()[1] - width)?)?;
+        progress.step();
+    }
+    progress.finish();
+    Ok(0)
+}
+
+/// Rows on their way to the file: its header needs their number, which is known at the end.
+struct Spool {
+    ids: Vec<String>,
+    parts: [BufWriter<File>; 2],
+    widths: [i64; 2],
+}
+
+impl Spool {
+    /// Its temporary files lie beside `out`, unnamed: nothing is left of them if the program is killed.
+    fn create(out: &Path) -> Result<Self> {
+        let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let io = |e: io::Error| Error::Other(format!("{}: {e}", folder.display()));
+        fs::create_dir_all(folder).map_err(io)?;
+        let part = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(io);
+        Ok(Self { ids: Vec::new(), parts: [part()?, part()?], widths: [0; 2] })
+    }
+
+    fn add(&mut self, ids: Vec<String>, cls: &Tensor, embedding: &Tensor) -> Result<()> {
+        self.ids.extend(ids);
+        for (i, rows) in [cls, embedding].into_iter().enumerate() {
+            let rows = rows.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+            self.widths[i] = rows.size()[1];
+            let mut bytes = vec![0; rows.numel() * 4];
+            rows.f_copy_data_u8(&mut bytes, rows.numel())?;
+            self.parts[i].write_all(&bytes).map_err(|e| Error::Other(format!("writing features: {e}")))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self, out: &Path) -> Result<()> {
+        let part = PathBuf::from(format!("{}.part", out.display()));
+        let written = self.assemble(&part).and_then(|()| fs::rename(&part, out));
+        written.map_err(|e| {
+            let _gone = fs::remove_file(&part);
+            Error::Other(format!("{}: {e}", out.display()))
+        })
+    }
+
+    fn assemble(self, part: &Path) -> io::Result<()> {
+        let rows = self.ids.len();
+        let sizes = self.widths.map(|width| rows * width as usize * 4);
+        let tensor = |width: i64, start: usize, size: usize| json!({ "dtype": "F32", "shape": [rows, width], "data_offsets": [start, start + size] });
+        let header = json!({
+            "__metadata__": { "format": "pt", "ids": serde_json::to_string(&self.ids)? },
+            "cls": tensor(self.widths[0], 0, sizes[0]),
+            "embedding": tensor(self.widths[1], sizes[0], sizes[1]),
+        });
+        let mut header = header.to_string();
+        header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8)); // the tensors start on a multiple of 8
+        let mut file = File::create(part)?;
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for part in self.parts {
+            let mut part = part.into_inner()?;
+            part.rewind()?;
+            io::copy(&mut part, &mut file)?;
+        }
+        file.sync_all()
+    }
+}
