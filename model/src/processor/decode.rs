@@ -5,7 +5,8 @@
 //! tags are not followed. JPEGs are decoded by mozjpeg, whose bytes are libjpeg-turbo's and so Pillow's.
 
 use std::{
-    io::{Cursor, Read},
+    cell::Cell,
+    io::{self, BufRead, Cursor, Read},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -27,21 +28,31 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file. Whatever is in it, the answer is a picture or an error.
 pub fn decode(bytes: &[u8]) -> Result<Picture> {
     let format = image::guess_format(bytes).map_err(|_| Error::Image("is no picture of a known format".into()))?;
-    let picture = match format {
-        ImageFormat::Jpeg => jpeg(bytes),
-        ImageFormat::Gif => gif(bytes),
-        ImageFormat::Tiff => tiff(bytes),
-        ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp => other(bytes, format),
-        _ => return Err(Error::Image(format!("is a {} picture, which is not read", format.extensions_str()[0]))),
-    };
+    // libjpeg reports errors by unwinding out of its C code, and no decoder is free of mistakes.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_format(bytes, format)));
+    let picture = decoded.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&s| s.to_owned()));
+        Err(message.unwrap_or_else(|| "the decoder gave up".into()))
+    });
     let name = format.extensions_str()[0];
     picture.map_err(|reason| Error::Image(format!("broken {name} picture: {reason}")))
 }
 
 type Outcome<T> = std::result::Result<T, String>;
+
+fn decode_format(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
+    match format {
+        ImageFormat::Jpeg => jpeg(bytes),
+        ImageFormat::Gif => gif(bytes),
+        ImageFormat::Tiff => tiff(bytes),
+        ImageFormat::Bmp => bmp(bytes),
+        ImageFormat::Png | ImageFormat::WebP => other(bytes, format),
+        _ => Err("this format is not read".into()),
+    }
+}
 
 fn checked_size(width: u64, height: u64) -> Outcome<(usize, usize)> {
     match width.checked_mul(height) {
@@ -52,15 +63,9 @@ fn checked_size(width: u64, height: u64) -> Outcome<(usize, usize)> {
 }
 
 fn jpeg(bytes: &[u8]) -> Outcome<Picture> {
-    // libjpeg reports errors by unwinding out of its C code.
-    catch_unwind(AssertUnwindSafe(|| jpeg_pixels(bytes))).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|&s| s.to_owned()));
-        Err(message.unwrap_or_else(|| "libjpeg gave up".into()))
-    })
-}
-
-fn jpeg_pixels(bytes: &[u8]) -> Outcome<Picture> {
-    let decoder = mozjpeg::Decompress::new_mem(bytes).map_err(|e| e.to_string())?;
+    let ended = Cell::new(false);
+    let reader = Whole { rest: bytes, ended: &ended };
+    let decoder = mozjpeg::Decompress::new_reader(reader).map_err(|e| e.to_string())?;
     let (width, height) = checked_size(decoder.width() as u64, decoder.height() as u64)?;
     let components = decoder.components().len();
     let space = if components == 4 { mozjpeg::ColorSpace::JCS_CMYK } else { mozjpeg::ColorSpace::JCS_RGB };
@@ -72,8 +77,33 @@ fn jpeg_pixels(bytes: &[u8]) -> Outcome<Picture> {
         let rgb: Vec<[u8; 3]> = started.read_scanlines().map_err(|e| e.to_string())?;
         rgb.into_flattened()
     };
-    started.finish().map_err(|e| e.to_string())?;
+    if ended.get() {
+        return Err("it is cut off".into());
+    }
     whole(width, height, pixels)
+}
+
+/// Bytes that remember whether more was asked for than there is: libjpeg fills what is cut off with grey and goes on.
+struct Whole<'a> {
+    rest: &'a [u8],
+    ended: &'a Cell<bool>,
+}
+
+impl BufRead for Whole<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.ended.set(self.ended.get() || self.rest.is_empty());
+        Ok(self.rest)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.rest = &self.rest[count.min(self.rest.len())..];
+    }
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.rest.read(buffer)
+    }
 }
 
 /// The conversion of Pillow: black scales what the other inks leave.
@@ -116,6 +146,23 @@ fn rgb(image: DynamicImage, original: ExtendedColorType) -> Outcome<Vec<u8>> {
         DynamicImage::ImageRgba16(image) => image.pixels().flat_map(|p| [p[0], p[1], p[2]].map(|v| (v >> 8) as u8)).collect(),
         _ => return Err(format!("pixels of kind {original:?} are not read")),
     })
+}
+
+/// Pillow cuts what it makes of fewer than eight bits down to a whole number, the decoder rounds it.
+fn bmp(bytes: &[u8]) -> Outcome<Picture> {
+    let mut picture = other(bytes, ImageFormat::Bmp)?;
+    let word = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let (bits, compression) = (word(28) & 0xffff, word(30));
+    if bits == 16 {
+        let masks = if compression == 3 { [word(54), word(58), word(62)] } else { [0x7c00, 0x3e0, 0x1f] };
+        let highest = masks.map(|mask| (1u32 << mask.count_ones().clamp(1, 8)) - 1);
+        for pixel in picture.rgb.chunks_exact_mut(3) {
+            for (value, highest) in pixel.iter_mut().zip(highest) {
+                *value = ((u32::from(*value) * highest + 127) / 255 * 255 / highest) as u8;
+            }
+        }
+    }
+    Ok(picture)
 }
 
 fn gif(bytes: &[u8]) -> Outcome<Picture> {
@@ -162,6 +209,13 @@ fn tiff(bytes: &[u8]) -> Outcome<Picture> {
             let samples = samples(decoder)?;
             let pixels = samples.chunks_exact(4).flat_map(|p| cmyk_to_rgb([p[0], p[1], p[2], p[3]]));
             whole(size.0, size.1, pixels.collect())
+        }
+        // Samples beyond the colours, such as an alpha that the file does not call one, are dropped.
+        ColorType::GrayA(8) | ColorType::Multiband { bit_depth: 8, num_samples: 2 } if photometric == Some(1) => {
+            whole(size.0, size.1, samples(decoder)?.chunks_exact(2).flat_map(|p| [p[0]; 3]).collect())
+        }
+        ColorType::Multiband { bit_depth: 8, num_samples } if photometric == Some(2) && num_samples > 3 => {
+            whole(size.0, size.1, samples(decoder)?.chunks_exact(num_samples.into()).flat_map(|p| [p[0], p[1], p[2]]).collect())
         }
         _ => other(bytes, ImageFormat::Tiff),
     }
