@@ -1,4 +1,6 @@
 //! One program of integration tests: numbers against other implementations, and the real binaries from outside.
 
+mod cli;
+mod journeys;
 mod parity;
 mod support;

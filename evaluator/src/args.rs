@@ -75,7 +75,7 @@ pub struct ModelArgs {
     /// Precision of weights and activations: f32, bf16 or f16.
     #[arg(long, default_value = "f32", help_heading = "Running")]
     pub precision: Precision,
-    /// Rows that are encoded at once; scores do not depend on it.
+    /// Rows that are encoded at once; scores depend on it by rounding at most.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N", help_heading = "Running")]
     pub batch_size: u16,
     /// Threads of the model and of decoding [default: all cores].

@@ -1,4 +1,6 @@
 //! Our numbers against Hugging Face's, Pillow's and the tokenizers', from golden files.
 
+mod checkpoints;
 mod golden;
 mod pillow;
+mod probe;

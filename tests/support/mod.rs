@@ -1,4 +1,6 @@
 //! What the tests share.
 
 pub mod close;
+pub mod fixtures;
 pub mod golden;
+pub mod program;

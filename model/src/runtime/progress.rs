@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub struct Progress {
     bars: MultiProgress,
     run: ProgressBar,
+    quiet: bool,
 }
 
 impl Progress {
@@ -20,7 +21,7 @@ impl Progress {
         run.set_style(style(&format!("{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left")));
         run.set_prefix("all");
         run.enable_steady_tick(Duration::from_millis(500));
-        Self { bars, run }
+        Self { bars, run, quiet }
     }
 
     /// A bar for `count` pieces of the work `name`; it goes away when it is dropped.
@@ -36,9 +37,11 @@ impl Progress {
         self.run.inc(1);
     }
 
-    /// Prints a line above the bars, on stderr.
+    /// Prints a line above the bars, on stderr, unless quiet was asked for.
     pub fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        if !self.quiet {
+            self.bars.suspend(|| eprintln!("{line}"));
+        }
     }
 
     /// Removes the bars.

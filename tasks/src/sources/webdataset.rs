@@ -19,6 +19,8 @@ use crate::{Error, Result};
 const PICTURES: [&str; 4] = ["webp", "png", "jpg", "jpeg"];
 /// Longest label text.
 const MAX_LABEL: u64 = 64;
+/// Members of a tar file start at multiples of this.
+const BLOCK: u64 = 512;
 /// Largest picture file.
 const MAX_PICTURE: u64 = 1 << 28;
 
@@ -54,6 +56,7 @@ impl Webdataset {
         let mut pictures: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let mut labels: BTreeMap<String, usize> = BTreeMap::new();
         let mut last = String::from("its start");
+        let mut end = 0;
         let mut archive = Archive::new(file);
         let broken = |last: &str, e: &dyn ToString| Error::data(path, format!("is cut off or broken after {last}: {}", e.to_string()));
         for entry in archive.entries_with_seek().map_err(|e| broken(&last, &e))? {
@@ -73,6 +76,11 @@ impl Webdataset {
                 labels.insert(key.to_owned(), checked_label(path, &name, label, classes)?);
             }
             last = name;
+            end = offset + size.next_multiple_of(BLOCK);
+        }
+        // An archive ends with empty blocks; without one it was cut between two members.
+        if length < end + BLOCK {
+            return Err(broken(&last, &"its end is missing"));
         }
         for (key, (offset, size)) in pictures {
             let label = labels.get(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls")))?;

@@ -1,0 +1,40 @@
+# The few commands people type. README explains them.
+PYTHON ?= python3
+VENV := third_party/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup eval test check bench parity clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## fetch libtorch 2.11.0 (CPU, or CUDA where there is an NVIDIA driver); skipped where LIBTORCH is set
+	@$(PYTHON) model/libtorch/get_libtorch.py
+
+eval: setup ## build and run every task of the mini suite on the embedded model
+	cargo run --locked --release --bin flava-eval -- --tasks all
+
+test: setup ## run every test
+	cargo test --locked
+
+check: setup ## format, lint and documentation, warnings denied
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
+	cargo build --locked --release --bench speed --bin flava-eval
+	$(VENV)/bin/python tests/bench/bench.py
+
+parity: setup $(VENV)/ready ## compare the default-size model with Hugging Face's, both ways
+	cargo build --locked --release --bin flava-eval --example round_trip
+	$(VENV)/bin/python tests/bench/parity.py
+
+# The peer, for bench and parity only: no other command needs Python's packages.
+$(VENV)/ready: tests/bench/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -r tests/bench/requirements.txt
+	touch $@
+
+clean: ## remove what was built, but not what was fetched
+	cargo clean

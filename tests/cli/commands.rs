@@ -1,0 +1,88 @@
+//! Commands that run nothing, and how wrong ones end.
+
+use std::fs;
+
+use tempfile::tempdir;
+
+use crate::support::{fixtures::write_data, program::flava_eval};
+
+#[test]
+fn tasks_are_listed_and_shown() {
+    let folder = tempdir().unwrap();
+    let list = flava_eval(folder.path(), &["tasks"]);
+    assert_eq!(list.code, 0);
+    for task in ["mnist", "cifar10", "mini-vqa"] {
+        assert!(list.stdout.contains(task), "{}", list.stdout);
+    }
+    let show = flava_eval(folder.path(), &["tasks", "show", "cifar-10"]);
+    assert!(show.code == 0 && show.stdout.contains("name = \"cifar10\"") && show.stdout.contains("rows = 50000"), "{}", show.stdout);
+    let json = flava_eval(folder.path(), &["tasks", "--json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap().as_array().unwrap().len() >= 9);
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "listing writes nothing");
+}
+
+#[test]
+fn help_is_for_people() {
+    let folder = tempdir().unwrap();
+    for args in [&["--help"][..], &["tasks", "--help"], &["embed", "--help"]] {
+        let run = flava_eval(folder.path(), args);
+        assert!(run.code == 0 && run.stdout.contains("Usage:"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_is_there_and_writes_nothing() {
+    let folder = tempdir().unwrap();
+    write_data(&folder.path().join("data"));
+    let args = ["--dry-run", "--suite", "paper", "--data", "data", "--limit", "10"];
+    let run = flava_eval(folder.path(), &args);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("ylecun/mnist: 10 rows to fit on, 10 to score"), "{}", run.stdout);
+    assert!(!folder.path().join("runs").exists());
+    let without = flava_eval(folder.path(), &["--dry-run", "--tasks", "mnist"]);
+    assert!(without.stdout.contains("--data FOLDER must hold"), "{}", without.stdout);
+}
+
+#[test]
+fn usage_errors_end_with_2_and_name_what_is_wrong() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("bad.toml"), "[[task]]\nname = 3\n").unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    for (args, needle) in [
+        (&["--tasks", "minst"][..], "did you mean mnist"),
+        (&["--tasks", "all", "--model", "nowhere"], "nowhere"),
+        (&["--tasks", "all", "--data", "nowhere"], "--data nowhere"),
+        (&["--tasks", "all", "--task-file", "bad.toml"], "bad.toml"),
+        (&["--tasks", "all", "--out", "file"], "file"),
+        (&["--tasks", "all", "--device", "gpu"], "auto, cpu, cuda"),
+        (&["--tasks", "all", "--precision", "f8"], "f32, bf16, f16"),
+        (&["--tasks", "all", "--batch-size", "0"], "--batch-size"),
+        (&["--tasks", "all", "--limit", "0"], "--limit"),
+        (&["embed", "--out", "x"], "--images"),
+        (&["embed", "--images", "nowhere", "--out", "x"], "nowhere"),
+        (&["--taks", "all"], "--taks"),
+    ] {
+        let run = flava_eval(folder.path(), args);
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(needle), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error() {
+    if std::path::Path::new("/dev/nvidiactl").exists() {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let run = flava_eval(folder.path(), &["--tasks", "mini-sentence", "--device", "cuda"]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("no NVIDIA driver") || run.stderr.contains("No NVIDIA driver"), "{}", run.stderr);
+}
+
+#[test]
+fn quiet_runs_say_nothing_but_the_result() {
+    let folder = tempdir().unwrap();
+    let run = flava_eval(folder.path(), &["--tasks", "mini-sentence", "--limit", "40", "--quiet"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert!(run.stdout.contains("mini-sentence"));
+}

@@ -1,0 +1,4 @@
+//! The command line from outside: what it prints, how it ends, what it refuses.
+
+mod bad_input;
+mod commands;

@@ -1,0 +1,4 @@
+//! What people come for, from the first command to the files it leaves.
+
+mod embed;
+mod evaluate;

@@ -1,0 +1,114 @@
+//! Models and data in the formats of the Hub, made on the spot.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
+
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow_schema::{DataType, Field};
+use flava_model::{
+    AttentionKind, FlavaConfig,
+    checkpoint::{Architecture, write_directory},
+    processor::{ImageProcessorConfig, TextProcessor},
+    runtime::Fill,
+};
+use flava_pretrain::{FlavaForPreTraining, OnEmpty};
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use parquet::arrow::ArrowWriter;
+use tch::{Device, nn::VarStore};
+
+const CONFIG: &str = r#"{
+    "hidden_size": 32, "projection_dim": 24,
+    "image_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 32, "patch_size": 8, "vocab_size": 64},
+    "text_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 40, "max_position_embeddings": 40},
+    "multimodal_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48},
+    "image_codebook_config": {"hidden_size": 8, "vocab_size": 64}
+}"#;
+
+pub fn words() -> Vec<String> {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let words = ["a", "photo", "of", "cat", "dog", "red", "blue", "house", "tree", "##s", "two", "and", "the", "##ing", ".", "?"];
+    special.into_iter().chain(words).map(str::to_owned).collect()
+}
+
+/// Writes a tiny checkpoint as a Hugging Face directory.
+pub fn write_model(directory: &Path, architecture: Architecture) -> VarStore {
+    tch::manual_seed(11);
+    let config = FlavaConfig::from_json(CONFIG).unwrap();
+    let store = VarStore::new(Device::Cpu);
+    FlavaForPreTraining::new(&store, Fill::New(0.1), config.clone(), AttentionKind::Fused, OnEmpty::Skip);
+    for (_, mut variable) in store.variables() {
+        tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1))); // nothing stays zero or one
+    }
+    let text = TextProcessor::from_words(&words()).unwrap();
+    write_directory(directory, architecture, &config, &store, &ImageProcessorConfig::for_size(32, 8), &text).unwrap();
+    store
+}
+
+/// A grey PNG of 28x28 pixels with a bar whose place says the class.
+pub fn digit(class: usize, variant: usize) -> Vec<u8> {
+    let pixel = |i: usize| {
+        let (y, x) = (i / 28, i % 28);
+        let on_bar = if class < 5 { x / 5 == class } else { y / 5 == class - 5 };
+        let noise = (i * 31 + variant * 17) % 40;
+        (if on_bar { 200 } else { 10 } + noise) as u8
+    };
+    let pixels: Vec<u8> = (0..28 * 28).map(pixel).collect();
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png).write_image(&pixels, 28, 28, ExtendedColorType::L8).unwrap();
+    png
+}
+
+/// Rows of pictures and labels, as the tests write them to files.
+pub fn digits(count: usize) -> Vec<(Vec<u8>, i64)> {
+    (0..count).map(|i| (digit(i % 10, i / 10), (i % 10) as i64)).collect()
+}
+
+/// A parquet file with a picture column (bytes, path) and a label column, in row groups of `group` rows.
+pub fn write_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: usize) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(rows.iter().map(|(bytes, _)| bytes)));
+    let paths: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows.len()).map(|i| format!("{i}.png"))));
+    let pictures = StructArray::from(vec![
+        (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
+        (Arc::new(Field::new("path", DataType::Utf8, true)), paths),
+    ]);
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, label)| *label)));
+    let pictures: ArrayRef = Arc::new(pictures);
+    let batch = RecordBatch::try_from_iter_with_nullable([(image, pictures, true), ("label", labels, true)]).unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Shards in the layout of clip-benchmark.
+pub fn write_webdataset(folder: &Path, rows: &[(Vec<u8>, i64)], shard_rows: usize) {
+    fs::create_dir_all(folder).unwrap();
+    let shards: Vec<&[(Vec<u8>, i64)]> = rows.chunks(shard_rows).collect();
+    fs::write(folder.join("nshards.txt"), format!("{}\n", shards.len())).unwrap();
+    for (index, rows) in shards.into_iter().enumerate() {
+        let mut archive = tar::Builder::new(File::create(folder.join(format!("{index}.tar"))).unwrap());
+        for (row, (bytes, label)) in rows.iter().enumerate() {
+            let mut add = |name: String, data: &[u8]| {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(data.len() as u64);
+                header.set_mode(0o644);
+                archive.append_data(&mut header, name, data).unwrap();
+            };
+            add(format!("s{row:07}.cls"), label.to_string().as_bytes());
+            add(format!("s{row:07}.png"), bytes);
+        }
+        archive.finish().unwrap();
+    }
+}
+
+/// `mnist` as parquet and `cifar10` as shards, under `data` as on the Hub.
+pub fn write_data(data: &Path) {
+    write_parquet(&data.join("ylecun/mnist/mnist/train-00000-of-00001.parquet"), "image", &digits(120), 50);
+    write_parquet(&data.join("ylecun/mnist/mnist/test-00000-of-00001.parquet"), "image", &digits(60), 50);
+    write_webdataset(&data.join("clip-benchmark/wds_vtab-cifar10/train"), &digits(120), 50);
+    write_webdataset(&data.join("clip-benchmark/wds_vtab-cifar10/test"), &digits(60), 60);
+}

@@ -1,0 +1,31 @@
+//! Running the real binary.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// What a run gave.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Runs `flava-eval` in `folder` with an empty environment.
+pub fn flava_eval(folder: &Path, args: &[&str]) -> Run {
+    Command::new(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder).env_clear().output().unwrap().into()
+}
+
+/// The same with its memory limited, in kB of address space.
+pub fn flava_eval_limited(folder: &Path, kilobytes: u64, args: &[&str]) -> Run {
+    let script = format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"");
+    Command::new("sh").arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder).output().unwrap().into()
+}
