@@ -27,7 +27,7 @@ bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and 
 	$(VENV)/bin/python tests/bench/bench.py
 
 parity: setup $(VENV)/ready ## compare the default-size model with Hugging Face's, both ways
-	cargo build --locked --release --bin flava-eval --example round_trip
+	cargo build --locked --release --example states
 	$(VENV)/bin/python tests/bench/parity.py
 
 # The peer, for bench and parity only: no other command needs Python's packages.
