@@ -11,13 +11,16 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .warnings(false)
-        .opt_level(1)
+        .opt_level(2)
+        .flag("-fopenmp") // libtorch's parallel_for is serial without
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .file("csrc/shim.cpp")
         .compile("flava_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
-    for library in ["torch_cpu", "c10"] {
+    // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.
+    let gomp = if lib.join("libgomp.so.1").exists() { "dylib:+verbatim=libgomp.so.1" } else { "gomp" };
+    for library in ["torch_cpu", "c10", gomp] {
         println!("cargo:rustc-link-lib={library}");
     }
 }

@@ -6,7 +6,7 @@ use super::Linear;
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Fused, PackedLinear, Vars, trace::Site},
+    runtime::{Fused, PackedLinear, Vars, packed_attention, trace::Site},
 };
 
 /// How attention is computed. Both give the same numbers within rounding.
@@ -70,7 +70,7 @@ impl SelfAttention {
     /// Attention of `config`'s width and heads.
     pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
         let size = config.hidden_size;
-        let linear = |name| Linear::with_bias(&(vars / name), size, size, config.qkv_bias);
+        let linear = |name: &str| Linear::with_bias(&(vars / name), size, size, config.qkv_bias);
         Self {
             query: linear("query"),
             key: linear("key"),
@@ -98,7 +98,18 @@ impl SelfAttention {
     pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: Option<i64>, train: bool) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
         let asking = rows.unwrap_or(seq);
-        let [q, k, v] = self.project(xs, rows)?; // [batch, heads, seq, head_dim]
+        let [q, k, v] = match &self.packed {
+            None => self.project(xs, rows)?,
+            Some(packed) => {
+                let qkv = self.project_packed(packed, xs)?;
+                if let (None, AttentionKind::Fused, Some(context)) = (rows, self.kind, packed_attention(&qkv, mask.map(|m| &m.additive))) {
+                    self.site.see(&context);
+                    return Ok(context);
+                }
+                let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, batch, heads, seq, head_dim]
+                [qkv.f_get(0)?.f_narrow(2, 0, asking)?, qkv.f_get(1)?, qkv.f_get(2)?]
+            }
+        }; // [batch, heads, seq, head_dim]
         let dropout = if train { self.dropout } else { 0.0 };
         let additive = mask.map(|mask| &mask.additive);
         let context = if self.kind == AttentionKind::Plain || mask.is_some_and(|mask| mask.needs_plain) {
@@ -111,15 +122,19 @@ impl SelfAttention {
         Ok(context)
     }
 
+    /// The three projections by one product: \[batch, seq, 3, heads, head_dim\].
+    fn project_packed(&self, packed: &PackedLinear, xs: &Tensor) -> Result<Tensor> {
+        let (batch, seq, size) = xs.size3()?;
+        Ok(packed.forward(xs, Fused::Nothing)?.f_view([batch, seq, 3, self.heads, size / self.heads])?)
+    }
+
     fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
-        if let (Some(packed), None) = (&self.packed, rows) {
-            let (batch, seq, size) = xs.size3()?;
-            let qkv = packed.forward(xs, Fused::Nothing)?; // [batch, seq, 3 * size]
-            let qkv = qkv.f_view([batch, seq, 3, self.heads, size / self.heads])?.f_permute([2, 0, 3, 1, 4])?;
-            return Ok([qkv.f_get(0)?, qkv.f_get(1)?, qkv.f_get(2)?]);
-        }
         let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
-        Ok([self.split(&self.query.forward(&asking)?)?, self.split(&self.key.forward(xs)?)?, self.split(&self.value.forward(xs)?)?])
+        Ok([
+            self.split(&self.query.forward(&asking)?)?,
+            self.split(&self.key.forward(xs)?)?,
+            self.split(&self.value.forward(xs)?)?,
+        ])
     }
 
     fn split(&self, xs: &Tensor) -> Result<Tensor> {

@@ -11,7 +11,7 @@ mod vars;
 
 pub use device::{DeviceChoice, load_cuda, set_threads};
 pub use loader::{Loader, LoaderOptions};
-pub use packed::{Fused, PackedLinear};
+pub use packed::{Fused, PackedLinear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};
 pub use rng::stream;
