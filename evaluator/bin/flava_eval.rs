@@ -23,9 +23,13 @@ fn main() -> ExitCode {
     let args = EvalArgs::parse();
     let result = match &args.command {
         Some(Command::Tasks(args)) => tasks(args),
-        Some(Command::Embed(args)) => embed(args).map_err(Into::into).and_then(|(rows, skipped)| {
-            eprintln!("{rows} rows in {}{}", args.out.display(), if skipped > 0 { format!(", {skipped} broken pictures left out") } else { String::new() });
-            Ok(if skipped > 0 { PARTLY } else { DONE })
+        Some(Command::Embed(args)) => embed(args).map_err(Into::into).map(|(rows, skipped)| {
+            eprintln!(
+                "{rows} rows in {}{}",
+                args.out.display(),
+                if skipped > 0 { format!(", {skipped} broken pictures left out") } else { String::new() }
+            );
+            if skipped > 0 { PARTLY } else { DONE }
         }),
         None => evaluate(&args.run),
     };

@@ -101,7 +101,7 @@ pub struct RunArgs {
     /// Folder of a checkpoint in Hugging Face's layout [default: a small embedded model].
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Folder of the data, laid out as on the Hub: DIR/<owner>/<name>/...
+    /// Folder of the data, laid out as on the Hub: DIR/OWNER/NAME/...
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What `all` means [default: paper with --model, else mini].

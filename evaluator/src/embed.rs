@@ -111,7 +111,8 @@ fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut
     for (part, lines) in lines.chunks(TEXTS_AT_ONCE).enumerate() {
         let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
         let width = model.config.hidden_size;
-        let both = |output: &EncoderOutput| Ok(Tensor::f_cat(&[output.cls().f_to_kind(Kind::Float)?, model.flava.project_text(output)?], 1)?);
+        let both =
+            |output: &EncoderOutput| Ok(Tensor::f_cat(&[output.cls().f_to_kind(Kind::Float)?, model.flava.project_text(output)?], 1)?);
         let rows = extractor.encode_texts(&texts, "texts", both)?; // [texts, width + projection]
         let ids = (0..lines.len()).map(|line| (part * TEXTS_AT_ONCE + line + 1).to_string()).collect();
         spool.add(ids, &rows.f_narrow(1, 0, width)?, &rows.f_narrow(1, width, rows.size()[1] - width)?)?;

@@ -7,12 +7,13 @@ use flava_tasks::sources::mini_vocabulary;
 const SEED: i64 = 0;
 
 /// What is said of the model where results are shown.
-pub(crate) const NOTE: &str = "the embedded model is untrained: its weights are random, seeded; scores near chance are right";
+pub(crate) const NOTE: &str = "the embedded model is untrained (seeded random weights): these scores say that the program works, and nothing of FLAVA";
 
 /// The embedded model. Until a trained one is embedded its weights are random.
 pub(crate) fn embedded(options: LoadOptions) -> Result<Pretrained> {
     let words = mini_vocabulary();
-    let part = |layers| format!(r#"{{"hidden_size": 64, "num_hidden_layers": {layers}, "num_attention_heads": 4, "intermediate_size": 128}}"#);
+    let part =
+        |layers| format!(r#"{{"hidden_size": 64, "num_hidden_layers": {layers}, "num_attention_heads": 4, "intermediate_size": 128}}"#);
     let json = format!(
         r#"{{"hidden_size": 64, "projection_dim": 64, "image_config": {}, "text_config": {}, "multimodal_config": {},
             "image_codebook_config": {{"hidden_size": 16, "vocab_size": 512}}}}"#,

@@ -221,7 +221,9 @@ impl Extractor<'_> {
         let options = LoaderOptions { threads: self.settings.threads, ahead: self.settings.threads + 1 };
         Loader::new(indices.len().div_ceil(size), options, move |batch| {
             let rows = &indices[batch * size..indices.len().min((batch + 1) * size)];
-            rows.iter().map(|&row| prepare_row(&*dataset, row, &transform, (parts == Parts::ImageAndText).then_some((&*text, max_tokens)))).collect()
+            rows.iter()
+                .map(|&row| prepare_row(&*dataset, row, &transform, (parts == Parts::ImageAndText).then_some((&*text, max_tokens))))
+                .collect()
         })
     }
 }

@@ -152,7 +152,13 @@ pub fn dry_run(plan: &Plan) -> Result<String> {
             }
         };
         total += rows as f64 * seconds_per_row;
-        lines.push(format!("{} (version {}): {} on {}; {state}", task.name, task.version, task.protocol.name(), feature_name(&task.protocol)));
+        lines.push(format!(
+            "{} (version {}): {} on {}; {state}",
+            task.name,
+            task.version,
+            task.protocol.name(),
+            feature_name(&task.protocol)
+        ));
     }
     lines.push(format!("encoding would take about {:.0} s; results would take under 1 MB in {}", total.ceil(), plan.out.display()));
     Ok(lines.join("\n"))

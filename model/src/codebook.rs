@@ -1,7 +1,7 @@
 //! The image codebook: DALL-E's dVAE encoder, which names each patch by one of 8,192 visual words (FLAVA section 3.3).
 //!
 //! A plain convolutional network: 7x7 input convolution, four groups of residual blocks with pooling between them,
-//! ReLU and a 1x1 output convolution. A factor 8 smaller: 112x112 pixels give 14x14 words.
+//! `ReLU` and a 1x1 output convolution. A factor 8 smaller: 112x112 pixels give 14x14 words.
 
 use tch::Tensor;
 

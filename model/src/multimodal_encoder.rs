@@ -43,7 +43,7 @@ impl MultimodalEncoder {
             parts.insert(0, cls_token.f_expand([batch, 1, size], false)?);
         }
         let states = Tensor::f_cat(&parts, 1)?; // [batch, 1 + images + seq, size]
-        let mask = text_mask.map(|text_mask| self.mask(text_mask, &states)).transpose()?;
+        let mask = text_mask.map(|text_mask| Self::mask(text_mask, &states)).transpose()?;
         self.encoder.forward(states, mask.as_ref(), rows, train)
     }
 
@@ -52,7 +52,7 @@ impl MultimodalEncoder {
         self.pooler.forward(&output.cls())
     }
 
-    fn mask(&self, text_mask: &Tensor, states: &Tensor) -> Result<AttentionMask> {
+    fn mask(text_mask: &Tensor, states: &Tensor) -> Result<AttentionMask> {
         let ((batch, seq), (_, all, _)) = (text_mask.size2()?, states.size3()?);
         let ones = Tensor::f_ones([batch, all - seq], (text_mask.kind(), text_mask.device()))?;
         AttentionMask::new(&Tensor::f_cat(&[&ones, text_mask], 1)?, states)

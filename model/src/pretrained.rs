@@ -7,7 +7,7 @@ use tch::{Device, nn::VarStore};
 use crate::{
     AttentionKind, Error, Flava, FlavaConfig, Result,
     checkpoint::{Checkpoint, LoadReport},
-    processor::{ImageProcessorConfig, TextProcessor},
+    processor::{ImageProcessorConfig, PassOrder, TextProcessor},
     runtime::{Fill, Precision, Vars},
 };
 
@@ -48,16 +48,17 @@ pub struct Pretrained {
 }
 
 impl Pretrained {
-    /// Loads a Hugging Face directory: config.json, weights, preprocessor_config.json, tokenizer files.
+    /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer files.
     pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
         if !directory.is_dir() {
             return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
         }
         let config = FlavaConfig::from_file(&directory.join("config.json"))?;
         let preprocessor = directory.join("preprocessor_config.json");
-        let image = match preprocessor.exists() {
-            true => ImageProcessorConfig::from_file(&preprocessor)?,
-            false => ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize),
+        let image = if preprocessor.exists() {
+            ImageProcessorConfig::from_file(&preprocessor)?
+        } else {
+            ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize)
         };
         let text = Arc::new(TextProcessor::from_directory(directory)?);
         let checkpoint = Checkpoint::open(directory)?;
@@ -74,7 +75,13 @@ impl Pretrained {
     }
 
     /// The encoders in `store` with new weights, as for a test: seeded, untrained.
-    pub fn untrained(config: FlavaConfig, image: ImageProcessorConfig, text: TextProcessor, seed: i64, options: LoadOptions) -> Result<Self> {
+    pub fn untrained(
+        config: FlavaConfig,
+        image: ImageProcessorConfig,
+        text: TextProcessor,
+        seed: i64,
+        options: LoadOptions,
+    ) -> Result<Self> {
         config.check()?;
         tch::manual_seed(seed);
         let mut store = VarStore::new(Device::Cpu);
@@ -90,7 +97,7 @@ impl Pretrained {
     /// Checks that the parts fit each other and prepares the weights for inference.
     fn finish(mut self, mut store: VarStore) -> Result<Self> {
         let side = self.config.image_config.image_size as usize;
-        if let Some((height, width)) = self.image.transform(Default::default()).output_size()
+        if let Some((height, width)) = self.image.transform(PassOrder::default()).output_size()
             && (height, width) != (side, side)
         {
             return Err(Error::Config(format!("preprocessor_config.json gives {height}x{width} pixels, config.json wants {side}x{side}")));

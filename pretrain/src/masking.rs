@@ -1,4 +1,4 @@
-//! Which patches and words are hidden: BEiT's block-wise masks (FLAVA section 3.2) and BERT's 80-10-10 rule.
+//! Which patches and words are hidden: `BEiT`'s block-wise masks (FLAVA section 3.2) and BERT's 80-10-10 rule.
 
 use flava_model::processor::{Encoding, ImageProcessorConfig, TextProcessor};
 use rand::Rng;

@@ -138,7 +138,8 @@ mod tests {
     use crate::MetricValue;
 
     fn record(task: &str) -> Record {
-        let score = |metric: &str, value| MetricValue { metric: metric.into(), value, standard_error: 0.1, ci_low: 0.0, ci_high: 1.0, n: 9 };
+        let score =
+            |metric: &str, value| MetricValue { metric: metric.into(), value, standard_error: 0.1, ci_low: 0.0, ci_high: 1.0, n: 9 };
         Record {
             task: task.into(),
             task_version: 1,
@@ -174,7 +175,7 @@ mod tests {
             RunFolder::create(folder.path()).unwrap().write(&record(task)).unwrap();
         }
         let mut reader = csv::Reader::from_path(folder.path().join("results.csv")).unwrap();
-        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
         assert_eq!(rows.len(), 4);
         assert_eq!(rows[0][8].parse::<f64>().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
         assert_eq!((&rows[2][1], &rows[3][7], &rows[0][15]), ("b", "mean_per_class", "a, \"quoted\" folder"));

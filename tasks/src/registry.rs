@@ -84,7 +84,7 @@ mod tests {
         for task in registry.tasks() {
             let mut alone = Registry { tasks: Vec::new() };
             alone.add(&task.name, &task.to_toml()).unwrap();
-            assert_eq!(alone.tasks(), [task.clone()]);
+            assert_eq!(alone.tasks(), std::slice::from_ref(task));
         }
     }
 

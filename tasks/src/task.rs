@@ -195,7 +195,9 @@ impl Task {
         }
         match &self.protocol {
             Protocol::LinearProbe { .. } if self.classes < 2 => Some("a linear probe needs at least two classes".into()),
-            Protocol::LinearProbe { .. } if self.sources.iter().any(|s| s.train.is_none()) => Some("a linear probe needs a train split".into()),
+            Protocol::LinearProbe { .. } if self.sources.iter().any(|s| s.train.is_none()) => {
+                Some("a linear probe needs a train split".into())
+            }
             Protocol::ZeroShot { class_names, .. } if class_names.len() != self.classes => {
                 Some(format!("{} class_names for {} classes", class_names.len(), self.classes))
             }

@@ -122,7 +122,7 @@ def bench_preprocess(report, tmp):
     if "DIFF" in exact:
         report.missed.append("bit-exact preprocessing")
     report.line("decode and preprocess, 500x375 JPEG, one core", ours["images_per_s"], rate, "images/s", 3.0,
-                f"{exact}; {ours['ms_decode']:.2f} ms of {ours['ms']:.2f} decode, bound: Huffman decoding and inverse DCT without SIMD")
+                f"{exact}; {ours['ms_decode']:.2f} ms of {ours['ms']:.2f} decode, bound: Huffman decoding and, without nasm, the inverse DCT")
 
 
 def bench_start(report):

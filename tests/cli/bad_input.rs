@@ -77,7 +77,9 @@ fn broken_data_fails_its_task_and_names_the_place() {
     };
     assert_refused("cut parquet", 1, &["test-00000-of-00001.parquet", "parquet"], cut(mnist));
     assert_refused("cut shard", 1, &["0.tar", "cut off"], cut(shard));
-    assert_refused("no column", 1, &["has no column image", "its columns are picture, label"], |f| write_parquet(&f.join(mnist), "picture", &digits(60), 50));
+    assert_refused("no column", 1, &["has no column image", "its columns are picture, label"], |f| {
+        write_parquet(&f.join(mnist), "picture", &digits(60), 50);
+    });
     assert_refused("empty split", 1, &["split test is empty"], |f| write_parquet(&f.join(mnist), "image", &[], 50));
     assert_refused("foreign label", 1, &["row 7: label 10 is none of the 10 classes"], |f| {
         let mut rows = digits(60);
@@ -90,7 +92,9 @@ fn broken_data_fails_its_task_and_names_the_place() {
         write_webdataset(&f.join("data/clip-benchmark/wds_vtab-cifar10/test"), &rows, 60);
     });
     assert_refused("missing shard", 1, &["0.tar"], |f| fs::remove_file(f.join(shard)).unwrap());
-    assert_refused("missing data", 1, &["has none of ylecun/mnist, clip-benchmark/wds_mnist"], |f| fs::remove_dir_all(f.join("data/ylecun")).unwrap());
+    assert_refused("missing data", 1, &["has none of ylecun/mnist, clip-benchmark/wds_mnist"], |f| {
+        fs::remove_dir_all(f.join("data/ylecun")).unwrap();
+    });
     assert_refused("no picture", 1, &["test-00000-of-00001.parquet:5", "no picture"], |f| {
         let mut rows = digits(60);
         rows[5].0 = b"<html>not found</html>".to_vec();
@@ -158,7 +162,8 @@ fn pickles_can_do_nothing_but_describe_tensors() {
 
 /// A pickle of one tensor: its storage's key, elements and offset, size and stride.
 fn tensor_pickle(elements: u32, offset: u32, size: u32, stride: u32) -> Vec<u8> {
-    let mut pickle = b"}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ".to_vec();
+    let mut pickle =
+        b"}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ".to_vec();
     pickle.extend(elements.to_le_bytes());
     pickle.extend(b"tQJ");
     pickle.extend(offset.to_le_bytes());

@@ -35,7 +35,10 @@ fn pictures_become_features_in_the_order_of_their_names() {
         fs::write(folder.path().join("pictures").join(name), digit(i, 0)).unwrap();
     }
     fs::write(folder.path().join("pictures/notes.txt"), "no picture").unwrap();
-    let run = flava_eval(folder.path(), &["embed", "--model", "model", "--images", "pictures", "--out", "out/f.safetensors", "--batch-size", "2"]);
+    let run = flava_eval(
+        folder.path(),
+        &["embed", "--model", "model", "--images", "pictures", "--out", "out/f.safetensors", "--batch-size", "2"],
+    );
     assert_eq!(run.code, 0, "{}", run.stderr);
     let (ids, features) = read(&folder.path().join("out/f.safetensors"));
     assert_eq!(ids, ["a.png", "b.png", "deeper/c.PNG"]);

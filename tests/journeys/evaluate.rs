@@ -11,7 +11,8 @@ use crate::support::{
     program::flava_eval,
 };
 
-const MINI: [&str; 7] = ["mini-groups", "mini-zero-shot", "mini-retrieval", "mini-vqa", "mini-entailment", "mini-sentence", "mini-paraphrase"];
+const MINI: [&str; 7] =
+    ["mini-groups", "mini-zero-shot", "mini-retrieval", "mini-vqa", "mini-entailment", "mini-sentence", "mini-paraphrase"];
 
 fn record(folder: &Path, task: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join(format!("{task}.json"))).unwrap()).unwrap()

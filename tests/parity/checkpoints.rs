@@ -10,10 +10,7 @@ use flava_model::{
 use tch::Kind;
 use tempfile::tempdir;
 
-use crate::support::{
-    fixtures::write_model,
-    golden::directories,
-};
+use crate::support::{fixtures::write_model, golden::directories};
 
 fn same(a: &Checkpoint, b: &Checkpoint) {
     let names = |c: &Checkpoint| c.tensors().keys().cloned().collect::<Vec<_>>();

@@ -42,7 +42,9 @@ fn every_file_decodes_to_pillows_bytes() {
             Ok(picture) if (picture.width, picture.height) != size(&expected["size"]) => {
                 wrong.push(format!("{name}: {}x{}", picture.width, picture.height));
             }
-            Ok(picture) if sha256(&picture.rgb) != expected["sha256"] => wrong.push(format!("{name} ({}) has other bytes", expected["mode"])),
+            Ok(picture) if sha256(&picture.rgb) != expected["sha256"] => {
+                wrong.push(format!("{name} ({}) has other bytes", expected["mode"]));
+            }
             Ok(_) => {}
         }
     }

@@ -16,7 +16,7 @@ pub struct Golden {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// The directories under `tests/golden`, or those that FLAVA_GOLDEN names (separated by colons).
+/// The directories under `tests/golden`, or those that `FLAVA_GOLDEN` names (separated by colons).
 pub fn directories() -> Vec<PathBuf> {
     if let Some(list) = env::var_os("FLAVA_GOLDEN") {
         return env::split_paths(&list).collect();

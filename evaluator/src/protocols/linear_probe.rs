@@ -105,7 +105,7 @@ impl Probe {
         let held_out = (select(&self.features, &self.held_out)?, select(&self.labels, &self.held_out)?);
         let mut tried: BTreeMap<i32, (f64, LinearHead, Value)> = BTreeMap::new();
         let mut spacing = FIRST_SPACING;
-        let mut wanted: Vec<i32> = (0..).map(|i| EIGHTHS.1 - i * spacing).take_while(|e| *e >= EIGHTHS.0).collect();
+        let mut wanted: Vec<i32> = (0..=(EIGHTHS.1 - EIGHTHS.0) / spacing).map(|i| EIGHTHS.1 - i * spacing).collect();
         loop {
             for &exponent in &wanted {
                 // The objective is convex: the fit at the next stronger penalty is as good a start as any, and a near one.

@@ -24,7 +24,12 @@ pub(super) fn run(splits: &Splits, extractor: &Extractor) -> Result<Answer> {
     let texts = by_picture.into_iter().enumerate().map(|(picture, rank)| Ranked { picture, rank }).collect();
     let images = owners.iter().zip(by_caption).map(|(&picture, rank)| Ranked { picture, rank }).collect();
     let details = [("pictures", pictures.ids.len()), ("captions", owners.len())].map(|(name, count)| (name.to_owned(), count.into()));
-    Ok(Answer { predictions: Predictions::Ranks { texts, images }, skipped: pictures.skipped, train_rows: 0, details: Map::from_iter(details) })
+    Ok(Answer {
+        predictions: Predictions::Ranks { texts, images },
+        skipped: pictures.skipped,
+        train_rows: 0,
+        details: Map::from_iter(details),
+    })
 }
 
 /// For each query, the rank of its best right item.

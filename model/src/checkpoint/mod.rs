@@ -1,4 +1,4 @@
-//! Checkpoints in and out: safetensors (one file or shards), PyTorch zip files read without running pickle, and a
+//! Checkpoints in and out: safetensors (one file or shards), `PyTorch` zip files read without running pickle, and a
 //! Hugging Face directory as output.
 
 mod file;

@@ -1,7 +1,7 @@
 //! One naming for every checkpoint: that of Hugging Face's `FlavaForPreTraining`.
 //!
 //! Also understood: `FlavaModel` and the three encoders and the codebook on their own (no prefix), torchmultimodal's
-//! `FLAVAForPreTraining`, and OpenAI's codebook.
+//! `FLAVAForPreTraining`, and `OpenAI`'s codebook.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ enum Style {
     /// Names that only need this in front.
     Prefixed(&'static str),
     Torchmultimodal,
-    /// OpenAI's `encoder.pkl`: `blocks.group_1.block_1.res_path.conv_1.w`.
+    /// `OpenAI`'s `encoder.pkl`: `blocks.group_1.block_1.res_path.conv_1.w`.
     DallE,
 }
 

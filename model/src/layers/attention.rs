@@ -122,7 +122,7 @@ impl SelfAttention {
         Ok(context)
     }
 
-    /// The three projections by one product: \[batch, seq, 3, heads, head_dim\].
+    /// The three projections by one product: \[batch, seq, 3, heads, `head_dim`\].
     fn project_packed(&self, packed: &PackedLinear, xs: &Tensor) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
         Ok(packed.forward(xs, Fused::Nothing)?.f_view([batch, seq, 3, self.heads, size / self.heads])?)
@@ -130,11 +130,7 @@ impl SelfAttention {
 
     fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
         let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
-        Ok([
-            self.split(&self.query.forward(&asking)?)?,
-            self.split(&self.key.forward(xs)?)?,
-            self.split(&self.value.forward(xs)?)?,
-        ])
+        Ok([self.split(&self.query.forward(&asking)?)?, self.split(&self.key.forward(xs)?)?, self.split(&self.value.forward(xs)?)?])
     }
 
     fn split(&self, xs: &Tensor) -> Result<Tensor> {

@@ -1,4 +1,4 @@
-//! The pre-norm transformer block of all three encoders (FLAVA section 3.1; ViT's block).
+//! The pre-norm transformer block of all three encoders (FLAVA section 3.1; `ViT`'s block).
 
 use tch::Tensor;
 

@@ -45,12 +45,10 @@ impl ImageTransform {
             size = crop;
         }
         let tables = [0, 1, 2].map(|channel| self.table(channel));
-        let mut pixels = vec![0.0; size.0 * size.1 * 3];
-        for (channel, plane) in pixels.chunks_exact_mut(size.0 * size.1).enumerate() {
-            let table = &tables[channel];
-            for (pixel, rgb) in plane.iter_mut().zip(rgb.chunks_exact(3)) {
-                *pixel = table[usize::from(rgb[channel])];
-            }
+        let (rows, count) = (rgb.as_chunks::<3>().0, size.0 * size.1);
+        let mut pixels = Vec::with_capacity(count * 3);
+        for (channel, table) in tables.iter().enumerate() {
+            pixels.extend(rows.iter().map(|rgb| table[usize::from(rgb[channel])]));
         }
         (pixels, size)
     }
@@ -181,7 +179,7 @@ impl Default for ImageProcessorConfig {
             do_normalize: true,
             // CLIP's, from 400 million pictures of the web.
             image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            image_std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
             codebook_do_resize: true,
             codebook_size: RawSize::Side(112).into(),
             codebook_resample: Filter::Lanczos,

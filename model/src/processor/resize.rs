@@ -2,7 +2,7 @@
 //!
 //! Two passes of a separable filter with coefficients in 22-bit fixed point, rounded to bytes in between. Up to version
 //! 12 Pillow runs the horizontal pass first; since 13 the vertical one goes first where it shrinks the picture much more.
-#![allow(unsafe_code, reason = "calls the same safe code compiled for AVX2 after asking the processor")]
+#![allow(unsafe_code, reason = "calls code for AVX2 after asking the processor")]
 
 use serde::{Deserialize, Serialize};
 
@@ -176,29 +176,93 @@ fn combine_rows_into(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8])
     }
 }
 
-/// Rows of pixels to columns of pixels, in tiles that stay in the nearest cache.
-fn transpose<const C: usize>(source: &[u8], width: usize, height: usize) -> Vec<u8> {
-    const TILE: usize = 32;
-    let mut out = vec![0; source.len()];
-    for top in (0..height).step_by(TILE) {
-        for left in (0..width).step_by(TILE) {
-            for x in left..(left + TILE).min(width) {
-                for y in top..(top + TILE).min(height) {
-                    let (from, to) = ((y * width + x) * C, (x * height + y) * C);
-                    out[to..to + C].copy_from_slice(&source[from..from + C]);
+/// Each pixel of an output row is a weighted sum of pixels of the source row.
+fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to: usize, filter: Filter) -> Vec<u8> {
+    let (taps, mut out) = (taps(width, to, filter), vec![0; to * height * C]);
+    #[cfg(target_arch = "x86_64")]
+    if C == 3 && is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor was just asked.
+        unsafe { horizontal_rgb_avx2(source, width, &taps, &mut out) };
+        return out;
+    }
+    for (row, out) in source.chunks_exact(width * C).zip(out.chunks_exact_mut(to * C)) {
+        for (taps, out) in taps.iter().zip(out.chunks_exact_mut(C)) {
+            let mut sums = [1i32 << (BITS - 1); C];
+            for (pixel, &weight) in row[taps.first * C..].chunks_exact(C).zip(&taps.weights) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum = sum.wrapping_add(i32::from(value) * weight);
                 }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = (sum >> BITS).clamp(0, 255) as u8;
             }
         }
     }
     out
 }
 
-fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to: usize, filter: Filter) -> Vec<u8> {
-    let columns = transpose::<C>(source, width, height);
-    transpose::<C>(&combine_rows(&columns, height * C, &taps(width, to, filter)), height, to)
+/// Bytes that are read at once for two RGB pixels.
+const PAIR_BYTES: usize = 8;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8]) {
+    let height = out.len() / taps.len() / 3;
+    let weights: Vec<Vec<[i32; 4]>> = taps.iter().map(|t| t.weights.iter().map(|&w| [w; 4]).collect()).collect();
+    for (y, out) in out.chunks_exact_mut(taps.len() * 3).enumerate() {
+        // Eight bytes are read where six are needed: the last row, and those of one or two pixels, get some more.
+        let (row, padded);
+        if y + 1 < height && width > 2 {
+            row = &source[y * width * 3..];
+        } else {
+            padded = [&source[y * width * 3..], &[0; PAIR_BYTES]].concat();
+            row = &padded;
+        }
+        for ((taps, weights), out) in taps.iter().zip(&weights).zip(out.as_chunks_mut::<3>().0) {
+            *out = combine_rgb_avx2(&row[taps.first * 3..], weights);
+        }
+    }
 }
 
-/// `source`, rows of pixels of `C` interleaved bytes, from size (width, height) to size `to`.
+/// One output pixel from the pixels at the start of `pixels`, which holds eight bytes more than they need: two pixels a
+/// step, in the lanes red, green, blue, unused.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(clippy::cast_ptr_alignment, reason = "the loads are the unaligned ones")]
+fn combine_rgb_avx2(pixels: &[u8], weights: &[[i32; 4]]) -> [u8; 3] {
+    use std::arch::x86_64::{
+        __m128i, __m256i, _mm_add_epi32, _mm_cvtepu8_epi32, _mm_cvtsi64_si128, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_mullo_epi32,
+        _mm_packus_epi16, _mm_packus_epi32, _mm_set1_epi32, _mm_setr_epi8, _mm_shuffle_epi8, _mm_srai_epi32, _mm256_add_epi32,
+        _mm256_castsi256_si128, _mm256_cvtepu8_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_mullo_epi32,
+        _mm256_setzero_si256,
+    };
+    let bytes = |pixel: usize| -> __m128i {
+        let eight = pixels[pixel * 3..pixel * 3 + PAIR_BYTES].try_into().expect("eight bytes");
+        _mm_cvtsi64_si128(i64::from_le_bytes(eight))
+    };
+    let spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    let (pairs, single) = weights.as_chunks::<2>();
+    let mut sums = _mm256_setzero_si256();
+    for (i, pair) in pairs.iter().enumerate() {
+        let values = _mm256_cvtepu8_epi32(_mm_shuffle_epi8(bytes(2 * i), spread));
+        // SAFETY: a pair of weights is eight i32, and this load needs no alignment.
+        let weights = unsafe { _mm256_loadu_si256(pair.as_ptr().cast::<__m256i>()) };
+        sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(values, weights));
+    }
+    let mut sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    if let [weight] = single {
+        // SAFETY: a weight is four i32, and this load needs no alignment.
+        let weight = unsafe { _mm_loadu_si128(weight.as_ptr().cast::<__m128i>()) };
+        sum = _mm_add_epi32(sum, _mm_mullo_epi32(_mm_cvtepu8_epi32(bytes(2 * pairs.len())), weight));
+    }
+    let rounded = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(1 << (BITS - 1))), BITS as i32);
+    let packed = _mm_packus_epi32(rounded, rounded);
+    let [red, green, blue, _] = _mm_cvtsi128_si32(_mm_packus_epi16(packed, packed)).to_le_bytes();
+    [red, green, blue]
+}
+
+/// `source`, rows of pixels of `C` (1 to 4) interleaved bytes, from size (width, height) to size `to`.
 ///
 /// # Panics
 /// If a size is zero or `source` is not `from`'s.

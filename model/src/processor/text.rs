@@ -49,7 +49,7 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// A WordPiece tokenizer.
+/// A `WordPiece` tokenizer.
 #[derive(Debug)]
 pub struct TextProcessor {
     tokenizer: Tokenizer,
@@ -69,9 +69,10 @@ impl TextProcessor {
         }
         let read = |path: &Path| fs::read_to_string(path).map_err(|e| Error::io(path, e));
         let words: Vec<String> = read(&vocab)?.lines().map(str::to_owned).collect();
-        let settings = match config.exists() {
-            true => serde_json::from_str(&read(&config)?).map_err(|e| Error::file(&config, e))?,
-            false => TokenizerConfig::default(),
+        let settings = if config.exists() {
+            serde_json::from_str(&read(&config)?).map_err(|e| Error::file(&config, e))?
+        } else {
+            TokenizerConfig::default()
         };
         Self::bert(&words, &settings).map_err(|e| Error::file(&vocab, e))
     }

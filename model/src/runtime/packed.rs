@@ -75,7 +75,7 @@ impl PackedLinear {
 
     /// `xs` \[.., in\] to \[.., out\].
     pub fn forward(&self, xs: &Tensor, fused: Fused) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map_or(ptr::null(), |b| b.as_ptr());
+        let bias = self.bias.as_ref().map_or(ptr::null(), tch::Tensor::as_ptr);
         let weight = self.weight.as_ptr();
         call(|out| {
             // SAFETY: all tensors outlive the call, the names are C strings, `out` as in `new`.
@@ -90,14 +90,14 @@ impl PackedLinear {
     }
 }
 
-/// Attention of packed projections \[batch, seq, 3, heads, head_dim\], contiguous, and an additive mask \[batch, 1, 1, seq\],
-/// to \[batch, seq, heads * head_dim\]. None where there is no kernel for the device, kind or processor.
+/// Attention of packed projections \[batch, seq, 3, heads, `head_dim`\], contiguous, and an additive mask \[batch, 1, 1, seq\],
+/// to \[batch, seq, heads * `head_dim`\]. None where there is no kernel for the device, kind or processor.
 pub fn packed_attention(qkv: &Tensor, mask: Option<&Tensor>) -> Option<Tensor> {
     let fits = |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
     if !fits(qkv) || !mask.is_none_or(fits) {
         return None;
     }
-    let mask = mask.map_or(ptr::null(), |mask| mask.as_ptr());
+    let mask = mask.map_or(ptr::null(), tch::Tensor::as_ptr);
     // SAFETY: both tensors outlive the call and are dense f32 on the CPU, as the shim reads them.
     call(|out| unsafe { flava_attention(qkv.as_ptr(), mask, out) }).ok()
 }

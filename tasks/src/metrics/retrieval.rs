@@ -8,7 +8,7 @@ use super::{Ranked, Score, mean::share};
 /// order of the data.
 pub fn rank(scores: &[f32], right: impl Fn(usize) -> bool) -> usize {
     let best = scores.iter().enumerate().filter(|(item, _)| right(*item)).map(|(_, &s)| s).fold(f32::NEG_INFINITY, f32::max);
-    1 + scores.iter().enumerate().filter(|(item, score)| !right(*item) && !(**score < best)).count()
+    1 + scores.iter().enumerate().filter(|(item, score)| !right(*item) && (**score >= best || score.is_nan())).count()
 }
 
 /// Share of queries with rank at most `k`; queries of one picture are no independent trials.

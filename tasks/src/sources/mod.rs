@@ -88,7 +88,8 @@ impl OpenSplit {
 impl Task {
     /// The first source whose files are under `data`; what is missing if none's are.
     pub fn find_source(&self, data: Option<&Path>) -> Result<&Source> {
-        let present = |source: &&Source| matches!(source.format, SourceFormat::Mini { .. }) || data.is_some_and(|d| d.join(&source.repo).is_dir());
+        let present =
+            |source: &&Source| matches!(source.format, SourceFormat::Mini { .. }) || data.is_some_and(|d| d.join(&source.repo).is_dir());
         self.sources.iter().find(present).ok_or_else(|| {
             let folders: Vec<String> = self.sources.iter().map(|s| s.repo.clone()).collect();
             let reason = match data {
@@ -134,7 +135,9 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| Error::io(&folder, e))?.path();
-        let fits = |n: &str| if name.contains('*') { n.len() >= start.len() + end.len() && n.starts_with(start) && n.ends_with(end) } else { n == name };
+        let fits = |n: &str| {
+            if name.contains('*') { n.len() >= start.len() + end.len() && n.starts_with(start) && n.ends_with(end) } else { n == name }
+        };
         if path.file_name().and_then(|n| n.to_str()).is_some_and(fits) {
             files.push(path);
         }
@@ -149,5 +152,7 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
 /// A label that is one of `classes`.
 fn checked_label(path: &Path, row: &str, label: i64, classes: usize) -> Result<usize> {
     let fits = usize::try_from(label).ok().filter(|&label| label < classes);
-    fits.ok_or_else(|| Error::data(path, format!("{row}: label {label} is none of the {classes} classes 0 to {}", classes.saturating_sub(1))))
+    fits.ok_or_else(|| {
+        Error::data(path, format!("{row}: label {label} is none of the {classes} classes 0 to {}", classes.saturating_sub(1)))
+    })
 }

@@ -13,7 +13,7 @@ use arrow_array::{Array, ArrayRef, BinaryArray, Int64Array, LargeBinaryArray, Re
 use arrow_schema::DataType;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder},
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
 };
 
 use super::{Dataset, Example, Label, checked_label, guarded};
@@ -51,7 +51,8 @@ pub(super) struct ParquetDataset {
 impl ParquetDataset {
     /// Opens `files`, checks their columns and reads all labels.
     pub(super) fn open(files: &[PathBuf], image: &str, label: &str, classes: usize) -> Result<Self> {
-        let mut dataset = Self { files: Vec::new(), image: image.to_owned(), groups: Vec::new(), labels: Vec::new(), kept: Mutex::default() };
+        let mut dataset =
+            Self { files: Vec::new(), image: image.to_owned(), groups: Vec::new(), labels: Vec::new(), kept: Mutex::default() };
         for path in files {
             guarded(path, || dataset.add(path, label, classes))?;
         }
@@ -60,15 +61,18 @@ impl ParquetDataset {
 
     fn add(&mut self, path: &Path, label: &str, classes: usize) -> Result<()> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+            .map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
         let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
         check_columns(path, &metadata, &self.image, label)?;
         let mut first_row = 0;
         for (group, meta) in metadata.metadata().row_groups().iter().enumerate() {
-            let rows = usize::try_from(meta.num_rows()).map_err(|_| Error::data(path, format!("row group {group} has {} rows", meta.num_rows())))?;
+            let rows = usize::try_from(meta.num_rows())
+                .map_err(|_| Error::data(path, format!("row group {group} has {} rows", meta.num_rows())))?;
             let compressed = u64::try_from(meta.compressed_size()).unwrap_or(u64::MAX);
             if compressed > length || !(0..=MAX_GROUP).contains(&meta.total_byte_size()) {
-                let claim = format!("row group {group} claims {compressed} bytes, {} unpacked; the file has {length}", meta.total_byte_size());
+                let claim =
+                    format!("row group {group} claims {compressed} bytes, {} unpacked; the file has {length}", meta.total_byte_size());
                 return Err(Error::data(path, claim));
             }
             let start = self.labels.len() + first_row;
@@ -89,7 +93,8 @@ impl ParquetDataset {
     }
 
     fn add_labels(&mut self, path: &Path, column: &ArrayRef, label: &str, classes: usize, file_start: usize) -> Result<()> {
-        let column = arrow_cast_to_i64(column).ok_or_else(|| Error::data(path, format!("column {label} is {}, not an integer", column.data_type())))?;
+        let column = arrow_cast_to_i64(column)
+            .ok_or_else(|| Error::data(path, format!("column {label} is {}, not an integer", column.data_type())))?;
         for row in 0..column.len() {
             let place = format!("row {}", self.labels.len() - file_start);
             if column.is_null(row) {
@@ -146,7 +151,9 @@ fn check_columns(path: &Path, metadata: &ArrowReaderMetadata, image: &str, label
 
 /// One column, of one row group or of all.
 fn read_column(path: &Path, metadata: &ArrowReaderMetadata, column: &str, group: Option<usize>) -> Result<Vec<ArrayRef>> {
-    let broken = |e: &dyn ToString| Error::data(path, format!("column {column}{}: {}", group.map_or(String::new(), |g| format!(", row group {g}")), e.to_string()));
+    let broken = |e: &dyn ToString| {
+        Error::data(path, format!("column {column}{}: {}", group.map_or(String::new(), |g| format!(", row group {g}")), e.to_string()))
+    };
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
     let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
@@ -209,7 +216,9 @@ impl Dataset for ParquetDataset {
         let group = self.group_of(index);
         let at = index - self.groups[group].start;
         let image = self.pictures(group)?[at].clone();
-        let missing = || Error::data(&self.files[self.groups[group].file].0, format!("row {}: there is no picture", self.groups[group].first_row + at));
+        let missing = || {
+            Error::data(&self.files[self.groups[group].file].0, format!("row {}: there is no picture", self.groups[group].first_row + at))
+        };
         Ok(Example { id: self.id(index), image: Some(image.ok_or_else(missing)?), texts: Vec::new(), label: self.label(index) })
     }
 }

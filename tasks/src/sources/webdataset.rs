@@ -19,6 +19,8 @@ use crate::{Error, Result};
 const PICTURES: [&str; 4] = ["webp", "png", "jpg", "jpeg"];
 /// Longest label text.
 const MAX_LABEL: u64 = 64;
+/// Most shards that are looked for without `nshards.txt`.
+const MAX_SHARDS: usize = 1 << 20;
 /// Members of a tar file start at multiples of this.
 const BLOCK: u64 = 512;
 /// Largest picture file.
@@ -100,7 +102,7 @@ fn shard_count(folder: &Path) -> Result<usize> {
     if !folder.is_dir() {
         return Err(Error::data(folder, "is no folder of shards"));
     }
-    Ok((0..).take_while(|i| folder.join(format!("{i}.tar")).exists()).count())
+    Ok((0..MAX_SHARDS).take_while(|i| folder.join(format!("{i}.tar")).exists()).count())
 }
 
 impl Dataset for Webdataset {

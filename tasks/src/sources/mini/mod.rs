@@ -143,14 +143,8 @@ mod tests {
 
     use super::*;
 
-    const WORLDS: [MiniWorld; 6] = [
-        MiniWorld::Groups,
-        MiniWorld::Captions,
-        MiniWorld::Questions,
-        MiniWorld::Hypotheses,
-        MiniWorld::Sentences,
-        MiniWorld::Paraphrases,
-    ];
+    const WORLDS: [MiniWorld; 6] =
+        [MiniWorld::Groups, MiniWorld::Captions, MiniWorld::Questions, MiniWorld::Hypotheses, MiniWorld::Sentences, MiniWorld::Paraphrases];
 
     #[test]
     fn rows_repeat_and_do_not_depend_on_what_else_is_drawn() {

@@ -59,7 +59,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A WordPiece vocabulary for the mini suite: BERT's special tokens, every word of the suite, and single characters so
+/// A `WordPiece` vocabulary for the mini suite: BERT's special tokens, every word of the suite, and single characters so
 /// that other words can be spelt.
 pub fn vocabulary() -> Vec<String> {
     let names = concepts::all().iter().map(|c| c.name.as_str());
