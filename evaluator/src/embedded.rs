@@ -7,7 +7,8 @@ use flava_tasks::sources::mini_vocabulary;
 const SEED: i64 = 0;
 
 /// What is said of the model where results are shown.
-pub(crate) const NOTE: &str = "the embedded model is untrained (seeded random weights): these scores say that the program works, and nothing of FLAVA";
+pub(crate) const NOTE: &str =
+    "the embedded model is untrained (seeded random weights): these scores say that the program works, and nothing of FLAVA";
 
 /// The embedded model. Until a trained one is embedded its weights are random.
 pub(crate) fn embedded(options: LoadOptions) -> Result<Pretrained> {

