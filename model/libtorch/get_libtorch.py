@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 
 VERSION = "2.11.0"
@@ -67,7 +66,8 @@ def is_complete(dest, cuda):
 def download(into, wheels, deps):
     command = [sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--implementation", "cp",
                "--python-version", "3.11", "--progress-bar", "off", "-d", str(into)]
-    for tag in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_17", "manylinux2014", "manylinux1"):
+    old = ["manylinux2014", "manylinux2010", "manylinux1"]
+    for tag in [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + old:
         command += ["--platform", f"{tag}_x86_64"]
     command += ["-q"] + ([] if deps else ["--no-deps"]) + wheels
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -115,14 +115,18 @@ def fetch(dest, cuda):
     part = dest.with_name(dest.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     print(f"libtorch: fetching {VERSION} {'with CUDA (some 3 GB)' if cuda else 'for CPU use (545 MB)'}", flush=True)
-    with tempfile.TemporaryDirectory(dir=dest.parent, prefix="wheels.", suffix=".part") as tmp:
-        wheels = pathlib.Path(tmp)
+    wheels = dest.with_name("wheels.part")  # what an interrupted set-up left goes, and pip's cache has most of it again
+    shutil.rmtree(wheels, ignore_errors=True)
+    wheels.mkdir()
+    try:
         download(wheels, [f"torch=={VERSION}"], deps=False)
         if cuda:
             download(wheels, cuda_wheels(next(wheels.glob("torch-*.whl"))), deps=True)
         else:
             download(wheels, CPU_WHEELS, deps=False)
         unpack(wheels, part, cuda)
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
     if not is_complete(part, cuda):
         fail(f"the wheels of torch {VERSION} lack a library that was expected: {part} is incomplete.")
     shutil.rmtree(dest, ignore_errors=True)

@@ -4,3 +4,4 @@ mod checkpoints;
 mod golden;
 mod pillow;
 mod probe;
+mod tokenizer;

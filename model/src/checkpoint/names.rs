@@ -78,7 +78,7 @@ fn dall_e(name: &str) -> String {
 }
 
 /// Modules of torchmultimodal and what Hugging Face calls them, longer prefixes first.
-const MODULES: [(&str, &str); 9] = [
+const MODULES: [(&str, &str); 10] = [
     ("model.image_encoder.", "flava.image_model."),
     ("model.text_encoder.", "flava.text_model."),
     ("model.mm_encoder.", "flava.multimodal_model."),
@@ -88,14 +88,12 @@ const MODULES: [(&str, &str); 9] = [
     ("loss.mmm_loss.mlm.cls.", "mmm_text_head."),
     ("loss.itm_loss.cls.", "itm_head."),
     ("loss.itm_loss.", "itm_head."),
+    ("loss.contrastive_loss.", "flava."), // the temperature, and in early versions the projections
 ];
 
 fn torchmultimodal(name: &str) -> String {
     if let Some(rest) = name.strip_prefix("image_codebook.encoder.") {
         return dall_e(rest);
-    }
-    if name == "loss.contrastive_loss.logit_scale" {
-        return "flava.logit_scale".into();
     }
     for (theirs, ours) in MODULES {
         if let Some(rest) = name.strip_prefix(theirs) {
@@ -168,6 +166,8 @@ mod tests {
             ("model.text_encoder.encoder.layer.1.feedforward_layernorm.bias", "flava.text_model.encoder.layer.1.layernorm_after.bias"),
             ("model.image_to_mm_projection.weight", "flava.image_to_mm_projection.weight"),
             ("loss.contrastive_loss.logit_scale", "flava.logit_scale"),
+            ("loss.contrastive_loss.text_projection.bias", "flava.text_projection.bias"),
+            ("model.text_projection.bias", "flava.text_projection.bias"),
             ("loss.mmm_loss.mlm.cls.layer_norm.weight", "mmm_text_head.transform.LayerNorm.weight"),
             ("loss.itm_loss.pooler.dense.weight", "itm_head.pooler.dense.weight"),
             ("loss.itm_loss.cls.seq_relationship.bias", "itm_head.seq_relationship.bias"),
