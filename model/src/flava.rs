@@ -112,9 +112,18 @@ impl Flava {
     }
 
     fn fuse(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>, rows: Rows) -> Result<EncoderOutput> {
-        let image = self.image_to_mm_projection.forward(&image.hidden_states)?;
-        let text = self.text_to_mm_projection.forward(&text.hidden_states)?;
+        let (image, text) = (self.image_to_multimodal(image)?, self.text_to_multimodal(text)?);
         self.multimodal_model.forward(&image, &text, text_mask, rows, self.train)
+    }
+
+    /// What the multimodal encoder reads of a picture: its un-normed states projected, \[batch, 1 + patches, size\].
+    pub fn image_to_multimodal(&self, image: &EncoderOutput) -> Result<Tensor> {
+        self.image_to_mm_projection.forward(&image.hidden_states)
+    }
+
+    /// What the multimodal encoder reads of a text: its un-normed states projected, \[batch, seq, size\].
+    pub fn text_to_multimodal(&self, text: &EncoderOutput) -> Result<Tensor> {
+        self.text_to_mm_projection.forward(&text.hidden_states)
     }
 
     /// The image embedding: the CLS state projected and of unit length, f32 \[batch, projection\].

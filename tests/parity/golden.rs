@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flava_model::{AttentionKind, EncoderOutput, FlavaConfig, ImageInputs, TextInputs, checkpoint::Checkpoint, runtime::trace};
+use flava_model::{AttentionKind, EncoderOutput, Flava, FlavaConfig, ImageInputs, TextInputs, checkpoint::Checkpoint, runtime::trace};
 use flava_pretrain::{FlavaForPreTraining, OnEmpty, PretrainingInputs, PretrainingOutput};
 use serde_json::Value;
 use tch::{Device, Tensor, nn::VarStore};
@@ -91,6 +91,14 @@ fn encoder_outputs(name: &str, module: &str, output: &EncoderOutput, pooled: Ten
     }
 }
 
+/// transformers projects to the multimodal encoder's input even where there is nothing to join; we do not.
+fn see_projections(flava: &Flava, image: Option<&EncoderOutput>, text: Option<&EncoderOutput>) {
+    if image.is_some() != text.is_some() {
+        image.map(|image| flava.image_to_multimodal(image).unwrap());
+        text.map(|text| flava.text_to_multimodal(text).unwrap());
+    }
+}
+
 struct Run {
     outputs: Named,
     /// Hooks of the pass over unmasked inputs, and of the model's own forward.
@@ -110,6 +118,7 @@ fn run(model: &Model, inputs: &PretrainingInputs) -> Run {
             let mask = inputs.text.as_ref().and_then(|t| t.attention_mask.as_ref());
             flava.encode_multimodal(image, text, mask).unwrap()
         });
+        see_projections(flava, image.as_ref(), text.as_ref());
         let image = image.map(|o| (image_encoder.pool(&o).unwrap(), o));
         let text = text.map(|o| (text_encoder.pool(&o).unwrap(), o));
         let joint = joint.map(|o| (multimodal_encoder.pool(&o).unwrap(), o));
@@ -125,6 +134,7 @@ fn run(model: &Model, inputs: &PretrainingInputs) -> Run {
     let (output, forward) = trace::record(|| {
         let output = model.model.forward(inputs).unwrap();
         let (a, b, c) = (&output.masked_image, &output.masked_text, &output.masked_multimodal);
+        see_projections(flava, a.as_ref(), b.as_ref());
         let pools = (
             a.as_ref().map(|o| image_encoder.pool(o).unwrap()),
             b.as_ref().map(|o| text_encoder.pool(o).unwrap()),

@@ -8,9 +8,10 @@ use tch::Tensor;
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// Exact GELU (erf).
+    #[serde(alias = "gelu_python")]
     Gelu,
     /// GELU's tanh form.
-    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast", alias = "gelu_accurate")]
     GeluNew,
     /// x times sigmoid(1.702 x).
     QuickGelu,
@@ -19,8 +20,6 @@ pub enum Activation {
     /// x times sigmoid(x).
     #[serde(alias = "swish")]
     Silu,
-    /// Scaled exponential linear unit.
-    Selu,
     /// Hyperbolic tangent.
     Tanh,
 }
@@ -34,7 +33,6 @@ impl Activation {
             Self::QuickGelu => xs * (xs * 1.702).sigmoid(),
             Self::Relu => xs.relu(),
             Self::Silu => xs.silu(),
-            Self::Selu => xs.selu(),
             Self::Tanh => xs.tanh(),
         }
     }
