@@ -20,6 +20,7 @@ const NOTHING: u8 = 2;
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
+    flava_model::runtime::keep_freed_memory();
     let args = EvalArgs::parse();
     let result = match &args.command {
         Some(Command::Tasks(args)) => tasks(args),

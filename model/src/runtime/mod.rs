@@ -1,5 +1,6 @@
 //! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader, progress.
 
+mod allocator;
 mod device;
 mod loader;
 mod packed;
@@ -9,6 +10,7 @@ mod rng;
 pub mod trace;
 mod vars;
 
+pub use allocator::keep_freed_memory;
 pub use device::{DeviceChoice, load_cuda, set_threads};
 pub use loader::{Loader, LoaderOptions};
 pub use packed::{Fused, PackedLinear, packed_attention};
