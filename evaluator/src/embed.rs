@@ -133,6 +133,9 @@ impl Spool {
     /// Its temporary files lie beside `out`, unnamed: nothing is left of them if the program is killed.
     fn create(out: &Path) -> Result<Self> {
         let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if out.exists() && !out.is_file() {
+            return Err(Error::Other(format!("--out {}: is no file", out.display())));
+        }
         let io = |e: io::Error| Error::Other(format!("{}: {e}", folder.display()));
         fs::create_dir_all(folder).map_err(io)?;
         let part = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(io);
