@@ -45,9 +45,6 @@ fn main() -> ExitCode {
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
     let plan = Plan::new(args)?;
-    if args.model_args.device == flava_model::runtime::DeviceChoice::Auto && !plan.settings.quiet {
-        eprintln!("device: {} in {}, {} threads", plan.settings.device_name(), plan.settings.load.precision.name(), plan.settings.threads);
-    }
     if args.dry_run {
         print(&dry_run(&plan)?)?;
         return Ok(DONE);

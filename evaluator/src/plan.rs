@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use flava_model::{AttentionKind, LoadOptions, Pretrained, processor::PassOrder, runtime::set_threads};
+use flava_model::{
+    AttentionKind, LoadOptions, Pretrained,
+    processor::PassOrder,
+    runtime::{DeviceChoice, set_threads},
+};
 use flava_tasks::{Registry, Suite, Task, select};
 
 use crate::{
@@ -60,20 +64,24 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves the device and sets libtorch's threads.
+    /// Resolves the device, saying on stderr what `auto` chose, and sets libtorch's threads.
     pub fn new(args: &ModelArgs) -> Result<Self> {
         let device = args.device.resolve()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = args.threads.map_or(cores, usize::from);
         set_threads(threads);
-        Ok(Self {
+        let settings = Self {
             load: LoadOptions { device, precision: args.precision, attention: AttentionKind::Fused },
             batch_size: args.batch_size.into(),
             threads,
             order: if args.pillow == 12 { PassOrder::Pillow12 } else { PassOrder::Pillow13 },
             skip_broken: args.skip_broken,
             quiet: args.quiet,
-        })
+        };
+        if args.device == DeviceChoice::Auto && !args.quiet {
+            eprintln!("device: {} in {}, {threads} threads", settings.device_name(), args.precision.name());
+        }
+        Ok(settings)
     }
 
     /// As it is written in records.

@@ -27,5 +27,9 @@ pub fn flava_eval(folder: &Path, args: &[&str]) -> Run {
 /// The same with its memory limited, in kB of address space.
 pub fn flava_eval_limited(folder: &Path, kilobytes: u64, args: &[&str]) -> Run {
     let script = format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"");
-    Command::new("sh").arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder).output().unwrap().into()
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder);
+    // Every thread reserves address space: on a machine of many cores they alone would pass the limit.
+    command.env("OMP_NUM_THREADS", "2").env("RAYON_NUM_THREADS", "2");
+    command.output().unwrap().into()
 }
