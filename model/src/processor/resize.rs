@@ -98,38 +98,55 @@ impl PassOrder {
     }
 }
 
-/// For one output position: the first source position and the fixed-point weights from there on.
+/// Along one axis, for each output position the first source position and the fixed-point weights from there on, one list
+/// after the other.
 struct Taps {
-    first: usize,
+    spans: Vec<Span>,
     weights: Vec<i32>,
 }
 
-/// The taps of every output position along one axis.
-fn taps(from: usize, to: usize, filter: Filter) -> Vec<Taps> {
-    let scale = from as f64 / to as f64;
-    let stretch = scale.max(1.0);
-    let support = filter.radius() * stretch;
-    let inverse = 1.0 / stretch;
-    let taps_of = |i: usize| {
-        let centre = (i as f64 + 0.5) * scale;
-        let first = (centre - support + 0.5).max(0.0) as usize;
-        let end = ((centre + support + 0.5) as usize).min(from);
-        let weights: Vec<f64> = (0..end - first).map(|j| filter.at((j as f64 + first as f64 - centre + 0.5) * inverse)).collect();
-        let mut sum = 0.0;
-        for weight in &weights {
-            sum += weight;
+struct Span {
+    first: usize,
+    weights: std::ops::Range<usize>,
+}
+
+impl Taps {
+    fn new(from: usize, to: usize, filter: Filter) -> Self {
+        let scale = from as f64 / to as f64;
+        let stretch = scale.max(1.0);
+        let support = filter.radius() * stretch;
+        let inverse = 1.0 / stretch;
+        let mut taps = Self { spans: Vec::with_capacity(to), weights: Vec::with_capacity(to * (2 * support as usize + 3)) };
+        let mut row = Vec::new();
+        for i in 0..to {
+            let centre = (i as f64 + 0.5) * scale;
+            let first = (centre - support + 0.5).max(0.0) as usize;
+            let end = ((centre + support + 0.5) as usize).min(from);
+            row.clear();
+            row.extend((0..end - first).map(|j| filter.at((j as f64 + first as f64 - centre + 0.5) * inverse)));
+            let sum: f64 = row.iter().fold(0.0, |sum, weight| sum + weight);
+            let start = taps.weights.len();
+            taps.weights.extend(row.iter().map(|weight| {
+                let scaled = if sum == 0.0 { *weight } else { weight / sum } * f64::from(1 << BITS);
+                (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
+            }));
+            taps.spans.push(Span { first, weights: start..taps.weights.len() });
         }
-        let fixed = |w: &f64| {
-            let scaled = if sum == 0.0 { *w } else { w / sum } * f64::from(1 << BITS);
-            (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
-        };
-        Taps { first, weights: weights.iter().map(fixed).collect() }
-    };
-    (0..to).map(taps_of).collect()
+        taps
+    }
+
+    fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// First source position and weights of each output position.
+    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.spans.iter().map(|span| (span.first, &self.weights[span.weights.clone()]))
+    }
 }
 
 /// Each output row is a weighted sum of source rows of `width` bytes.
-fn combine_rows(source: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
+fn combine_rows(source: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
     let mut out = vec![0; width * taps.len()];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -143,20 +160,20 @@ fn combine_rows(source: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn combine_rows_avx2(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8]) {
+fn combine_rows_avx2(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
     combine_rows_into(source, width, taps, out);
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it must be compiled into its AVX2 caller")]
-fn combine_rows_into(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8]) {
-    for (taps, out) in taps.iter().zip(out.chunks_exact_mut(width)) {
-        let rows = &source[taps.first * width..];
+fn combine_rows_into(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
+    for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(width)) {
+        let rows = &source[first * width..];
         let mut column = 0;
         while column < width {
             let lanes = LANES.min(width - column);
             let mut sums = [1i32 << (BITS - 1); LANES];
-            for (row, &weight) in rows.chunks_exact(width).zip(&taps.weights) {
+            for (row, &weight) in rows.chunks_exact(width).zip(weights) {
                 let pixels = &row[column..column + lanes];
                 if let Ok(pixels) = <&[u8; LANES]>::try_from(pixels) {
                     for (sum, &pixel) in sums.iter_mut().zip(pixels) {
@@ -178,7 +195,7 @@ fn combine_rows_into(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8])
 
 /// Each pixel of an output row is a weighted sum of pixels of the source row.
 fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to: usize, filter: Filter) -> Vec<u8> {
-    let (taps, mut out) = (taps(width, to, filter), vec![0; to * height * C]);
+    let (taps, mut out) = (Taps::new(width, to, filter), vec![0; to * height * C]);
     #[cfg(target_arch = "x86_64")]
     if C == 3 && is_x86_feature_detected!("avx2") {
         // SAFETY: the processor was just asked.
@@ -186,9 +203,9 @@ fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to
         return out;
     }
     for (row, out) in source.chunks_exact(width * C).zip(out.chunks_exact_mut(to * C)) {
-        for (taps, out) in taps.iter().zip(out.chunks_exact_mut(C)) {
+        for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(C)) {
             let mut sums = [1i32 << (BITS - 1); C];
-            for (pixel, &weight) in row[taps.first * C..].chunks_exact(C).zip(&taps.weights) {
+            for (pixel, &weight) in row[first * C..].chunks_exact(C).zip(weights) {
                 for (sum, &value) in sums.iter_mut().zip(pixel) {
                     *sum = sum.wrapping_add(i32::from(value) * weight);
                 }
@@ -206,9 +223,9 @@ const PAIR_BYTES: usize = 8;
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8]) {
+fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
     let height = out.len() / taps.len() / 3;
-    let weights: Vec<Vec<[i32; 4]>> = taps.iter().map(|t| t.weights.iter().map(|&w| [w; 4]).collect()).collect();
+    let weights: Vec<[i32; 4]> = taps.weights.iter().map(|&w| [w; 4]).collect();
     for (y, out) in out.chunks_exact_mut(taps.len() * 3).enumerate() {
         // Eight bytes are read where six are needed: the last row, and those of one or two pixels, get some more.
         let (row, padded);
@@ -218,8 +235,8 @@ fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &[Taps], out: &mut [u8
             padded = [&source[y * width * 3..], &[0; PAIR_BYTES]].concat();
             row = &padded;
         }
-        for ((taps, weights), out) in taps.iter().zip(&weights).zip(out.as_chunks_mut::<3>().0) {
-            *out = combine_rgb_avx2(&row[taps.first * 3..], weights);
+        for (span, out) in taps.spans.iter().zip(out.as_chunks_mut::<3>().0) {
+            *out = combine_rgb_avx2(&row[span.first * 3..], &weights[span.weights.clone()]);
         }
     }
 }
@@ -269,7 +286,7 @@ fn combine_rgb_avx2(pixels: &[u8], weights: &[[i32; 4]]) -> [u8; 3] {
 pub fn resize<const C: usize>(source: &[u8], from: (usize, usize), to: (usize, usize), filter: Filter, order: PassOrder) -> Vec<u8> {
     assert!(from.0 > 0 && from.1 > 0 && to.0 > 0 && to.1 > 0, "an empty picture");
     assert_eq!(source.len(), from.0 * from.1 * C, "the source has another size");
-    let vertical = |source: &[u8], width: usize| combine_rows(source, width * C, &taps(from.1, to.1, filter));
+    let vertical = |source: &[u8], width: usize| combine_rows(source, width * C, &Taps::new(from.1, to.1, filter));
     match (from.0 == to.0, from.1 == to.1) {
         (true, true) => source.to_vec(),
         (true, false) => vertical(source, from.0),
