@@ -9,7 +9,7 @@ use std::{
 use flava_model::{
     EncoderOutput, Pretrained,
     processor::{Text, decode, image_batch},
-    runtime::{Loader, LoaderOptions, Progress},
+    runtime::{Loader, Progress},
 };
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -44,8 +44,7 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
     let files = pictures_below(folder)?;
     let progress = Progress::new(files.len(), "pictures", settings.quiet);
     let (transform, size, root) = (model.image.transform(settings.order), settings.batch_size, folder.to_owned());
-    let options = LoaderOptions { threads: settings.threads, ahead: settings.threads + 1 };
-    let batches = Loader::new(files.len().div_ceil(size), options, move |batch| {
+    let batches = Loader::new(files.len().div_ceil(size), settings.loader(), move |batch| {
         let files = &files[batch * size..files.len().min((batch + 1) * size)];
         let row = |file: &PathBuf| {
             let id = file.strip_prefix(&root).unwrap_or(file).display().to_string();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flava_model::{
     EncoderOutput, ImageInputs, Pretrained, TextInputs,
     processor::{Encoding, ImageTransform, Text, TextProcessor, decode, image_batch, text_batch},
-    runtime::{Loader, LoaderOptions, Progress, stream},
+    runtime::{Loader, Progress, stream},
 };
 use flava_tasks::{Dataset, Example, Label, sources::OpenSplit};
 use rand::seq::index;
@@ -96,6 +96,11 @@ impl Extractor<'_> {
         self.model.image.transform(self.settings.order)
     }
 
+    /// Tokens that a text is cut to.
+    fn max_tokens(&self) -> usize {
+        MAX_TOKENS.min(self.model.config.text_config.max_position_embeddings as usize)
+    }
+
     /// CLS states of the pictures.
     pub(crate) fn image_cls(&self, rows: &Rows) -> Result<Features> {
         self.pictures(rows, |output| Ok(output.cls()))
@@ -153,8 +158,7 @@ impl Extractor<'_> {
     /// Texts of like length go together, so that little is padded; the result is in the order given.
     pub(crate) fn encode_texts(&self, texts: &[Text], name: &str, read: impl Fn(&EncoderOutput) -> Result<Tensor>) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
-        let max_tokens = MAX_TOKENS.min(self.model.config.text_config.max_position_embeddings as usize);
-        let encodings = self.model.text.encode(texts, max_tokens)?;
+        let encodings = self.model.text.encode(texts, self.max_tokens())?;
         let mut order: Vec<usize> = (0..encodings.len()).collect();
         order.sort_by_key(|&i| encodings[i].input_ids.len());
         let bar = self.progress.task(&format!("{name}: texts"), texts.len());
@@ -217,9 +221,8 @@ impl Extractor<'_> {
         let (transform, text) = (self.transform(), Arc::clone(&self.model.text));
         let (dataset, indices) = (Arc::clone(&rows.split.dataset), rows.indices.clone());
         let size = self.settings.batch_size;
-        let max_tokens = MAX_TOKENS.min(self.model.config.text_config.max_position_embeddings as usize);
-        let options = LoaderOptions { threads: self.settings.threads, ahead: self.settings.threads + 1 };
-        Loader::new(indices.len().div_ceil(size), options, move |batch| {
+        let max_tokens = self.max_tokens();
+        Loader::new(indices.len().div_ceil(size), self.settings.loader(), move |batch| {
             let rows = &indices[batch * size..indices.len().min((batch + 1) * size)];
             rows.iter()
                 .map(|&row| prepare_row(&*dataset, row, &transform, (parts == Parts::ImageAndText).then_some((&*text, max_tokens))))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use flava_model::{
     AttentionKind, LoadOptions, Pretrained,
     processor::PassOrder,
-    runtime::{DeviceChoice, set_threads},
+    runtime::{DeviceChoice, LoaderOptions, set_threads},
 };
 use flava_tasks::{Registry, Suite, Task, select};
 
@@ -82,6 +82,11 @@ impl Settings {
             eprintln!("device: {} in {}, {threads} threads", settings.device_name(), args.precision.name());
         }
         Ok(settings)
+    }
+
+    /// How batches are prepared: on all threads, one batch more than there are of them.
+    pub(crate) fn loader(&self) -> LoaderOptions {
+        LoaderOptions { threads: self.threads, ahead: self.threads + 1 }
     }
 
     /// As it is written in records.
