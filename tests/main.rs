@@ -1,6 +1,7 @@
 //! One program of integration tests: numbers against other implementations, and the real binaries from outside.
 
 mod cli;
+mod hub;
 mod journeys;
 mod parity;
 mod support;

@@ -35,6 +35,9 @@ pub enum Error {
         /// The report of what does not fit.
         reason: String,
     },
+    /// Of the Hub or its cache.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     /// A picture that cannot be decoded.
     #[error("{0}")]
     Image(String),

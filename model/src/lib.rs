@@ -6,6 +6,7 @@ mod codebook;
 pub mod config;
 mod error;
 mod flava;
+pub mod hub;
 mod image_encoder;
 pub mod layers;
 mod multimodal_encoder;

@@ -3,4 +3,5 @@
 pub mod close;
 pub mod fixtures;
 pub mod golden;
+pub mod hub_server;
 pub mod program;

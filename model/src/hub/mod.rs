@@ -1,0 +1,206 @@
+//! The Hugging Face Hub: `owner/name@revision` to local files.
+//!
+//! `hf-hub` knows its addresses and its cache. The transfer is ours, behind [`Remote`], because what is measured must be
+//! what was published: every file is checked against the Hub's listing before it gets its name, a cut download goes on
+//! where it ended, no error page can become a file, and the token goes to the Hub's own address alone.
+
+mod download;
+mod environment;
+mod error;
+mod http;
+mod repo;
+mod store;
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+pub use download::is_intact;
+pub use error::HubError;
+pub use http::{Commit, FileBody, Remote};
+pub use repo::{Checksum, RemoteFile, RepoId, RepoKind};
+pub use store::{Place, Snapshot, files_below};
+
+use environment::Environment;
+use store::{Store, make_folder};
+
+/// Files that are fetched at once.
+const PARALLEL: usize = 8;
+/// Room that is left free on a disk.
+const RESERVE: u64 = 64 << 20;
+
+/// Seven or more digits of a commit hash, but not all of them.
+fn is_short_hash(text: &str) -> bool {
+    (7..40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The files of a repository at a commit.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The repository; its revision is a commit.
+    pub repo: RepoId,
+    /// All its files.
+    pub files: Vec<RemoteFile>,
+    /// What it is called today, if it was renamed.
+    pub renamed: Option<String>,
+}
+
+/// A file to fetch.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its repository, at a commit.
+    pub repo: RepoId,
+    /// Which file.
+    pub file: RemoteFile,
+    /// Where to.
+    pub place: Place,
+}
+
+/// The Hub as far as the network may be used, and its cache.
+pub struct Hub {
+    remote: Option<Box<dyn Remote>>,
+    store: Store,
+}
+
+impl Hub {
+    /// As the environment says (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, ...); `offline` switches
+    /// the network off in any case.
+    pub fn from_environment(offline: bool) -> Self {
+        let environment = Environment::read();
+        if offline || environment.offline {
+            return Self::new(None, environment.cache);
+        }
+        Self::at(&environment.endpoint, environment.token.as_deref(), environment.cache)
+    }
+
+    /// The Hub at another address, asked with `token` or without.
+    pub fn at(endpoint: &str, token: Option<&str>, cache: PathBuf) -> Self {
+        let remote = http::HttpRemote::new(endpoint, token);
+        Self::new(Some(Box::new(remote)), cache)
+    }
+
+    /// A Hub that is asked through `remote`, or not at all.
+    pub fn new(remote: Option<Box<dyn Remote>>, cache: PathBuf) -> Self {
+        Self { remote, store: Store { root: cache } }
+    }
+
+    /// Whether the network is switched off.
+    pub fn is_offline(&self) -> bool {
+        self.remote.is_none()
+    }
+
+    /// The cache's folder.
+    pub fn cache(&self) -> &Path {
+        &self.store.root
+    }
+
+    /// What the cache has of a repository, without asking anybody; its files may be some of the repository's only.
+    pub fn snapshot(&self, repo: &RepoId) -> Option<Snapshot> {
+        self.store.snapshot(repo)
+    }
+
+    fn remote(&self, repo: &RepoId) -> Result<&dyn Remote, HubError> {
+        self.remote.as_deref().ok_or_else(|| HubError::Offline { repo: repo.to_string(), cache: self.store.root.clone() })
+    }
+
+    /// Asks the Hub what a repository holds at its revision, and notes the commit in the cache.
+    pub fn list(&self, repo: &RepoId) -> Result<Listing, HubError> {
+        let remote = self.remote(repo)?;
+        let commit = download::with_patience(|| remote.commit(repo))?;
+        let at = repo.at(&commit.hash);
+        let files = download::with_patience(|| remote.tree(&at))?;
+        self.store.note_revision(repo, &commit.hash)?;
+        Ok(Listing { repo: at, files, renamed: commit.renamed })
+    }
+
+    /// Whether a job's file is where it should be. Its name was given to it after its checksum was found right.
+    pub fn is_done(&self, job: &Job) -> bool {
+        let target = self.target(job);
+        match job.place {
+            Place::Cache => has_size(&target, &job.file) && self.store.snapshot_folder(&job.repo, &job.repo.revision).join(&job.file.path).exists(),
+            Place::Folder(_) => has_size(&target, &job.file),
+        }
+    }
+
+    /// Where a job's bytes will lie.
+    fn target(&self, job: &Job) -> PathBuf {
+        match &job.place {
+            Place::Cache => self.store.blob(&job.repo, &job.file),
+            Place::Folder(folder) => folder.join(&job.file.path),
+        }
+    }
+
+    /// Fetches all jobs, several at once. `meter` gets the bytes as they come, also those that were there already.
+    ///
+    /// # Errors
+    /// The first that is met; what was fetched until then stays, and another call goes on from there.
+    pub fn fetch(&self, jobs: &[Job], meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
+        self.check_room(jobs)?;
+        let queue: Mutex<VecDeque<&Job>> = Mutex::new(jobs.iter().collect());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let (stop, first) = (AtomicBool::new(false), Mutex::new(None));
+        std::thread::scope(|scope| {
+            for _ in 0..PARALLEL.min(jobs.len()) {
+                scope.spawn(|| {
+                    while let Some(job) = next().filter(|_| !stop.load(Ordering::Relaxed)) {
+                        if let Err(error) = self.fetch_one(job, meter) {
+                            stop.store(true, Ordering::Relaxed);
+                            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        }
+                    }
+                });
+            }
+        });
+        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn fetch_one(&self, job: &Job, meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
+        let target = self.target(job);
+        if self.is_done(job) {
+            meter(job.file.size as i64);
+            return Ok(());
+        }
+        make_folder(target.parent().unwrap_or(Path::new(".")))?;
+        let _lock = if job.place == Place::Cache { Some(self.store.lock(&job.repo, &job.file)?) } else { None };
+        let blob = self.store.blob(&job.repo, &job.file);
+        if job.place != Place::Cache && is_intact(&blob, &job.file).unwrap_or(false) {
+            // The cache has it: no need to ask the Hub again.
+            fs::hard_link(&blob, &target).or_else(|_| fs::copy(&blob, &target).map(|_| ())).map_err(HubError::io(&target))?;
+            meter(job.file.size as i64);
+            return Ok(());
+        }
+        if job.place == Place::Cache && has_size(&target, &job.file) {
+            meter(job.file.size as i64); // another program fetched it while we waited for the lock, or another commit has it too
+        } else {
+            download::fetch_file(self.remote(&job.repo)?, &job.repo, &job.file, &target, meter)?;
+        }
+        if job.place == Place::Cache { self.store.link(&job.repo, &job.repo.revision, &job.file) } else { Ok(()) }
+    }
+
+    /// Refuses what cannot fit before anything is fetched.
+    fn check_room(&self, jobs: &[Job]) -> Result<(), HubError> {
+        let needed: u64 = jobs.iter().filter(|job| !self.is_done(job)).map(|job| job.file.size).sum();
+        let Some(folder) = jobs.first().map(|job| self.target(job)) else { return Ok(()) };
+        let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+        let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
+        let free = stat.f_bavail * stat.f_frsize;
+        let room = HubError::Room { needed, free, folder: existing.to_owned() };
+        if needed > 0 && needed + RESERVE > free { Err(room) } else { Ok(()) }
+    }
+}
+
+fn has_size(path: &Path, file: &RemoteFile) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == file.size)
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("cache", &self.store.root).field("offline", &self.is_offline()).finish()
+    }
+}

@@ -1,0 +1,3 @@
+//! The Hub: its protocol and cache, and runs that fetch what they need.
+
+mod client;
