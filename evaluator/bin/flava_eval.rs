@@ -6,10 +6,11 @@ use anyhow::Result;
 use clap::Parser;
 use flava_evaluator::{
     Outcome, Plan,
-    args::{Command, EvalArgs, RunArgs, TasksArgs, TasksCommand},
-    dry_run, embed, run,
+    args::{Command, EvalArgs, FetchArgs, RunArgs, TasksArgs, TasksCommand, VerifyArgs},
+    dry_run, embed, fetch, run, verify,
 };
-use flava_tasks::Registry;
+use flava_results::published;
+use flava_tasks::{Registry, Task};
 
 /// Every task ran.
 const DONE: u8 = 0;
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
     let args = EvalArgs::parse();
     let result = match &args.command {
         Some(Command::Tasks(args)) => tasks(args),
+        Some(Command::Fetch(args)) => fetch_files(args),
+        Some(Command::Verify(args)) => verify_data(args),
         Some(Command::Embed(args)) => embed(args).map_err(Into::into).map(|(rows, skipped)| {
             eprintln!(
                 "{rows} rows in {}{}",
@@ -72,25 +75,63 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+fn fetch_files(args: &FetchArgs) -> Result<u8> {
+    let fetched = fetch(args)?;
+    if args.dry_run && args.quiet {
+        print(&fetched.plan)?;
+    }
+    for (task, error) in &fetched.failures {
+        eprintln!("error: task {task}: {error}");
+    }
+    Ok(if fetched.failures.is_empty() { DONE } else { PARTLY })
+}
+
+fn verify_data(args: &VerifyArgs) -> Result<u8> {
+    let verified = verify(args)?;
+    print(&if args.json { serde_json::to_string_pretty(&verified)? } else { verified.table() })?;
+    Ok(if verified.is_good() { DONE } else { PARTLY })
+}
+
 fn tasks(args: &TasksArgs) -> Result<u8> {
     let mut registry = Registry::built_in()?;
     for file in &args.task_file {
         registry.add_file(file)?;
     }
     if let Some(TasksCommand::Show { name }) = &args.command {
-        let task = flava_tasks::select(&registry, name, flava_tasks::Suite::Paper)?;
-        print(task[0].to_toml().trim_end())?;
+        for task in flava_tasks::select(&registry, name, flava_tasks::Suite::Paper)? {
+            print(&show(task))?;
+        }
         return Ok(DONE);
     }
+    let family = |task: &&Task| args.family.as_ref().is_none_or(|family| family == task.family.name());
+    let suite = |task: &&Task| args.suite.is_none_or(|suite| task.suite == suite.into());
+    let tasks: Vec<&Task> = registry.tasks().iter().filter(family).filter(suite).collect();
     if args.json {
-        print(&serde_json::to_string_pretty(registry.tasks())?)?;
+        print(&serde_json::to_string_pretty(&tasks)?)?;
         return Ok(DONE);
     }
-    for task in registry.tasks() {
-        let suite = format!("{:?}", task.suite).to_lowercase();
-        print(&format!("{:18} {suite:6} {:11} {:13} {}", task.name, task.family.name(), task.protocol.name(), task.summary))?;
+    for task in tasks {
+        let (suite, family, method) = (task.suite.name(), task.family.name(), task.method.name());
+        print(&format!("{:26} {suite:9} {family:10} {method:12} {}", task.name, task.summary))?;
     }
     Ok(DONE)
+}
+
+/// A task's row as a file to start one from, with the paper's numbers as comments.
+fn show(task: &Task) -> String {
+    let mut text = task.to_toml();
+    let named = |row: &&flava_results::Published| row.task == task.name || task.aliases.contains(&row.task);
+    let mut lines: Vec<String> = Vec::new();
+    for row in published().iter().filter(named).filter(|row| row.column == "FLAVA" || row.column == "CLIP (400M)") {
+        let slip = if row.printed.is_empty() { String::new() } else { format!(" (printed {})", row.printed) };
+        let note = if row.note.is_empty() { String::new() } else { format!("; {}", row.note) };
+        lines.push(format!("# published: {} {} of {}: {}{slip}{note}", row.table, row.metric, row.column, row.value));
+    }
+    if lines.is_empty() {
+        lines.push("# published: no number in the paper".into());
+    }
+    text.insert_str(0, &format!("{}\n", lines.join("\n")));
+    text.trim_end().to_owned()
 }
 
 /// Writes to stdout; a reader that went away, such as `head`, is no error.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flava_model::runtime::{DeviceChoice, Precision};
+use flava_tasks::{Protocol, Suite};
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and image-text tasks.
 ///
@@ -27,6 +28,10 @@ pub struct EvalArgs {
 pub enum Command {
     /// List the tasks, or show one.
     Tasks(TasksArgs),
+    /// Fetch the data of tasks, and a model, from the Hugging Face Hub.
+    Fetch(FetchArgs),
+    /// Check the data of tasks: files, counts, labels, class names, duplicates.
+    Verify(VerifyArgs),
     /// Write the features of pictures or texts to a safetensors file.
     Embed(EmbedArgs),
 }
@@ -40,6 +45,12 @@ pub struct TasksArgs {
     /// A file of tasks of your own; may be repeated.
     #[arg(long, value_name = "FILE", global = true)]
     pub task_file: Vec<PathBuf>,
+    /// Only those of a family: vision, text or multimodal.
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Only those of a suite.
+    #[arg(long, value_enum)]
+    pub suite: Option<SuiteArg>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -58,12 +69,132 @@ pub enum TasksCommand {
 /// A suite on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum SuiteArg {
-    /// The paper's tasks.
+    /// The paper's 35 tasks.
     Paper,
+    /// Zero-shot classification on the paper's vision sets.
+    ZeroShot,
+    /// The paper's tasks on other splits.
+    Variants,
     /// Drawn from emoji.
     Mini,
     /// Those of --task-file.
     Own,
+}
+
+impl From<SuiteArg> for Suite {
+    fn from(arg: SuiteArg) -> Self {
+        match arg {
+            SuiteArg::Paper => Self::Paper,
+            SuiteArg::ZeroShot => Self::ZeroShot,
+            SuiteArg::Variants => Self::Variants,
+            SuiteArg::Mini => Self::Mini,
+            SuiteArg::Own => Self::Own,
+        }
+    }
+}
+
+/// A protocol on the command line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ProtocolArg {
+    /// The paper's rows, metrics and features.
+    #[default]
+    Flava,
+    /// CLIP's.
+    Clip,
+    /// Whatever a source calls its splits; projected features.
+    AsPublished,
+}
+
+impl From<ProtocolArg> for Protocol {
+    fn from(arg: ProtocolArg) -> Self {
+        match arg {
+            ProtocolArg::Flava => Self::Flava,
+            ProtocolArg::Clip => Self::Clip,
+            ProtocolArg::AsPublished => Self::AsPublished,
+        }
+    }
+}
+
+/// Fetching from the Hub.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["tasks", "model"]))]
+pub struct FetchArgs {
+    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas, or all of the suite.
+    #[arg(long, value_name = "NAMES")]
+    pub tasks: Option<String>,
+    /// A model, as owner/name or owner/name@revision.
+    #[arg(long, value_name = "REPO")]
+    pub model: Option<String>,
+    /// A folder to make a sealed bundle of, for `--data FOLDER --offline` on another machine [default: the Hub's cache].
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// What `all` and the families mean.
+    #[arg(long, value_enum, default_value = "paper")]
+    pub suite: SuiteArg,
+    /// Whose rows are needed.
+    #[arg(long, value_enum, default_value = "flava")]
+    pub protocol: ProtocolArg,
+    /// Fetch the best source even where none has the protocol's rows.
+    #[arg(long)]
+    pub allow_mismatch: bool,
+    /// A file of tasks of your own; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub task_file: Vec<PathBuf>,
+    /// Only say what would be fetched, and how large it is.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Open no socket: fail if something is missing.
+    #[arg(long)]
+    pub offline: bool,
+    /// No talk on stderr.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Where data is and whose rows are used.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Folder of the data: a bundle of `fetch --to`, repositories as DIR/OWNER/NAME, or original archives [default: the Hub].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Whose splits, metric and features the numbers follow.
+    #[arg(long, value_enum, default_value = "flava")]
+    pub protocol: ProtocolArg,
+    /// Run on data that is not what the protocol asks for, and mark the record.
+    #[arg(long)]
+    pub allow_mismatch: bool,
+    /// Open no socket; HF_HUB_OFFLINE=1 does the same.
+    #[arg(long)]
+    pub offline: bool,
+    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
+    #[arg(long, value_name = "FILE")]
+    pub task_file: Vec<PathBuf>,
+}
+
+/// Checking data.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Tasks by name, benchmark, family or suite, separated by commas, or all of the suite.
+    #[arg(long, value_name = "NAMES", default_value = "all")]
+    pub tasks: String,
+    /// What `all` and the families mean.
+    #[arg(long, value_enum, default_value = "paper")]
+    pub suite: SuiteArg,
+    /// Look for duplicates among a random sample of so many rows of each split; 0 looks for none.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Seed of sampling and drawing.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on stderr.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_args: DataArgs,
 }
 
 /// How a model is loaded and run.
@@ -95,21 +226,21 @@ pub struct ModelArgs {
 /// Running tasks.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Tasks by name, separated by commas, or all of the suite.
+    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas, or all of the suite.
     #[arg(long, value_name = "NAMES", default_value = "all")]
     pub tasks: String,
-    /// Folder of a checkpoint in Hugging Face's layout [default: a small embedded model].
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
-    /// Folder of the data, laid out as on the Hub: DIR/OWNER/NAME/...
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name[@revision] on the Hub [default: a small embedded model].
+    #[arg(long, value_name = "DIR|REPO")]
+    pub model: Option<String>,
     /// What `all` means [default: paper with --model, else mini].
     #[arg(long, value_enum)]
     pub suite: Option<SuiteArg>,
-    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
-    #[arg(long, value_name = "FILE")]
-    pub task_file: Vec<PathBuf>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_args: DataArgs,
+    /// Folder of TASK/classnames.txt and TASK/zeroshot_classification_templates.txt to use instead of the data's own.
+    #[arg(long, value_name = "DIR")]
+    pub prompts: Option<PathBuf>,
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
@@ -134,9 +265,9 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts"]))]
 pub struct EmbedArgs {
-    /// Folder of a checkpoint in Hugging Face's layout [default: a small embedded model].
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name[@revision] on the Hub [default: a small embedded model].
+    #[arg(long, value_name = "DIR|REPO")]
+    pub model: Option<String>,
     /// Folder of pictures, searched with its subfolders; ids are their paths below it, sorted.
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
@@ -147,6 +278,9 @@ pub struct EmbedArgs {
     /// and of unit length; the metadata's ids is a JSON list in the same order.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Open no socket; HF_HUB_OFFLINE=1 does the same.
+    #[arg(long)]
+    pub offline: bool,
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,

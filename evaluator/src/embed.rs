@@ -14,7 +14,7 @@ use flava_model::{
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor};
+use crate::{Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor, places::Places};
 
 /// Endings of the files that are taken for pictures.
 const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
@@ -25,7 +25,8 @@ const TEXTS_AT_ONCE: usize = 1 << 14;
 pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
     let settings = Settings::new(&args.model_args)?;
     let mut spool = Spool::create(&args.out)?;
-    let model = ModelChoice::new(args.model.as_ref()).load(&settings)?;
+    let places = Places::new(None, args.offline, settings.quiet)?;
+    let model = ModelChoice::new(args.model.as_ref())?.load(&settings, &places)?.model;
     let skipped = match (&args.images, &args.texts) {
         (Some(folder), _) => embed_images(folder, &model, &settings, &mut spool)?,
         (None, Some(file)) => embed_texts(file, &model, &settings, &mut spool)?,

@@ -42,6 +42,10 @@ impl Rows {
     pub(crate) fn len(&self) -> usize {
         self.indices.len()
     }
+
+    pub(crate) fn indices(&self) -> &[usize] {
+        &self.indices
+    }
 }
 
 /// One row after its preparation.
@@ -71,7 +75,7 @@ impl Features {
     pub(crate) fn classes(&self) -> Result<Vec<usize>> {
         let class = |(label, id): (&Label, &String)| match label {
             Label::Class(class) => Ok(*class),
-            Label::None => Err(Error::Other(format!("{id} has no label"))),
+            _ => Err(Error::Other(format!("{id} has no class"))),
         };
         self.labels.iter().zip(&self.ids).map(class).collect()
     }

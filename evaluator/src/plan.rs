@@ -1,18 +1,20 @@
 //! From what was typed to what will be done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flava_model::{
     AttentionKind, LoadOptions, Pretrained,
+    hub::{RepoId, RepoKind},
     processor::PassOrder,
     runtime::{DeviceChoice, LoaderOptions, set_threads},
 };
-use flava_tasks::{Registry, Suite, Task, select};
+use flava_tasks::{Protocol, Registry, Suite, Task, select};
 
 use crate::{
     Error, Result,
-    args::{ModelArgs, RunArgs, SuiteArg},
+    args::{ModelArgs, RunArgs},
     embedded::embedded,
+    places::Places,
 };
 
 /// Which model.
@@ -22,11 +24,27 @@ pub enum ModelChoice {
     Embedded,
     /// A Hugging Face directory.
     Directory(PathBuf),
+    /// A repository of the Hub.
+    Hub(RepoId),
+}
+
+/// A model that was loaded, and the commit that it came from.
+pub struct Loaded {
+    /// The model.
+    pub model: Pretrained,
+    /// Empty where nobody knows.
+    pub revision: String,
 }
 
 impl ModelChoice {
-    pub(crate) fn new(model: Option<&PathBuf>) -> Self {
-        model.map_or(Self::Embedded, |path| Self::Directory(path.clone()))
+    pub(crate) fn new(model: Option<&String>) -> Result<Self> {
+        let Some(text) = model else { return Ok(Self::Embedded) };
+        // A folder that is there wins over a repository of the same name.
+        if Path::new(text).exists() {
+            return Ok(Self::Directory(text.into()));
+        }
+        let repo = RepoId::parse(RepoKind::Model, text);
+        repo.map(Self::Hub).map_err(|_| Error::Other(format!("--model {text}: is no folder, and no owner/name on the Hub")))
     }
 
     /// As it is written in records.
@@ -34,16 +52,31 @@ impl ModelChoice {
         match self {
             Self::Embedded => "embedded".into(),
             Self::Directory(path) => path.display().to_string(),
+            Self::Hub(repo) => repo.name.clone(),
         }
     }
 
     /// Loads it for inference.
-    pub fn load(&self, settings: &Settings) -> Result<Pretrained> {
-        Ok(match self {
-            Self::Embedded => embedded(settings.load)?,
-            Self::Directory(path) => Pretrained::open(path, settings.load)?,
-        })
+    pub fn load(&self, settings: &Settings, places: &Places) -> Result<Loaded> {
+        let (model, revision) = match self {
+            Self::Embedded => (embedded(settings.load)?, String::new()),
+            Self::Directory(path) => (Pretrained::open(path, settings.load)?, String::new()),
+            Self::Hub(repo) => {
+                let (folder, commit) = places.model(repo)?;
+                (Pretrained::open(&folder, settings.load)?, commit)
+            }
+        };
+        Ok(Loaded { model, revision })
     }
+}
+
+/// The built-in tasks and those of files.
+pub(crate) fn registry_of(files: &[PathBuf]) -> Result<Registry> {
+    let mut registry = Registry::built_in()?;
+    for file in files {
+        registry.add_file(file)?;
+    }
+    Ok(registry)
 }
 
 /// How a model is run.
@@ -105,8 +138,14 @@ pub struct Plan {
     pub model: ModelChoice,
     /// On which tasks, in order.
     pub tasks: Vec<Task>,
-    /// Folder of the data.
-    pub data: Option<PathBuf>,
+    /// Whose rules the numbers follow.
+    pub protocol: Protocol,
+    /// Whether data that is not the protocol's is used all the same.
+    pub allow_mismatch: bool,
+    /// Where models and data are.
+    pub places: Places,
+    /// Folder of class names and templates.
+    pub prompts: Option<PathBuf>,
     /// Folder of the results.
     pub out: PathBuf,
     /// Rows of each split to use.
@@ -120,25 +159,18 @@ pub struct Plan {
 impl Plan {
     /// Decides a run.
     pub fn new(args: &RunArgs) -> Result<Self> {
-        let mut registry = Registry::built_in()?;
-        for file in &args.task_file {
-            registry.add_file(file)?;
-        }
-        let suite = match args.suite {
-            Some(SuiteArg::Paper) => Suite::Paper,
-            Some(SuiteArg::Mini) => Suite::Mini,
-            Some(SuiteArg::Own) => Suite::Own,
-            None if args.model.is_some() => Suite::Paper,
-            None => Suite::Mini,
-        };
-        if let Some(data) = args.data.as_ref().filter(|data| !data.is_dir()) {
-            return Err(Error::Other(format!("--data {}: there is no such folder", data.display())));
-        }
+        let registry = registry_of(&args.data_args.task_file)?;
+        let default = if args.model.is_some() { Suite::Paper } else { Suite::Mini };
+        let suite = args.suite.map_or(default, Into::into);
+        let quiet = args.model_args.quiet;
         let tasks = select(&registry, &args.tasks, suite)?.into_iter().cloned().collect();
         Ok(Self {
-            model: ModelChoice::new(args.model.as_ref()),
+            places: Places::new(args.data_args.data.clone(), args.data_args.offline, quiet)?,
+            model: ModelChoice::new(args.model.as_ref())?,
             tasks,
-            data: args.data.clone(),
+            protocol: args.data_args.protocol.into(),
+            allow_mismatch: args.data_args.allow_mismatch,
+            prompts: args.prompts.clone(),
             out: args.out.clone(),
             limit: args.limit.map(|n| n as usize),
             seed: args.seed,

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use flava_model::{ImageInputs, Pretrained, runtime::Progress};
 use flava_results::{MetricValue, Record, RunFolder, timestamp};
-use flava_tasks::{Source, SourceFormat, Task};
+use flava_tasks::{Assignment, Metric, Predictions, Task, sources::OpenSplit};
 use tch::{Kind, Tensor};
 
 use crate::{
-    Error, ModelChoice, Plan, Result, embedded,
+    Error, ModelChoice, Plan, Result, data, embedded,
     features::{Extractor, Rows},
-    protocols::{Splits, answer, feature_name},
+    methods::{Answer, Job, Splits, answer},
 };
 
 /// How a run ended.
@@ -27,9 +27,9 @@ pub struct Outcome {
 /// Runs the plan's tasks. An error here means that nothing could be run; tasks that fail are in the outcome.
 pub fn run(plan: &Plan) -> Result<Outcome> {
     let folder = RunFolder::create(&plan.out)?;
-    let model = plan.model.load(&plan.settings)?;
-    if !model.report.unexpected.is_empty() {
-        eprintln!("{}", model.report);
+    let loaded = plan.model.load(&plan.settings, &plan.places)?;
+    if !loaded.model.report.unexpected.is_empty() {
+        eprintln!("{}", loaded.model.report);
     }
     let progress = Progress::new(plan.tasks.len(), "tasks", plan.settings.quiet);
     let mut outcome = Outcome::default();
@@ -37,8 +37,8 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         outcome.notes.push(embedded::NOTE.into());
     }
     for task in &plan.tasks {
-        let extractor = Extractor { model: &model, settings: &plan.settings, progress: &progress };
-        let result = run_task(plan, task, &extractor).and_then(|record| {
+        let extractor = Extractor { model: &loaded.model, settings: &plan.settings, progress: &progress };
+        let result = run_task(plan, task, &extractor, &loaded.revision).and_then(|record| {
             folder.write(&record)?;
             Ok(record)
         });
@@ -60,49 +60,57 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn run_task(plan: &Plan, task: &Task, extractor: &Extractor) -> Result<Record> {
+/// What is run for a task under the plan's protocol.
+fn assign(plan: &Plan, task: &Task) -> Result<Assignment> {
+    let assignment = task.assign(plan.protocol);
+    assignment.ok_or_else(|| Error::Other(format!("{} has no protocol {}", task.name, plan.protocol.name())))
+}
+
+fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &str) -> Result<Record> {
     let start = Instant::now();
-    let source = task.find_source(plan.data.as_deref())?;
-    let open = |split| task.open_split(source, split, plan.data.as_deref(), plan.seed).map(|split| Rows::new(split, plan.limit, plan.seed));
-    let splits = Splits { train: source.train.as_ref().map(&open).transpose()?, test: open(&source.test)? };
-    let answer = answer(task, &splits, extractor, plan.seed)?;
-    let metric = |metric: &flava_tasks::Metric| {
-        let score = metric.score(&answer.predictions)?;
-        Some(MetricValue {
-            metric: metric.name().into(),
-            value: score.value,
-            standard_error: score.standard_error,
-            ci_low: score.ci_low,
-            ci_high: score.ci_high,
-            n: score.n,
-        })
-    };
-    let metrics: Vec<MetricValue> = task.metrics.iter().filter_map(metric).collect();
-    if metrics.is_empty() {
-        return Err(Error::Other(format!("none of its metrics fits the protocol {}", task.protocol.name())));
+    let assignment = assign(plan, task)?;
+    let opened = data::open(plan, task, &assignment)?;
+    let prompts = data::prompts(plan, task, &assignment, &opened)?;
+    let rows = |split: &OpenSplit| Rows::new(split.clone(), plan.limit, plan.seed);
+    let splits =
+        Splits { train: opened.train.as_ref().map(rows), validation: opened.validation.as_ref().map(rows), test: rows(&opened.test) };
+    let job =
+        Job { task, assignment: &assignment, splits: &splits, prompts: prompts.as_ref().map(|(prompts, _)| prompts), seed: plan.seed };
+    let answer = answer(&job, extractor)?;
+    let metrics: Vec<MetricValue> = assignment.metrics.iter().filter_map(|metric| score(*metric, &answer.predictions)).collect();
+    if metrics.first().is_none_or(|first| first.metric != assignment.metrics[0].name()) {
+        return Err(Error::Other(format!("{} cannot be computed from what {} gives", assignment.metrics[0].name(), assignment.method.name())));
     }
-    let text_only = feature_name(&task.protocol) == "text_cls";
+    let feature = assignment.method.feature_name();
+    let mut notes = notes(plan, &assignment, &splits, &answer);
+    notes.extend(opened.mismatches.iter().cloned());
+    notes.extend(prompts.into_iter().flat_map(|(_, notes)| notes));
+    let whole = splits.all().all(|rows| rows.len() == rows.split.dataset.len()) && answer.skipped == 0;
     Ok(Record {
         task: task.name.clone(),
         task_version: task.version,
         family: task.family.name().into(),
-        protocol: task.protocol.name().into(),
-        feature: feature_name(&task.protocol).into(),
+        protocol: assignment.protocol.name().into(),
+        method: assignment.method.name().into(),
+        feature: feature.into(),
         split: splits.test.split.name.clone(),
         metrics,
         chance: task.chance,
         train_rows: answer.train_rows,
         skipped: answer.skipped,
         model: plan.model.name(),
+        model_revision: model_revision.to_owned(),
         model_fingerprint: extractor.model.fingerprint.clone(),
-        data: data_name(source),
-        data_revision: source.revision.clone(),
-        data_fingerprint: splits.test.split.fingerprint(),
-        transform: if text_only { String::new() } else { extractor.transform().id() },
+        data: opened.choice.source.name().to_owned(),
+        data_revision: opened.choice.located.revision.clone(),
+        data_fingerprint: opened.test.fingerprint()?,
+        transform: if feature == "text_cls" { String::new() } else { extractor.transform().id() },
         precision: plan.settings.load.precision.name().into(),
         device: plan.settings.device_name(),
         seed: plan.seed,
-        notes: notes(&splits, answer.skipped, &answer.details),
+        publishable: whole && opened.mismatches.is_empty(),
+        mismatches: opened.mismatches,
+        notes,
         details: answer.details,
         program: format!("flava {}", env!("CARGO_PKG_VERSION")),
         date: timestamp(),
@@ -110,58 +118,84 @@ fn run_task(plan: &Plan, task: &Task, extractor: &Extractor) -> Result<Record> {
     })
 }
 
-fn data_name(source: &Source) -> String {
-    if matches!(source.format, SourceFormat::Mini { .. }) { "mini (drawn)".into() } else { source.repo.clone() }
+fn score(metric: Metric, predictions: &Predictions) -> Option<MetricValue> {
+    let score = metric.score(predictions)?;
+    Some(MetricValue {
+        metric: metric.name().into(),
+        value: score.value,
+        standard_error: score.standard_error,
+        ci_low: score.ci_low,
+        ci_high: score.ci_high,
+        n: score.n,
+    })
 }
 
 /// What a reader must know beside the number.
-fn notes(splits: &Splits, skipped: usize, details: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
+fn notes(plan: &Plan, assignment: &Assignment, splits: &Splits, answer: &Answer) -> Vec<String> {
     let mut notes = Vec::new();
-    for rows in splits.train.iter().chain([&splits.test]) {
-        let (name, have, expected) = (&rows.split.name, rows.split.dataset.len(), rows.split.expected);
-        if have != expected {
-            notes.push(format!("split {name} has {have} rows, {expected} were expected: this is not the published split"));
-        }
+    if assignment.protocol != plan.protocol {
+        notes.push(format!("run under protocol {}: the rows of {} are not known", assignment.protocol.name(), plan.protocol.name()));
+    }
+    for rows in splits.all() {
+        let have = rows.split.dataset.len();
         if rows.len() < have {
-            notes.push(format!("a sample of {} of the {have} rows of {name}", rows.len()));
+            notes.push(format!("a sample of {} of the {have} rows of {}", rows.len(), rows.split.name));
         }
     }
-    if skipped > 0 {
-        notes.push(format!("{skipped} rows with broken pictures were left out"));
+    if answer.skipped > 0 {
+        notes.push(format!("{} rows with broken pictures were left out", answer.skipped));
     }
-    if details.get("converged") == Some(&false.into()) {
+    if answer.details.get("converged") == Some(&false.into()) {
         notes.push("the probe's fit reached its limit of iterations".into());
+    }
+    // With this many of twenty random orders as good, a right order would be a coincidence (p > 0.1).
+    if answer.details.get("class_order").and_then(|test| test["orders_as_good"].as_u64()).is_some_and(|as_good| as_good > 2) {
+        notes.push("class names in a random order score as well: the model cannot tell the classes, or the names are not in the labels' order".into());
     }
     notes
 }
 
-/// What the plan would do, a line each: what data is there, how many rows, how long it would take.
+/// What the plan would do, a line each: what data is there and whether it is what the protocol asks for, how long it would take.
 pub fn dry_run(plan: &Plan) -> Result<String> {
-    let model = plan.model.load(&plan.settings)?;
+    let model = plan.model.load(&plan.settings, &plan.places)?.model;
     let seconds_per_row = measure(&model)?;
     let settings = plan.settings;
-    let mut lines = vec![format!("model {} on {} in {}", plan.model.name(), settings.device_name(), settings.load.precision.name())];
+    let mut lines = vec![format!(
+        "model {} on {} in {}, protocol {}",
+        plan.model.name(),
+        settings.device_name(),
+        settings.load.precision.name(),
+        plan.protocol.name()
+    )];
     let mut total = 0.0;
     for task in &plan.tasks {
-        let (state, rows) = match task.find_source(plan.data.as_deref()) {
-            Err(error) => (error.to_string(), 0),
-            Ok(source) => {
-                let count = |split: &flava_tasks::Split| plan.limit.map_or(split.rows, |limit| limit.min(split.rows));
-                let (train, test) = (source.train.as_ref().map_or(0, count), count(&source.test));
-                (format!("{}: {train} rows to fit on, {test} to score", data_name(source)), train + test)
-            }
-        };
+        let (state, rows) = state(plan, task);
         total += rows as f64 * seconds_per_row;
-        lines.push(format!(
-            "{} (version {}): {} on {}; {state}",
-            task.name,
-            task.version,
-            task.protocol.name(),
-            feature_name(&task.protocol)
-        ));
+        lines.push(format!("{} (version {}): {}: {state}", task.name, task.version, task.method.name()));
     }
     lines.push(format!("encoding would take about {:.0} s; results would take under 1 MB in {}", total.ceil(), plan.out.display()));
     Ok(lines.join("\n"))
+}
+
+/// Whether a task's data is ready, mismatched, missing or broken, and how many rows would be encoded.
+fn state(plan: &Plan, task: &Task) -> (String, usize) {
+    let local = |assignment: &Assignment| -> Result<(String, usize)> {
+        let choice = task.find_source(assignment, &plan.places, true)?;
+        let opened = data::OpenTask::open(task, choice, plan.seed)?;
+        let count = |split: &OpenSplit| plan.limit.map_or(split.dataset.len(), |limit| limit.min(split.dataset.len()));
+        let rows: Vec<String> = opened.splits().map(|split| format!("{} {}", count(split), split.name)).collect();
+        let total = opened.splits().map(count).sum();
+        let source = opened.choice.source.name();
+        Ok(match opened.mismatches.as_slice() {
+            [] => (format!("ready: {source}: {}", rows.join(", ")), total),
+            reasons => (format!("mismatched: {source}: {}", reasons.join("; ")), if plan.allow_mismatch { total } else { 0 }),
+        })
+    };
+    match assign(plan, task).and_then(|assignment| local(&assignment)) {
+        Ok(found) => found,
+        Err(Error::Task(error @ flava_tasks::Error::Missing { .. })) => (format!("missing: {error}"), 0),
+        Err(error) => (format!("broken: {error}"), 0),
+    }
 }
 
 /// Seconds that a picture takes.

@@ -22,5 +22,5 @@ pub use flava::Flava;
 pub use image_encoder::{ImageEncoder, ImageInputs};
 pub use layers::{AttentionKind, EncoderOutput, Rows};
 pub use multimodal_encoder::MultimodalEncoder;
-pub use pretrained::{LoadOptions, Pretrained};
+pub use pretrained::{LoadOptions, Pretrained, wanted_files};
 pub use text_encoder::{TextEncoder, TextInputs};

@@ -6,7 +6,7 @@ use tch::{Device, nn::VarStore};
 
 use crate::{
     AttentionKind, Error, Flava, FlavaConfig, Result,
-    checkpoint::{Checkpoint, LoadReport},
+    checkpoint::{Checkpoint, LoadReport, WEIGHTS},
     processor::{ImageProcessorConfig, PassOrder, TextProcessor},
     runtime::{Fill, Precision, Vars},
 };
@@ -110,4 +110,40 @@ impl Pretrained {
         self.flava.pack();
         Ok(self)
     }
+}
+
+/// Of the files of a model's folder or repository, those that are needed to load it.
+///
+/// # Errors
+/// What is missing: config.json, weights (all their shards), or a tokenizer.
+pub fn wanted_files(paths: &[String]) -> std::result::Result<Vec<&str>, String> {
+    const DESCRIPTIONS: [&str; 7] = [
+        "config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "vocab.txt",
+        "README.md",
+    ];
+    let has = |name: &str| paths.iter().any(|path| path == name);
+    if !has("config.json") {
+        return Err("has no config.json".into());
+    }
+    if !has("tokenizer.json") && !has("vocab.txt") {
+        return Err("has neither tokenizer.json nor vocab.txt".into());
+    }
+    let weights = WEIGHTS.iter().find(|name| has(name)).ok_or_else(|| format!("has none of {}", WEIGHTS.join(", ")))?;
+    let mut wanted: Vec<&str> = DESCRIPTIONS.into_iter().filter(|name| has(name)).collect();
+    wanted.push(weights);
+    if let Some(stem) = weights.strip_suffix(".index.json") {
+        let (name, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
+        let shards: Vec<&String> = paths.iter().filter(|path| path.starts_with(&format!("{name}-")) && path.ends_with(ending)).collect();
+        let of = shards.iter().filter_map(|path| path.split_once("-of-")?.1.split('.').next()?.parse::<usize>().ok()).max();
+        if shards.is_empty() || of != Some(shards.len()) {
+            return Err(format!("has {} of {} shards of {stem}", shards.len(), of.unwrap_or(1)));
+        }
+        wanted.extend(shards.into_iter().map(String::as_str));
+    }
+    Ok(wanted)
 }

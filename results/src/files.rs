@@ -10,12 +10,13 @@ use std::{
 use crate::{Error, Record, Result};
 
 /// Columns of `results.csv`; new ones are added at the end.
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 28] = [
     "date",
     "task",
     "task_version",
     "family",
     "protocol",
+    "method",
     "feature",
     "split",
     "metric",
@@ -27,14 +28,17 @@ const COLUMNS: [&str; 24] = [
     "n",
     "skipped",
     "model",
+    "model_revision",
     "model_fingerprint",
     "data",
+    "data_revision",
     "data_fingerprint",
     "transform",
     "precision",
     "device",
     "seed",
     "seconds",
+    "publishable",
 ];
 
 /// The current time, such as `2026-01-31T12:00:00Z`.
@@ -96,7 +100,7 @@ fn write_beside(path: &Path, text: &str) -> std::io::Result<()> {
     })
 }
 
-fn row(record: &Record, metric: usize) -> [String; 24] {
+fn row(record: &Record, metric: usize) -> [String; 28] {
     let score = &record.metrics[metric];
     [
         record.date.clone(),
@@ -104,6 +108,7 @@ fn row(record: &Record, metric: usize) -> [String; 24] {
         record.task_version.to_string(),
         record.family.clone(),
         record.protocol.clone(),
+        record.method.clone(),
         record.feature.clone(),
         record.split.clone(),
         score.metric.clone(),
@@ -115,14 +120,17 @@ fn row(record: &Record, metric: usize) -> [String; 24] {
         score.n.to_string(),
         record.skipped.to_string(),
         record.model.clone(),
+        record.model_revision.clone(),
         record.model_fingerprint.clone(),
         record.data.clone(),
+        record.data_revision.clone(),
         record.data_fingerprint.clone(),
         record.transform.clone(),
         record.precision.clone(),
         record.device.clone(),
         record.seed.to_string(),
         format!("{:.3}", record.seconds),
+        record.publishable.to_string(),
     ]
 }
 
@@ -144,7 +152,8 @@ mod tests {
             task: task.into(),
             task_version: 1,
             family: "vision".into(),
-            protocol: "linear_probe".into(),
+            protocol: "flava".into(),
+            method: "linear_probe".into(),
             feature: "image_cls".into(),
             split: "test".into(),
             metrics: vec![score("accuracy", 0.1 + 0.2), score("mean_per_class", 0.25)],
@@ -152,6 +161,7 @@ mod tests {
             train_rows: 4,
             skipped: 0,
             model: "a, \"quoted\" folder".into(),
+            model_revision: String::new(),
             model_fingerprint: "00".into(),
             data: "x/y".into(),
             data_revision: String::new(),
@@ -160,6 +170,8 @@ mod tests {
             precision: "f32".into(),
             device: "cpu".into(),
             seed: 0,
+            mismatches: Vec::new(),
+            publishable: true,
             notes: Vec::new(),
             details: serde_json::Map::new(),
             program: "flava".into(),
@@ -177,8 +189,8 @@ mod tests {
         let mut reader = csv::Reader::from_path(folder.path().join("results.csv")).unwrap();
         let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
         assert_eq!(rows.len(), 4);
-        assert_eq!(rows[0][8].parse::<f64>().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
-        assert_eq!((&rows[2][1], &rows[3][7], &rows[0][15]), ("b", "mean_per_class", "a, \"quoted\" folder"));
+        assert_eq!(rows[0][9].parse::<f64>().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
+        assert_eq!((&rows[2][1], &rows[3][8], &rows[0][16]), ("b", "mean_per_class", "a, \"quoted\" folder"));
         let json = fs::read_to_string(folder.path().join("a.json")).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&json).unwrap().metrics, record("a").metrics);
     }

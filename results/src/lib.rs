@@ -2,10 +2,12 @@
 
 mod error;
 mod files;
+mod published;
 mod record;
 mod table;
 
 pub use error::{Error, Result};
 pub use files::{RunFolder, timestamp};
+pub use published::{Published, published};
 pub use record::{MetricValue, Record};
 pub use table::table;

@@ -28,8 +28,10 @@ pub struct Record {
     pub task_version: u32,
     /// vision, text or multimodal.
     pub family: String,
-    /// How it was run.
+    /// Whose splits, metric and features it follows: flava, clip or as-published.
     pub protocol: String,
+    /// How it was run, such as linear_probe.
+    pub method: String,
     /// Which states were read.
     pub feature: String,
     /// Which rows were scored.
@@ -44,13 +46,16 @@ pub struct Record {
     pub skipped: usize,
     /// Where the checkpoint came from.
     pub model: String,
+    /// Commit of the repository it came from; empty where nobody knows.
+    #[serde(default)]
+    pub model_revision: String,
     /// Digest of its weights.
     pub model_fingerprint: String,
     /// Where the rows came from.
     pub data: String,
-    /// Revision that the task's row pins.
+    /// Commit of the repository they came from; empty where nobody knows.
     pub data_revision: String,
-    /// Digest over ids and labels of the scored split.
+    /// Digest over ids and labels of the scored split, and over some of its pictures and texts.
     pub data_fingerprint: String,
     /// How pictures became pixels.
     pub transform: String,
@@ -60,6 +65,12 @@ pub struct Record {
     pub device: String,
     /// Of sampling and splitting.
     pub seed: u64,
+    /// How the data differs from what the protocol asks for; only --allow-mismatch lets such a task run.
+    #[serde(default)]
+    pub mismatches: Vec<String>,
+    /// Whether it may stand in a leaderboard: all rows were used, and they are the protocol's.
+    #[serde(default)]
+    pub publishable: bool,
     /// What stands beside the numbers, such as "640 of 50000 training rows".
     pub notes: Vec<String>,
     /// What the protocol chose and met on the way.

@@ -8,12 +8,12 @@ use crate::Record;
 pub fn table(records: &[Record]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["task", "protocol", "metric", "score", "95 % interval", "chance", "n", "time"]);
+    table.set_header(["task", "method", "metric", "score", "95 % interval", "chance", "n", "time"]);
     for record in records {
         let score = record.main();
         table.add_row([
             record.task.clone(),
-            format!("{} ({})", record.protocol, record.feature),
+            format!("{} ({})", record.method, record.feature),
             score.metric.clone(),
             percent(score.value),
             format!("{} to {}", percent(score.ci_low), percent(score.ci_high)),

@@ -32,6 +32,17 @@ pub enum Error {
         /// Where it was looked for.
         reason: String,
     },
+    /// Data that is there and is not what the protocol asks for.
+    #[error(
+        "the data for {task} does not deserve the protocol's name: {}. --allow-mismatch runs it and marks the record; --protocol as-published takes a source's own rows",
+        reasons.join("; ")
+    )]
+    Mismatch {
+        /// The task.
+        task: String,
+        /// What differs, for each source that was found.
+        reasons: Vec<String>,
+    },
     /// A task row that cannot be used.
     #[error("task file {file}: {reason}")]
     TaskFile {

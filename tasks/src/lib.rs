@@ -4,6 +4,7 @@ mod error;
 pub mod metrics;
 mod registry;
 mod select;
+mod source;
 pub mod sources;
 mod task;
 
@@ -12,4 +13,5 @@ pub use metrics::{Metric, Predictions, Score};
 pub use registry::Registry;
 pub use select::select;
 pub use sources::{Dataset, Example, Label};
-pub use task::{Family, Feature, Protocol, Source, SourceFormat, Split, Suite, Task};
+pub use source::{Columns, Layout, Source, SourceFormat, Split};
+pub use task::{Assignment, Demand, Demands, Family, Feature, Method, Protocol, Suite, Task};

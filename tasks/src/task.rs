@@ -2,18 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Metric;
+use crate::{Metric, Source};
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Suite {
     /// The paper's 35 tasks.
     Paper,
+    /// Zero-shot classification on the paper's vision sets; its checkpoint was picked by ImageNet's.
+    ZeroShot,
+    /// The paper's tasks on other splits than the one that stands for it.
+    Variants,
     /// Drawn from emoji: needs no data and no network.
     Mini,
     /// A user's own.
     Own,
+}
+
+impl Suite {
+    /// As it is written in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::ZeroShot => "zero-shot",
+            Self::Variants => "variants",
+            Self::Mini => "mini",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// Which part of the model a task measures.
@@ -39,16 +56,18 @@ impl Family {
     }
 }
 
-/// The frozen states that a probe reads: CLS after the final norm, neither pooled nor projected.
+/// The states that a probe or a head reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
-    /// Of the image encoder.
+    /// CLS of the image encoder after the final norm, neither pooled nor projected.
     ImageCls,
-    /// Of the text encoder.
+    /// The same of the text encoder.
     TextCls,
-    /// Of the multimodal encoder over picture and text.
+    /// The same of the multimodal encoder over picture and text.
     MultimodalCls,
+    /// The image embedding: projected and of unit length.
+    ImageEmbedding,
 }
 
 impl Feature {
@@ -58,6 +77,7 @@ impl Feature {
             Self::ImageCls => "image_cls",
             Self::TextCls => "text_cls",
             Self::MultimodalCls => "multimodal_cls",
+            Self::ImageEmbedding => "image_embedding",
         }
     }
 }
@@ -65,84 +85,122 @@ impl Feature {
 /// How a task is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Protocol {
-    /// Logistic regression on frozen features; the penalty is chosen on a held-out part of the training split.
+pub enum Method {
+    /// Logistic regression on frozen features; the penalty is chosen on the validation split, or on a held-out part of the
+    /// training split where there is none.
     LinearProbe {
         /// What it reads.
         feature: Feature,
     },
-    /// The class whose prompts are nearest to the picture.
+    /// The class whose prompts are nearest to the picture. Without names and templates of its own, a row takes those that
+    /// lie beside its data (`classnames.txt`, `zeroshot_classification_templates.txt`), or a user's.
     ZeroShot {
         /// One prompt each, `{c}` standing for the class name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         templates: Vec<String>,
         /// Class names in the order of the labels.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         class_names: Vec<String>,
+        /// Repositories that have both files, for sources that have none; the first that is there is used.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prompts: Vec<String>,
     },
     /// Pictures find their captions among all, and captions their pictures.
     Retrieval {},
+    /// The encoder and a head on its CLS state are trained on the task.
+    FineTune {
+        /// What the head reads.
+        feature: Feature,
+    },
 }
 
-impl Protocol {
+impl Method {
     /// As it is written in records.
     pub fn name(&self) -> &'static str {
         match self {
             Self::LinearProbe { .. } => "linear_probe",
             Self::ZeroShot { .. } => "zero_shot",
             Self::Retrieval {} => "retrieval",
+            Self::FineTune { .. } => "fine_tune",
+        }
+    }
+
+    /// What it reads of the model, as it is written in records.
+    pub fn feature_name(&self) -> &'static str {
+        match self {
+            Self::LinearProbe { feature } | Self::FineTune { feature } => feature.name(),
+            Self::ZeroShot { .. } | Self::Retrieval {} => "embeddings",
         }
     }
 }
 
-/// Files of a split and how many rows they should have.
+/// Whose splits, metric, features and refit a number follows. Numbers of different protocols do not compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// The paper's, as far as its text and the decimals of its numbers tell.
+    #[default]
+    Flava,
+    /// CLIP's table of data sets.
+    Clip,
+    /// Whatever the source in use calls its splits.
+    AsPublished,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Flava, Self::Clip, Self::AsPublished];
+
+    /// As it is written in records and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flava => "flava",
+            Self::Clip => "clip",
+            Self::AsPublished => "as-published",
+        }
+    }
+}
+
+/// What a protocol asks of a task's data, and what it does otherwise than the row says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Split {
-    /// Its name in the source, such as "validation".
-    pub name: String,
-    /// A pattern of files with one `*`, or the folder of shards of a webdataset; relative to the repository.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub files: String,
-    /// Rows that the complete split has.
-    pub rows: usize,
-}
-
-/// In which form a repository holds its rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SourceFormat {
-    /// Hugging Face parquet: an image column (a struct with `bytes`) and an integer label.
-    Parquet {
-        /// Column of the pictures.
-        image: String,
-        /// Column of the labels.
-        label: String,
-    },
-    /// Tar shards in the layout of clip-benchmark: `<split>/<i>.tar`, members `KEY.webp|png|jpg` and `KEY.cls`.
-    Webdataset,
-    /// Drawn by this program.
-    Mini {
-        /// What is drawn.
-        world: crate::sources::MiniWorld,
-    },
-}
-
-/// Where a task's rows come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// `owner/name` on the Hugging Face Hub, and the folder under `--data`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub repo: String,
-    /// Git revision that the numbers belong to; empty where none is pinned yet.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub revision: String,
-    /// Form of the rows.
-    #[serde(flatten)]
-    pub format: SourceFormat,
-    /// Rows to fit on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train: Option<Split>,
+pub struct Demand {
+    /// Rows to fit on: training and validation split together.
+    #[serde(default)]
+    pub fit: usize,
     /// Rows to score on.
-    pub test: Split,
+    pub test: usize,
+    /// The main metric, where it is not the row's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// The states to read, where they are not the row's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<Feature>,
+    /// The protocol that is run in this one's place, because its rows are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Protocol>,
+    /// What to know about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// The demands of each protocol. Without any, all protocols take the rows that the sources list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Demands {
+    /// The paper's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flava: Option<Demand>,
+    /// CLIP's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Demand>,
+}
+
+impl Demands {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One row of the registry: one number, or one family of numbers.
@@ -167,20 +225,68 @@ pub struct Task {
     pub classes: usize,
     /// The first is the main one.
     pub metrics: Vec<Metric>,
-    /// What the main metric gives without looking: the share of the largest class, or of a random order.
+    /// What the main metric gives without looking: the share of the largest class where it is known, else of one class.
     pub chance: f64,
     /// Of the data.
     pub licence: String,
     /// Whom to cite.
     pub citation: String,
+    /// What a reader of the number must know.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// How it is run.
-    pub protocol: Protocol,
-    /// Where the rows come from; the first that is there is used.
-    #[serde(rename = "source")]
+    pub method: Method,
+    /// Another task whose sources and demands are this one's too; its training rows are left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub same_data_as: String,
+    /// What the protocols ask of the data.
+    #[serde(default, skip_serializing_if = "Demands::is_empty")]
+    pub protocol: Demands,
+    /// Where the rows come from, best first.
+    #[serde(rename = "source", default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
 }
 
+/// A task under a protocol: what is run and what is asked of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Whose rules; what records say.
+    pub protocol: Protocol,
+    /// What the data must have; None where the source's own rows are taken.
+    pub demand: Option<Demand>,
+    /// How it is run.
+    pub method: Method,
+    /// The main metric first.
+    pub metrics: Vec<Metric>,
+}
+
 impl Task {
+    /// What is run under `protocol`; None if the protocol does not know the task.
+    pub fn assign(&self, protocol: Protocol) -> Option<Assignment> {
+        let demand = match protocol {
+            Protocol::Flava if !self.protocol.is_empty() => Some(self.protocol.flava.clone()?),
+            Protocol::Clip if !self.protocol.is_empty() => Some(self.protocol.clip.clone()?),
+            _ => None,
+        };
+        if let Some(other) = demand.as_ref().and_then(|d| d.runs).filter(|other| *other != protocol) {
+            return self.assign(other);
+        }
+        let mut assignment = Assignment { protocol, method: self.method.clone(), metrics: self.metrics.clone(), demand };
+        // The numbers that are published for these sources as they are (clip-benchmark's) are over projected features.
+        if let (Protocol::AsPublished, Method::LinearProbe { feature: read @ Feature::ImageCls }) = (protocol, &mut assignment.method) {
+            *read = Feature::ImageEmbedding;
+        }
+        let Some(demand) = &assignment.demand else { return Some(assignment) };
+        if let (Some(feature), Method::LinearProbe { feature: read }) = (demand.feature, &mut assignment.method) {
+            *read = feature;
+        }
+        if let Some(main) = demand.metric {
+            assignment.metrics.retain(|metric| *metric != main);
+            assignment.metrics.insert(0, main);
+        }
+        Some(assignment)
+    }
+
     /// What contradicts itself in this row, if anything.
     pub fn problem(&self) -> Option<String> {
         let spelt = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -190,26 +296,28 @@ impl Task {
         if self.metrics.is_empty() || self.sources.is_empty() {
             return Some("metrics or source is empty".into());
         }
+        if let Some(metric) = self.metrics.iter().find(|metric| !metric.fits(&self.method)) {
+            return Some(format!("{} is no metric of {}", metric.name(), self.method.name()));
+        }
         if !(0.0..=1.0).contains(&self.chance) {
             return Some(format!("chance {} is no share", self.chance));
         }
-        match &self.protocol {
-            Protocol::LinearProbe { .. } if self.classes < 2 => Some("a linear probe needs at least two classes".into()),
-            Protocol::LinearProbe { .. } if self.sources.iter().any(|s| s.train.is_none()) => {
-                Some("a linear probe needs a train split".into())
-            }
-            Protocol::ZeroShot { class_names, .. } if class_names.len() != self.classes => {
+        self.method_problem().or_else(|| self.sources.iter().find_map(Source::problem))
+    }
+
+    fn method_problem(&self) -> Option<String> {
+        let trains = matches!(self.method, Method::LinearProbe { .. } | Method::FineTune { .. });
+        match &self.method {
+            Method::LinearProbe { .. } if self.classes < 2 => Some("a linear probe needs at least two classes".into()),
+            _ if trains && self.sources.iter().any(|s| s.train.is_none()) => Some(format!("{} needs a train split", self.method.name())),
+            Method::ZeroShot { class_names, .. } if !class_names.is_empty() && class_names.len() != self.classes => {
                 Some(format!("{} class_names for {} classes", class_names.len(), self.classes))
             }
-            Protocol::ZeroShot { templates, .. } if templates.is_empty() || templates.iter().any(|t| !t.contains("{c}")) => {
-                Some("every template needs {c}, and there must be one".into())
+            Method::ZeroShot { templates, .. } if templates.iter().any(|t| !t.contains("{c}")) => Some("every template needs {c}".into()),
+            Method::ZeroShot { templates, class_names, .. } if templates.is_empty() != class_names.is_empty() => {
+                Some("templates and class_names go together".into())
             }
-            _ => self.sources.iter().find_map(|source| {
-                let outside = |path: &str| path.starts_with('/') || path.split('/').any(|part| part == "..");
-                let splits = source.train.iter().chain([&source.test]);
-                let mut paths = splits.map(|s| s.files.as_str()).chain([source.repo.as_str()]);
-                paths.find(|path| outside(path)).map(|path| format!("{path:?} leads out of the data folder"))
-            }),
+            _ => None,
         }
     }
 }

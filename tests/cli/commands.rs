@@ -37,10 +37,10 @@ fn a_dry_run_says_what_is_there_and_writes_nothing() {
     let args = ["--dry-run", "--suite", "paper", "--data", "data", "--limit", "10"];
     let run = flava_eval(folder.path(), &args);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stdout.contains("ylecun/mnist: 10 rows to fit on, 10 to score"), "{}", run.stdout);
+    assert!(run.stdout.contains("mismatched: ylecun/mnist: split train has 120 rows, 60000 are expected"), "{}", run.stdout);
     assert!(!folder.path().join("runs").exists());
     let without = flava_eval(folder.path(), &["--dry-run", "--tasks", "mnist"]);
-    assert!(without.stdout.contains("--data FOLDER must hold"), "{}", without.stdout);
+    assert!(without.stdout.contains("missing: no data for mnist: none of ylecun/mnist"), "{}", without.stdout);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn parquet_and_shards_are_probed_in_one_run() {
     let folder = tempdir().unwrap();
     write_model(&folder.path().join("model"), Architecture::FlavaModel);
     write_data(&folder.path().join("data"));
-    let run = flava_eval(folder.path(), &["--model", "model", "--data", "data", "--tasks", "mnist,cifar10", "--json"]);
+    let run = flava_eval(folder.path(), &["--model", "model", "--data", "data", "--tasks", "mnist,cifar10", "--allow-mismatch", "--json"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     let records: Vec<Value> = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(records.len(), 2);
@@ -94,7 +94,7 @@ fn a_failed_task_leaves_the_others_written() {
     let mut rows = digits(60);
     rows[33].0.truncate(40);
     write_parquet(&folder.path().join("data/ylecun/mnist/mnist/test-00000-of-00001.parquet"), "image", &rows, 50);
-    let args = ["--model", "model", "--data", "data", "--tasks", "mnist,cifar10"];
+    let args = ["--model", "model", "--data", "data", "--tasks", "mnist,cifar10", "--allow-mismatch"];
     let run = flava_eval(folder.path(), &args);
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(run.stderr.contains("test-00000-of-00001.parquet:33") && run.stderr.contains("--skip-broken"), "{}", run.stderr);

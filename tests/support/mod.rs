@@ -5,3 +5,4 @@ pub mod fixtures;
 pub mod golden;
 pub mod hub_server;
 pub mod program;
+pub mod sources;

@@ -8,6 +8,7 @@ mod report;
 mod safetensors;
 mod write;
 
+pub(crate) use file::WEIGHTS;
 pub use file::{Checkpoint, CheckpointTensor};
 pub use names::canonical_names;
 pub use report::LoadReport;

@@ -28,7 +28,7 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file. Whatever is in it, the answer is a picture or an error.
+/// Decodes a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file. Whatever is in it, the answer is a picture or an error.
 pub fn decode(bytes: &[u8]) -> Result<Picture> {
     let format = image::guess_format(bytes).map_err(|_| Error::Image("is no picture of a known format".into()))?;
     // libjpeg reports errors by unwinding out of its C code, and no decoder is free of mistakes.
@@ -49,7 +49,7 @@ fn decode_format(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
         ImageFormat::Gif => gif(bytes),
         ImageFormat::Tiff => tiff(bytes),
         ImageFormat::Bmp => bmp(bytes),
-        ImageFormat::Png | ImageFormat::WebP => other(bytes, format),
+        ImageFormat::Png | ImageFormat::WebP | ImageFormat::Pnm => other(bytes, format),
         _ => Err("this format is not read".into()),
     }
 }

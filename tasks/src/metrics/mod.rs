@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use retrieval::rank;
 
+use crate::Method;
+
 /// Quantile of the normal distribution for intervals of 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -27,15 +29,61 @@ pub enum Metric {
     /// The same among the best five.
     #[serde(rename = "text_recall@5")]
     TextRecall5,
+    /// The same among the best ten.
+    #[serde(rename = "text_recall@10")]
+    TextRecall10,
     /// Share of captions that have their picture among the best k.
     #[serde(rename = "image_recall@1")]
     ImageRecall1,
     /// The same among the best five.
     #[serde(rename = "image_recall@5")]
     ImageRecall5,
+    /// The same among the best ten.
+    #[serde(rename = "image_recall@10")]
+    ImageRecall10,
+    /// Matthews' correlation of two classes.
+    #[serde(rename = "matthews")]
+    Matthews,
+    /// F1 of class 1.
+    #[serde(rename = "f1")]
+    F1,
+    /// Mean of accuracy and F1.
+    #[serde(rename = "accuracy_f1_mean")]
+    AccuracyF1Mean,
+    /// Pearson's correlation.
+    #[serde(rename = "pearson")]
+    Pearson,
+    /// Spearman's correlation, ties at their middle rank.
+    #[serde(rename = "spearman")]
+    Spearman,
+    /// Area under the receiver operating characteristic.
+    #[serde(rename = "roc_auc")]
+    RocAuc,
+    /// The official accuracy of VQA.
+    #[serde(rename = "vqa_accuracy")]
+    VqaAccuracy,
 }
 
 impl Metric {
+    /// Whether predictions of a method can be scored so.
+    pub fn fits(self, method: &Method) -> bool {
+        let classes = matches!(self, Self::Accuracy | Self::MeanPerClass);
+        let ranks = [
+            Self::TextRecall1,
+            Self::TextRecall5,
+            Self::TextRecall10,
+            Self::ImageRecall1,
+            Self::ImageRecall5,
+            Self::ImageRecall10,
+        ];
+        match method {
+            Method::LinearProbe { .. } => classes || self == Self::RocAuc,
+            Method::ZeroShot { .. } => classes,
+            Method::Retrieval {} => ranks.contains(&self),
+            Method::FineTune { .. } => !ranks.contains(&self),
+        }
+    }
+
     /// As it is written in files and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -44,7 +92,16 @@ impl Metric {
             Self::TextRecall1 => "text_recall@1",
             Self::TextRecall5 => "text_recall@5",
             Self::ImageRecall1 => "image_recall@1",
+            Self::TextRecall10 => "text_recall@10",
             Self::ImageRecall5 => "image_recall@5",
+            Self::ImageRecall10 => "image_recall@10",
+            Self::Matthews => "matthews",
+            Self::F1 => "f1",
+            Self::AccuracyF1Mean => "accuracy_f1_mean",
+            Self::Pearson => "pearson",
+            Self::Spearman => "spearman",
+            Self::RocAuc => "roc_auc",
+            Self::VqaAccuracy => "vqa_accuracy",
         }
     }
 
@@ -59,7 +116,9 @@ impl Metric {
             (Self::TextRecall1, Predictions::Ranks { texts, .. }) => retrieval::recall(texts, 1),
             (Self::TextRecall5, Predictions::Ranks { texts, .. }) => retrieval::recall(texts, 5),
             (Self::ImageRecall1, Predictions::Ranks { images, .. }) => retrieval::recall(images, 1),
+            (Self::TextRecall10, Predictions::Ranks { texts, .. }) => retrieval::recall(texts, 10),
             (Self::ImageRecall5, Predictions::Ranks { images, .. }) => retrieval::recall(images, 5),
+            (Self::ImageRecall10, Predictions::Ranks { images, .. }) => retrieval::recall(images, 10),
             _ => None,
         }
     }

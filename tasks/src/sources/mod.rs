@@ -1,7 +1,17 @@
-//! Where rows come from: files in the formats of the Hub, or drawn on the spot.
+//! Where rows come from: files in the formats of the Hub and of the original archives, or drawn on the spot.
 
+mod archive;
+mod class_names;
+mod find;
+mod hateful_memes;
+mod index_cache;
+mod karpathy;
+mod listing;
 mod mini;
 mod parquet;
+mod parquet_columns;
+mod snli_ve;
+mod vqa;
 mod webdataset;
 
 use std::{
@@ -14,19 +24,31 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, Source, SourceFormat, Split, Task};
 
+pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
+pub use find::{Choice, Locate, Located};
 pub use mini::{MiniWorld, vocabulary as mini_vocabulary};
+pub use vqa::{AnswerVocabulary, soft_score};
+
+/// Rows whose content goes into a fingerprint.
+const FINGERPRINT_ROWS: usize = 64;
 
 /// What is right for a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Label {
     /// One class of many.
     Class(usize),
-    /// None: what belongs together is the row itself.
+    /// Several classes of many.
+    Classes(Vec<usize>),
+    /// A number.
+    Value(f64),
+    /// What people answered.
+    Answers(Arc<[Arc<str>]>),
+    /// None: what belongs together is the row itself, or it is not told.
     None,
 }
 
 /// One row. The picture stays encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The same whatever is left out around it.
     pub id: String,
@@ -59,6 +81,14 @@ pub trait Dataset: Send + Sync {
         index
     }
 
+    /// How many texts a row has, without reading its picture.
+    fn texts(&self, index: usize) -> usize;
+
+    /// What the data calls its classes, in the order of the labels, if it says so.
+    fn class_names(&self) -> Option<&[String]> {
+        None
+    }
+
     /// The row itself.
     fn get(&self, index: usize) -> Result<Example>;
 }
@@ -75,47 +105,78 @@ pub struct OpenSplit {
 }
 
 impl OpenSplit {
-    /// A digest over ids and labels in order: what a record says about which rows were measured.
-    pub fn fingerprint(&self) -> String {
+    /// A digest over all ids and labels, and over the pictures and texts of rows spread over the split: what a record says
+    /// about which data were measured.
+    pub fn fingerprint(&self) -> Result<String> {
         let mut digest = Sha256::new();
-        for index in 0..self.dataset.len() {
+        let rows = self.dataset.len();
+        for index in 0..rows {
             digest.update(format!("{} {:?}\n", self.dataset.id(index), self.dataset.label(index)));
         }
-        digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
+        for piece in 0..FINGERPRINT_ROWS.min(rows) {
+            let example = self.dataset.get(piece * rows / FINGERPRINT_ROWS.min(rows))?;
+            digest.update(example.texts.join("\n"));
+            digest.update(pixels_or_bytes(example.image.as_deref().unwrap_or_default()));
+        }
+        Ok(digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// How the split differs from what its source's row says: number of rows, of captions, ids that occur twice.
+    pub fn mismatches(&self, split: &Split) -> Vec<String> {
+        let mut found = Vec::new();
+        let rows = self.dataset.len();
+        if rows != split.rows {
+            found.push(format!("split {} has {rows} rows, {} are expected", self.name, split.rows));
+        }
+        if let Some(expected) = split.captions {
+            let captions: usize = (0..rows).map(|index| self.dataset.texts(index)).sum();
+            if captions != expected {
+                found.push(format!("split {} has {captions} captions, {expected} are expected", self.name));
+            }
+        }
+        let mut ids: Vec<String> = (0..rows).map(|index| self.dataset.id(index)).collect();
+        ids.sort_unstable();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            found.push(format!("split {} has the id {} twice", self.name, pair[0]));
+        }
+        found
     }
 }
 
-impl Task {
-    /// The first source whose files are under `data`; what is missing if none's are.
-    pub fn find_source(&self, data: Option<&Path>) -> Result<&Source> {
-        let present =
-            |source: &&Source| matches!(source.format, SourceFormat::Mini { .. }) || data.is_some_and(|d| d.join(&source.repo).is_dir());
-        self.sources.iter().find(present).ok_or_else(|| {
-            let folders: Vec<String> = self.sources.iter().map(|s| s.repo.clone()).collect();
-            let reason = match data {
-                Some(data) => format!("{} has none of {}", data.display(), folders.join(", ")),
-                None => format!("--data FOLDER must hold one of {}", folders.join(", ")),
-            };
-            Error::Missing { task: self.name.clone(), reason }
-        })
-    }
+/// What a picture shows, so that one stored in another format has the same fingerprint; its bytes where it cannot be decoded here.
+fn pixels_or_bytes(bytes: &[u8]) -> Vec<u8> {
+    let decoded = (!bytes.starts_with(&[0xff, 0xd8])).then(|| image::load_from_memory(bytes).ok()).flatten();
+    decoded.map_or_else(|| bytes.to_vec(), |picture| picture.to_rgb8().into_raw())
+}
 
-    /// Opens a split of `source`, one of this task's.
-    pub fn open_split(&self, source: &Source, split: &Split, data: Option<&Path>, seed: u64) -> Result<OpenSplit> {
-        let root = data.unwrap_or(Path::new(".")).join(&source.repo);
+impl Task {
+    /// Opens a split of `source`, one of this task's, that was found at `root`.
+    pub fn open_split(&self, source: &Source, split: &Split, root: &Path, seed: u64) -> Result<OpenSplit> {
+        let classes = self.classes;
         let open = || -> Result<Arc<dyn Dataset>> {
             Ok(match &source.format {
                 SourceFormat::Mini { world } => Arc::new(mini::Mini::new(*world, &split.name, split.rows, seed)),
-                SourceFormat::Parquet { image, label } => {
-                    let files = matching(&root, &split.files)?;
-                    Arc::new(parquet::ParquetDataset::open(&files, image, label, self.classes)?)
+                SourceFormat::Parquet { columns } => {
+                    let files = matching(root, &split.files)?;
+                    Arc::new(parquet::ParquetDataset::open(&files, columns, &split.name, classes, root)?)
                 }
-                SourceFormat::Webdataset => Arc::new(webdataset::Webdataset::open(&root.join(&split.files), self.classes)?),
+                SourceFormat::Webdataset { captions } => {
+                    let kind = if *captions { webdataset::Kind::Captions } else { webdataset::Kind::Labels(classes) };
+                    Arc::new(webdataset::Webdataset::open(&root.join(&split.files), kind, root)?)
+                }
+                SourceFormat::Archive { layout } => Arc::new(archive::open(*layout, root, &split.name)?.checked(classes)?),
+                SourceFormat::Vqa { annotations, images } => {
+                    let fill = |path: &str| root.join(path.replace("SPLIT", &split.name));
+                    Arc::new(vqa::open(&fill(&split.files), &fill(annotations), &fill(images))?)
+                }
+                SourceFormat::SnliVe { images } => Arc::new(snli_ve::open(&root.join(&split.files), &root.join(images))?),
+                SourceFormat::HatefulMemes => Arc::new(hateful_memes::open(&root.join(&split.files))?),
+                SourceFormat::Karpathy { images } => Arc::new(karpathy::open(&root.join(&split.files), &root.join(images), &split.name)?),
             })
         };
-        let dataset = guarded(&root, open)?;
+        let dataset = guarded(root, open)?;
         if dataset.is_empty() {
-            return Err(Error::data(&root, format!("split {} is empty", split.name)));
+            return Err(Error::data(root, format!("split {} is empty", split.name)));
         }
         Ok(OpenSplit { dataset, name: split.name.clone(), expected: split.rows })
     }
@@ -126,19 +187,28 @@ fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(Error::data(path, "its reader gave up: the file is broken")))
 }
 
-/// The files under `root` that a pattern with at most one `*` names, sorted.
+/// Whether a relative path is one that a pattern with at most one `*` names; the star stands for no slash.
+pub fn fits(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == path,
+        Some((start, end)) => {
+            path.len() >= start.len() + end.len()
+                && path.starts_with(start)
+                && path.ends_with(end)
+                && !path[start.len()..path.len() - end.len()].contains('/')
+        }
+    }
+}
+
+/// The files under `root` that a pattern names, sorted.
 fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let folder = root.join(folder);
-    let (start, end) = name.split_once('*').unwrap_or((name, ""));
     let entries = std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| Error::io(&folder, e))?.path();
-        let fits = |n: &str| {
-            if name.contains('*') { n.len() >= start.len() + end.len() && n.starts_with(start) && n.ends_with(end) } else { n == name }
-        };
-        if path.file_name().and_then(|n| n.to_str()).is_some_and(fits) {
+        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| fits(name, n)) {
             files.push(path);
         }
     }
@@ -146,7 +216,23 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     if files.is_empty() {
         return Err(Error::data(&folder, format!("holds no file {name}")));
     }
+    if let Some((missing, of)) = missing_part(&files) {
+        return Err(Error::data(&folder, format!("lacks part {missing} of {of} of {name}")));
+    }
     Ok(files)
+}
+
+/// Of files named `..-00003-of-00012..`, the first that is missing, and how many there should be.
+fn missing_part(files: &[PathBuf]) -> Option<(usize, usize)> {
+    let part = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        let (before, after) = name.split_once("-of-")?;
+        let of = after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+        Some((before.rsplit('-').next()?.parse::<usize>().ok()?, of))
+    };
+    let parts: Vec<(usize, usize)> = files.iter().filter_map(part).collect();
+    let of = parts.iter().map(|(_, of)| *of).max()?;
+    (0..of).find(|i| parts.iter().all(|(part, _)| part != i)).map(|missing| (missing, of))
 }
 
 /// A label that is one of `classes`.

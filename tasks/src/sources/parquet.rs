@@ -1,224 +1,304 @@
-//! Parquet as the Hub serves it: pictures as a struct of `bytes` and `path`, labels as integers.
-//!
-//! Labels are read when a split is opened; pictures a row group at a time, of which a few are kept.
+//! Parquet as the Hub serves it: labels, texts and ids are read when a split is opened, pictures a window of rows at a time.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use arrow_array::{Array, ArrayRef, BinaryArray, Int64Array, LargeBinaryArray, RecordBatch, StructArray, cast::AsArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, cast::AsArray};
 use arrow_schema::DataType;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector},
 };
 
-use super::{Dataset, Example, Label, checked_label, guarded};
-use crate::{Error, Result};
+use super::{Dataset, Example, Label, class_names, guarded, parquet_columns as values};
+use crate::{Columns, Error, Result};
 
-/// Largest row group, uncompressed, that is read: the Hub writes some 100 MB.
-const MAX_GROUP: i64 = 4 << 30;
-/// Row groups kept in memory: one for each loader thread, and one that is left behind.
+/// Bytes of pictures that are read at once, about; one picture at least.
+const WINDOW: u64 = 32 << 20;
+/// Windows kept in memory: one for each loader thread, and one that is left behind.
 const KEPT: usize = 4;
-/// Rows decoded at once.
-const BATCH: usize = 1024;
+/// Rows of labels and texts decoded at once.
+const BATCH: usize = 8192;
 
-/// One row group of one file.
-struct Group {
+/// Some rows of one row group of one file.
+struct Window {
     file: usize,
     group: usize,
-    /// Index of its first row in the split.
-    start: usize,
-    /// Row of its file that it starts with.
-    first_row: usize,
+    /// Rows of the group before it.
+    skip: usize,
     rows: usize,
+    /// Row of all files that it starts with.
+    start: usize,
 }
 
-type Pictures = Arc<Vec<Option<Vec<u8>>>>;
+/// What is known of the rows without their pictures.
+#[derive(Default)]
+struct Known {
+    /// Row of all files; in order, but not all of them where a column picks the split or several rows are one.
+    row: Vec<usize>,
+    label: Vec<Label>,
+    texts: Vec<Vec<String>>,
+    id: Vec<String>,
+    cluster: Vec<usize>,
+}
 
 /// The files of one split.
 pub(super) struct ParquetDataset {
     files: Vec<(PathBuf, ArrowReaderMetadata)>,
-    image: String,
-    groups: Vec<Group>,
-    labels: Vec<usize>,
-    kept: Mutex<VecDeque<(usize, Pictures)>>,
+    columns: Columns,
+    windows: Vec<Window>,
+    known: Known,
+    class_names: Vec<String>,
+    kept: Mutex<VecDeque<(usize, ArrayRef)>>,
+}
+
+/// Which rows of a file are read, and what is remembered from one file to the next.
+struct Reading<'a> {
+    split: &'a str,
+    classes: usize,
+    /// Rows by the value of the `group` column.
+    groups: HashMap<String, usize>,
+    interner: super::vqa::Interner,
 }
 
 impl ParquetDataset {
-    /// Opens `files`, checks their columns and reads all labels.
-    pub(super) fn open(files: &[PathBuf], image: &str, label: &str, classes: usize) -> Result<Self> {
-        let mut dataset =
-            Self { files: Vec::new(), image: image.to_owned(), groups: Vec::new(), labels: Vec::new(), kept: Mutex::default() };
+    /// Opens `files`, checks their columns and reads all that is small.
+    pub(super) fn open(files: &[PathBuf], columns: &Columns, split: &str, classes: usize, root: &Path) -> Result<Self> {
+        let mut dataset = Self {
+            files: Vec::new(),
+            columns: columns.clone(),
+            windows: Vec::new(),
+            known: Known::default(),
+            class_names: Vec::new(),
+            kept: Mutex::default(),
+        };
+        let mut reading = Reading { split, classes, groups: HashMap::new(), interner: super::vqa::Interner::default() };
+        let mut rows = 0;
         for path in files {
-            guarded(path, || dataset.add(path, label, classes))?;
+            rows += guarded(path, || dataset.add(path, rows, &mut reading))?;
+        }
+        if let Some((_, metadata)) = dataset.files.first() {
+            dataset.class_names = class_names::of_parquet(metadata, &columns.label)
+                .or_else(|| class_names::of_readme(root, &columns.label))
+                .unwrap_or_else(|| columns.label_names.clone());
         }
         Ok(dataset)
     }
 
-    fn add(&mut self, path: &Path, label: &str, classes: usize) -> Result<()> {
+    fn wanted(&self) -> Vec<&str> {
+        let c = &self.columns;
+        let one = [&c.captions, &c.label, &c.answers, &c.id, &c.group, &c.split];
+        one.into_iter().chain(&c.texts).filter(|name| !name.is_empty()).map(String::as_str).collect()
+    }
+
+    fn add(&mut self, path: &Path, start: usize, reading: &mut Reading) -> Result<usize> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
             .map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
         let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
-        check_columns(path, &metadata, &self.image, label)?;
-        let mut first_row = 0;
+        self.check_columns(path, &metadata)?;
+        let rows = self.add_windows(path, &metadata, length, start)?;
+        self.files.push((path.to_owned(), metadata));
+        let wanted = self.wanted();
+        if wanted.is_empty() {
+            let name = file_name(path);
+            self.known.row.extend(start..start + rows);
+            self.known.id.extend((0..rows).map(|row| format!("{name}:{row}")));
+            return Ok(rows);
+        }
+        let batches = read(path, &self.files[self.files.len() - 1].1, &wanted, None)?;
+        let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if count != rows {
+            return Err(Error::data(path, format!("column {} has {count} rows, the file says {rows}", wanted[0])));
+        }
+        let mut first = 0;
+        for batch in &batches {
+            self.add_rows(path, batch, (start, first), reading)?;
+            first += batch.num_rows();
+        }
+        Ok(rows)
+    }
+
+    /// Divides the row groups into windows; returns the number of rows.
+    fn add_windows(&mut self, path: &Path, metadata: &ArrowReaderMetadata, length: u64, start: usize) -> Result<usize> {
+        let mut total = 0;
         for (group, meta) in metadata.metadata().row_groups().iter().enumerate() {
-            let rows = usize::try_from(meta.num_rows())
-                .map_err(|_| Error::data(path, format!("row group {group} has {} rows", meta.num_rows())))?;
-            let compressed = u64::try_from(meta.compressed_size()).unwrap_or(u64::MAX);
-            if compressed > length || !(0..=MAX_GROUP).contains(&meta.total_byte_size()) {
-                let claim =
-                    format!("row group {group} claims {compressed} bytes, {} unpacked; the file has {length}", meta.total_byte_size());
+            let sizes = (usize::try_from(meta.num_rows()), u64::try_from(meta.compressed_size()), u64::try_from(meta.total_byte_size()));
+            let (Ok(rows), Ok(compressed), Ok(unpacked)) = sizes else {
+                return Err(Error::data(path, format!("row group {group} has {} rows", meta.num_rows())));
+            };
+            if compressed > length || rows as u64 > unpacked.max(compressed).saturating_mul(1 << 16) {
+                let claim = format!("row group {group} claims {rows} rows in {compressed} bytes, {unpacked} unpacked; the file has {length}");
                 return Err(Error::data(path, claim));
             }
-            let start = self.labels.len() + first_row;
-            self.groups.push(Group { file: self.files.len(), group, start, first_row, rows });
-            first_row += rows;
-        }
-        let labels = read_column(path, &metadata, label, None)?;
-        let count = labels.iter().map(Array::len).sum::<usize>();
-        if count != first_row {
-            return Err(Error::data(path, format!("column {label} has {count} rows, the file says {first_row}")));
-        }
-        let file_start = self.labels.len();
-        for column in &labels {
-            self.add_labels(path, column, label, classes, file_start)?;
-        }
-        self.files.push((path.to_owned(), metadata));
-        Ok(())
-    }
-
-    fn add_labels(&mut self, path: &Path, column: &ArrayRef, label: &str, classes: usize, file_start: usize) -> Result<()> {
-        let column = arrow_cast_to_i64(column)
-            .ok_or_else(|| Error::data(path, format!("column {label} is {}, not an integer", column.data_type())))?;
-        for row in 0..column.len() {
-            let place = format!("row {}", self.labels.len() - file_start);
-            if column.is_null(row) {
-                return Err(Error::data(path, format!("{place}: the label is null")));
+            let at_once = (WINDOW / (unpacked / rows.max(1) as u64).max(1)).clamp(1, rows.max(1) as u64) as usize;
+            for skip in (0..rows).step_by(at_once) {
+                let window = Window { file: self.files.len(), group, skip, rows: at_once.min(rows - skip), start: start + total + skip };
+                self.windows.push(window);
             }
-            self.labels.push(checked_label(path, &place, column.value(row), classes)?);
+            total += rows;
+        }
+        Ok(total)
+    }
+
+    fn add_rows(&mut self, path: &Path, batch: &RecordBatch, (start, first): (usize, usize), reading: &mut Reading) -> Result<()> {
+        let column = |name: &str| batch.column_by_name(name).filter(|_| !name.is_empty());
+        let text = |name: &str| column(name).map(|c| values::as_text(path, name, c)).transpose();
+        let (c, name) = (self.columns.clone(), file_name(path));
+        let (ids, groups, splits) = (text(&c.id)?, text(&c.group)?, text(&c.split)?);
+        let labels = column(&c.label).map(|l| values::Labels::new(path, &c, l, reading.classes)).transpose()?;
+        for row in 0..batch.num_rows() {
+            if splits.as_ref().is_some_and(|splits| splits.value(row) != reading.split) {
+                continue;
+            }
+            let place = format!("row {}", first + row);
+            let place_of = |what: &str| format!("{place}, column {what}");
+            let captions = column(&c.captions).map(|column| values::strings(path, &place_of(&c.captions), column, row)).transpose()?;
+            let group = groups.as_ref().map(|groups| groups.value(row).to_owned());
+            let next = self.known.row.len();
+            let owner = group.map(|group| *reading.groups.entry(group).or_insert(next));
+            if let (Some(owner), Some(captions)) = (owner.filter(|owner| *owner < next), &captions) {
+                self.known.texts[owner].extend(captions.iter().cloned());
+                continue;
+            }
+            let label = match (&labels, column(&c.answers)) {
+                (Some(labels), _) => labels.get(path, &place, row)?,
+                (None, Some(answers)) => {
+                    let answers = values::strings(path, &place_of(&c.answers), answers, row)?;
+                    Label::Answers(answers.iter().map(|answer| reading.interner.get(answer)).collect())
+                }
+                (None, None) => Label::None,
+            };
+            let mut texts = captions.unwrap_or_default();
+            for name in &c.texts {
+                texts.extend(column(name).map(|column| values::strings(path, &place_of(name), column, row)).transpose()?.unwrap_or_default());
+            }
+            self.known.row.push(start + first + row);
+            self.known.label.push(label);
+            self.known.texts.push(texts);
+            self.known.id.push(ids.as_ref().map_or_else(|| format!("{name}:{}", first + row), |ids| ids.value(row).to_owned()));
+            self.known.cluster.extend(owner);
         }
         Ok(())
     }
 
-    fn group_of(&self, index: usize) -> usize {
-        self.groups.partition_point(|group| group.start <= index) - 1
+    /// The named columns are there, and the picture is one.
+    fn check_columns(&self, path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
+        let schema = metadata.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let image = self.columns.image.as_str();
+        for column in self.wanted().into_iter().chain(Some(image).filter(|image| !image.is_empty())) {
+            if !names.contains(&column) {
+                return Err(Error::data(path, format!("has no column {column}; its columns are {}", names.join(", "))));
+            }
+        }
+        if image.is_empty() {
+            return Ok(());
+        }
+        let kind = schema.field_with_name(image).map_err(|e| Error::data(path, e))?.data_type();
+        let bytes = |kind: &DataType| matches!(kind, DataType::Binary | DataType::LargeBinary);
+        let fits = match kind {
+            DataType::Struct(fields) => fields.iter().any(|f| f.name() == "bytes" && bytes(f.data_type())),
+            other => bytes(other),
+        };
+        if fits { Ok(()) } else { Err(Error::data(path, format!("column {image} is {kind}, not a picture (a struct with bytes)"))) }
     }
 
-    /// The pictures of a row group, read or kept. Threads that want the same group wait for the one that reads it.
-    fn pictures(&self, group: usize) -> Result<Pictures> {
+    /// The pictures of a window, read or kept. Threads that want the same window wait for the one that reads it.
+    fn pictures(&self, window: usize) -> Result<ArrayRef> {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, pictures)) = kept.iter().find(|(g, _)| *g == group) {
+        if let Some((_, pictures)) = kept.iter().find(|(w, _)| *w == window) {
             return Ok(Arc::clone(pictures));
         }
-        let Group { file, group: in_file, rows, .. } = self.groups[group];
+        let Window { file, rows, group, .. } = self.windows[window];
         let (path, metadata) = &self.files[file];
-        let columns = guarded(path, || read_column(path, metadata, &self.image, Some(in_file)))?;
-        let pictures: Vec<Option<Vec<u8>>> = columns.iter().flat_map(picture_bytes).collect();
-        if pictures.len() != rows {
-            return Err(Error::data(path, format!("row group {in_file} has {} pictures, the file says {rows}", pictures.len())));
-        }
-        let pictures = Arc::new(pictures);
-        kept.push_back((group, Arc::clone(&pictures)));
+        let batches = guarded(path, || read(path, metadata, &[&self.columns.image], Some(&self.windows[window])))?;
+        let batch = batches.first().filter(|batch| batches.len() == 1 && batch.num_rows() == rows);
+        let batch = batch.ok_or_else(|| Error::data(path, format!("row group {group} has fewer pictures than the file says")))?;
+        let column = batch.column(0);
+        let bytes = match column.as_any().downcast_ref::<StructArray>() {
+            Some(picture) => picture.column_by_name("bytes").map_or_else(|| Arc::clone(column), Arc::clone),
+            None => Arc::clone(column),
+        };
+        kept.push_back((window, Arc::clone(&bytes)));
         if kept.len() > KEPT {
             kept.pop_front();
         }
-        Ok(pictures)
+        Ok(bytes)
     }
-}
 
-/// The named columns are there and of the right types.
-fn check_columns(path: &Path, metadata: &ArrowReaderMetadata, image: &str, label: &str) -> Result<()> {
-    let schema = metadata.schema();
-    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    for column in [image, label] {
-        if !names.contains(&column) {
-            return Err(Error::data(path, format!("has no column {column}; its columns are {}", names.join(", "))));
+    /// The picture of a row of all files; None if it is null.
+    fn picture(&self, row: usize) -> Result<Option<Vec<u8>>> {
+        let window = self.windows.partition_point(|window| window.start <= row) - 1;
+        let (pictures, index) = (self.pictures(window)?, row - self.windows[window].start);
+        if pictures.is_null(index) {
+            return Ok(None);
         }
+        let bytes = match pictures.data_type() {
+            DataType::LargeBinary => pictures.as_binary::<i64>().value(index),
+            _ => pictures.as_binary::<i32>().value(index),
+        };
+        Ok(Some(bytes.to_vec()))
     }
-    let kind = schema.field_with_name(image).map_err(|e| Error::data(path, e))?.data_type();
-    let bytes = |kind: &DataType| matches!(kind, DataType::Binary | DataType::LargeBinary);
-    let fits = match kind {
-        DataType::Struct(fields) => fields.iter().any(|f| f.name() == "bytes" && bytes(f.data_type())),
-        other => bytes(other),
-    };
-    if fits { Ok(()) } else { Err(Error::data(path, format!("column {image} is {kind}, not a picture (a struct with bytes)"))) }
 }
 
-/// One column, of one row group or of all.
-fn read_column(path: &Path, metadata: &ArrowReaderMetadata, column: &str, group: Option<usize>) -> Result<Vec<ArrayRef>> {
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Some columns, of a window or of all rows.
+fn read(path: &Path, metadata: &ArrowReaderMetadata, columns: &[&str], window: Option<&Window>) -> Result<Vec<RecordBatch>> {
     let broken = |e: &dyn ToString| {
-        Error::data(path, format!("column {column}{}: {}", group.map_or(String::new(), |g| format!(", row group {g}")), e.to_string()))
+        let place = window.map_or(String::new(), |w| format!(", row group {}", w.group));
+        Error::data(path, format!("column {}{place}: {}", columns.join(", "), e.to_string()))
     };
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-    let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
-    let builder = builder.with_projection(mask).with_batch_size(BATCH);
-    let builder = if let Some(group) = group { builder.with_row_groups(vec![group]) } else { builder };
-    let reader = builder.build().map_err(|e| broken(&e))?;
-    let first = |batch: RecordBatch| Arc::clone(batch.column(0));
-    reader.map(|batch| batch.map(first).map_err(|e| broken(&e))).collect()
-}
-
-fn arrow_cast_to_i64(column: &ArrayRef) -> Option<Int64Array> {
-    use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
-    macro_rules! widen {
-        ($kind:ty) => {
-            column.as_primitive::<$kind>().iter().map(|v| v.map(i64::from)).collect()
-        };
-    }
-    Some(match column.data_type() {
-        DataType::Int64 => column.as_primitive::<Int64Type>().clone(),
-        DataType::Int32 => widen!(Int32Type),
-        DataType::Int16 => widen!(Int16Type),
-        DataType::Int8 => widen!(Int8Type),
-        DataType::UInt32 => widen!(UInt32Type),
-        DataType::UInt16 => widen!(UInt16Type),
-        DataType::UInt8 => widen!(UInt8Type),
-        _ => return None,
-    })
-}
-
-fn picture_bytes(column: &ArrayRef) -> Vec<Option<Vec<u8>>> {
-    let bytes = match column.as_any().downcast_ref::<StructArray>() {
-        Some(picture) => picture.column_by_name("bytes").map_or_else(|| Arc::clone(column), Arc::clone),
-        None => Arc::clone(column),
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let builder = builder.with_projection(mask).with_batch_size(window.map_or(BATCH, |w| w.rows));
+    let builder = match window {
+        Some(Window { group, skip, rows, .. }) => {
+            let selection = RowSelection::from(vec![RowSelector::skip(*skip), RowSelector::select(*rows)]);
+            builder.with_row_groups(vec![*group]).with_row_selection(selection)
+        }
+        None => builder,
     };
-    if let Some(small) = bytes.as_any().downcast_ref::<BinaryArray>() {
-        small.iter().map(|b| b.map(<[u8]>::to_vec)).collect()
-    } else if let Some(large) = bytes.as_any().downcast_ref::<LargeBinaryArray>() {
-        large.iter().map(|b| b.map(<[u8]>::to_vec)).collect()
-    } else {
-        vec![None; bytes.len()]
-    }
+    let reader = builder.build().map_err(|e| broken(&e))?;
+    reader.map(|batch| batch.map_err(|e| broken(&e))).collect()
 }
 
 impl Dataset for ParquetDataset {
     fn len(&self) -> usize {
-        self.labels.len()
+        self.known.row.len()
     }
 
     fn id(&self, index: usize) -> String {
-        let group = &self.groups[self.group_of(index)];
-        let name = self.files[group.file].0.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        format!("{name}:{}", group.first_row + index - group.start)
+        self.known.id[index].clone()
     }
 
     fn label(&self, index: usize) -> Label {
-        Label::Class(self.labels[index])
+        self.known.label.get(index).cloned().unwrap_or(Label::None)
+    }
+
+    fn cluster(&self, index: usize) -> usize {
+        self.known.cluster.get(index).copied().unwrap_or(index)
+    }
+
+    fn texts(&self, index: usize) -> usize {
+        self.known.texts.get(index).map_or(0, Vec::len)
+    }
+
+    fn class_names(&self) -> Option<&[String]> {
+        Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
     }
 
     fn get(&self, index: usize) -> Result<Example> {
-        let group = self.group_of(index);
-        let at = index - self.groups[group].start;
-        let image = self.pictures(group)?[at].clone();
-        let missing = || {
-            Error::data(&self.files[self.groups[group].file].0, format!("row {}: there is no picture", self.groups[group].first_row + at))
-        };
-        Ok(Example { id: self.id(index), image: Some(image.ok_or_else(missing)?), texts: Vec::new(), label: self.label(index) })
+        let image = if self.columns.image.is_empty() { None } else { self.picture(self.known.row[index])? };
+        let texts = self.known.texts.get(index).cloned().unwrap_or_default();
+        Ok(Example { id: self.id(index), image, texts, label: self.label(index) })
     }
 }

@@ -1,95 +1,230 @@
-//! Tar shards in the layout of clip-benchmark: `nshards.txt` and `<i>.tar`, members `KEY.webp` and `KEY.cls`.
+//! Tar shards in the layout of clip-benchmark: `nshards.txt` and `<i>.tar`, members `KEY.webp` with `KEY.cls`, `.txt` or `.npy`.
 //!
-//! The shards are indexed once; pictures are read where they lie, nothing is unpacked.
+//! The shards are indexed once, and the index is kept in the user's cache; pictures are read where they lie, nothing is unpacked.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fs::{self, File},
     io::Read,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
-use tar::Archive;
+use serde::{Deserialize, Serialize};
+use tar::{Archive, EntryType};
 
-use super::{Dataset, Example, Label, checked_label};
+use super::{Dataset, Example, Label, checked_label, class_names::read_prompts, index_cache, listing::MAX_PICTURE};
 use crate::{Error, Result};
 
 /// Endings of pictures.
 const PICTURES: [&str; 4] = ["webp", "png", "jpg", "jpeg"];
-/// Longest label text.
-const MAX_LABEL: u64 = 64;
-/// Most shards that are looked for without `nshards.txt`.
+/// Largest member that is no picture.
+const MAX_SIDE: u64 = 1 << 20;
+/// Most shards that are looked for.
 const MAX_SHARDS: usize = 1 << 20;
 /// Members of a tar file start at multiples of this.
 const BLOCK: u64 = 512;
-/// Largest picture file.
-const MAX_PICTURE: u64 = 1 << 28;
 
+/// What goes with a picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Of so many classes.
+    Labels(usize),
+    /// A caption on each line.
+    Captions,
+}
+
+/// What lies beside a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Side {
+    Class(i64),
+    Classes(Vec<u32>),
+    Captions(Vec<String>),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sample {
     key: String,
-    shard: usize,
     offset: u64,
     size: u64,
-    label: usize,
+    side: Side,
+}
+
+/// One shard and what identifies the file that was indexed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Shard {
+    size: u64,
+    /// Since 1970, in nanoseconds.
+    modified: u128,
+    samples: Vec<Sample>,
 }
 
 /// The shards of one split.
 pub(super) struct Webdataset {
-    shards: Vec<(PathBuf, File)>,
-    samples: Vec<Sample>,
+    files: Vec<(PathBuf, File)>,
+    shards: Vec<Shard>,
+    /// Index of each shard's first sample.
+    starts: Vec<usize>,
+    class_names: Vec<String>,
 }
 
 impl Webdataset {
-    /// Indexes the shards in `folder`.
-    pub(super) fn open(folder: &Path, classes: usize) -> Result<Self> {
-        let mut dataset = Self { shards: Vec::new(), samples: Vec::new() };
+    /// Opens the shards in `folder`, indexing those that changed since the last time.
+    pub(super) fn open(folder: &Path, kind: Kind, root: &Path) -> Result<Self> {
+        let mut known: Vec<Shard> = index_cache::load(folder).unwrap_or_default();
+        let mut dataset = Self { files: Vec::new(), shards: Vec::new(), starts: vec![0], class_names: Vec::new() };
+        let mut fresh = false;
         for index in 0..shard_count(folder)? {
             let path = folder.join(format!("{index}.tar"));
             let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
-            dataset.index(&path, &file, index, classes)?;
-            dataset.shards.push((path, file));
+            let metadata = file.metadata().map_err(|e| Error::io(&path, e))?;
+            let modified = metadata.modified().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos())).unwrap_or(0);
+            let unchanged = known.get_mut(index).filter(|shard| shard.size == metadata.len() && shard.modified == modified);
+            let shard = match unchanged {
+                Some(shard) => Shard { samples: std::mem::take(&mut shard.samples), ..*shard },
+                None => {
+                    fresh = true;
+                    Shard { size: metadata.len(), modified, samples: index_shard(&path, &file, metadata.len())? }
+                }
+            };
+            check_samples(&path, &shard.samples, kind)?;
+            dataset.starts.push(dataset.starts[index] + shard.samples.len());
+            dataset.files.push((path, file));
+            dataset.shards.push(shard);
+        }
+        if fresh {
+            index_cache::store(folder, &dataset.shards);
+        }
+        if let (Kind::Labels(_), Ok(Some(prompts))) = (kind, read_prompts(root)) {
+            dataset.class_names = prompts.class_names;
         }
         Ok(dataset)
     }
 
-    fn index(&mut self, path: &Path, file: &File, shard: usize, classes: usize) -> Result<()> {
-        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
-        let mut pictures: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let mut labels: BTreeMap<String, usize> = BTreeMap::new();
-        let mut last = String::from("its start");
-        let mut end = 0;
-        let mut archive = Archive::new(file);
-        let broken = |last: &str, e: &dyn ToString| Error::data(path, format!("is cut off or broken after {last}: {}", e.to_string()));
-        for entry in archive.entries_with_seek().map_err(|e| broken(&last, &e))? {
-            let mut entry = entry.map_err(|e| broken(&last, &e))?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let (offset, size) = (entry.raw_file_position(), entry.size());
-            if offset.checked_add(size).is_none_or(|end| end > length) {
-                return Err(Error::data(path, format!("is cut off inside {name}")));
-            }
-            let (key, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
-            if PICTURES.contains(&ending) {
-                pictures.insert(key.to_owned(), (offset, size));
-            } else if ending == "cls" {
-                let mut text = String::new();
-                entry.by_ref().take(MAX_LABEL).read_to_string(&mut text).map_err(|e| broken(&name, &e))?;
-                let label = text.trim().parse().map_err(|_| Error::data(path, format!("{name}: {text:?} is no label")))?;
-                labels.insert(key.to_owned(), checked_label(path, &name, label, classes)?);
-            }
-            last = name;
-            end = offset + size.next_multiple_of(BLOCK);
-        }
-        // An archive ends with empty blocks; without one it was cut between two members.
-        if length < end + BLOCK {
-            return Err(broken(&last, &"its end is missing"));
-        }
-        for (key, (offset, size)) in pictures {
-            let label = labels.get(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls")))?;
-            self.samples.push(Sample { label: *label, key, shard, offset, size });
-        }
-        Ok(())
+    fn find(&self, index: usize) -> (usize, &Sample) {
+        let shard = self.starts.partition_point(|start| *start <= index) - 1;
+        (shard, &self.shards[shard].samples[index - self.starts[shard]])
     }
+}
+
+/// Finds the samples of a shard.
+fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
+    let mut pictures: Vec<(String, u64, u64)> = Vec::new();
+    let mut sides: HashMap<String, Side> = HashMap::new();
+    let mut last = String::from("its start");
+    let mut end = 0;
+    let mut archive = Archive::new(file);
+    let broken = |last: &str, e: &dyn ToString| Error::data(path, format!("is cut off or broken after {last}: {}", e.to_string()));
+    for entry in archive.entries_with_seek().map_err(|e| broken(&last, &e))? {
+        let mut entry = entry.map_err(|e| broken(&last, &e))?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let (offset, size) = (entry.raw_file_position(), entry.size());
+        if offset.checked_add(size).is_none_or(|end| end > length) {
+            return Err(Error::data(path, format!("is cut off inside {name}")));
+        }
+        end = offset + size.next_multiple_of(BLOCK);
+        let kind = entry.header().entry_type();
+        if kind == EntryType::Directory {
+            continue;
+        }
+        if !kind.is_file() || name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") {
+            return Err(Error::data(path, format!("the member {name:?} is a link or leads out of the archive")));
+        }
+        // As webdataset has it: the key ends at the first dot of the file's name.
+        let (folder, base) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, base)| (folder, base));
+        let (stem, ending) = base.split_once('.').unwrap_or((base, ""));
+        let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
+        let twice = || Error::data(path, format!("sample {key} has two members {ending}"));
+        if PICTURES.contains(&ending.to_ascii_lowercase().as_str()) {
+            if pictures.last().is_some_and(|(last, ..)| *last == key) {
+                return Err(twice());
+            }
+            pictures.push((key, offset, size));
+        } else if ["cls", "txt", "npy"].contains(&ending) {
+            let mut bytes = Vec::new();
+            entry.by_ref().take(MAX_SIDE + 1).read_to_end(&mut bytes).map_err(|e| broken(&name, &e))?;
+            let side = read_side(ending, &bytes).map_err(|reason| Error::data(path, format!("{name}: {reason}")))?;
+            if sides.insert(key.clone(), side).is_some() {
+                return Err(twice());
+            }
+        }
+        last = name;
+    }
+    // An archive ends with empty blocks; without one it was cut between two members.
+    if length < end + BLOCK {
+        return Err(broken(&last, &"its end is missing"));
+    }
+    let sample = |(key, offset, size): (String, u64, u64)| {
+        if size > MAX_PICTURE {
+            return Err(Error::data(path, format!("{key}: a picture of {size} bytes")));
+        }
+        let side = sides.remove(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls, .txt or .npy")))?;
+        Ok(Sample { key, offset, size, side })
+    };
+    pictures.into_iter().map(sample).collect()
+}
+
+/// A value, or why the member has none.
+type Parsed<T> = std::result::Result<T, String>;
+
+fn read_side(ending: &str, bytes: &[u8]) -> Parsed<Side> {
+    if bytes.len() as u64 > MAX_SIDE {
+        return Err("is too large".into());
+    }
+    if ending == "npy" {
+        return hot_entries(bytes).map(Side::Classes);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+    match ending {
+        "cls" => text.trim().parse().map(Side::Class).map_err(|_| format!("{text:?} is no label")),
+        _ => Ok(Side::Captions(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())),
+    }
+}
+
+/// The places of a vector that are not zero.
+fn hot_entries(bytes: &[u8]) -> Parsed<Vec<u32>> {
+    let values: Vec<f64> = {
+        let file = || npyz::NpyFile::new(bytes).map_err(|e| e.to_string());
+        let kind = file()?.dtype().descr();
+        macro_rules! read {
+            ($kind:ty) => {
+                file()?.into_vec::<$kind>().map_err(|e| e.to_string())?.into_iter().map(|v| v as f64).collect()
+            };
+        }
+        match kind.trim_matches(['\'', '<', '|', '=', '>']) {
+            "i8" => read!(i64),
+            "i4" => read!(i32),
+            "u1" => read!(u8),
+            "i1" => read!(i8),
+            "f4" => read!(f32),
+            "f8" => read!(f64),
+            "b1" => file()?.into_vec::<bool>().map_err(|e| e.to_string())?.into_iter().map(|v| f64::from(u8::from(v))).collect(),
+            other => return Err(format!("a vector of {other}")),
+        }
+    };
+    Ok((0u32..).zip(values).filter(|(_, value)| *value != 0.0).map(|(place, _)| place).collect())
+}
+
+fn check_samples(path: &Path, samples: &[Sample], kind: Kind) -> Result<()> {
+    for Sample { key, side, .. } in samples {
+        let wrong = match (side, kind) {
+            (Side::Class(label), Kind::Labels(classes)) => {
+                checked_label(path, &format!("{key}.cls"), *label, classes)?;
+                None
+            }
+            (Side::Classes(labels), Kind::Labels(classes)) => {
+                labels.iter().find(|label| **label as usize >= classes).map(|label| format!("label {label} is none of the {classes} classes"))
+            }
+            (Side::Captions(captions), Kind::Captions) => captions.is_empty().then(|| "there is no caption".into()),
+            (Side::Captions(_), Kind::Labels(_)) => Some("there are captions where a label should be".into()),
+            (_, Kind::Captions) => Some("there is a label where captions should be".into()),
+        };
+        if let Some(reason) = wrong {
+            return Err(Error::data(path, format!("sample {key}: {reason}")));
+        }
+    }
+    Ok(())
 }
 
 /// From `nshards.txt`, or counted where there is none.
@@ -97,7 +232,8 @@ fn shard_count(folder: &Path) -> Result<usize> {
     let path = folder.join("nshards.txt");
     if path.exists() {
         let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-        return text.trim().parse().map_err(|_| Error::data(&path, format!("{:?} is no number of shards", text.trim())));
+        let count = text.trim().parse().ok().filter(|count| *count <= MAX_SHARDS);
+        return count.ok_or_else(|| Error::data(&path, format!("{:?} is no number of shards", text.trim())));
     }
     if !folder.is_dir() {
         return Err(Error::data(folder, "is no folder of shards"));
@@ -107,26 +243,36 @@ fn shard_count(folder: &Path) -> Result<usize> {
 
 impl Dataset for Webdataset {
     fn len(&self) -> usize {
-        self.samples.len()
+        self.starts[self.starts.len() - 1]
     }
 
     fn id(&self, index: usize) -> String {
-        let sample = &self.samples[index];
-        format!("{}.tar/{}", sample.shard, sample.key)
+        let (shard, sample) = self.find(index);
+        format!("{shard}.tar/{}", sample.key)
     }
 
     fn label(&self, index: usize) -> Label {
-        Label::Class(self.samples[index].label)
+        match &self.find(index).1.side {
+            Side::Class(label) => Label::Class(*label as usize),
+            Side::Classes(labels) => Label::Classes(labels.iter().map(|label| *label as usize).collect()),
+            Side::Captions(_) => Label::None,
+        }
+    }
+
+    fn texts(&self, index: usize) -> usize {
+        if let Side::Captions(captions) = &self.find(index).1.side { captions.len() } else { 0 }
+    }
+
+    fn class_names(&self) -> Option<&[String]> {
+        Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
     }
 
     fn get(&self, index: usize) -> Result<Example> {
-        let sample = &self.samples[index];
-        let (path, file) = &self.shards[sample.shard];
-        if sample.size > MAX_PICTURE {
-            return Err(Error::data(path, format!("{}: a picture of {} bytes", sample.key, sample.size)));
-        }
+        let (shard, sample) = self.find(index);
+        let (path, file) = &self.files[shard];
         let mut bytes = vec![0; sample.size as usize];
         file.read_exact_at(&mut bytes, sample.offset).map_err(|e| Error::io(path, e))?;
-        Ok(Example { id: self.id(index), image: Some(bytes), texts: Vec::new(), label: self.label(index) })
+        let texts = if let Side::Captions(captions) = &sample.side { captions.clone() } else { Vec::new() };
+        Ok(Example { id: self.id(index), image: Some(bytes), texts, label: self.label(index) })
     }
 }

@@ -131,6 +131,10 @@ impl Dataset for Mini {
         if self.world == MiniWorld::Questions { index / QUESTIONS } else { index }
     }
 
+    fn texts(&self, index: usize) -> usize {
+        self.texts_and_label(index).0.len()
+    }
+
     fn get(&self, index: usize) -> Result<Example> {
         let (texts, label) = self.texts_and_label(index);
         Ok(Example { id: self.id(index), image: self.picture(index), texts, label })
@@ -188,7 +192,7 @@ mod tests {
         let tasks = registry.tasks().iter().filter(|t| t.suite == crate::Suite::Mini && t.classes > 0);
         for task in tasks {
             let source = &task.sources[0];
-            let split = task.open_split(source, &source.test, None, 0).unwrap();
+            let split = task.open_split(source, &source.test, std::path::Path::new("."), 0).unwrap();
             let mut counts = vec![0usize; task.classes];
             for index in 0..split.dataset.len() {
                 let Label::Class(class) = split.dataset.label(index) else { panic!("{} has no class", task.name) };

@@ -1,0 +1,130 @@
+//! A sealed folder of data that another machine evaluates without a network: what is in it, whence, under which terms.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{Read, Write as _},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// Its name in the bundle's folder.
+const MANIFEST: &str = "manifest.json";
+/// What people read.
+const NOTICE: &str = "NOTICE.md";
+
+/// A file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedFile {
+    /// In bytes.
+    pub size: u64,
+    /// Of its content, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A task that a bundle has the data of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedTask {
+    /// The folder of its source.
+    pub source: String,
+    /// The protocol that it was fetched for.
+    pub protocol: String,
+    /// Rows of each split, as the registry expects them.
+    pub splits: BTreeMap<String, usize>,
+    /// Terms of the data.
+    pub licence: String,
+    /// Whom to cite.
+    pub citation: String,
+}
+
+/// What a bundle holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the program that made it.
+    pub program: String,
+    /// Folders and the commits that they were fetched from.
+    pub revisions: BTreeMap<String, String>,
+    /// By name.
+    pub tasks: BTreeMap<String, SealedTask>,
+    /// By path.
+    pub files: BTreeMap<String, SealedFile>,
+}
+
+impl Manifest {
+    /// The manifest of a folder; None if it has none, and so is no bundle.
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(MANIFEST);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let broken = |e: &dyn ToString| Error::Other(format!("{}: {}", path.display(), e.to_string()));
+        let text = fs::read_to_string(&path).map_err(|e| broken(&e))?;
+        serde_json::from_str(&text).map(Some).map_err(|e| broken(&e))
+    }
+
+    /// The commit that the files of a folder were fetched from.
+    pub fn revision(&self, folder: &str) -> Option<String> {
+        self.revisions.get(folder).cloned()
+    }
+
+    /// Records a file of the bundle.
+    pub fn seal(&mut self, folder: &Path, path: &str) -> Result<()> {
+        let (size, sha256) = digest(&folder.join(path))?;
+        self.files.insert(path.to_owned(), SealedFile { size, sha256 });
+        Ok(())
+    }
+
+    /// Writes it, and a text of terms and credits beside it.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let json = serde_json::to_string_pretty(self).expect("a manifest is plain data");
+        write_beside(&folder.join(MANIFEST), &format!("{json}\n"))?;
+        let mut notice = String::from("# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n");
+        for (name, task) in &self.tasks {
+            let revision = self.revision(&task.source).unwrap_or_default();
+            let _written = write!(
+                notice,
+                "\n## {name}\n\n* from {} at {revision}\n* licence: {}\n* cite: {}\n",
+                task.source, task.licence, task.citation
+            );
+        }
+        write_beside(&folder.join(NOTICE), &notice)
+    }
+
+    /// Files that are missing or have another content than when the bundle was sealed, and why.
+    pub fn broken(&self, folder: &Path) -> Vec<String> {
+        let check = |(path, sealed): (&String, &SealedFile)| match digest(&folder.join(path)) {
+            Err(error) => Some(error.to_string()),
+            Ok((size, _)) if size != sealed.size => Some(format!("{path}: {size} bytes, {} were sealed", sealed.size)),
+            Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!("{path}: its content is another than what was sealed")),
+            Ok(_) => None,
+        };
+        self.files.iter().filter_map(check).collect()
+    }
+}
+
+fn write_beside(path: &Path, text: &str) -> Result<()> {
+    let part = path.with_extension("part");
+    let written = File::create(&part).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.and_then(|()| fs::rename(&part, path)).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+}
+
+/// A file's size and SHA-256.
+fn digest(path: &Path) -> Result<(u64, String)> {
+    let failed = |e: std::io::Error| Error::Other(format!("{}: {e}", path.display()));
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        digest.update(&buffer[..count]);
+        size += count as u64;
+    }
+    Ok((size, digest.finalize().iter().map(|b| format!("{b:02x}")).collect()))
+}

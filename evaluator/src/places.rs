@@ -1,0 +1,174 @@
+//! Where models and data are: the folder of --data, the cache shared with Python, and the Hub behind them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use flava_model::{
+    Error as ModelError,
+    hub::{Hub, HubError, Job, Listing, Place, RepoId, RepoKind, files_below},
+    wanted_files,
+};
+use flava_tasks::{
+    Assignment, Source, SourceFormat, Task,
+    sources::{Choice, Locate, Located},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{Error, Result, bundle::Manifest};
+
+/// Where things are looked for.
+#[derive(Debug)]
+pub struct Places {
+    /// The folder of --data.
+    pub data: Option<PathBuf>,
+    /// What a bundle in it says.
+    pub manifest: Option<Manifest>,
+    /// The cache, and the network where it may be used.
+    pub hub: Arc<Hub>,
+    /// Whether nothing is said on stderr.
+    pub quiet: bool,
+}
+
+impl Places {
+    /// Looks in `data` and in the cache that the environment names.
+    pub fn new(data: Option<PathBuf>, offline: bool, quiet: bool) -> Result<Self> {
+        if let Some(data) = data.as_ref().filter(|data| !data.is_dir()) {
+            return Err(Error::Other(format!("--data {}: there is no such folder", data.display())));
+        }
+        let manifest = data.as_deref().map(Manifest::load).transpose()?.flatten();
+        Ok(Self { data, manifest, hub: Arc::new(Hub::from_environment(offline)), quiet })
+    }
+
+    /// The folder of a model of the Hub and its commit: in the folder of --data, in the cache, or fetched.
+    pub fn model(&self, repo: &RepoId) -> Result<(PathBuf, String)> {
+        if let Some(folder) = self.data.as_ref().map(|data| data.join("models").join(&repo.name)).filter(|folder| folder.is_dir()) {
+            let commit = self.manifest.as_ref().and_then(|manifest| manifest.revision(&format!("models/{}", repo.name)));
+            return Ok((folder, commit.unwrap_or_default()));
+        }
+        if let Some(snapshot) = self.hub.snapshot(repo) {
+            let files = files_below(&snapshot.folder).unwrap_or_default();
+            if wanted_files(&files).is_ok() {
+                return Ok((snapshot.folder, snapshot.commit));
+            }
+        }
+        let listing = self.hub.list(repo).map_err(ModelError::from)?;
+        self.say_renamed(repo, &listing);
+        let jobs = model_jobs(&listing, &Place::Cache)?;
+        self.fetch(&jobs)?;
+        let snapshot = self.hub.snapshot(&listing.repo).ok_or_else(|| ModelError::from(HubError::Missing { repo: repo.to_string() }))?;
+        Ok((snapshot.folder, snapshot.commit))
+    }
+
+    /// The best source for a task, fetched if it is nowhere and the network may be used.
+    pub fn source<'a>(&self, task: &'a Task, assignment: &Assignment, allow_mismatch: bool) -> Result<Choice<'a>> {
+        match task.find_source(assignment, self, allow_mismatch) {
+            Err(flava_tasks::Error::Missing { .. } | flava_tasks::Error::Mismatch { .. }) if self.may_fetch() => {
+                let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
+                self.fetch(&source_jobs(&listing, source, &Place::Cache))?;
+                Ok(task.find_source(assignment, self, allow_mismatch)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn may_fetch(&self) -> bool {
+        self.data.is_none() && !self.hub.is_offline()
+    }
+
+    /// The first repository that has a task's files with the rows that are asked for.
+    pub fn hub_files<'a>(&self, task: &'a Task, assignment: &Assignment, allow_mismatch: bool) -> Result<(RepoId, Listing, &'a Source)> {
+        let sources = task.hub_sources(assignment, allow_mismatch)?;
+        let mut reasons = Vec::new();
+        for source in sources {
+            let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).map_err(ModelError::from)?;
+            match self.hub.list(&repo) {
+                Ok(listing) => match source.unmatched(listing.files.iter().map(|file| file.path.as_str())) {
+                    None => {
+                        self.say_renamed(&repo, &listing);
+                        return Ok((repo, listing, source));
+                    }
+                    Some(pattern) => reasons.push(format!("{repo} has no file {pattern}")),
+                },
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        Err(Error::Other(reasons.join("; ")))
+    }
+
+    fn say_renamed(&self, repo: &RepoId, listing: &Listing) {
+        if let Some(name) = listing.renamed.as_ref().filter(|_| !self.quiet) {
+            eprintln!("note: {} is called {name} now; use that name", repo.name);
+        }
+    }
+
+    /// Fetches files with a bar of all bytes.
+    pub fn fetch(&self, jobs: &[Job]) -> Result<()> {
+        let total: u64 = jobs.iter().map(|job| job.file.size).sum();
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let style = ProgressStyle::with_template("fetching {bar:28} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+        bar.set_style(style.expect("the template is valid").progress_chars("=> "));
+        if !self.quiet && jobs.iter().any(|job| !self.hub.is_done(job)) {
+            eprintln!("fetching {} files, {}", jobs.len(), indicatif::HumanBytes(total));
+        }
+        let result = self.hub.fetch(jobs, &|bytes| {
+            if bytes >= 0 { bar.inc(bytes as u64) } else { bar.dec(bytes.unsigned_abs()) }
+        });
+        bar.finish_and_clear();
+        Ok(result.map_err(ModelError::from)?)
+    }
+}
+
+impl Locate for Places {
+    fn locate(&self, source: &Source) -> Option<Located> {
+        if matches!(source.format, SourceFormat::Mini { .. }) {
+            return Some(Located { root: PathBuf::from("."), revision: String::new() });
+        }
+        if let Some(root) = self.data.as_ref().map(|data| data.join(source.place())).filter(|root| root.is_dir()) {
+            let revision = self.manifest.as_ref().and_then(|manifest| manifest.revision(source.place())).unwrap_or_default();
+            return Some(Located { root, revision });
+        }
+        let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
+        let snapshot = self.hub.snapshot(&repo)?;
+        Some(Located { root: snapshot.folder, revision: snapshot.commit })
+    }
+
+    fn places(&self) -> String {
+        let cache = format!("the cache {}", self.hub.cache().display());
+        self.data.as_ref().map_or(cache.clone(), |data| format!("{} or {cache}", data.display()))
+    }
+}
+
+/// The files of a model that are needed.
+pub(crate) fn model_jobs(listing: &Listing, place: &Place) -> Result<Vec<Job>> {
+    let paths: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
+    let wanted = wanted_files(&paths).map_err(|reason| Error::Other(format!("{}: {reason}", listing.repo)))?;
+    Ok(jobs_of(listing, &wanted, place))
+}
+
+/// The files of a source that its splits need.
+pub(crate) fn source_jobs(listing: &Listing, source: &Source, place: &Place) -> Vec<Job> {
+    jobs_of(listing, &source.wanted(listing.files.iter().map(|file| file.path.as_str())), place)
+}
+
+fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<Job> {
+    let files = listing.files.iter().filter(|file| wanted.contains(&file.path.as_str()));
+    files.map(|file| Job { repo: listing.repo.clone(), file: file.clone(), place: place.clone() }).collect()
+}
+
+impl Places {
+    /// The folder in the cache where some small files of a data repository lie, fetched if they are not there.
+    pub(crate) fn small_files(&self, name: &str, files: &[&str]) -> Result<Option<Located>> {
+        let repo = RepoId::new(RepoKind::Dataset, name, "").map_err(ModelError::from)?;
+        let there = |folder: &std::path::Path| files.iter().all(|file| folder.join(file).exists());
+        if let Some(snapshot) = self.hub.snapshot(&repo).filter(|snapshot| there(&snapshot.folder)) {
+            return Ok(Some(Located { root: snapshot.folder, revision: snapshot.commit }));
+        }
+        if !self.may_fetch() {
+            return Ok(None);
+        }
+        let listing = self.hub.list(&repo).map_err(ModelError::from)?;
+        self.fetch(&jobs_of(&listing, files, &Place::Cache))?;
+        let snapshot = self.hub.snapshot(&listing.repo);
+        Ok(snapshot.filter(|snapshot| there(&snapshot.folder)).map(|s| Located { root: s.folder, revision: s.commit }))
+    }
+}

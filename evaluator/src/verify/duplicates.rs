@@ -1,0 +1,178 @@
+//! Rows that occur twice: exactly, by their pixels and texts, or nearly, by a perceptual hash of the picture.
+
+use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use flava_model::{
+    processor::decode,
+    runtime::{Loader, LoaderOptions, Progress},
+};
+use flava_tasks::sources::{Example, OpenSplit};
+use serde::Serialize;
+
+use crate::features::Rows;
+
+/// Side of the grid of brightness that a perceptual hash compares neighbours of.
+const GRID: usize = 16;
+/// Words of 32 bits of a hash.
+const WORDS: usize = GRID * GRID / 32;
+/// Bits that two hashes of near duplicates may differ in: less than there are words, so that one word is the same.
+const MAX_DISTANCE: u32 = WORDS as u32 - 1;
+/// Rows that share a word and are compared, at most.
+const MAX_COMPARED: usize = 256;
+/// Unreadable rows that are named.
+const NAMED: usize = 5;
+
+/// How many rows have a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Duplicates {
+    /// The same pixels and texts.
+    pub exact: usize,
+    /// A picture that looks the same.
+    pub near: usize,
+    /// Rows that were looked at.
+    pub of: usize,
+}
+
+impl Duplicates {
+    /// In words; nothing if there are none.
+    pub(super) fn describe(self, what: &str) -> String {
+        let Self { exact, near, of } = self;
+        if exact + near == 0 { String::new() } else { format!(": {exact} exactly and {near} nearly {what}, of {of}") }
+    }
+}
+
+type Perceptual = [u32; WORDS];
+
+/// A row's fingerprints.
+#[derive(Clone, Copy)]
+struct Print {
+    exact: u64,
+    perceptual: Option<Perceptual>,
+}
+
+/// The fingerprints of a split's rows; of rows that share a picture and differ in their texts the first only.
+pub(super) struct Prints {
+    pub(super) name: String,
+    pub(super) unreadable: Vec<String>,
+    prints: Vec<Print>,
+}
+
+impl Prints {
+    /// Reads all rows, or a sample of `limit`.
+    pub(super) fn of(split: &OpenSplit, limit: Option<usize>, seed: u64, progress: &Progress) -> Self {
+        const PIECE: usize = 64;
+        let mut found = Self { name: split.name.clone(), unreadable: Vec::new(), prints: Vec::new() };
+        if limit == Some(0) {
+            return found;
+        }
+        let rows = Rows::new(split.clone(), limit, seed);
+        let indices: Vec<usize> = rows.indices().iter().copied().filter(|&i| split.dataset.cluster(i) == i || rows.len() < split.dataset.len()).collect();
+        let bar = progress.task(&format!("{}: rows", split.name), indices.len());
+        let dataset = Arc::clone(&split.dataset);
+        let pieces = indices.len().div_ceil(PIECE);
+        let loader = Loader::new(pieces, LoaderOptions::default(), move |piece| {
+            let indices = &indices[piece * PIECE..indices.len().min((piece + 1) * PIECE)];
+            indices.iter().map(|&i| dataset.get(i).map_err(|e| e.to_string()).and_then(|e| print(&e)).map_err(|_| dataset.id(i))).collect::<Vec<_>>()
+        });
+        for piece in loader {
+            bar.add(piece.len());
+            for print in piece {
+                match print {
+                    Ok(print) => found.prints.push(print),
+                    Err(id) if found.unreadable.len() < NAMED => found.unreadable.push(id),
+                    Err(_) => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Rows that are like an earlier row of the same split.
+    pub(super) fn within(&self) -> Duplicates {
+        let mut index = Index::default();
+        let mut found = Duplicates { of: self.prints.len(), ..Duplicates::default() };
+        for print in &self.prints {
+            index.count(print, &mut found);
+            index.add(print);
+        }
+        found
+    }
+
+    /// Rows that are like one of another split.
+    pub(super) fn shared_with(&self, other: &Self) -> Duplicates {
+        let mut index = Index::default();
+        other.prints.iter().for_each(|print| index.add(print));
+        let mut found = Duplicates { of: self.prints.len(), ..Duplicates::default() };
+        self.prints.iter().for_each(|print| index.count(print, &mut found));
+        found
+    }
+}
+
+/// Prints by their exact hash, and by each word of the perceptual one.
+#[derive(Default)]
+struct Index {
+    exact: HashMap<u64, ()>,
+    words: HashMap<(usize, u32), Vec<Perceptual>>,
+}
+
+impl Index {
+    fn add(&mut self, print: &Print) {
+        self.exact.insert(print.exact, ());
+        for (place, word) in informative(print) {
+            let known = self.words.entry((place, word)).or_default();
+            if let Some(perceptual) = print.perceptual.filter(|_| known.len() < MAX_COMPARED) {
+                known.push(perceptual);
+            }
+        }
+    }
+
+    fn count(&self, print: &Print, found: &mut Duplicates) {
+        if self.exact.contains_key(&print.exact) {
+            found.exact += 1;
+            return;
+        }
+        let Some(mine) = print.perceptual else { return };
+        let near = |other: &Perceptual| mine.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() <= MAX_DISTANCE;
+        let alike = informative(print).any(|key| self.words.get(&key).is_some_and(|known| known.iter().any(near)));
+        found.near += usize::from(alike);
+    }
+}
+
+/// The words of a hash that say something: those of a flat area are the same in all pictures.
+fn informative(print: &Print) -> impl Iterator<Item = (usize, u32)> + use<> {
+    let words = print.perceptual.unwrap_or([0; WORDS]);
+    words.into_iter().enumerate().filter(|(_, word)| (4..=28).contains(&word.count_ones()))
+}
+
+fn print(example: &Example) -> Result<Print, String> {
+    let mut hasher = DefaultHasher::new();
+    example.texts.hash(&mut hasher);
+    let Some(bytes) = &example.image else { return Ok(Print { exact: hasher.finish(), perceptual: None }) };
+    let picture = decode(bytes).map_err(|e| e.to_string())?;
+    let (width, height, pixels) = (picture.width, picture.height, &picture.rgb);
+    (width, height, pixels).hash(&mut hasher);
+    Ok(Print { exact: hasher.finish(), perceptual: Some(perceptual(pixels, width, height)) })
+}
+
+/// Whether each cell of a grid is brighter than the one to its left, row by row.
+fn perceptual(pixels: &[u8], width: usize, height: usize) -> Perceptual {
+    let mut bits = [0; WORDS];
+    for row in 0..GRID {
+        let mut last = 0;
+        for column in 0..=GRID {
+            let (x, y) = ((column * width / (GRID + 1), ((column + 1) * width).div_ceil(GRID + 1)), (row * height / GRID, ((row + 1) * height).div_ceil(GRID)));
+            let sum: u64 = (y.0..y.1).map(|y| pixels[(y * width + x.0) * 3..(y * width + x.1) * 3].iter().map(|&v| u64::from(v)).sum::<u64>()).sum();
+            let mean = sum * 256 / ((x.1 - x.0) * (y.1 - y.0)) as u64;
+            if column > 0 && mean > last {
+                let bit = row * GRID + column - 1;
+                bits[bit / 32] |= 1 << (bit % 32);
+            }
+            last = mean;
+        }
+    }
+    bits
+}

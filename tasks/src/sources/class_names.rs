@@ -1,0 +1,102 @@
+//! What the classes of a data set are called, in the order of its labels: from the data's own files, never from memory.
+
+use std::path::Path;
+
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use serde_json::Value;
+
+use super::listing::read_limited;
+use crate::{Error, Result};
+
+/// Largest file of names, templates or front matter.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Files of class names and of templates, as clip-benchmark's repositories have them.
+pub const PROMPT_FILES: [&str; 2] = ["classnames.txt", "zeroshot_classification_templates.txt"];
+
+/// Names and templates for zero-shot classification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompts {
+    /// In the order of the labels.
+    pub class_names: Vec<String>,
+    /// One prompt each, `{c}` standing for the class name.
+    pub templates: Vec<String>,
+}
+
+/// The `classnames.txt` and `zeroshot_classification_templates.txt` of a folder; None if it has neither.
+pub fn read_prompts(folder: &Path) -> Result<Option<Prompts>> {
+    let [names, templates] = PROMPT_FILES.map(|name| folder.join(name));
+    if !names.exists() && !templates.exists() {
+        return Ok(None);
+    }
+    let prompts = Prompts { class_names: lines(&names)?, templates: lines(&templates)? };
+    if let Some(template) = prompts.templates.iter().find(|template| !template.contains("{c}")) {
+        return Err(Error::data(&templates, format!("the template {template:?} has no {{c}}")));
+    }
+    Ok(Some(prompts))
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = String::from_utf8(read_limited(path, MAX_FILE)?).map_err(|e| Error::data(path, format!("is no UTF-8 text: {e}")))?;
+    let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+    if lines[..end].is_empty() || lines[..end].iter().any(String::is_empty) {
+        return Err(Error::data(path, "is empty or has an empty line"));
+    }
+    Ok(lines[..end].to_vec())
+}
+
+/// The names in the metadata that `datasets` writes into parquet files.
+pub(super) fn of_parquet(metadata: &ArrowReaderMetadata, column: &str) -> Option<Vec<String>> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
+    let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
+    let info: Value = serde_json::from_str(text).ok()?;
+    strings(info.pointer("/info/features")?.get(column)?.get("names")?)
+}
+
+fn strings(values: &Value) -> Option<Vec<String>> {
+    values.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
+/// The names in the front matter of the folder's README.md: `dataset_info.features[].dtype.class_label.names`.
+pub(super) fn of_readme(folder: &Path, column: &str) -> Option<Vec<String>> {
+    let text = String::from_utf8(read_limited(&folder.join("README.md"), MAX_FILE).ok()?).ok()?;
+    let matter = text.strip_prefix("---\n")?.split_once("\n---")?.0;
+    let card: Value = serde_saphyr::from_str(matter).ok()?;
+    // One description, or a list with one for each configuration.
+    let info = card.get("dataset_info")?;
+    let infos = info.as_array().map_or_else(|| std::slice::from_ref(info), Vec::as_slice);
+    let mut features = infos.iter().filter_map(|info| info.get("features")?.as_array()).flatten();
+    let feature = features.find(|feature| feature.get("name").and_then(Value::as_str) == Some(column))?;
+    let names = feature.pointer("/dtype/class_label/names")?;
+    if let Some(names) = strings(names) {
+        return Some(names);
+    }
+    // `'0': cat`: numbers as keys, in any order.
+    let names = names.as_object()?;
+    (0..names.len()).map(|label| names.get(&label.to_string())?.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_a_card() {
+        let folder = tempfile::tempdir().unwrap();
+        let card = "---\nlicense: mit\ndataset_info:\n  features:\n  - name: img\n    dtype: image\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': airplane\n          '1': \"no\"\n          '10': ten\n          '2': bird\n          '3': a\n          '4': b\n          '5': c\n          '6': d\n          '7': e\n          '8': f\n          '9': g\n---\n# text\n";
+        std::fs::write(folder.path().join("README.md"), card).unwrap();
+        let names = of_readme(folder.path(), "label").unwrap();
+        assert_eq!((names.len(), names[1].as_str(), names[2].as_str(), names[10].as_str()), (11, "no", "bird", "ten"));
+        assert_eq!(of_readme(folder.path(), "other"), None);
+    }
+
+    #[test]
+    fn templates_without_a_place_for_the_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read_prompts(folder.path()).unwrap(), None);
+        std::fs::write(folder.path().join("classnames.txt"), "cat\ndog\n").unwrap();
+        std::fs::write(folder.path().join("zeroshot_classification_templates.txt"), "a photo of {c}.\na photo\n").unwrap();
+        assert!(read_prompts(folder.path()).unwrap_err().to_string().contains("has no {c}"));
+    }
+}

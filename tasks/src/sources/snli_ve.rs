@@ -1,0 +1,43 @@
+//! SNLI-VE: a line of JSON for each hypothesis about a picture of Flickr30K.
+//!
+//! The picture's key is `Flickr30K_ID` in the generator, `Flickr30kID` in its README and `Flikr30kID` in the files of some
+//! copies; with and without `.jpg`. `sentence1` is a caption of the picture and no part of the task.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{
+    Label,
+    listing::{Listing, Picture, Row, read_json_lines},
+};
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(alias = "Flickr30kID", alias = "Flikr30kID", rename = "Flickr30K_ID")]
+    picture: serde_json::Value,
+    #[serde(alias = "sentence", alias = "hypothesis")]
+    sentence2: String,
+    gold_label: String,
+    #[serde(rename = "pairID")]
+    pair: Option<String>,
+}
+
+/// The classes in the order of the labels.
+pub(super) const CLASSES: [&str; 3] = ["entailment", "neutral", "contradiction"];
+
+pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
+    let mut rows = Vec::new();
+    for (number, line) in read_json_lines::<Line>(lines)? {
+        let label = CLASSES.iter().position(|class| *class == line.gold_label);
+        let label = label.ok_or_else(|| Error::data(lines, format!("line {number}: gold_label {:?} is none of {}", line.gold_label, CLASSES.join(", "))))?;
+        let name = line.picture.as_str().map_or_else(|| line.picture.to_string(), str::to_owned);
+        let name = if name.ends_with(".jpg") { name } else { format!("{name}.jpg") };
+        // Pair ids name the caption and its author; the generator gives the same one to several hypotheses of some captions.
+        let id = line.pair.map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
+        rows.push(Row { id, picture: Picture::File(name), texts: vec![line.sentence2], label: Label::Class(label), cluster: 0 });
+    }
+    let names = CLASSES.iter().map(|class| (*class).to_owned()).collect();
+    Ok(Listing::of_files(images, rows)?.with_class_names(names))
+}

@@ -1,0 +1,5 @@
+//! Data: every source in its public layout, what is wrong with it, and what `verify` says.
+
+mod bad_data;
+mod sources;
+mod verify;
