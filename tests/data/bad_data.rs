@@ -200,7 +200,7 @@ fn broken_archives_name_the_file_and_the_place() {
         assert_says(&refusal(name, place, |root| cut(&root.join(file), size)), needles);
     }
     let evil = refusal("cifar10", "cifar-10-batches-py", |root| {
-        fs::write(root.join("test_batch"), b"cposix\nsystem\n(X\x05\0\0\0falseltR.").unwrap();
+        fs::write(root.join("test_batch"), b"cposix\nsystem\n(X\x05\0\0\0falsetR.").unwrap();
     });
     assert_says(&evil, &["test_batch", "no batch of CIFAR"]);
 }

@@ -1,3 +1,4 @@
 //! The Hub: its protocol and cache, and runs that fetch what they need.
 
 mod client;
+mod journeys;

@@ -47,6 +47,8 @@ pub struct ServedRepo {
     pub private: bool,
     /// What it is called now.
     pub renamed: Option<String>,
+    /// The hash of its commit, where it is not that of its files.
+    pub pinned: Option<String>,
     /// Put in the place of a path in the listing.
     pub listed_as: Option<(String, String)>,
 }
@@ -59,6 +61,9 @@ impl ServedRepo {
     }
 
     pub fn commit(&self) -> String {
+        if let Some(pinned) = &self.pinned {
+            return pinned.clone();
+        }
         let mut digest = Sha1::new();
         self.files.iter().for_each(|(path, bytes)| digest.update(format!("{path} {}\n", hex(&Sha256::digest(bytes)))));
         hex(&digest.finalize())
@@ -69,11 +74,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// One request: host (hub or cdn), method, path with query, and whether a token came with it.
+/// One request: host (hub or cdn), path with query, and whether a token came with it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub host: &'static str,
-    pub method: String,
     pub path: String,
     pub token: bool,
     pub range: Option<String>,
@@ -115,10 +119,6 @@ impl HubServer {
 
     pub fn fault(&self, needle: &'static str, times: usize, kind: FaultKind) {
         self.state.lock().unwrap().faults.push(Fault { needle, times, kind });
-    }
-
-    pub fn change(&self, name: &str, change: impl FnOnce(&mut ServedRepo)) {
-        change(self.state.lock().unwrap().repos.get_mut(name).unwrap());
     }
 
     /// The requests since the last call.
@@ -183,7 +183,7 @@ fn answer(host: &'static str, stream: TcpStream, state: &Mutex<State>) -> std::i
     }
     let (reply, fault) = {
         let mut state = state.lock().unwrap();
-        state.seen.push(Seen { host, method: method.clone(), path: path.clone(), token: token.is_some(), range: range.clone() });
+        state.seen.push(Seen { host, path: path.clone(), token: token.is_some(), range: range.clone() });
         let fault = state.faults.iter_mut().find(|fault| fault.times > 0 && path.contains(fault.needle));
         let fault = fault.map(|fault| {
             fault.times -= 1;

@@ -19,9 +19,16 @@ impl From<Output> for Run {
     }
 }
 
+/// `flava-eval` in `folder` with no environment but `variables`.
+pub fn command(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flava-eval"));
+    command.args(args).current_dir(folder).env_clear().envs(variables.iter().copied());
+    command
+}
+
 /// Runs `flava-eval` in `folder` with an empty environment.
 pub fn flava_eval(folder: &Path, args: &[&str]) -> Run {
-    Command::new(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder).env_clear().output().unwrap().into()
+    command(folder, &[], args).output().unwrap().into()
 }
 
 /// The same with its memory limited, in kB of address space.

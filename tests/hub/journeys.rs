@@ -1,0 +1,190 @@
+//! Runs that fetch their model and data from a Hub.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use flava_model::checkpoint::Architecture;
+use flava_tasks::Registry;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{
+    fixtures::{digits, write_model, write_parquet},
+    hub_server::{FaultKind, HubServer, ServedRepo, TOKEN},
+    program::{Run, command},
+};
+
+const RUN: [&str; 7] = ["--model", "lab/flava", "--tasks", "mnist,cifar10", "--allow-mismatch", "--limit", "50"];
+
+/// A Hub with a model and two data sets at the commits that the registry pins, and a folder to run in.
+struct Lab {
+    server: HubServer,
+    folder: TempDir,
+}
+
+impl Lab {
+    fn new(change: impl FnOnce(&mut ServedRepo)) -> Self {
+        let made = tempdir().unwrap();
+        write_model(&made.path().join("model"), Architecture::FlavaForPreTraining);
+        let registry = Registry::built_in().unwrap();
+        let data = |task: &str, image: &str| {
+            let source = &registry.get(task).unwrap().sources[0];
+            let root = made.path().join(&source.repo);
+            for (split, count) in [(source.train.as_ref().unwrap(), 120), (&source.test, 60)] {
+                write_parquet(&root.join(split.files.replace('*', "00000-of-00001")), image, &digits(count), 50);
+            }
+            fs::write(root.join("README.md"), "---\nlicense: mit\n---\n").unwrap();
+            fs::write(root.join("unneeded.parquet"), vec![0; 100_000]).unwrap();
+            ServedRepo { pinned: Some(source.revision.clone()), ..ServedRepo::of(&root) }
+        };
+        let (mut mnist, cifar) = (data("mnist", "image"), data("cifar10", "img"));
+        change(&mut mnist);
+        let model = ServedRepo::of(&made.path().join("model"));
+        let server = HubServer::start([("models/lab/flava", model), ("datasets/ylecun/mnist", mnist), ("datasets/uoft-cs/cifar10", cifar)]);
+        Self { server, folder: tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run_with(&self, more: &[(&str, &str)], args: &[&str]) -> Run {
+        let (endpoint, home) = (self.server.endpoint(), self.path().join("hf"));
+        let variables = [&[("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.to_str().unwrap())], more].concat();
+        command(self.path(), &variables, args).output().unwrap().into()
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.run_with(&[], args)
+    }
+
+    /// Fetched parts that are not whole, anywhere below a folder.
+    fn incomplete(&self) -> Vec<(PathBuf, u64)> {
+        let blobs = self.path().join("hf/hub/datasets--ylecun--mnist/blobs");
+        let entries = fs::read_dir(blobs).into_iter().flatten().flatten();
+        let parts = entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "incomplete"));
+        parts.map(|entry| (entry.path(), entry.metadata().map_or(0, |meta| meta.len()))).collect()
+    }
+}
+
+fn scores(folder: &Path) -> Vec<Value> {
+    let read = |task: &str| serde_json::from_str::<Value>(&fs::read_to_string(folder.join(format!("{task}.json"))).unwrap()).unwrap();
+    ["mnist", "cifar10"].map(|task| read(task)["metrics"].clone()).into()
+}
+
+#[test]
+fn a_run_fetches_what_it_needs_and_then_needs_no_network() {
+    let lab = Lab::new(|_| {});
+    let run = lab.run(&[&RUN[..], &["--out", "first"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let seen = lab.server.take_seen();
+    assert!(seen.iter().any(|s| s.path.contains("model.safetensors")) && !seen.iter().any(|s| s.path.contains("unneeded")));
+    let record: Value = serde_json::from_str(&fs::read_to_string(lab.path().join("first/mnist.json")).unwrap()).unwrap();
+    assert_eq!(record["data_revision"], "77f3279092a1c1579b2250db8eafed0ad422088c");
+    assert_eq!((record["model"].as_str(), record["model_revision"].as_str().map(str::len)), (Some("lab/flava"), Some(40)));
+    assert_eq!((record["publishable"].as_bool(), record["mismatches"].as_array().map(Vec::len)), (Some(false), Some(2)));
+    // All is there: the second run asks nobody, and one without a network gives the same.
+    assert_eq!(lab.run(&[&RUN[..], &["--out", "second"]].concat()).code, 0);
+    let nowhere = [("HF_ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_OFFLINE", "1")];
+    let offline = lab.run_with(&nowhere, &[&RUN[..], &["--out", "third"]].concat());
+    assert_eq!(offline.code, 0, "{}", offline.stderr);
+    assert!(lab.server.take_seen().is_empty());
+    let first = scores(&lab.path().join("first"));
+    assert!(first == scores(&lab.path().join("second")) && first == scores(&lab.path().join("third")));
+}
+
+#[test]
+fn a_download_that_is_killed_goes_on_where_it_ended() {
+    let lab = Lab::new(|mnist| {
+        // Larger than what is sent before the program is killed.
+        let noise = (0..2_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        mnist.files.insert("mnist/train-00000-of-00001.parquet".into(), noise);
+    });
+    lab.server.fault("mnist_train", 1, FaultKind::Slow(400_000));
+    let fetch = ["fetch", "--tasks", "mnist", "--quiet"];
+    let (endpoint, home) = (lab.server.endpoint(), lab.path().join("hf"));
+    let variables = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.to_str().unwrap())];
+    let mut child = command(lab.path(), &variables, &fetch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !lab.incomplete().iter().any(|(_, size)| *size > 300_000) {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing is fetched");
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lab.incomplete().len(), 1);
+    lab.server.take_seen();
+    let run = lab.run(&fetch);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let ranges: Vec<String> = lab.server.take_seen().into_iter().filter_map(|s| s.range).collect();
+    let start: usize = ranges[0].trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+    assert!(ranges.len() <= 2 && start > 300_000, "{ranges:?}");
+    assert!(lab.incomplete().is_empty());
+}
+
+#[test]
+fn a_bundle_is_carried_to_a_machine_without_a_network() {
+    let lab = Lab::new(|_| {});
+    let fetch = ["fetch", "--tasks", "mnist,cifar10", "--model", "lab/flava", "--to", "bundle"];
+    let said = lab.run(&[&fetch[..], &["--dry-run"]].concat());
+    assert!(said.code == 0 && said.stderr.contains("ylecun/mnist at 77f32790: 3 files"), "{}", said.stderr);
+    assert!(!lab.path().join("bundle").exists(), "saying fetches nothing");
+    let run = lab.run(&fetch);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let manifest: Value = serde_json::from_str(&fs::read_to_string(lab.path().join("bundle/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["tasks"]["mnist"]["splits"]["train"], 60000);
+    assert_eq!(manifest["files"]["ylecun/mnist/README.md"]["sha256"].as_str().unwrap().len(), 64);
+    let notice = fs::read_to_string(lab.path().join("bundle/NOTICE.md")).unwrap();
+    assert!(notice.contains("LeCun et al. 1998") && notice.contains("CC BY-SA 3.0"));
+    // Elsewhere: another home, no network.
+    let elsewhere = tempdir().unwrap();
+    fs::rename(lab.path().join("bundle"), elsewhere.path().join("bundle")).unwrap();
+    let run = |args: &[&str]| -> Run { command(elsewhere.path(), &[("HF_HOME", "none")], args).output().unwrap().into() };
+    let evaluated = run(&[&RUN[..], &["--data", "bundle", "--offline"]].concat());
+    assert_eq!(evaluated.code, 0, "{}", evaluated.stderr);
+    let record: Value = serde_json::from_str(&fs::read_to_string(elsewhere.path().join("runs/mnist.json")).unwrap()).unwrap();
+    assert_eq!(record["data_revision"], "77f3279092a1c1579b2250db8eafed0ad422088c");
+    let verified = run(&["verify", "--data", "bundle", "--tasks", "mnist"]);
+    assert!(verified.code == 1 && !verified.stdout.contains("broken file"), "{}", verified.stdout);
+    let shard = elsewhere.path().join("bundle/uoft-cs/cifar10/plain_text/test-00000-of-00001.parquet");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[100] ^= 1;
+    fs::remove_file(&shard).unwrap();
+    fs::write(&shard, bytes).unwrap();
+    let verified = run(&["verify", "--data", "bundle", "--tasks", "mnist"]);
+    assert!(verified.stdout.contains("broken file: uoft-cs/cifar10/plain_text/test"), "{}", verified.stdout);
+}
+
+#[test]
+fn one_refused_repository_does_not_stop_the_others_and_no_token_is_told() {
+    let lab = Lab::new(|mnist| mnist.gated = true);
+    let run = lab.run(&RUN);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains("task mnist") && run.stderr.contains("is gated") && lab.path().join("runs/cifar10.json").exists());
+    let run = lab.run_with(&[("HF_TOKEN", TOKEN)], &[&RUN[..], &["--out", "with-token", "--json"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let records = fs::read_dir(lab.path().join("with-token")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    assert!([run.stdout, run.stderr].into_iter().chain(records).all(|text| !text.contains(TOKEN)));
+    // The token file that `hf auth login` writes does as well.
+    fs::write(lab.path().join("hf/token"), format!("{TOKEN}\n")).unwrap();
+    assert_eq!(lab.run(&["fetch", "--tasks", "mnist", "--to", "b"]).code, 0);
+}
+
+#[test]
+fn what_is_not_there_is_said_without_a_network() {
+    let folder = tempdir().unwrap();
+    let run = |args: &[&str]| -> Run { command(folder.path(), &[("HF_HOME", "none"), ("HF_HUB_OFFLINE", "1")], args).output().unwrap().into() };
+    let model = run(&["--model", "lab/flava", "--tasks", "mnist"]);
+    assert!(model.code == 2 && model.stderr.contains("lab/flava is not in the cache none/hub"), "{}", model.stderr);
+    let data = run(&["--tasks", "mnist,mini-sentence", "--limit", "60"]);
+    assert!(data.code == 1 && data.stderr.contains("none of ylecun/mnist"), "{}", data.stderr);
+    let fetch = run(&["fetch", "--tasks", "mnist"]);
+    assert!(fetch.code == 1 && fetch.stderr.contains("the network is switched off"), "{}", fetch.stderr);
+    let name = run(&["--model", "no such folder", "--tasks", "mnist"]);
+    assert!(name.code == 2 && name.stderr.contains("is no folder, and no owner/name"), "{}", name.stderr);
+}
