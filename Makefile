@@ -25,12 +25,13 @@ check: setup ## format, lint and documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
-	cargo build --locked --release $(FEATURES) --bench speed --bin flava-eval
+	cargo build --locked --release $(FEATURES) --bench speed --bin flava-eval --example hub
 	$(VENV)/bin/python tests/bench/bench.py
 
-parity: setup $(VENV)/ready ## compare the default-size model with Hugging Face's, both ways
-	cargo build --locked --release $(FEATURES) --example states
+parity: setup $(VENV)/ready ## compare the default-size model, and the Hub's files and cache, with Hugging Face's, both ways
+	cargo build --locked --release $(FEATURES) --example states --example hub --bin flava-eval
 	$(VENV)/bin/python tests/bench/parity.py
+	$(VENV)/bin/python tests/bench/interop.py
 
 # The peer, for bench and parity only: no other command needs Python's packages.
 $(VENV)/ready: tests/bench/requirements.txt

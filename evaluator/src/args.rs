@@ -46,7 +46,7 @@ pub struct TasksArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub task_file: Vec<PathBuf>,
     /// Only those of a family: vision, text or multimodal.
-    #[arg(long)]
+    #[arg(long, value_parser = ["vision", "text", "multimodal"])]
     pub family: Option<String>,
     /// Only those of a suite.
     #[arg(long, value_enum)]

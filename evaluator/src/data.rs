@@ -1,5 +1,6 @@
 //! The data of a task, opened and compared with what its protocol asks for.
 
+use flava_model::processor::decode;
 use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
     sources::{Choice, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
@@ -58,6 +59,11 @@ pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> 
         return Ok(opened);
     }
     Err(TaskError::Mismatch { task: task.name.clone(), reasons: opened.mismatches }.into())
+}
+
+/// A digest of a split's rows; pictures count by what they show, whatever they are stored as.
+pub(crate) fn fingerprint(split: &OpenSplit) -> Result<String> {
+    Ok(split.fingerprint(&|bytes| decode(bytes).ok().map(|picture| picture.rgb))?)
 }
 
 /// The class names and templates of a zero-shot task: the user's, the row's own, those beside the data, or a repository's that has

@@ -38,17 +38,26 @@ impl Places {
         Ok(Self { data, manifest, hub: Arc::new(Hub::from_environment(offline)), quiet })
     }
 
-    /// The folder of a model of the Hub and its commit: in the folder of --data, in the cache, or fetched.
-    pub fn model(&self, repo: &RepoId) -> Result<(PathBuf, String)> {
+    /// Whether a model of the Hub is here already.
+    pub fn has_model(&self, repo: &RepoId) -> bool {
+        self.model_here(repo).is_some()
+    }
+
+    /// The folder of a model in the folder of --data or in the cache, and its commit.
+    fn model_here(&self, repo: &RepoId) -> Option<(PathBuf, String)> {
         if let Some(folder) = self.data.as_ref().map(|data| data.join("models").join(&repo.name)).filter(|folder| folder.is_dir()) {
             let commit = self.manifest.as_ref().and_then(|manifest| manifest.revision(&format!("models/{}", repo.name)));
-            return Ok((folder, commit.unwrap_or_default()));
+            return Some((folder, commit.unwrap_or_default()));
         }
-        if let Some(snapshot) = self.hub.snapshot(repo) {
-            let files = files_below(&snapshot.folder).unwrap_or_default();
-            if wanted_files(&files).is_ok() {
-                return Ok((snapshot.folder, snapshot.commit));
-            }
+        let snapshot = self.hub.snapshot(repo)?;
+        let files = files_below(&snapshot.folder).ok()?;
+        wanted_files(&files).is_ok().then_some((snapshot.folder, snapshot.commit))
+    }
+
+    /// The folder of a model of the Hub and its commit: in the folder of --data, in the cache, or fetched.
+    pub fn model(&self, repo: &RepoId) -> Result<(PathBuf, String)> {
+        if let Some(here) = self.model_here(repo) {
+            return Ok(here);
         }
         let listing = self.hub.list(repo).map_err(ModelError::from)?;
         self.say_renamed(repo, &listing);
@@ -102,15 +111,16 @@ impl Places {
 
     /// Fetches files with a bar of all bytes.
     pub fn fetch(&self, jobs: &[Job]) -> Result<()> {
+        let jobs: Vec<Job> = jobs.iter().filter(|job| !self.hub.is_done(job)).cloned().collect();
         let total: u64 = jobs.iter().map(|job| job.file.size).sum();
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         let style = ProgressStyle::with_template("fetching {bar:28} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
         bar.set_style(style.expect("the template is valid").progress_chars("=> "));
-        if !self.quiet && jobs.iter().any(|job| !self.hub.is_done(job)) {
+        if !self.quiet && !jobs.is_empty() {
             eprintln!("fetching {} files, {}", jobs.len(), indicatif::HumanBytes(total));
         }
-        let result = self.hub.fetch(jobs, &|bytes| {
+        let result = self.hub.fetch(&jobs, &|bytes| {
             if bytes >= 0 { bar.inc(bytes as u64) } else { bar.dec(bytes.unsigned_abs()) }
         });
         bar.finish_and_clear();

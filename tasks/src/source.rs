@@ -121,6 +121,11 @@ pub enum SourceFormat {
         /// Whose.
         layout: Layout,
     },
+    /// A list of rows (`files`: lines `PATH LABEL`, or the JSON of CoOp's splits) over a folder of pictures.
+    ImageList {
+        /// Folder of the pictures.
+        images: String,
+    },
     /// The official questions and annotations of VQAv2 (`files` names the questions) over folders of COCO pictures.
     Vqa {
         /// `SPLIT` stands for the split's name.
@@ -223,7 +228,7 @@ impl Source {
         let outside = |path: &str| path.starts_with('/') || path.split('/').any(|part| part == "..");
         let inner = match &self.format {
             SourceFormat::Vqa { annotations, images } => vec![annotations, images],
-            SourceFormat::SnliVe { images } | SourceFormat::Karpathy { images } => vec![images],
+            SourceFormat::SnliVe { images } | SourceFormat::Karpathy { images } | SourceFormat::ImageList { images } => vec![images],
             _ => Vec::new(),
         };
         let mut paths = self.splits().map(|s| &s.files).chain(&self.extra).chain([&self.repo, &self.folder]).chain(inner);

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
 import glob
 import hashlib
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
+import datasets
+import numpy as np
 import torch
+import webdataset
 from PIL import Image
 from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProcessor
 
@@ -145,19 +150,117 @@ def bench_memory(report, model_dir, tmp):
     report.line("peak memory, 60 pictures against 500", peaks[0], peaks[1], "MB", 0.95)
 
 
+def tiny_pictures(count):
+    """PNG files of 28x28 grey noise around a bar, the kind of data whose reading is all overhead."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 40, (28, 28), dtype=np.uint8)
+        pixels[:, 2 + 2 * (i % 10): 5 + 2 * (i % 10)] += 200
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+        yield file.getvalue(), i % 10
+
+
+def bench_parquet(report, tmp, rows=60000):
+    """A scan of pictures in parquet, left encoded, against datasets over its own prepared copy of the same file."""
+    folder = os.path.join(tmp, "parquet")
+    os.makedirs(os.path.join(folder, "mnist"))
+    file = os.path.join(folder, "mnist/train-00000-of-00001.parquet")
+    pictures, labels = zip(*tiny_pictures(rows))
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(i) for i in range(10)])})
+    datasets.Dataset.from_dict({"image": [{"bytes": b, "path": None} for b in pictures], "label": labels}, features=features).to_parquet(file)
+    ours = speed("parquet", folder)
+    start = time.perf_counter()
+    peers = datasets.load_dataset("parquet", data_files=file, cache_dir=os.path.join(tmp, "prepared"), split="train")
+    peers = peers.cast_column("image", datasets.Image(decode=False))
+    prepared = time.perf_counter() - start
+    assert ours["bytes"] == sum(map(len, pictures))
+    theirs = rows / timed(2, lambda: sum(len(row["image"]["bytes"]) for row in peers))
+    report.line(f"scan of {rows:,} parquet pictures", ours["rows_per_s"], theirs, "pictures/s", 5.0,
+                f"opened in {ours['opening_s'] * 1e3:.0f} ms, datasets prepares for {prepared:.1f} s; bound: allocating and copying each picture")
+    return pictures
+
+
+def bench_shards(report, tmp, pictures, rows=10000, shard=1000):
+    """Random access to pictures in tar shards against webdataset, which reads them in order."""
+    folder = os.path.join(tmp, "shards")
+    os.makedirs(os.path.join(folder, "train"))
+    for index in range(rows // shard):
+        with tarfile.open(os.path.join(folder, f"train/{index}.tar"), "w") as archive:
+            for row in range(shard):
+                picture = pictures[index * shard + row]
+                for name, content in [(f"s{row:07}.cls", str(row % 10).encode()), (f"s{row:07}.png", picture)]:
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    with open(os.path.join(folder, "train/nshards.txt"), "w") as f:
+        f.write(f"{rows // shard}\n")
+    os.environ["FLAVA_CACHE"] = os.path.join(tmp, "indexes")
+    ours = speed("shards", folder)
+    urls = os.path.join(folder, f"train/{{0..{rows // shard - 1}}}.tar")
+    read = lambda: sum(len(sample["png"]) for sample in webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    assert ours["bytes"] == read()
+    theirs = rows / timed(2, read)
+    report.line(f"random access to {rows:,} pictures in shards", ours["rows_per_s"], theirs, "pictures/s", 5.0,
+                f"opened in {ours['opening_s'] * 1e3:.1f} ms, {ours['first_opening_s'] * 1e3:.0f} ms without an index; webdataset reads in order; bound: a system call for each picture")
+
+
+def bench_fetch(report, tmp, files=8, size=128 << 20):
+    """Fetching from a server on this machine, against huggingface_hub and against curl, which checks nothing."""
+    folder = os.path.join(tmp, "repository")
+    os.makedirs(os.path.join(folder, "mnist"))
+    for i in range(files - 1):
+        with open(os.path.join(folder, f"mnist/train-{i:05}-of-{files - 1:05}.parquet"), "wb") as f:
+            f.write(np.random.default_rng(i).bytes(size))
+    with open(os.path.join(folder, "mnist/test-00000-of-00001.parquet"), "wb") as f:
+        f.write(np.random.default_rng(files).bytes(size))
+    hub = peer.Hub({"datasets/ylecun/mnist": folder})
+    program = os.path.join(peer.ROOT, "target/release/flava-eval")
+    row = subprocess.run([program, "tasks", "show", "mnist"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    task = os.path.join(tmp, "digits.toml")
+    with open(task, "w", encoding="utf-8") as f:
+        f.write(row.replace('name = "mnist"', 'name = "digits"').replace('revision = "77f3279092a1c1579b2250db8eafed0ad422088c"\n', ""))
+    total = files * size / 1e6
+
+    def rate(command, name):
+        variables = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": os.path.join(tmp, name)}
+        return total / timed(1, lambda: subprocess.run(command, check=True, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    ours = rate([program, "fetch", "--task-file", task, "--tasks", "digits", "--quiet"], "ours")
+    theirs = rate([sys.executable, "-c", "from huggingface_hub import snapshot_download; snapshot_download('ylecun/mnist', repo_type='dataset', max_workers=8)"], "theirs")
+    urls = [f"{hub.endpoint}/datasets/ylecun/mnist/resolve/main/{os.path.relpath(f, folder)}" for f in glob.glob(os.path.join(folder, "mnist/*"))]
+    plain = rate(["curl", "-sLZ", "--parallel-max", "8", *[arg for url in urls for arg in ("-o", "/dev/null", url)]], "curl")
+    hub.stop()
+    report.line(f"fetch of {files} files of {size >> 20} MB, 8 at once", ours, theirs, "MB/s", 1.0,
+                f"curl to /dev/null, unchecked: {plain:.0f} MB/s; bound: SHA-256 and the disk")
+
+
+def bench_data(report, tmp):
+    pictures = bench_parquet(report, tmp)
+    bench_shards(report, tmp, pictures)
+    bench_fetch(report, tmp)
+
+
+def bench_model(report, tmp):
+    texts = peer.sentences(2000)
+    model_dir = peer.checkpoint(os.path.join(tmp, "model"), texts)
+    model = FlavaForPreTraining.from_pretrained(model_dir).eval()
+    bench_image(report, model_dir, model)
+    bench_text(report, model_dir, model, texts, tmp)
+    bench_preprocess(report, tmp)
+    bench_start(report)
+    bench_memory(report, model_dir, tmp)
+
+
 def main():
     torch.set_num_threads(THREADS)
+    datasets.disable_progress_bars()
     report = Report()
-    with tempfile.TemporaryDirectory() as tmp:
-        texts = peer.sentences(2000)
-        model_dir = peer.checkpoint(os.path.join(tmp, "model"), texts)
-        model = FlavaForPreTraining.from_pretrained(model_dir).eval()
-        print(f"{'':52} {'ours':>9} {'peer':>9}")
-        bench_image(report, model_dir, model)
-        bench_text(report, model_dir, model, texts, tmp)
-        bench_preprocess(report, tmp)
-        bench_start(report)
-        bench_memory(report, model_dir, tmp)
+    parts = {"model": bench_model, "data": bench_data}
+    print(f"{'':52} {'ours':>9} {'peer':>9}")
+    for name in sys.argv[1:] or parts:
+        with tempfile.TemporaryDirectory() as tmp:
+            parts[name](report, tmp)
     print("every bar is met" if not report.missed else f"missed: {', '.join(report.missed)}")
 
 

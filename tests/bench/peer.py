@@ -1,8 +1,10 @@
-"""What bench.py and parity.py share: real pictures and sentences, and the peer's model."""
+"""What the scripts here share: real pictures and sentences, the peer's model, and the tests' Hub."""
 import glob
 import inspect
 import os
 import re
+import subprocess
+import time
 
 import numpy as np
 import torch
@@ -82,3 +84,18 @@ def checkpoint(folder, texts):
     with open(os.path.join(folder, "vocab.txt"), "w", encoding="utf-8") as f:
         f.write("\n".join(vocabulary(texts)) + "\n")
     return folder
+
+
+class Hub:
+    """The tests' server, and what it was asked."""
+
+    def __init__(self, repos):
+        program = os.path.join(ROOT, "target/release/examples/hub")
+        served = [f"{name}={folder}" for name, folder in repos.items()]
+        self.process = subprocess.Popen([program, *served], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.endpoint = self.process.stdout.readline().strip()
+
+    def stop(self):
+        """All requests, as `METHOD host path`."""
+        time.sleep(0.1)
+        return self.process.communicate()[0].splitlines()

@@ -1,6 +1,6 @@
 //! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it beside the peer.
 //!
-//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL
+//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER
 
 use std::{env, fs, path::Path, time::Instant};
 
@@ -8,6 +8,10 @@ use flava_model::{
     ImageInputs, LoadOptions, Pretrained,
     processor::{PassOrder, Text, decode, text_batch},
     runtime::{Fused, PackedLinear, keep_freed_memory},
+};
+use flava_tasks::{
+    Registry, SourceFormat,
+    sources::OpenSplit,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -28,9 +32,11 @@ fn main() {
         ["text", model, file] => text(model, file),
         ["preprocess", folder] => preprocess(Path::new(folder)),
         ["sgemm"] => sgemm(),
+        ["parquet", folder] => parquet(Path::new(folder)),
+        ["shards", folder] => shards(Path::new(folder)),
         ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
         _ => {
-            eprintln!("usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL");
+            eprintln!("usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER");
             std::process::exit(2);
         }
     };
@@ -105,6 +111,39 @@ fn preprocess(folder: &Path) -> serde_json::Value {
     }
     let sha256: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
     json!({ "sha256_of_50": sha256, "images_per_s": bytes.len() as f64 / all, "ms_decode": decoding / bytes.len() as f64 * 1e3, "ms_transform": transforming / bytes.len() as f64 * 1e3, "ms": all / bytes.len() as f64 * 1e3 })
+}
+
+/// A split of mnist's first source of a format, below `folder`.
+fn open_split(format: fn(&SourceFormat) -> bool, folder: &Path) -> OpenSplit {
+    let task = Registry::built_in().unwrap().get("mnist").unwrap().clone();
+    let source = task.sources.iter().find(|source| format(&source.format)).unwrap();
+    task.open_split(source, source.train.as_ref().unwrap(), folder, 0).unwrap()
+}
+
+/// All pictures of `mnist/train-*.parquet` in order, left encoded.
+fn parquet(folder: &Path) -> serde_json::Value {
+    let open = || open_split(|format| matches!(format, SourceFormat::Parquet { .. }), folder);
+    let opening = timed(3, || drop(open()));
+    let split = open();
+    let rows = split.dataset.len();
+    let mut bytes = 0;
+    let seconds = timed(3, || bytes = (0..rows).map(|row| split.dataset.get(row).unwrap().image.unwrap().len()).sum());
+    json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "opening_s": opening })
+}
+
+/// All pictures of the shards in `train`, in a random order, left encoded.
+fn shards(folder: &Path) -> serde_json::Value {
+    let open = || open_split(|format| matches!(format, SourceFormat::Webdataset { .. }), folder);
+    let first = timed(1, || drop(open()));
+    let again = timed(3, || drop(open()));
+    let split = open();
+    let rows = split.dataset.len();
+    // Every row once, far from the last: the step has no divisor in common with the number of rows.
+    let step = (rows as f64 * 0.618) as usize | 1;
+    let step = (step..).find(|step| (2..=*step).all(|d| step % d != 0 || rows % d != 0)).unwrap();
+    let mut bytes = 0;
+    let seconds = timed(3, || bytes = (0..rows).map(|i| split.dataset.get(i * step % rows).unwrap().image.unwrap().len()).sum());
+    json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "first_opening_s": first, "opening_s": again })
 }
 
 /// The best rate of f32 matrix products on this machine, over both libraries and the shapes of a block at batch 32.

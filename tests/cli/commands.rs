@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use flava_results::{Published, published};
+use flava_tasks::{Registry, Suite};
 use tempfile::tempdir;
 
 use crate::support::{fixtures::write_data, program::flava_eval};
@@ -21,10 +23,34 @@ fn tasks_are_listed_and_shown() {
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "listing writes nothing");
 }
 
+/// Every number of the paper belongs to a task of the registry and one of its metrics, and every task has its number.
+#[test]
+fn published_numbers_are_those_of_the_tasks() {
+    let registry = Registry::built_in().unwrap();
+    let published = published();
+    for row in published.iter().filter(|row| !row.task.starts_with("average")) {
+        let task = registry.get(&row.task).unwrap_or_else(|| panic!("{} is no task", row.task));
+        assert!(task.metrics.iter().any(|metric| metric.name() == row.metric), "{} has no {}", row.task, row.metric);
+    }
+    for task in registry.tasks().iter().filter(|task| task.suite == Suite::Paper) {
+        let named = |row: &&Published| row.task == task.name || task.aliases.contains(&row.task);
+        let ours = published.iter().find(|row| named(row) && row.table == "Table 4" && row.column == "FLAVA");
+        assert_eq!(ours.map(|row| row.metric.as_str()), Some(task.metrics[0].name()), "{}", task.name);
+    }
+    let folder = tempdir().unwrap();
+    let shown = flava_eval(folder.path(), &["tasks", "show", "aircraft"]).stdout;
+    for needle in ["# published: Table 4 accuracy of FLAVA: 47.31", "flava", "mean_per_class", "rows = 3334", "licence", "chance", "mteb/FGVCAircraft"] {
+        assert!(shown.contains(needle), "{needle} is not in {shown}");
+    }
+    let list = flava_eval(folder.path(), &["tasks", "--suite", "paper"]).stdout;
+    assert_eq!(list.lines().count(), 35);
+    assert_eq!(flava_eval(folder.path(), &["tasks", "--suite", "zero-shot", "--family", "vision"]).stdout.lines().count(), 22);
+}
+
 #[test]
 fn help_is_for_people() {
     let folder = tempdir().unwrap();
-    for args in [&["--help"][..], &["tasks", "--help"], &["embed", "--help"]] {
+    for args in [&["--help"][..], &["tasks", "--help"], &["embed", "--help"], &["fetch", "--help"], &["verify", "--help"]] {
         let run = flava_eval(folder.path(), args);
         assert!(run.code == 0 && run.stdout.contains("Usage:"), "{args:?}");
     }
@@ -61,6 +87,11 @@ fn usage_errors_end_with_2_and_name_what_is_wrong() {
         (&["embed", "--out", "x"], "--images"),
         (&["embed", "--images", "nowhere", "--out", "x"], "nowhere"),
         (&["--taks", "all"], "--taks"),
+        (&["tasks", "--family", "audio"], "vision, text, multimodal"),
+        (&["fetch", "--to", "x"], "--tasks"),
+        (&["fetch", "--tasks", "minst", "--offline"], "did you mean mnist"),
+        (&["verify", "--data", "nowhere"], "--data nowhere"),
+        (&["--tasks", "all", "--protocol", "vtab"], "as-published"),
     ] {
         let run = flava_eval(folder.path(), args);
         assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);

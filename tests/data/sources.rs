@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
 use crate::support::{
+    fixtures::digit,
     program::flava_eval,
     sources::{ROWS, archives, write_snli_ve, write_source},
 };
@@ -100,6 +101,28 @@ fn check_rows(task: &Task, source: &Source, dataset: &dyn Dataset) {
         let clusters: Vec<usize> = (0..ROWS).map(|row| dataset.cluster(row)).collect();
         assert_eq!(clusters, [0, 0, 2, 2], "{}: rows about one picture belong together", source.name());
     }
+}
+
+#[test]
+fn lists_of_pictures_are_read_as_lines_and_as_json() {
+    let data = tempdir().unwrap();
+    fs::create_dir(data.path().join("a b")).unwrap();
+    for row in 0..3 {
+        fs::write(data.path().join(format!("a b/{row}.png")), digit(row, 0)).unwrap();
+    }
+    fs::write(data.path().join("test.txt"), "a b/2.png 1\na b/0.png\t0\n").unwrap();
+    fs::write(data.path().join("split.json"), r#"{"train": [["a b/1.png", 0, "cat"]], "test": [["a b/2.png", 1, "dog"], ["a b/0.png", 0, "cat"]]}"#).unwrap();
+    let mut task = Registry::built_in().unwrap().get("pcam").unwrap().clone();
+    task.sources[0].format = SourceFormat::ImageList { images: ".".into() };
+    let mut open = |files: &str, classes| {
+        task.classes = classes;
+        let split = Split { name: "test".into(), files: files.into(), rows: 2, captions: None };
+        task.open_split(&task.sources[0], &split, data.path(), 0)
+    };
+    let (lines, json) = (open("test.txt", 2).unwrap().dataset, open("split.json", 2).unwrap().dataset);
+    assert_eq!(rows(&*lines), rows(&*json));
+    assert_eq!((lines.label(0), json.class_names().unwrap()), (Label::Class(1), &["cat".to_owned(), "dog".to_owned()][..]));
+    assert!(open("test.txt", 1).err().unwrap().to_string().contains("label 1 is none of the 1 classes"));
 }
 
 #[test]

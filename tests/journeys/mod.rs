@@ -2,3 +2,4 @@
 
 mod embed;
 mod evaluate;
+mod zero_shot;

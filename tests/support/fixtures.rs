@@ -16,7 +16,11 @@ use flava_model::{
 };
 use flava_pretrain::{FlavaForPreTraining, OnEmpty};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use parquet::arrow::ArrowWriter;
+use parquet::{
+    arrow::ArrowWriter,
+    file::{metadata::KeyValue, properties::WriterProperties},
+};
+use serde_json::json;
 use tch::{Device, nn::VarStore};
 
 const CONFIG: &str = r#"{
@@ -68,6 +72,17 @@ pub fn digits(count: usize) -> Vec<(Vec<u8>, i64)> {
 
 /// A parquet file with a picture column (bytes, path) and a label column, in row groups of `group` rows.
 pub fn write_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: usize) {
+    write_rows(path, image, rows, WriterProperties::builder().set_max_row_group_row_count(Some(group)).build());
+}
+
+/// The same with the names of the classes in the metadata, as `datasets` writes them.
+pub fn write_named_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], names: &[&str]) {
+    let features = json!({ image: { "_type": "Image" }, "label": { "names": names, "_type": "ClassLabel" } });
+    let info = KeyValue::new("huggingface".into(), json!({ "info": { "features": features } }).to_string());
+    write_rows(path, image, rows, WriterProperties::builder().set_key_value_metadata(Some(vec![info])).build());
+}
+
+fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: WriterProperties) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(rows.iter().map(|(bytes, _)| bytes)));
     let paths: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows.len()).map(|i| format!("{i}.png"))));
@@ -78,7 +93,6 @@ pub fn write_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: u
     let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, label)| *label)));
     let pictures: ArrayRef = Arc::new(pictures);
     let batch = RecordBatch::try_from_iter_with_nullable([(image, pictures, true), ("label", labels, true)]).unwrap();
-    let properties = parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();

@@ -74,18 +74,45 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// One request: host (hub or cdn), path with query, and whether a token came with it.
+/// One request: host (hub or cdn), method, path with query, and whether a token came with it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub host: &'static str,
+    pub method: String,
     pub path: String,
     pub token: bool,
     pub range: Option<String>,
 }
 
+/// A file and its hashes.
+struct ServedFile {
+    bytes: Arc<Vec<u8>>,
+    sha256: String,
+    git: String,
+}
+
+/// A repository with what is asked for again and again computed.
+struct Prepared {
+    repo: ServedRepo,
+    commit: String,
+    files: BTreeMap<String, ServedFile>,
+}
+
+impl Prepared {
+    fn new(mut repo: ServedRepo) -> Self {
+        let commit = repo.commit();
+        let file = |(path, bytes): (String, Vec<u8>)| {
+            let (sha256, git) = (hex(&Sha256::digest(&bytes)), git_hash(&bytes));
+            (path, ServedFile { bytes: Arc::new(bytes), sha256, git })
+        };
+        let files = std::mem::take(&mut repo.files).into_iter().map(file).collect();
+        Self { repo, commit, files }
+    }
+}
+
 #[derive(Default)]
 struct State {
-    repos: BTreeMap<String, ServedRepo>,
+    repos: BTreeMap<String, Prepared>,
     faults: Vec<Fault>,
     seen: Vec<Seen>,
     hub: String,
@@ -103,11 +130,12 @@ pub struct HubServer {
 impl HubServer {
     /// Starts one. Names of repositories begin with `models/` or `datasets/`.
     pub fn start(repos: impl IntoIterator<Item = (&'static str, ServedRepo)>) -> Self {
+        let repos = repos.into_iter().map(|(name, repo)| (name.to_owned(), Prepared::new(repo))).collect();
         let state = Arc::new(Mutex::new(State::default()));
         let (hub, cdn) = (listen("hub", &state), listen("cdn", &state));
         {
             let mut state = state.lock().unwrap();
-            state.repos = repos.into_iter().map(|(name, repo)| (name.to_owned(), repo)).collect();
+            state.repos = repos;
             (state.hub, state.cdn) = (hub, cdn);
         }
         Self { state }
@@ -144,12 +172,16 @@ fn listen(host: &'static str, state: &Arc<Mutex<State>>) -> String {
 struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
 }
 
 impl Answer {
     fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }
+        Self { status, headers: Vec::new(), body: Arc::new(body.into()) }
+    }
+
+    fn of(file: &ServedFile) -> Self {
+        Self { status: 200, headers: Vec::new(), body: Arc::clone(&file.bytes) }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -183,7 +215,7 @@ fn answer(host: &'static str, stream: TcpStream, state: &Mutex<State>) -> std::i
     }
     let (reply, fault) = {
         let mut state = state.lock().unwrap();
-        state.seen.push(Seen { host, path: path.clone(), token: token.is_some(), range: range.clone() });
+        state.seen.push(Seen { host, method: method.clone(), path: path.clone(), token: token.is_some(), range: range.clone() });
         let fault = state.faults.iter_mut().find(|fault| fault.times > 0 && path.contains(fault.needle));
         let fault = fault.map(|fault| {
             fault.times -= 1;
@@ -200,29 +232,33 @@ fn send(mut stream: TcpStream, method: &str, mut reply: Answer, range: Option<St
         reply.headers.extend(wait.map(|seconds| ("Retry-After", seconds.to_string())));
     }
     let total = reply.body.len();
+    let mut served = 0..total;
     if let (200, Some(range)) = (reply.status, range) {
         let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
         let (start, end) = (start.parse::<usize>().unwrap(), end.parse::<usize>().map_or(total, |end| (end + 1).min(total)));
         reply.status = if start < total { 206 } else { 416 };
-        reply.body = reply.body[start.min(total)..end].to_vec();
+        served = start.min(total)..end;
         reply = reply.with("Content-Range", format!("bytes {start}-{}/{total}", end.saturating_sub(1)));
     }
-    if let (Some(FaultKind::WrongByte), Some(first)) = (&fault, reply.body.first_mut()) {
-        *first ^= 1;
+    if matches!(fault, Some(FaultKind::WrongByte)) {
+        if let Some(first) = Arc::make_mut(&mut reply.body).get_mut(served.start) {
+            *first ^= 1;
+        }
     }
-    let mut head = format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, reply.body.len());
+    let body = &reply.body[served];
+    let mut head = format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, body.len());
     reply.headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     if method == "HEAD" {
         return Ok(());
     }
     match fault {
-        Some(FaultKind::Cut(after)) => stream.write_all(&reply.body[..after.min(reply.body.len())]),
-        Some(FaultKind::Slow(rate)) => reply.body.chunks((rate / 20).max(1)).try_for_each(|chunk| {
+        Some(FaultKind::Cut(after)) => stream.write_all(&body[..after.min(body.len())]),
+        Some(FaultKind::Slow(rate)) => body.chunks((rate / 20).max(1)).try_for_each(|chunk| {
             thread::sleep(Duration::from_millis(50));
             stream.write_all(chunk)
         }),
-        _ => stream.write_all(&reply.body),
+        _ => stream.write_all(body),
     }
 }
 
@@ -232,7 +268,7 @@ impl State {
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         if let Some(hash) = path.strip_prefix("/cdn/") {
             let mut files = self.repos.values().flat_map(|repo| repo.files.values());
-            return files.find(|bytes| hex(&Sha256::digest(bytes)) == hash).map_or_else(|| Answer::new(404, "gone"), |b| Answer::new(200, b.clone()));
+            return files.find(|file| file.sha256 == hash).map_or_else(|| Answer::new(404, "gone"), Answer::of);
         }
         let (kind, rest, api) = match path.strip_prefix("/api/") {
             Some(rest) => (rest.split('/').next().unwrap_or_default(), rest.split_once('/').map_or("", |(_, rest)| rest), true),
@@ -244,7 +280,8 @@ impl State {
         let parts: Vec<&str> = rest.splitn(4, '/').collect();
         let [owner, name, what, rest] = parts[..] else { return Answer::refused(404, "RepoNotFound") };
         let id = format!("{owner}/{name}");
-        let Some(repo) = self.repos.get(&format!("{kind}/{id}")) else { return Answer::refused(if token.is_some() { 404 } else { 401 }, "RepoNotFound") };
+        let Some(prepared) = self.repos.get(&format!("{kind}/{id}")) else { return Answer::refused(if token.is_some() { 404 } else { 401 }, "RepoNotFound") };
+        let (repo, commit) = (&prepared.repo, &prepared.commit);
         if let Some(renamed) = &repo.renamed {
             return Answer::new(307, "").with("Location", path.replacen(&id, renamed, 1));
         }
@@ -254,59 +291,56 @@ impl State {
         if repo.private && token.is_none() {
             return Answer::refused(401, "RepoNotFound");
         }
-        let commit = repo.commit();
         let known = |revision: &str| revision == commit || ["main", "refs/convert/parquet"].contains(&revision);
         match (api, what) {
             (true, "revision") if known(rest) => {
-                let siblings: Vec<_> = repo.files.keys().map(|path| serde_json::json!({ "rfilename": path })).collect();
+                let siblings: Vec<_> = prepared.files.keys().map(|path| serde_json::json!({ "rfilename": path })).collect();
                 let info = serde_json::json!({ "id": id, "sha": commit, "siblings": siblings, "gated": repo.gated, "private": repo.private, "tags": [], "downloads": 0, "likes": 0 });
                 Answer::new(200, info.to_string())
             }
             (true, "commits") => Answer::new(200, serde_json::json!([{ "id": "0".repeat(40) }, { "id": commit }]).to_string()),
-            (true, "tree") if known(rest) => self.tree(repo, path, query),
+            (true, "tree") if known(rest) => self.tree(prepared, path, query),
             (true, _) => Answer::refused(404, "RevisionNotFound"),
-            (false, "resolve") => self.file(repo, rest, &commit, token),
+            (false, "resolve") => self.file(prepared, rest, token),
             _ => Answer::new(404, ""),
         }
     }
 
-    fn tree(&self, repo: &ServedRepo, path: &str, query: &str) -> Answer {
+    fn tree(&self, prepared: &Prepared, path: &str, query: &str) -> Answer {
         let start: usize = query.split('&').find_map(|part| part.strip_prefix("cursor=")?.parse().ok()).unwrap_or(0);
-        let entry = |(path, bytes): (&String, &Vec<u8>)| {
-            let listed = repo.listed_as.as_ref().filter(|(from, _)| from == path).map_or(path, |(_, to)| to);
-            let mut entry = serde_json::json!({ "type": "file", "path": listed, "oid": git_hash(bytes), "size": bytes.len() });
+        let entry = |(path, file): (&String, &ServedFile)| {
+            let listed = prepared.repo.listed_as.as_ref().filter(|(from, _)| from == path).map_or(path, |(_, to)| to);
+            let mut entry = serde_json::json!({ "type": "file", "path": listed, "oid": file.git, "size": file.bytes.len() });
             if is_large(path) {
-                entry["lfs"] = serde_json::json!({ "oid": hex(&Sha256::digest(bytes)), "size": bytes.len(), "pointerSize": 130 });
+                entry["lfs"] = serde_json::json!({ "oid": file.sha256, "size": file.bytes.len(), "pointerSize": 130 });
             }
             entry
         };
-        let page: Vec<_> = repo.files.iter().skip(start).take(PAGE).map(entry).collect();
+        let page: Vec<_> = prepared.files.iter().skip(start).take(PAGE).map(entry).collect();
         let answer = Answer::new(200, serde_json::Value::Array(page).to_string());
-        if start + PAGE >= repo.files.len() {
+        if start + PAGE >= prepared.files.len() {
             return answer;
         }
         let next = format!("<{}{path}?recursive=true&expand=false&cursor={}>; rel=\"next\"", self.hub, start + PAGE);
         answer.with("Link", next)
     }
 
-    fn file(&self, repo: &ServedRepo, rest: &str, commit: &str, token: Option<&str>) -> Answer {
-        if repo.gated && token.is_none() {
+    fn file(&self, prepared: &Prepared, rest: &str, token: Option<&str>) -> Answer {
+        if prepared.repo.gated && token.is_none() {
             return Answer::refused(401, "GatedRepo");
         }
         // The revision may have slashes: the path is what follows a known one.
-        let path = [commit, "main", "refs/convert/parquet"].iter().find_map(|r| rest.strip_prefix(*r)?.strip_prefix('/'));
+        let path = [&prepared.commit, "main", "refs/convert/parquet"].iter().find_map(|r| rest.strip_prefix(*r)?.strip_prefix('/'));
         let decoded = path.map(|path| path.replace("%20", " "));
-        let Some((path, bytes)) = decoded.and_then(|path| repo.files.get_key_value(&path)) else { return Answer::refused(404, "EntryNotFound") };
-        let sha256 = hex(&Sha256::digest(bytes));
-        if is_large(path) {
-            return Answer::new(302, "")
-                .with("Location", format!("{}/cdn/{sha256}?file={}", self.cdn, path.replace('/', "_").replace(' ', "_")))
-                .with("X-Repo-Commit", commit)
-                .with("X-Linked-Etag", format!("\"{sha256}\""))
-                .with("X-Linked-Size", bytes.len())
-                .with("ETag", format!("\"{}\"", git_hash(bytes)));
-        }
-        Answer::new(200, bytes.clone()).with("X-Repo-Commit", commit).with("ETag", format!("\"{}\"", git_hash(bytes)))
+        let Some((path, file)) = decoded.and_then(|path| prepared.files.get_key_value(&path)) else { return Answer::refused(404, "EntryNotFound") };
+        let answer = if is_large(path) {
+            let address = format!("{}/cdn/{}?file={}", self.cdn, file.sha256, path.replace(['/', ' '], "_"));
+            let answer = Answer::new(302, "").with("Location", address);
+            answer.with("X-Linked-Etag", format!("\"{}\"", file.sha256)).with("X-Linked-Size", file.bytes.len())
+        } else {
+            Answer::of(file)
+        };
+        answer.with("X-Repo-Commit", &prepared.commit).with("ETag", format!("\"{}\"", file.git))
     }
 }
 

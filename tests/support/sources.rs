@@ -48,7 +48,7 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
             SourceFormat::SnliVe { images } => write_snli_ve(&file, &root.join(images), "Flickr30K_ID", ""),
             SourceFormat::HatefulMemes => write_memes(&file),
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
-            SourceFormat::Archive { .. } | SourceFormat::Mini { .. } => unreachable!("linked to, or drawn"),
+            SourceFormat::Archive { .. } | SourceFormat::Mini { .. } | SourceFormat::ImageList { .. } => unreachable!("linked to, drawn, or of no row"),
         }
     }
 }

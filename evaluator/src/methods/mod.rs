@@ -50,7 +50,7 @@ pub(crate) fn answer(job: &Job, extractor: &Extractor) -> Result<Answer> {
         (Method::ZeroShot { .. }, Some(prompts)) => zero_shot::run(job, prompts, extractor),
         (Method::ZeroShot { .. }, None) => Err(Error::Other("there are no class names and templates".into())),
         (Method::Retrieval {}, _) => retrieval::run(job.splits, extractor),
-        (Method::FineTune { .. }, _) => Err(Error::Other("is measured after fine-tuning, which this version cannot do yet".into())),
+        (Method::FineTune { .. }, _) => Err(Error::Other("fine-tuning is no method of frozen features".into())),
     }
 }
 

@@ -9,7 +9,7 @@ use flava_tasks::{
 };
 use serde::Serialize;
 
-use crate::{Error, Places, Result, args::VerifyArgs, data::OpenTask, plan::registry_of};
+use crate::{Error, Places, Result, args::VerifyArgs, data::{self, OpenTask}, plan::registry_of};
 
 use duplicates::{Duplicates, Prints};
 
@@ -167,7 +167,7 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
             name: split.name.clone(),
             rows: split.dataset.len(),
             expected: split.expected,
-            fingerprint: split.fingerprint()?,
+            fingerprint: data::fingerprint(split)?,
             classes: histogram(split, task.classes),
             duplicates: prints.within(),
             unreadable: prints.unreadable.clone(),

@@ -117,7 +117,7 @@ impl HttpRemote {
             }
             let response = request.call().map_err(|e| HubError::Network { what: what.clone(), reason: e.to_string() })?;
             if !response.status().is_redirection() {
-                return self.checked(repo, response);
+                return self.checked(repo, &url, response);
             }
             let location = header(&response, "location").unwrap_or_default();
             url = match location {
@@ -129,9 +129,13 @@ impl HttpRemote {
         Err(HubError::Protocol { what, reason: "redirected without end".into() })
     }
 
-    fn checked(&self, repo: &RepoId, response: Response<Body>) -> Result<Response<Body>, HubError> {
+    fn checked(&self, repo: &RepoId, url: &str, response: Response<Body>) -> Result<Response<Body>, HubError> {
         let status = response.status().as_u16();
         let name = repo.name.clone();
+        // Whatever a storage host refuses, its signed address may have expired: asking the Hub again gives a fresh one.
+        if !(200..300).contains(&status) && origin(url) != origin(&self.endpoint) {
+            return Err(HubError::Busy { status, what: format!("a file of {name}"), wait: None });
+        }
         let error = match (status, header(&response, "x-error-code").unwrap_or_default()) {
             (200..=299, _) => return Ok(response),
             (_, "GatedRepo") => {

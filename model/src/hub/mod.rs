@@ -12,7 +12,7 @@ mod repo;
 mod store;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -66,6 +66,8 @@ pub struct Job {
 pub struct Hub {
     remote: Option<Box<dyn Remote>>,
     store: Store,
+    /// What was asked already: several tasks may need files of one repository.
+    listings: Mutex<HashMap<RepoId, Listing>>,
 }
 
 impl Hub {
@@ -87,7 +89,7 @@ impl Hub {
 
     /// A Hub that is asked through `remote`, or not at all.
     pub fn new(remote: Option<Box<dyn Remote>>, cache: PathBuf) -> Self {
-        Self { remote, store: Store { root: cache } }
+        Self { remote, store: Store { root: cache }, listings: Mutex::default() }
     }
 
     /// Whether the network is switched off.
@@ -109,14 +111,20 @@ impl Hub {
         self.remote.as_deref().ok_or_else(|| HubError::Offline { repo: repo.to_string(), cache: self.store.root.clone() })
     }
 
-    /// Asks the Hub what a repository holds at its revision, and notes the commit in the cache.
+    /// Asks the Hub, once, what a repository holds at its revision, and notes the commit in the cache.
     pub fn list(&self, repo: &RepoId) -> Result<Listing, HubError> {
         let remote = self.remote(repo)?;
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listing) = listings.get(repo) {
+            return Ok(listing.clone());
+        }
         let commit = download::with_patience(|| remote.commit(repo))?;
         let at = repo.at(&commit.hash);
         let files = download::with_patience(|| remote.tree(&at))?;
         self.store.note_revision(repo, &commit.hash)?;
-        Ok(Listing { repo: at, files, renamed: commit.renamed })
+        let listing = Listing { repo: at, files, renamed: commit.renamed };
+        listings.insert(repo.clone(), listing.clone());
+        Ok(listing)
     }
 
     /// Whether a job's file is where it should be. Its name was given to it after its checksum was found right.

@@ -4,6 +4,7 @@ mod archive;
 mod class_names;
 mod find;
 mod hateful_memes;
+mod image_list;
 mod index_cache;
 mod karpathy;
 mod listing;
@@ -107,7 +108,9 @@ pub struct OpenSplit {
 impl OpenSplit {
     /// A digest over all ids and labels, and over the pictures and texts of rows spread over the split: what a record says
     /// about which data were measured.
-    pub fn fingerprint(&self) -> Result<String> {
+    ///
+    /// `pixels` decodes a picture; one that it cannot decode counts by its bytes.
+    pub fn fingerprint(&self, pixels: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Result<String> {
         let mut digest = Sha256::new();
         let rows = self.dataset.len();
         for index in 0..rows {
@@ -116,7 +119,8 @@ impl OpenSplit {
         for piece in 0..FINGERPRINT_ROWS.min(rows) {
             let example = self.dataset.get(piece * rows / FINGERPRINT_ROWS.min(rows))?;
             digest.update(example.texts.join("\n"));
-            digest.update(pixels_or_bytes(example.image.as_deref().unwrap_or_default()));
+            let image = example.image.unwrap_or_default();
+            digest.update(pixels(&image).unwrap_or(image));
         }
         Ok(digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
     }
@@ -143,12 +147,6 @@ impl OpenSplit {
     }
 }
 
-/// What a picture shows, so that one stored in another format has the same fingerprint; its bytes where it cannot be decoded here.
-fn pixels_or_bytes(bytes: &[u8]) -> Vec<u8> {
-    let decoded = (!bytes.starts_with(&[0xff, 0xd8])).then(|| image::load_from_memory(bytes).ok()).flatten();
-    decoded.map_or_else(|| bytes.to_vec(), |picture| picture.to_rgb8().into_raw())
-}
-
 impl Task {
     /// Opens a split of `source`, one of this task's, that was found at `root`.
     pub fn open_split(&self, source: &Source, split: &Split, root: &Path, seed: u64) -> Result<OpenSplit> {
@@ -165,6 +163,9 @@ impl Task {
                     Arc::new(webdataset::Webdataset::open(&root.join(&split.files), kind, root)?)
                 }
                 SourceFormat::Archive { layout } => Arc::new(archive::open(*layout, root, &split.name)?.checked(classes)?),
+                SourceFormat::ImageList { images } => {
+                    Arc::new(image_list::open(&root.join(&split.files), &root.join(images), &split.name)?.checked(classes)?)
+                }
                 SourceFormat::Vqa { annotations, images } => {
                     let fill = |path: &str| root.join(path.replace("SPLIT", &split.name));
                     Arc::new(vqa::open(&fill(&split.files), &fill(annotations), &fill(images))?)
@@ -241,4 +242,27 @@ fn checked_label(path: &Path, row: &str, label: i64, classes: usize) -> Result<u
     fits.ok_or_else(|| {
         Error::data(path, format!("{row}: label {label} is none of the {classes} classes 0 to {}", classes.saturating_sub(1)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_no_slash() {
+        assert!(fits("data/train-*.parquet", "data/train-00000-of-00001.parquet"));
+        for other in ["data/test-0.parquet", "data/train-0/x.parquet", "data/train-0.tar", "x/data/train-0.parquet", "data/train-.parque"] {
+            assert!(!fits("data/train-*.parquet", other), "{other}");
+        }
+        assert!(fits("README.md", "README.md") && !fits("README.md", "docs/README.md"));
+        assert!(!fits("a*a", "a"), "the ends do not overlap");
+    }
+
+    #[test]
+    fn missing_parts_are_counted() {
+        let files = |parts: &[usize]| parts.iter().map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet"))).collect::<Vec<_>>();
+        assert_eq!(missing_part(&files(&[0, 1, 2])), None);
+        assert_eq!(missing_part(&files(&[0, 2])), Some((1, 3)));
+        assert_eq!(missing_part(&[PathBuf::from("train.parquet")]), None);
+    }
 }

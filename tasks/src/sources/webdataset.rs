@@ -241,6 +241,12 @@ fn shard_count(folder: &Path) -> Result<usize> {
     Ok((0..MAX_SHARDS).take_while(|i| folder.join(format!("{i}.tar")).exists()).count())
 }
 
+/// The first shard that is not there, if one is missing; the number of them where that cannot be read is for opening to tell.
+pub(super) fn missing_shard(folder: &Path) -> Option<String> {
+    let count = if folder.is_dir() { shard_count(folder).unwrap_or(0) } else { 1 };
+    (0..count).map(|index| format!("{index}.tar")).find(|name| !folder.join(name).exists())
+}
+
 impl Dataset for Webdataset {
     fn len(&self) -> usize {
         self.starts[self.starts.len() - 1]
