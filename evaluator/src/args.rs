@@ -163,7 +163,7 @@ pub struct DataArgs {
     /// Run on data that is not what the protocol asks for, and mark the record.
     #[arg(long)]
     pub allow_mismatch: bool,
-    /// Open no socket; HF_HUB_OFFLINE=1 does the same.
+    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
     #[arg(long)]
     pub offline: bool,
     /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
@@ -238,7 +238,7 @@ pub struct RunArgs {
     /// Where the data is.
     #[command(flatten)]
     pub data_args: DataArgs,
-    /// Folder of TASK/classnames.txt and TASK/zeroshot_classification_templates.txt to use instead of the data's own.
+    /// Folder of TASK/classnames.txt and `TASK/zeroshot_classification_templates.txt` to use instead of the data's own.
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
     /// Use a random sample of so many rows of each split.
@@ -278,7 +278,7 @@ pub struct EmbedArgs {
     /// and of unit length; the metadata's ids is a JSON list in the same order.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Open no socket; HF_HUB_OFFLINE=1 does the same.
+    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
     #[arg(long)]
     pub offline: bool,
     /// How the model is run.

@@ -81,7 +81,8 @@ pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened:
         Some(Prompts { class_names: class_names.clone(), templates: templates.clone() })
     };
     let Some(found) = found else {
-        let where_to = format!("give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts", task.name);
+        let where_to =
+            format!("give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts", task.name);
         return Err(Error::Other(format!("there are no class names and templates beside its data: {where_to}")));
     };
     check_names(task, &found, opened.test.dataset.class_names())?;
@@ -122,7 +123,9 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
     if given != own && sorted(&given) == sorted(&own) {
         let place = given.iter().zip(&own).position(|(a, b)| a != b).unwrap_or(0);
         let (a, b) = (&prompts.class_names[place], &own[place]);
-        return Err(Error::Other(format!("class names and labels are in different orders: class {place} is {a:?} among the names and {b:?} in the data")));
+        return Err(Error::Other(format!(
+            "class names and labels are in different orders: class {place} is {a:?} among the names and {b:?} in the data"
+        )));
     }
     Ok(())
 }

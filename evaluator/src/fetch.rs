@@ -52,7 +52,9 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
             Ok(None) => {}
             Ok(Some((task_parts, entry))) => {
                 sealed.insert(task.name.clone(), entry);
-                task_parts.into_iter().for_each(|part| add(&mut parts, part));
+                for part in task_parts {
+                    add(&mut parts, part);
+                }
             }
             Err(error) => fetched.failures.push((task.name.clone(), error)),
         }
@@ -151,7 +153,14 @@ fn describe(parts: &BTreeMap<String, Part>, hub: &Hub, to: Option<&PathBuf>) -> 
     for part in parts.values() {
         let all: Vec<&Job> = part.jobs.iter().collect();
         let lacking: Vec<&Job> = part.jobs.iter().filter(|job| !hub.is_done(job)).collect();
-        lines.push(format!("{} at {}: {} files, {}, of which {} are missing", part.folder, &part.commit[..8], all.len(), size(&all), size(&lacking)));
+        lines.push(format!(
+            "{} at {}: {} files, {}, of which {} are missing",
+            part.folder,
+            &part.commit[..8],
+            all.len(),
+            size(&all),
+            size(&lacking)
+        ));
         missing.extend(lacking);
     }
     let folder = to.map_or_else(|| hub.cache().display().to_string(), |to| to.display().to_string());

@@ -82,7 +82,11 @@ fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &st
     let answer = answer(&job, extractor)?;
     let metrics: Vec<MetricValue> = assignment.metrics.iter().filter_map(|metric| score(*metric, &answer.predictions)).collect();
     if metrics.first().is_none_or(|first| first.metric != assignment.metrics[0].name()) {
-        return Err(Error::Other(format!("{} cannot be computed from what {} gives", assignment.metrics[0].name(), assignment.method.name())));
+        return Err(Error::Other(format!(
+            "{} cannot be computed from what {} gives",
+            assignment.metrics[0].name(),
+            assignment.method.name()
+        )));
     }
     let feature = assignment.method.feature_name();
     let mut notes = notes(plan, &assignment, &splits, &answer);
@@ -153,7 +157,10 @@ fn notes(plan: &Plan, assignment: &Assignment, splits: &Splits, answer: &Answer)
     }
     // With this many of twenty random orders as good, a right order would be a coincidence (p > 0.1).
     if answer.details.get("class_order").and_then(|test| test["orders_as_good"].as_u64()).is_some_and(|as_good| as_good > 2) {
-        notes.push("class names in a random order score as well: the model cannot tell the classes, or the names are not in the labels' order".into());
+        notes.push(
+            "class names in a random order score as well: the model cannot tell the classes, or the names are not in the labels' order"
+                .into(),
+        );
     }
     notes
 }

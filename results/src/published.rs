@@ -48,7 +48,9 @@ mod tests {
         let rows = published();
         for column in ["FLAVA_C", "FLAVA_MM", "FLAVA w/o init", "FLAVA", "CLIP (PMD)", "CLIP (400M)"] {
             let cells = |pick: &dyn Fn(&str) -> bool| {
-                let mine = |row: &&Published| row.table == "Table 4" && row.column == column && pick(&row.task) && !row.task.starts_with("average");
+                let mine = |row: &&Published| {
+                    row.table == "Table 4" && row.column == column && pick(&row.task) && !row.task.starts_with("average")
+                };
                 rows.iter().filter(mine).map(|row| row.value).collect::<Vec<f64>>()
             };
             let multimodal = |task: &str| ["vqav2", "snli-ve", "hateful-memes"].contains(&task) || task.ends_with("-retrieval");

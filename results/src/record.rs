@@ -30,7 +30,7 @@ pub struct Record {
     pub family: String,
     /// Whose splits, metric and features it follows: flava, clip or as-published.
     pub protocol: String,
-    /// How it was run, such as linear_probe.
+    /// How it was run, such as `linear_probe`.
     pub method: String,
     /// Which states were read.
     pub feature: String,

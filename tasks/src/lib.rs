@@ -12,6 +12,6 @@ pub use error::{Error, Result};
 pub use metrics::{Metric, Predictions, Score};
 pub use registry::Registry;
 pub use select::select;
-pub use sources::{Dataset, Example, Label};
 pub use source::{Columns, Layout, Source, SourceFormat, Split};
+pub use sources::{Dataset, Example, Label};
 pub use task::{Assignment, Demand, Demands, Family, Feature, Method, Protocol, Suite, Task};

@@ -71,7 +71,7 @@ impl Registry {
         if !task.sources.is_empty() {
             return Err("has sources of its own and same_data_as".into());
         }
-        task.sources = other.sources.clone();
+        task.sources.clone_from(&other.sources);
         task.sources.iter_mut().for_each(|source| (source.train, source.validation) = (None, None));
         let mut demands = other.protocol.clone();
         for demand in demands.flava.iter_mut().chain(&mut demands.clip) {

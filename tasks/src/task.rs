@@ -10,7 +10,7 @@ use crate::{Metric, Source};
 pub enum Suite {
     /// The paper's 35 tasks.
     Paper,
-    /// Zero-shot classification on the paper's vision sets; its checkpoint was picked by ImageNet's.
+    /// Zero-shot classification on the paper's vision sets; its checkpoint was picked by `ImageNet`'s.
     ZeroShot,
     /// The paper's tasks on other splits than the one that stands for it.
     Variants,

@@ -23,8 +23,11 @@ fn run_spoilt(spoil: impl FnOnce(&Path)) -> (TempDir, Run) {
     write_model(&folder.path().join("model"), Architecture::FlavaModel);
     write_data(&folder.path().join("data"));
     spoil(folder.path());
-    let run =
-        flava_eval_limited(folder.path(), LIMIT, &["--model", "model", "--data", "data", "--tasks", "mnist,cifar10", "--allow-mismatch", "--threads", "2"]);
+    let run = flava_eval_limited(
+        folder.path(),
+        LIMIT,
+        &["--model", "model", "--data", "data", "--tasks", "mnist,cifar10", "--allow-mismatch", "--threads", "2"],
+    );
     (folder, run)
 }
 

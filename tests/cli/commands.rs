@@ -39,7 +39,15 @@ fn published_numbers_are_those_of_the_tasks() {
     }
     let folder = tempdir().unwrap();
     let shown = flava_eval(folder.path(), &["tasks", "show", "aircraft"]).stdout;
-    for needle in ["# published: Table 4 accuracy of FLAVA: 47.31", "flava", "mean_per_class", "rows = 3334", "licence", "chance", "mteb/FGVCAircraft"] {
+    for needle in [
+        "# published: Table 4 accuracy of FLAVA: 47.31",
+        "flava",
+        "mean_per_class",
+        "rows = 3334",
+        "licence",
+        "chance",
+        "mteb/FGVCAircraft",
+    ] {
         assert!(shown.contains(needle), "{needle} is not in {shown}");
     }
     let list = flava_eval(folder.path(), &["tasks", "--suite", "paper"]).stdout;

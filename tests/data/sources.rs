@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use crate::support::{
     fixtures::digit,
     program::flava_eval,
-    sources::{ROWS, archives, write_snli_ve, write_source},
+    sources::{ROWS, add_member, archives, write_snli_ve, write_source},
 };
 
 fn paper() -> Vec<Task> {
@@ -111,7 +111,11 @@ fn lists_of_pictures_are_read_as_lines_and_as_json() {
         fs::write(data.path().join(format!("a b/{row}.png")), digit(row, 0)).unwrap();
     }
     fs::write(data.path().join("test.txt"), "a b/2.png 1\na b/0.png\t0\n").unwrap();
-    fs::write(data.path().join("split.json"), r#"{"train": [["a b/1.png", 0, "cat"]], "test": [["a b/2.png", 1, "dog"], ["a b/0.png", 0, "cat"]]}"#).unwrap();
+    fs::write(
+        data.path().join("split.json"),
+        r#"{"train": [["a b/1.png", 0, "cat"]], "test": [["a b/2.png", 1, "dog"], ["a b/0.png", 0, "cat"]]}"#,
+    )
+    .unwrap();
     let mut task = Registry::built_in().unwrap().get("pcam").unwrap().clone();
     task.sources[0].format = SourceFormat::ImageList { images: ".".into() };
     let mut open = |files: &str, classes| {
@@ -123,6 +127,35 @@ fn lists_of_pictures_are_read_as_lines_and_as_json() {
     assert_eq!(rows(&*lines), rows(&*json));
     assert_eq!((lines.label(0), json.class_names().unwrap()), (Label::Class(1), &["cat".to_owned(), "dog".to_owned()][..]));
     assert!(open("test.txt", 1).err().unwrap().to_string().contains("label 1 is none of the 1 classes"));
+}
+
+/// numpy's file of a vector of 8-byte integers.
+fn npy(values: &[i64]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+    header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.bytes());
+    file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    file
+}
+
+#[test]
+fn several_labels_of_a_picture_are_read_from_a_vector() {
+    let data = tempdir().unwrap();
+    let mut archive = tar::Builder::new(fs::File::create(data.path().join("0.tar")).unwrap());
+    add_member(&mut archive, "s0.png", &digit(1, 0));
+    add_member(&mut archive, "s0.npy", &npy(&[0, 1, 0, 1]));
+    archive.finish().unwrap();
+    let mut task = Registry::built_in().unwrap().get("mnist").unwrap().clone();
+    task.sources[0].format = SourceFormat::Webdataset { captions: false };
+    let split = Split { name: "test".into(), files: String::new(), rows: 1, captions: None };
+    let opened = task.open_split(&task.sources[0], &split, data.path(), 0).unwrap();
+    assert_eq!(opened.dataset.get(0).unwrap().label, Label::Classes(vec![1, 3]));
+    task.classes = 3;
+    let error = task.open_split(&task.sources[0], &split, data.path(), 0).err().unwrap().to_string();
+    assert!(error.contains("sample s0: label 3 is none of the 3 classes"), "{error}");
 }
 
 #[test]
@@ -198,18 +231,31 @@ fn a_dry_run_tells_ready_from_mismatched_from_missing() {
     }
     // A task of one's own whose row says what the folder really has.
     let shown = flava_eval(folder.path(), &["tasks", "show", "rendered-sst2"]).stdout;
-    let mut own = shown.replace("\"rendered-sst2\"", "\"my-sst2\"").replace("\"sst2-rendered\"", "\"a\"").replace("\"renderedsst2\"", "\"b\"");
-    own = own.replace("folder = \"my-sst2\"", "folder = \"rendered-sst2\"").replace("fit = 7792", "fit = 8").replace("test = 1821", "test = 4");
+    let mut own =
+        shown.replace("\"rendered-sst2\"", "\"my-sst2\"").replace("\"sst2-rendered\"", "\"a\"").replace("\"renderedsst2\"", "\"b\"");
+    own = own
+        .replace("folder = \"my-sst2\"", "folder = \"rendered-sst2\"")
+        .replace("fit = 7792", "fit = 8")
+        .replace("test = 1821", "test = 4");
     for (split, rows) in [("train", 6920), ("valid", 872), ("test", 1821)] {
         own = own.replace(&format!("name = \"{split}\"\nrows = {rows}"), &format!("name = \"{split}\"\nrows = 4"));
     }
     fs::write(folder.path().join("mine.toml"), own).unwrap();
-    let run = flava_eval(folder.path(), &["--dry-run", "--data", "data", "--suite", "paper", "--tasks", "all,variants,my-sst2", "--task-file", "mine.toml"]);
+    let run = flava_eval(
+        folder.path(),
+        &["--dry-run", "--data", "data", "--suite", "paper", "--tasks", "all,variants,my-sst2", "--task-file", "mine.toml"],
+    );
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let line = |name: &str| run.stdout.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name} in {}", run.stdout));
+    let line = |name: &str| {
+        run.stdout.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name} in {}", run.stdout))
+    };
     assert!(line("my-sst2").contains("ready: rendered-sst2: 4 train, 4 valid, 4 test"), "{}", line("my-sst2"));
     assert!(line("dtd").contains("missing: no data for dtd: none of mteb/dtd, dtd"), "{}", line("dtd"));
-    assert!(line("coco-retrieval").contains("mismatched") && line("coco-retrieval").contains("8 captions, 25010 are expected"), "{}", line("coco-retrieval"));
+    assert!(
+        line("coco-retrieval").contains("mismatched") && line("coco-retrieval").contains("8 captions, 25010 are expected"),
+        "{}",
+        line("coco-retrieval")
+    );
     for task in paper().iter().filter(|task| task.name != "dtd") {
         assert!(line(&task.name).contains("mismatched: "), "{}", line(&task.name));
     }

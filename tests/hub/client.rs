@@ -79,9 +79,10 @@ fn files_land_in_the_cache_as_python_lays_it_out() {
     assert!(seen.iter().filter(|s| s.host == "hub").all(|s| s.token), "the endpoint gets the token");
     assert!(seen.iter().any(|s| s.host == "cdn") && seen.iter().filter(|s| s.host == "cdn").all(|s| !s.token), "no other host does");
     assert_eq!(seen.iter().filter(|s| s.path.contains("/tree/")).count(), 3, "one listing, in three pages");
-    // Again: nothing but the question which commit main is.
-    fetch_all(&hub, &Place::Cache).unwrap();
-    assert!(server.take_seen().iter().all(|s| s.path.contains("/api/")));
+    // Again, by another program: nothing but the question which commit main is, and what it holds.
+    fetch_all(&self::hub(&server, cache.path(), None), &Place::Cache).unwrap();
+    let seen = server.take_seen();
+    assert!(seen.len() == 4 && seen.iter().all(|s| s.path.contains("/api/")), "{seen:?}");
     // Without a network the same, and not a socket.
     let offline = Hub::new(None, cache.path().to_owned());
     assert_eq!(offline.snapshot(&id("main")).unwrap(), snapshot);
@@ -112,7 +113,12 @@ fn cut_downloads_go_on_where_they_ended() {
     server.fault("data_train-00000", 2, FaultKind::Cut(1_000_000));
     fetch_all(&hub, &Place::Cache).unwrap();
     assert_same(&hub.snapshot(&id("main")).unwrap().folder, &repo());
-    let starts: Vec<String> = server.take_seen().into_iter().filter(|s| s.host == "cdn" && s.path.contains("train-00000")).map(|s| s.range.unwrap_or_default()).collect();
+    let starts: Vec<String> = server
+        .take_seen()
+        .into_iter()
+        .filter(|s| s.host == "cdn" && s.path.contains("train-00000"))
+        .map(|s| s.range.unwrap_or_default())
+        .collect();
     assert_eq!(starts.len(), 3);
     assert!(starts[1].starts_with("bytes=") && starts[2].starts_with("bytes=") && starts[1] != starts[2], "{starts:?}");
     // A server without ranges: from the start, and right all the same.
@@ -176,7 +182,8 @@ fn a_busy_hub_is_asked_again_after_the_time_it_names() {
     assert!(start.elapsed().as_secs_f64() >= 1.0);
     assert_same(&hub.snapshot(&id("main")).unwrap().folder, &repo());
     server.fault("/revision/", 99, FaultKind::Status(429, Some(0)));
-    assert!(matches!(hub.list(&id("main")), Err(HubError::Busy { status: 429, .. })), "it does not ask for ever");
+    let another = self::hub(&server, cache.path(), None);
+    assert!(matches!(another.list(&id("main")), Err(HubError::Busy { status: 429, .. })), "it does not ask for ever");
 }
 
 #[test]
@@ -209,7 +216,10 @@ fn refusals_say_what_to_do() {
 
 #[test]
 fn a_renamed_repository_is_followed_and_named() {
-    let server = HubServer::start([("datasets/owner/old", ServedRepo { renamed: Some("owner/new".into()), ..repo() }), ("datasets/owner/new", repo())]);
+    let server = HubServer::start([
+        ("datasets/owner/old", ServedRepo { renamed: Some("owner/new".into()), ..repo() }),
+        ("datasets/owner/new", repo()),
+    ]);
     let cache = tempdir().unwrap();
     let hub = hub(&server, cache.path(), None);
     let listing = hub.list(&RepoId::new(RepoKind::Dataset, "owner/old", "").unwrap()).unwrap();

@@ -78,6 +78,7 @@ fn hex(bytes: &[u8]) -> String {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub host: &'static str,
+    #[allow(dead_code, reason = "the program around this server prints it")]
     pub method: String,
     pub path: String,
     pub token: bool,
@@ -240,14 +241,16 @@ fn send(mut stream: TcpStream, method: &str, mut reply: Answer, range: Option<St
         served = start.min(total)..end;
         reply = reply.with("Content-Range", format!("bytes {start}-{}/{total}", end.saturating_sub(1)));
     }
-    if matches!(fault, Some(FaultKind::WrongByte)) {
-        if let Some(first) = Arc::make_mut(&mut reply.body).get_mut(served.start) {
-            *first ^= 1;
-        }
+    if matches!(fault, Some(FaultKind::WrongByte))
+        && let Some(first) = Arc::make_mut(&mut reply.body).get_mut(served.start)
+    {
+        *first ^= 1;
     }
     let body = &reply.body[served];
     let mut head = format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, body.len());
-    reply.headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    for (name, value) in &reply.headers {
+        head.push_str(&[name, ": ", value, "\r\n"].concat());
+    }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     if method == "HEAD" {
         return Ok(());
@@ -280,7 +283,9 @@ impl State {
         let parts: Vec<&str> = rest.splitn(4, '/').collect();
         let [owner, name, what, rest] = parts[..] else { return Answer::refused(404, "RepoNotFound") };
         let id = format!("{owner}/{name}");
-        let Some(prepared) = self.repos.get(&format!("{kind}/{id}")) else { return Answer::refused(if token.is_some() { 404 } else { 401 }, "RepoNotFound") };
+        let Some(prepared) = self.repos.get(&format!("{kind}/{id}")) else {
+            return Answer::refused(if token.is_some() { 404 } else { 401 }, "RepoNotFound");
+        };
         let (repo, commit) = (&prepared.repo, &prepared.commit);
         if let Some(renamed) = &repo.renamed {
             return Answer::new(307, "").with("Location", path.replacen(&id, renamed, 1));
@@ -332,7 +337,9 @@ impl State {
         // The revision may have slashes: the path is what follows a known one.
         let path = [&prepared.commit, "main", "refs/convert/parquet"].iter().find_map(|r| rest.strip_prefix(*r)?.strip_prefix('/'));
         let decoded = path.map(|path| path.replace("%20", " "));
-        let Some((path, file)) = decoded.and_then(|path| prepared.files.get_key_value(&path)) else { return Answer::refused(404, "EntryNotFound") };
+        let Some((path, file)) = decoded.and_then(|path| prepared.files.get_key_value(&path)) else {
+            return Answer::refused(404, "EntryNotFound");
+        };
         let answer = if is_large(path) {
             let address = format!("{}/cdn/{}?file={}", self.cdn, file.sha256, path.replace(['/', ' '], "_"));
             let answer = Answer::new(302, "").with("Location", address);

@@ -48,7 +48,9 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
             SourceFormat::SnliVe { images } => write_snli_ve(&file, &root.join(images), "Flickr30K_ID", ""),
             SourceFormat::HatefulMemes => write_memes(&file),
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
-            SourceFormat::Archive { .. } | SourceFormat::Mini { .. } | SourceFormat::ImageList { .. } => unreachable!("linked to, drawn, or of no row"),
+            SourceFormat::Archive { .. } | SourceFormat::Mini { .. } | SourceFormat::ImageList { .. } => {
+                unreachable!("linked to, drawn, or of no row")
+            }
         }
     }
 }
@@ -145,7 +147,8 @@ pub fn write_vqa(questions: &Path, annotations: &Path, images: &Path, split: &st
         let (image, id) = (40 + row / 2, 1000 + row);
         fs::write(images.join(format!("COCO_{split}_{image:012}.jpg")), picture(row / 2)).unwrap();
         asked.push(json!({ "image_id": image, "question": format!("What is {row}?"), "question_id": id }));
-        let answers: Vec<_> = (1..=10).map(|a| json!({ "answer": if a < 8 { "yes" } else { "no" }, "answer_confidence": "yes", "answer_id": a })).collect();
+        let answers: Vec<_> =
+            (1..=10).map(|a| json!({ "answer": if a < 8 { "yes" } else { "no" }, "answer_confidence": "yes", "answer_id": a })).collect();
         answered.push(json!({ "question_id": id, "image_id": image, "question_type": "what", "answer_type": "yes/no", "multiple_choice_answer": "yes", "answers": answers }));
     }
     let wrap = |name: &str, items: Vec<serde_json::Value>| json!({ "info": {}, "data_type": "mscoco", "data_subtype": split, "license": {}, name: items });
@@ -164,7 +167,7 @@ pub fn write_snli_ve(file: &Path, images: &Path, key: &str, ending: &str) {
             "gold_label": gold, "pairID": format!("{}.jpg#0r1e", 77 + row / 2),
             "sentence1": "A caption.", "sentence2": format!("Hypothesis {row}."),
         });
-        lines += &format!("{line}\n");
+        lines.push_str(&(line.to_string() + "\n"));
     }
     fs::write(file, lines).unwrap();
 }
@@ -175,7 +178,8 @@ fn write_memes(file: &Path) {
     let mut lines = String::new();
     for row in 0..ROWS {
         fs::write(folder.join(format!("{row:05}.png")), picture(row)).unwrap();
-        lines += &format!("{}\n", json!({ "id": row, "img": format!("img/{row:05}.png"), "label": row % 2, "text": format!("meme {row}") }));
+        let line = json!({ "id": row, "img": format!("img/{row:05}.png"), "label": row % 2, "text": format!("meme {row}") });
+        lines.push_str(&(line.to_string() + "\n"));
     }
     fs::write(file, lines).unwrap();
 }
@@ -185,9 +189,10 @@ fn write_karpathy(file: &Path, images: &Path) {
         let name = format!("COCO_val2014_{row:012}.jpg");
         fs::create_dir_all(images.join("val2014")).unwrap();
         fs::write(images.join("val2014").join(&name), picture(row)).unwrap();
-        let sentences: Vec<_> = (0..5 + row % 2).map(|s| json!({ "raw": format!("Caption {s} of {row}."), "tokens": [], "imgid": row, "sentid": s })).collect();
+        let sentences: Vec<_> =
+            (0..5 + row % 2).map(|s| json!({ "raw": format!("Caption {s} of {row}."), "tokens": [], "imgid": row, "sentid": s })).collect();
         json!({ "filepath": "val2014", "filename": name, "imgid": row, "split": if row < ROWS { "test" } else { "restval" }, "sentences": sentences, "cocoid": row })
     };
-    let images: Vec<_> = (0..ROWS + 1).map(image).collect();
+    let images: Vec<_> = (0..=ROWS).map(image).collect();
     fs::write(file, json!({ "dataset": "coco", "images": images }).to_string()).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Rows that occur twice: exactly, by their pixels and texts, or nearly, by a perceptual hash of the picture.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -70,13 +70,17 @@ impl Prints {
             return found;
         }
         let rows = Rows::new(split.clone(), limit, seed);
-        let indices: Vec<usize> = rows.indices().iter().copied().filter(|&i| split.dataset.cluster(i) == i || rows.len() < split.dataset.len()).collect();
+        let indices: Vec<usize> =
+            rows.indices().iter().copied().filter(|&i| split.dataset.cluster(i) == i || rows.len() < split.dataset.len()).collect();
         let bar = progress.task(&format!("{}: rows", split.name), indices.len());
         let dataset = Arc::clone(&split.dataset);
         let pieces = indices.len().div_ceil(PIECE);
         let loader = Loader::new(pieces, LoaderOptions::default(), move |piece| {
             let indices = &indices[piece * PIECE..indices.len().min((piece + 1) * PIECE)];
-            indices.iter().map(|&i| dataset.get(i).map_err(|e| e.to_string()).and_then(|e| print(&e)).map_err(|_| dataset.id(i))).collect::<Vec<_>>()
+            indices
+                .iter()
+                .map(|&i| dataset.get(i).map_err(|e| e.to_string()).and_then(|e| print(&e)).map_err(|_| dataset.id(i)))
+                .collect::<Vec<_>>()
         });
         for piece in loader {
             bar.add(piece.len());
@@ -115,13 +119,13 @@ impl Prints {
 /// Prints by their exact hash, and by each word of the perceptual one.
 #[derive(Default)]
 struct Index {
-    exact: HashMap<u64, ()>,
+    exact: HashSet<u64>,
     words: HashMap<(usize, u32), Vec<Perceptual>>,
 }
 
 impl Index {
     fn add(&mut self, print: &Print) {
-        self.exact.insert(print.exact, ());
+        self.exact.insert(print.exact);
         for (place, word) in informative(print) {
             let known = self.words.entry((place, word)).or_default();
             if let Some(perceptual) = print.perceptual.filter(|_| known.len() < MAX_COMPARED) {
@@ -131,7 +135,7 @@ impl Index {
     }
 
     fn count(&self, print: &Print, found: &mut Duplicates) {
-        if self.exact.contains_key(&print.exact) {
+        if self.exact.contains(&print.exact) {
             found.exact += 1;
             return;
         }
@@ -164,8 +168,12 @@ fn perceptual(pixels: &[u8], width: usize, height: usize) -> Perceptual {
     for row in 0..GRID {
         let mut last = 0;
         for column in 0..=GRID {
-            let (x, y) = ((column * width / (GRID + 1), ((column + 1) * width).div_ceil(GRID + 1)), (row * height / GRID, ((row + 1) * height).div_ceil(GRID)));
-            let sum: u64 = (y.0..y.1).map(|y| pixels[(y * width + x.0) * 3..(y * width + x.1) * 3].iter().map(|&v| u64::from(v)).sum::<u64>()).sum();
+            let (x, y) = (
+                (column * width / (GRID + 1), ((column + 1) * width).div_ceil(GRID + 1)),
+                (row * height / GRID, ((row + 1) * height).div_ceil(GRID)),
+            );
+            let sum: u64 =
+                (y.0..y.1).map(|y| pixels[(y * width + x.0) * 3..(y * width + x.1) * 3].iter().map(|&v| u64::from(v)).sum::<u64>()).sum();
             let mean = sum * 256 / ((x.1 - x.0) * (y.1 - y.0)) as u64;
             if column > 0 && mean > last {
                 let bit = row * GRID + column - 1;

@@ -9,7 +9,12 @@ use flava_tasks::{
 };
 use serde::Serialize;
 
-use crate::{Error, Places, Result, args::VerifyArgs, data::{self, OpenTask}, plan::registry_of};
+use crate::{
+    Error, Places, Result,
+    args::VerifyArgs,
+    data::{self, OpenTask},
+    plan::registry_of,
+};
 
 use duplicates::{Duplicates, Prints};
 

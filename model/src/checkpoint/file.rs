@@ -67,7 +67,8 @@ pub struct Checkpoint {
 }
 
 /// Files that hold a directory's weights, in the order they are looked for.
-pub(crate) const WEIGHTS: [&str; 4] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+pub(crate) const WEIGHTS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 impl Checkpoint {
     /// Opens a file (`.safetensors`, `.bin`, `.pt`, `.pth`, `*.index.json`) or a directory that holds one under its usual name.

@@ -19,7 +19,7 @@ const TRIES: u32 = 5;
 /// First pause between tries; it doubles.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, also where the Hub asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 /// Bytes moved at once.
 const BUFFER: usize = 1 << 18;
 
@@ -120,7 +120,8 @@ impl Part<'_> {
         }
         let mut buffer = vec![0; BUFFER];
         while self.done < self.file.size {
-            let network = |e: std::io::Error| HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason: e.to_string() };
+            let network =
+                |e: std::io::Error| HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason: e.to_string() };
             let count = body.reader.read(&mut buffer).map_err(network)?;
             if count == 0 {
                 return Err(HubError::Network {

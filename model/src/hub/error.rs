@@ -22,7 +22,9 @@ pub enum HubError {
         page: String,
     },
     /// Not shown without a token that may see it.
-    #[error("{repo} is private, or the name is misspelt: set HF_TOKEN to a token that may read it (or run `hf auth login`), or correct the name")]
+    #[error(
+        "{repo} is private, or the name is misspelt: set HF_TOKEN to a token that may read it (or run `hf auth login`), or correct the name"
+    )]
     Private {
         /// The repository.
         repo: String,

@@ -138,9 +138,7 @@ impl HttpRemote {
         }
         let error = match (status, header(&response, "x-error-code").unwrap_or_default()) {
             (200..=299, _) => return Ok(response),
-            (_, "GatedRepo") => {
-                HubError::Gated { page: format!("{}/{}", origin(&self.endpoint), repo.hub().url()), repo: name }
-            }
+            (_, "GatedRepo") => HubError::Gated { page: format!("{}/{}", origin(&self.endpoint), repo.hub().url()), repo: name },
             (_, "RevisionNotFound") => HubError::Revision { repo: name, revision: repo.revision.clone() },
             (404, "EntryNotFound") => HubError::File { repo: name, path: String::from("that was asked for") },
             (404, _) => HubError::Missing { repo: name },
@@ -148,9 +146,7 @@ impl HttpRemote {
                 HubError::Token { repo: name }
             }
             (401 | 403, _) => HubError::Private { repo: name },
-            (429 | 500..=599, _) => {
-                HubError::Busy { status, what: name, wait: header(&response, "retry-after").and_then(retry_after) }
-            }
+            (429 | 500..=599, _) => HubError::Busy { status, what: name, wait: header(&response, "retry-after").and_then(retry_after) },
             _ => HubError::Protocol { what: name, reason: format!("status {status}") },
         };
         Err(error)

@@ -131,7 +131,9 @@ impl Hub {
     pub fn is_done(&self, job: &Job) -> bool {
         let target = self.target(job);
         match job.place {
-            Place::Cache => has_size(&target, &job.file) && self.store.snapshot_folder(&job.repo, &job.repo.revision).join(&job.file.path).exists(),
+            Place::Cache => {
+                has_size(&target, &job.file) && self.store.snapshot_folder(&job.repo, &job.repo.revision).join(&job.file.path).exists()
+            }
             Place::Folder(_) => has_size(&target, &job.file),
         }
     }
@@ -209,6 +211,6 @@ fn has_size(path: &Path, file: &RemoteFile) -> bool {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("cache", &self.store.root).field("offline", &self.is_offline()).finish()
+        f.debug_struct("Hub").field("cache", &self.store.root).field("offline", &self.is_offline()).finish_non_exhaustive()
     }
 }

@@ -99,7 +99,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// The name of the file's blob in the cache, which is the ETag that the Hub serves it with.
+    /// The name of the file's blob in the cache, which is the `ETag` that the Hub serves it with.
     pub fn blob(&self) -> &str {
         match self {
             Self::Sha256(hash) | Self::Git(hash) => hash,

@@ -68,14 +68,7 @@ impl Metric {
     /// Whether predictions of a method can be scored so.
     pub fn fits(self, method: &Method) -> bool {
         let classes = matches!(self, Self::Accuracy | Self::MeanPerClass);
-        let ranks = [
-            Self::TextRecall1,
-            Self::TextRecall5,
-            Self::TextRecall10,
-            Self::ImageRecall1,
-            Self::ImageRecall5,
-            Self::ImageRecall10,
-        ];
+        let ranks = [Self::TextRecall1, Self::TextRecall5, Self::TextRecall10, Self::ImageRecall1, Self::ImageRecall5, Self::ImageRecall10];
         match method {
             Method::LinearProbe { .. } => classes || self == Self::RocAuc,
             Method::ZeroShot { .. } => classes,

@@ -99,7 +99,9 @@ impl Source {
         match &self.format {
             SourceFormat::Mini { .. } => None,
             SourceFormat::Parquet { .. } => super::matching(root, &split.files).err().map(|e| e.to_string()),
-            SourceFormat::Webdataset { .. } => super::webdataset::missing_shard(&path).map(|shard| format!("has no {}/{shard}", split.files)),
+            SourceFormat::Webdataset { .. } => {
+                super::webdataset::missing_shard(&path).map(|shard| format!("has no {}/{shard}", split.files))
+            }
             _ if split.files.is_empty() => None,
             _ => (!path.exists()).then(|| format!("has no {}", split.files)),
         }

@@ -60,7 +60,13 @@ pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
         }
         File::Blip(pairs) => by_picture(pairs),
     };
-    let row = |(name, texts): (String, Vec<String>)| Row { id: name.clone(), picture: Picture::File(name), texts, label: Label::None, cluster: 0 };
+    let row = |(name, texts): (String, Vec<String>)| Row {
+        id: name.clone(),
+        picture: Picture::File(name),
+        texts,
+        label: Label::None,
+        cluster: 0,
+    };
     let rows: Vec<Row> = rows.into_iter().map(row).collect();
     if let Some(row) = rows.iter().find(|row| row.texts.is_empty()) {
         return Err(Error::data(file, format!("{} has no caption", row.id)));

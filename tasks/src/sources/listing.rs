@@ -132,7 +132,8 @@ impl Listing {
             }
         }
         let Some((index, file)) = missing.first() else { return Ok(()) };
-        let reason = format!("lacks {} of {} pictures; the first is {file} (row {index}, {})", missing.len(), self.rows.len(), self.rows[*index].id);
+        let reason =
+            format!("lacks {} of {} pictures; the first is {file} (row {index}, {})", missing.len(), self.rows.len(), self.rows[*index].id);
         Err(Error::data(&self.folder, reason))
     }
 }

@@ -140,8 +140,8 @@ impl OpenSplit {
         }
         let mut ids: Vec<String> = (0..rows).map(|index| self.dataset.id(index)).collect();
         ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            found.push(format!("split {} has the id {} twice", self.name, pair[0]));
+        if let Some([id, _]) = ids.array_windows::<2>().find(|[a, b]| a == b) {
+            found.push(format!("split {} has the id {id} twice", self.name));
         }
         found
     }
@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn missing_parts_are_counted() {
-        let files = |parts: &[usize]| parts.iter().map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet"))).collect::<Vec<_>>();
+        let files =
+            |parts: &[usize]| parts.iter().map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet"))).collect::<Vec<_>>();
         assert_eq!(missing_part(&files(&[0, 1, 2])), None);
         assert_eq!(missing_part(&files(&[0, 2])), Some((1, 3)));
         assert_eq!(missing_part(&[PathBuf::from("train.parquet")]), None);

@@ -132,7 +132,8 @@ impl ParquetDataset {
                 return Err(Error::data(path, format!("row group {group} has {} rows", meta.num_rows())));
             };
             if compressed > length || rows as u64 > unpacked.max(compressed).saturating_mul(1 << 16) {
-                let claim = format!("row group {group} claims {rows} rows in {compressed} bytes, {unpacked} unpacked; the file has {length}");
+                let claim =
+                    format!("row group {group} claims {rows} rows in {compressed} bytes, {unpacked} unpacked; the file has {length}");
                 return Err(Error::data(path, claim));
             }
             let at_once = (WINDOW / (unpacked / rows.max(1) as u64).max(1)).clamp(1, rows.max(1) as u64) as usize;
@@ -175,7 +176,9 @@ impl ParquetDataset {
             };
             let mut texts = captions.unwrap_or_default();
             for name in &c.texts {
-                texts.extend(column(name).map(|column| values::strings(path, &place_of(name), column, row)).transpose()?.unwrap_or_default());
+                texts.extend(
+                    column(name).map(|column| values::strings(path, &place_of(name), column, row)).transpose()?.unwrap_or_default(),
+                );
             }
             self.known.row.push(start + first + row);
             self.known.label.push(label);

@@ -31,9 +31,11 @@ pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
     let mut rows = Vec::new();
     for (number, line) in read_json_lines::<Line>(lines)? {
         let label = CLASSES.iter().position(|class| *class == line.gold_label);
-        let label = label.ok_or_else(|| Error::data(lines, format!("line {number}: gold_label {:?} is none of {}", line.gold_label, CLASSES.join(", "))))?;
+        let label = label.ok_or_else(|| {
+            Error::data(lines, format!("line {number}: gold_label {:?} is none of {}", line.gold_label, CLASSES.join(", ")))
+        })?;
         let name = line.picture.as_str().map_or_else(|| line.picture.to_string(), str::to_owned);
-        let name = if name.ends_with(".jpg") { name } else { format!("{name}.jpg") };
+        let name = format!("{}.jpg", name.strip_suffix(".jpg").unwrap_or(&name));
         // Pair ids name the caption and its author; the generator gives the same one to several hypotheses of some captions.
         let id = line.pair.map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
         rows.push(Row { id, picture: Picture::File(name), texts: vec![line.sentence2], label: Label::Class(label), cluster: 0 });

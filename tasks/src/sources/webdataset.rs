@@ -81,12 +81,11 @@ impl Webdataset {
             let metadata = file.metadata().map_err(|e| Error::io(&path, e))?;
             let modified = metadata.modified().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos())).unwrap_or(0);
             let unchanged = known.get_mut(index).filter(|shard| shard.size == metadata.len() && shard.modified == modified);
-            let shard = match unchanged {
-                Some(shard) => Shard { samples: std::mem::take(&mut shard.samples), ..*shard },
-                None => {
-                    fresh = true;
-                    Shard { size: metadata.len(), modified, samples: index_shard(&path, &file, metadata.len())? }
-                }
+            let shard = if let Some(shard) = unchanged {
+                Shard { samples: std::mem::take(&mut shard.samples), ..*shard }
+            } else {
+                fresh = true;
+                Shard { size: metadata.len(), modified, samples: index_shard(&path, &file, metadata.len())? }
             };
             check_samples(&path, &shard.samples, kind)?;
             dataset.starts.push(dataset.starts[index] + shard.samples.len());
@@ -184,26 +183,22 @@ fn read_side(ending: &str, bytes: &[u8]) -> Parsed<Side> {
 
 /// The places of a vector that are not zero.
 fn hot_entries(bytes: &[u8]) -> Parsed<Vec<u32>> {
-    let values: Vec<f64> = {
-        let file = || npyz::NpyFile::new(bytes).map_err(|e| e.to_string());
-        let kind = file()?.dtype().descr();
-        macro_rules! read {
-            ($kind:ty) => {
-                file()?.into_vec::<$kind>().map_err(|e| e.to_string())?.into_iter().map(|v| v as f64).collect()
-            };
-        }
-        match kind.trim_matches(['\'', '<', '|', '=', '>']) {
-            "i8" => read!(i64),
-            "i4" => read!(i32),
-            "u1" => read!(u8),
-            "i1" => read!(i8),
-            "f4" => read!(f32),
-            "f8" => read!(f64),
-            "b1" => file()?.into_vec::<bool>().map_err(|e| e.to_string())?.into_iter().map(|v| f64::from(u8::from(v))).collect(),
-            other => return Err(format!("a vector of {other}")),
-        }
-    };
-    Ok((0u32..).zip(values).filter(|(_, value)| *value != 0.0).map(|(place, _)| place).collect())
+    fn hot<T: npyz::Deserialize + Default + PartialEq>(file: npyz::NpyFile<&[u8]>) -> Parsed<Vec<u32>> {
+        let values: Vec<T> = file.into_vec().map_err(|e| e.to_string())?;
+        Ok((0u32..).zip(values).filter(|(_, value)| *value != T::default()).map(|(place, _)| place).collect())
+    }
+    let file = npyz::NpyFile::new(bytes).map_err(|e| e.to_string())?;
+    let kind = file.dtype().descr();
+    match kind.trim_matches(['\'', '<', '|', '=', '>']) {
+        "i8" => hot::<i64>(file),
+        "i4" => hot::<i32>(file),
+        "u1" => hot::<u8>(file),
+        "i1" => hot::<i8>(file),
+        "f4" => hot::<f32>(file),
+        "f8" => hot::<f64>(file),
+        "b1" => hot::<bool>(file),
+        other => Err(format!("a vector of {other}")),
+    }
 }
 
 fn check_samples(path: &Path, samples: &[Sample], kind: Kind) -> Result<()> {
@@ -213,9 +208,10 @@ fn check_samples(path: &Path, samples: &[Sample], kind: Kind) -> Result<()> {
                 checked_label(path, &format!("{key}.cls"), *label, classes)?;
                 None
             }
-            (Side::Classes(labels), Kind::Labels(classes)) => {
-                labels.iter().find(|label| **label as usize >= classes).map(|label| format!("label {label} is none of the {classes} classes"))
-            }
+            (Side::Classes(labels), Kind::Labels(classes)) => labels
+                .iter()
+                .find(|label| **label as usize >= classes)
+                .map(|label| format!("label {label} is none of the {classes} classes")),
             (Side::Captions(captions), Kind::Captions) => captions.is_empty().then(|| "there is no caption".into()),
             (Side::Captions(_), Kind::Labels(_)) => Some("there are captions where a label should be".into()),
             (_, Kind::Captions) => Some("there is a label where captions should be".into()),

@@ -43,7 +43,8 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
     for (line, text) in lines(&list)? {
         let mut words = text.split_whitespace();
         let (name, class) = (words.next().unwrap_or_default(), words.next().and_then(|class| class.parse::<usize>().ok()));
-        let class = class.filter(|class| *class > 0).ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} has no class from 1")))?;
+        let class =
+            class.filter(|class| *class > 0).ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} has no class from 1")))?;
         names.entry(class - 1).or_insert_with(|| name.rsplit_once('_').map_or(name, |(breed, _)| breed).replace('_', " "));
         rows.push(Row::of_file(format!("{name}.jpg"), class - 1));
     }

@@ -39,7 +39,13 @@ impl Value {
         match parts.as_slice() {
             // Python 3 writes bytes in old protocols as a call that encodes a text.
             [_, _, kind, _, Self::Bytes(bytes)] if is_u8(kind) => Some(bytes),
-            [_, _, kind, _, Self::Made(bytes, None)] if is_u8(kind) => if let Self::Bytes(bytes) = &**bytes { Some(bytes) } else { None },
+            [_, _, kind, _, Self::Made(bytes, None)] if is_u8(kind) => {
+                if let Self::Bytes(bytes) = &**bytes {
+                    Some(bytes)
+                } else {
+                    None
+                }
+            }
             _ => None,
         }
     }
@@ -256,7 +262,8 @@ impl<'a> Machine<'a> {
             }
             0x93 => {
                 let parts = self.last(2)?;
-                let text = |value: &Value| if let Value::Bytes(b) = value { String::from_utf8_lossy(b).into_owned() } else { String::new() };
+                let text =
+                    |value: &Value| if let Value::Bytes(b) = value { String::from_utf8_lossy(b).into_owned() } else { String::new() };
                 self.push(Value::Name(format!("{}.{}", text(&parts[0]), text(&parts[1]))))?;
             }
             b'R' | 0x81 => self.call()?,

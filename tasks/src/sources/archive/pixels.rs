@@ -63,8 +63,11 @@ pub(super) fn mnist(root: &Path, split: &str) -> Result<Listing> {
     Ok(Listing::of_pixels(&images, classes, Arc::new(pixels)))
 }
 
-/// An idx file of bytes: its path, its dimensions and its content.
-fn idx(root: &Path, name: &str, dimensions: usize) -> Result<(PathBuf, (Vec<usize>, Vec<u8>))> {
+/// A file's path, the dimensions of its array, and its content.
+type Idx = (PathBuf, (Vec<usize>, Vec<u8>));
+
+/// An idx file of bytes.
+fn idx(root: &Path, name: &str, dimensions: usize) -> Result<Idx> {
     let folder = ["", "raw", "MNIST/raw"].iter().map(|below| root.join(below));
     let files = folder.flat_map(|folder| [folder.join(name), folder.join(format!("{name}.gz")), folder.join(name.replace("-idx", ".idx"))]);
     let files: Vec<PathBuf> = files.collect();
@@ -143,7 +146,9 @@ fn cifar_python(path: &Path, which: Cifar, bytes: &mut Vec<u8>, classes: &mut Ve
     let key = if which == Cifar::Ten { "labels" } else { "fine_labels" };
     let broken = |reason: String| Error::data(path, reason);
     let content = pickle::read(&read_limited(path, MAX_FILE)?).map_err(broken)?;
-    let (Some(pixels), Some(labels)) = (content.entry("data").and_then(pickle::Value::array_bytes), content.entry(key).and_then(pickle::Value::integers)) else {
+    let (Some(pixels), Some(labels)) =
+        (content.entry("data").and_then(pickle::Value::array_bytes), content.entry(key).and_then(pickle::Value::integers))
+    else {
         return Err(broken(format!("is no batch of CIFAR: it has no data or no {key}")));
     };
     if pixels.len() != labels.len() * TINY {
@@ -175,7 +180,7 @@ impl Pixels for Patches {
 
 /// A part of a data set of bytes.
 fn slice(path: &Path, file: &hdf5_reader::Hdf5File, name: &str, ranges: &[(u64, u64)]) -> Result<Vec<u8>> {
-        let element = |(start, end): &(u64, u64)| hdf5_reader::SliceInfoElem::Slice { start: *start, end: *end, step: 1 };
+    let element = |(start, end): &(u64, u64)| hdf5_reader::SliceInfoElem::Slice { start: *start, end: *end, step: 1 };
     let selection = hdf5_reader::SliceInfo { selections: ranges.iter().map(element).collect() };
     let values = file.dataset(&format!("/{name}")).and_then(|set| set.read_slice::<u8>(&selection)).map_err(|e| Error::data(path, e))?;
     Ok(values.into_iter().collect())

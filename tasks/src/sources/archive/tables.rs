@@ -97,7 +97,8 @@ pub(super) fn stanford_cars(root: &Path, split: &str) -> Result<Listing> {
     let annotations = variable(&annotations, &file, "annotations")?;
     let row = |index| {
         let entry = &annotations[index];
-        let (name, class) = (text(&entry["fname"]), floats(&entry["class"]).and_then(|class| class.first().copied()).filter(|class| *class >= 1.0));
+        let (name, class) =
+            (text(&entry["fname"]), floats(&entry["class"]).and_then(|class| class.first().copied()).filter(|class| *class >= 1.0));
         match (name, class) {
             (Some(name), Some(class)) => Ok(Row::of_file(name, class as usize - 1)),
             _ => Err(Error::data(&file, format!("annotations({}) has no fname or class", index + 1))),
