@@ -2,4 +2,5 @@
 
 mod bad_data;
 mod sources;
+mod traps;
 mod verify;
