@@ -143,9 +143,6 @@ pub struct FetchArgs {
     /// Only say what would be fetched, and how large it is.
     #[arg(long)]
     pub dry_run: bool,
-    /// Open no socket: fail if something is missing.
-    #[arg(long)]
-    pub offline: bool,
     /// No talk on stderr.
     #[arg(long, short)]
     pub quiet: bool,

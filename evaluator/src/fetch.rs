@@ -40,7 +40,7 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
         Some(list) => select(&registry, list, args.suite.into())?,
         None => Vec::new(),
     };
-    let places = Places { data: None, manifest: None, hub: Hub::from_environment(args.offline).into(), quiet: args.quiet };
+    let places = Places { data: None, manifest: None, hub: Hub::from_environment(false).into(), quiet: args.quiet };
     let mut fetched = Fetched::default();
     let (mut parts, mut sealed) = (BTreeMap::new(), BTreeMap::new());
     if let Some(model) = &args.model {

@@ -97,7 +97,7 @@ fn usage_errors_end_with_2_and_name_what_is_wrong() {
         (&["--taks", "all"], "--taks"),
         (&["tasks", "--family", "audio"], "vision, text, multimodal"),
         (&["fetch", "--to", "x"], "--tasks"),
-        (&["fetch", "--tasks", "minst", "--offline"], "did you mean mnist"),
+        (&["fetch", "--tasks", "minst"], "did you mean mnist"),
         (&["verify", "--data", "nowhere"], "--data nowhere"),
         (&["--tasks", "all", "--protocol", "vtab"], "as-published"),
     ] {

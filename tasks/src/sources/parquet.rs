@@ -11,7 +11,9 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, cast::AsArray};
 use arrow_schema::DataType;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector},
+    arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    },
 };
 
 use super::{Dataset, Example, Label, class_names, guarded, parquet_columns as values};
@@ -35,6 +37,13 @@ struct Window {
     start: usize,
 }
 
+/// Windows that were read, and the reader that can go on from the last.
+#[derive(Default)]
+struct Kept {
+    windows: VecDeque<(usize, ArrayRef)>,
+    reader: Option<(usize, ParquetRecordBatchReader)>,
+}
+
 /// What is known of the rows without their pictures.
 #[derive(Default)]
 struct Known {
@@ -53,7 +62,7 @@ pub(super) struct ParquetDataset {
     windows: Vec<Window>,
     known: Known,
     class_names: Vec<String>,
-    kept: Mutex<VecDeque<(usize, ArrayRef)>>,
+    kept: Mutex<Kept>,
 }
 
 /// Which rows of a file are read, and what is remembered from one file to the next.
@@ -110,7 +119,8 @@ impl ParquetDataset {
             self.known.id.extend((0..rows).map(|row| format!("{name}:{row}")));
             return Ok(rows);
         }
-        let batches = read(path, &self.files[self.files.len() - 1].1, &wanted, None)?;
+        let reader = reader_of(path, &self.files[self.files.len() - 1].1, &wanted, None)?;
+        let batches: Vec<RecordBatch> = reader.collect::<std::result::Result<_, _>>().map_err(|e| broken(path, &wanted, None, &e))?;
         let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if count != rows {
             return Err(Error::data(path, format!("column {} has {count} rows, the file says {rows}", wanted[0])));
@@ -214,22 +224,31 @@ impl ParquetDataset {
     /// The pictures of a window, read or kept. Threads that want the same window wait for the one that reads it.
     fn pictures(&self, window: usize) -> Result<ArrayRef> {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, pictures)) = kept.iter().find(|(w, _)| *w == window) {
+        if let Some((_, pictures)) = kept.windows.iter().find(|(w, _)| *w == window) {
             return Ok(Arc::clone(pictures));
         }
         let Window { file, rows, group, .. } = self.windows[window];
         let (path, metadata) = &self.files[file];
-        let batches = guarded(path, || read(path, metadata, &[&self.columns.image], Some(&self.windows[window])))?;
-        let batch = batches.first().filter(|batch| batches.len() == 1 && batch.num_rows() == rows);
+        let image = [self.columns.image.as_str()];
+        // In order, one reader goes through a row group: a page that is larger than a window is unpacked once.
+        let reader = kept.reader.take().filter(|(next, _)| *next == window).map(|(_, reader)| reader);
+        let (batch, reader) = guarded(path, || {
+            let mut reader = reader.map_or_else(|| reader_of(path, metadata, &image, Some(&self.windows[window])), Ok)?;
+            let batch = reader.next().transpose().map_err(|e| broken(path, &image, Some(group), &e))?;
+            Ok((batch, reader))
+        })?;
+        let batch = batch.filter(|batch| batch.num_rows() == rows);
         let batch = batch.ok_or_else(|| Error::data(path, format!("row group {group} has fewer pictures than the file says")))?;
         let column = batch.column(0);
         let bytes = match column.as_any().downcast_ref::<StructArray>() {
             Some(picture) => picture.column_by_name("bytes").map_or_else(|| Arc::clone(column), Arc::clone),
             None => Arc::clone(column),
         };
-        kept.push_back((window, Arc::clone(&bytes)));
-        if kept.len() > KEPT {
-            kept.pop_front();
+        let goes_on = self.windows.get(window + 1).is_some_and(|next| (next.file, next.group) == (file, group));
+        kept.reader = goes_on.then_some((window + 1, reader));
+        kept.windows.push_back((window, Arc::clone(&bytes)));
+        if kept.windows.len() > KEPT {
+            kept.windows.pop_front();
         }
         Ok(bytes)
     }
@@ -253,25 +272,26 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Some columns, of a window or of all rows.
-fn read(path: &Path, metadata: &ArrowReaderMetadata, columns: &[&str], window: Option<&Window>) -> Result<Vec<RecordBatch>> {
-    let broken = |e: &dyn ToString| {
-        let place = window.map_or(String::new(), |w| format!(", row group {}", w.group));
-        Error::data(path, format!("column {}{place}: {}", columns.join(", "), e.to_string()))
-    };
+/// Reads some columns: of a row group from a window on, a window at a time, or of all rows.
+fn reader_of(path: &Path, metadata: &ArrowReaderMetadata, columns: &[&str], from: Option<&Window>) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let builder = builder.with_projection(mask).with_batch_size(window.map_or(BATCH, |w| w.rows));
-    let builder = match window {
-        Some(Window { group, skip, rows, .. }) => {
-            let selection = RowSelection::from(vec![RowSelector::skip(*skip), RowSelector::select(*rows)]);
+    let builder = builder.with_projection(mask).with_batch_size(from.map_or(BATCH, |w| w.rows));
+    let builder = match from {
+        Some(Window { group, skip, .. }) => {
+            let rows = metadata.metadata().row_group(*group).num_rows() as usize;
+            let selection = RowSelection::from(vec![RowSelector::skip(*skip), RowSelector::select(rows - skip)]);
             builder.with_row_groups(vec![*group]).with_row_selection(selection)
         }
         None => builder,
     };
-    let reader = builder.build().map_err(|e| broken(&e))?;
-    reader.map(|batch| batch.map_err(|e| broken(&e))).collect()
+    builder.build().map_err(|e| broken(path, columns, from.map(|w| w.group), &e))
+}
+
+fn broken(path: &Path, columns: &[&str], group: Option<usize>, e: &dyn ToString) -> Error {
+    let place = group.map_or(String::new(), |group| format!(", row group {group}"));
+    Error::data(path, format!("column {}{place}: {}", columns.join(", "), e.to_string()))
 }
 
 impl Dataset for ParquetDataset {
