@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     };
     result.map_or_else(
         |error| {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}"); // each message is whole: its causes are inside
             NOTHING.into()
         },
         Into::into,

@@ -97,6 +97,7 @@ impl Places {
                     }
                     Some(pattern) => reasons.push(format!("{repo} has no file {pattern}")),
                 },
+                Err(error @ HubError::Network { .. }) => return Err(ModelError::from(error).into()),
                 Err(error) => reasons.push(error.to_string()),
             }
         }

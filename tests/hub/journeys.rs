@@ -176,6 +176,17 @@ fn one_refused_repository_does_not_stop_the_others_and_no_token_is_told() {
 }
 
 #[test]
+fn a_hub_that_cannot_be_reached_is_waited_for_once() {
+    let folder = tempdir().unwrap();
+    let start = Instant::now();
+    let run =
+        command(folder.path(), &[("HF_HOME", "none"), ("HF_ENDPOINT", "http://127.0.0.1:9")], &["fetch", "--tasks", "glue,mnist,cars"]);
+    let run = Run::from({ run }.output().unwrap());
+    assert!(run.code == 1 && run.stderr.matches("is there a network?").count() == 10, "{}", run.stderr);
+    assert!(start.elapsed() < Duration::from_secs(30), "ten tasks wait together, not one after the other");
+}
+
+#[test]
 fn what_is_not_there_is_said_without_a_network() {
     let folder = tempdir().unwrap();
     let run =

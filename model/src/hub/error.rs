@@ -76,7 +76,7 @@ pub enum HubError {
         wait: Option<Duration>,
     },
     /// The connection failed or broke off; tried again after a while.
-    #[error("{what}: {reason}")]
+    #[error("{what}: {reason} (is there a network? --data and --offline need none)")]
     Network {
         /// The request.
         what: String,

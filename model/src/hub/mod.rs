@@ -16,7 +16,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -68,6 +68,8 @@ pub struct Hub {
     store: Store,
     /// What was asked already: several tasks may need files of one repository.
     listings: Mutex<HashMap<RepoId, Listing>>,
+    /// Why it could not be reached: a long run does not wait for that again with each task.
+    unreachable: OnceLock<String>,
 }
 
 impl Hub {
@@ -89,7 +91,7 @@ impl Hub {
 
     /// A Hub that is asked through `remote`, or not at all.
     pub fn new(remote: Option<Box<dyn Remote>>, cache: PathBuf) -> Self {
-        Self { remote, store: Store { root: cache }, listings: Mutex::default() }
+        Self { remote, store: Store { root: cache }, listings: Mutex::default(), unreachable: OnceLock::new() }
     }
 
     /// Whether the network is switched off.
@@ -118,7 +120,14 @@ impl Hub {
         if let Some(listing) = listings.get(repo) {
             return Ok(listing.clone());
         }
-        let commit = download::with_patience(|| remote.commit(repo))?;
+        if let Some(reason) = self.unreachable.get() {
+            return Err(HubError::Network { what: repo.to_string(), reason: reason.clone() });
+        }
+        let commit = download::with_patience(|| remote.commit(repo)).inspect_err(|error| {
+            if let HubError::Network { reason, .. } = error {
+                self.unreachable.get_or_init(|| reason.clone());
+            }
+        })?;
         let at = repo.at(&commit.hash);
         let files = download::with_patience(|| remote.tree(&at))?;
         self.store.note_revision(repo, &commit.hash)?;
