@@ -72,6 +72,11 @@ impl Manifest {
         self.revisions.get(folder).cloned()
     }
 
+    /// Forgets the files of a folder: they are of another commit than those that replace them.
+    pub fn forget(&mut self, folder: &str) {
+        self.files.retain(|path, _| !path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    }
+
     /// Records a file of the bundle.
     pub fn seal(&mut self, folder: &Path, path: &str) -> Result<()> {
         let (size, sha256) = digest(&folder.join(path))?;
@@ -97,11 +102,23 @@ impl Manifest {
 
     /// Files that are missing or have another content than when the bundle was sealed, and why.
     pub fn broken(&self, folder: &Path) -> Vec<String> {
-        let check = |(path, sealed): (&String, &SealedFile)| match digest(&folder.join(path)) {
-            Err(error) => Some(error.to_string()),
-            Ok((size, _)) if size != sealed.size => Some(format!("{path}: {size} bytes, {} were sealed", sealed.size)),
-            Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!("{path}: its content is another than what was sealed")),
-            Ok(_) => None,
+        let outside = |path: &str| path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..");
+        let check = |(path, sealed): (&String, &SealedFile)| {
+            if outside(path) {
+                return Some(format!("{path}: leads out of the bundle"));
+            }
+            match fs::metadata(folder.join(path)) {
+                Err(error) => return Some(format!("{path}: {error}")),
+                Ok(file) if !file.is_file() || file.len() != sealed.size => {
+                    return Some(format!("{path}: is not the file of {} bytes that was sealed", sealed.size));
+                }
+                Ok(_) => {}
+            }
+            match digest(&folder.join(path)) {
+                Err(error) => Some(error.to_string()),
+                Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!("{path}: its content is another than what was sealed")),
+                Ok(_) => None,
+            }
         };
         self.files.iter().filter_map(check).collect()
     }

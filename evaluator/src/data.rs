@@ -5,6 +5,7 @@ use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
     sources::{Choice, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
 };
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Places, Plan, Result};
 
@@ -23,10 +24,11 @@ impl<'a> OpenTask<'a> {
     /// Opens all splits of a source and counts.
     pub(crate) fn open(task: &Task, choice: Choice<'a>, seed: u64) -> Result<Self> {
         let source = choice.source;
+        let labelled = !matches!(task.method, Method::Retrieval {});
         let mut mismatches: Vec<String> = choice.shortfall.iter().cloned().collect();
         let mut open = |split: &Split| -> Result<OpenSplit> {
             let opened = task.open_split(source, split, &choice.located.root, seed)?;
-            mismatches.extend(opened.mismatches(split));
+            mismatches.extend(opened.mismatches(split, labelled));
             Ok(opened)
         };
         let train = source.train.as_ref().map(&mut open).transpose()?;
@@ -48,13 +50,15 @@ impl<'a> OpenTask<'a> {
     }
 }
 
-/// Finds and opens the data of a task.
+/// Finds and opens the data of a task. What an earlier run left half fetched is fetched first.
 ///
 /// # Errors
 /// If it is not what the protocol asks for, unless the plan allows that.
 pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> Result<OpenTask<'a>> {
     let choice = plan.places.source(task, assignment, plan.allow_mismatch)?;
-    let opened = OpenTask::open(task, choice, plan.seed)?;
+    let first = OpenTask::open(task, choice.clone(), plan.seed);
+    let whole = first.as_ref().is_ok_and(|opened| opened.mismatches.is_empty());
+    let opened = if !whole && plan.places.complete(&choice)? { OpenTask::open(task, choice, plan.seed)? } else { first? };
     if opened.mismatches.is_empty() || plan.allow_mismatch {
         return Ok(opened);
     }
@@ -66,43 +70,62 @@ pub(crate) fn fingerprint(split: &OpenSplit) -> Result<String> {
     Ok(split.fingerprint(&|bytes| decode(bytes).ok().map(|picture| picture.rgb))?)
 }
 
-/// The class names and templates of a zero-shot task: the user's, the row's own, those beside the data, or a repository's that has
-/// them; and what to know about them.
-pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened: &OpenTask) -> Result<Option<(Prompts, Vec<String>)>> {
+/// The class names and templates of a zero-shot task: the user's, the row's own, those beside the data, or a repository's.
+pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened: &OpenTask) -> Result<Option<ChosenPrompts>> {
     let Method::ZeroShot { templates, class_names, prompts } = &assignment.method else { return Ok(None) };
-    let mut notes = Vec::new();
     let own = plan.prompts.as_ref().map(|folder| folder.join(&task.name)).filter(|folder| folder.is_dir());
     let found = if let Some(folder) = own {
-        notes.push(format!("class names and templates of {}", folder.display()));
-        read_prompts(&folder)?
-    } else if class_names.is_empty() {
-        beside(opened)?.map_or_else(|| of_repository(plan, prompts, &mut notes), |found| Ok(Some(found)))?
+        read_prompts(&folder)?.map(|found| (found, folder.display().to_string()))
+    } else if !class_names.is_empty() {
+        let found = Prompts { class_names: class_names.clone(), templates: templates.clone() };
+        Some((found, "the task's row".to_owned()))
+    } else if let Some(found) = read_prompts(&opened.choice.located.root)? {
+        Some((found, opened.choice.source.name().to_owned()))
     } else {
-        Some(Prompts { class_names: class_names.clone(), templates: templates.clone() })
+        of_repository(plan, prompts)?
     };
-    let Some(found) = found else {
+    let Some((prompts, origin)) = found else {
         let where_to =
             format!("give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts", task.name);
         return Err(Error::Other(format!("there are no class names and templates beside its data: {where_to}")));
     };
-    check_names(task, &found, opened.test.dataset.class_names())?;
-    Ok(Some((found, notes)))
+    check_names(task, &prompts, opened.test.dataset.class_names())?;
+    Ok(Some(ChosenPrompts { prompts, origin }))
 }
 
-fn beside(opened: &OpenTask) -> Result<Option<Prompts>> {
-    Ok(read_prompts(&opened.choice.located.root)?)
+/// Class names and templates, and where they came from.
+pub(crate) struct ChosenPrompts {
+    pub(crate) prompts: Prompts,
+    /// A repository with its commit, or a folder.
+    pub(crate) origin: String,
 }
 
-/// The first of some repositories that is there or can be fetched.
-fn of_repository(plan: &Plan, names: &[String], notes: &mut Vec<String>) -> Result<Option<Prompts>> {
-    for name in names {
-        let Some(Located { root, .. }) = plan.places.prompts(name)? else { continue };
-        if let Some(found) = read_prompts(&root)? {
-            notes.push(format!("class names and templates of {name}"));
-            return Ok(Some(found));
+impl ChosenPrompts {
+    /// A digest of the names and templates: another wording is another number.
+    pub(crate) fn digest(&self) -> String {
+        let lines = self.prompts.class_names.iter().chain(&self.prompts.templates);
+        let digest = Sha256::digest(lines.fold(String::new(), |text, line| text + line + "\n"));
+        digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+/// The first of some repositories that is there or can be fetched, and its commit.
+fn of_repository(plan: &Plan, repositories: &[String]) -> Result<Option<(Prompts, String)>> {
+    let mut refused = None;
+    for repository in repositories {
+        match plan.places.prompts(repository) {
+            Ok(Some(Located { root, revision })) => {
+                let name = repository.split('@').next().unwrap_or_default();
+                if let Some(found) = read_prompts(&root)? {
+                    let origin = if revision.is_empty() { name.to_owned() } else { format!("{name}@{revision}") };
+                    return Ok(Some((found, origin)));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
-    Ok(None)
+    refused.map_or(Ok(None), Err)
 }
 
 /// The names are as many as the classes, and do not stand in another order than the data's own.
@@ -114,29 +137,29 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
     let plain = |name: &String| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
     let Some(own) = own.map(|own| own.iter().map(plain).collect::<Vec<_>>()) else { return Ok(()) };
     let given: Vec<String> = prompts.class_names.iter().map(plain).collect();
-    let sorted = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.sort();
-        names
-    };
-    // Cleaned names are other words; only where they are the same can their order be compared.
-    if given != own && sorted(&given) == sorted(&own) {
-        let place = given.iter().zip(&own).position(|(a, b)| a != b).unwrap_or(0);
-        let (a, b) = (&prompts.class_names[place], &own[place]);
-        return Err(Error::Other(format!(
-            "class names and labels are in different orders: class {place} is {a:?} among the names and {b:?} in the data"
-        )));
-    }
-    Ok(())
+    // Cleaned names may be other words: only those that occur once on either side can be compared. One that moved may have been
+    // reworded into another's; two have been exchanged.
+    let once = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let place = |name: &String| if once(&given, name) && once(&own, name) { own.iter().position(|other| other == name) } else { None };
+    let moved: Vec<usize> = (0..count).filter(|class| place(&given[*class]).is_some_and(|there| there != *class)).collect();
+    let [first, _, ..] = moved[..] else { return Ok(()) };
+    let theirs = place(&given[first]).unwrap_or_default();
+    let name = &prompts.class_names[first];
+    let moved = moved.len();
+    Err(Error::Other(format!(
+        "class names and labels are in different orders ({moved} differ): {name:?} is class {first} among the names and class {theirs} in the data"
+    )))
 }
 
 impl Places {
-    /// The folder of a repository that has class names and templates.
-    fn prompts(&self, name: &str) -> Result<Option<Located>> {
+    /// The folder of a repository, `owner/name[@revision]`, that has class names and templates.
+    fn prompts(&self, repository: &str) -> Result<Option<Located>> {
+        let name = repository.split('@').next().unwrap_or_default();
         let folder = self.data.as_ref().map(|data| data.join(name)).filter(|folder| folder.is_dir());
         if let Some(root) = folder {
-            return Ok(Some(Located { root, revision: String::new() }));
+            let revision = self.manifest.as_ref().and_then(|manifest| manifest.revision(name)).unwrap_or_default();
+            return Ok(Some(Located { root, revision }));
         }
-        self.small_files(name, &PROMPT_FILES)
+        self.small_files(repository, &PROMPT_FILES)
     }
 }

@@ -53,7 +53,7 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
             Ok(Some((task_parts, entry))) => {
                 sealed.insert(task.name.clone(), entry);
                 for part in task_parts {
-                    add(&mut parts, part);
+                    add(&mut parts, part)?;
                 }
             }
             Err(error) => fetched.failures.push((task.name.clone(), error)),
@@ -73,7 +73,9 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
         manifest.program = format!("flava {}", env!("CARGO_PKG_VERSION"));
         manifest.tasks.extend(sealed);
         for part in parts.values() {
-            manifest.revisions.insert(part.folder.clone(), part.commit.clone());
+            if manifest.revisions.insert(part.folder.clone(), part.commit.clone()).is_some_and(|before| before != part.commit) {
+                manifest.forget(&part.folder);
+            }
             for job in &part.jobs {
                 manifest.seal(to, &format!("{}/{}", part.folder, job.file.path))?;
             }
@@ -83,14 +85,18 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
     Ok(fetched)
 }
 
-/// Several tasks may need files of one repository.
-fn add(parts: &mut BTreeMap<String, Part>, part: Part) {
+/// Several tasks may need files of one repository; in one folder they must be of one commit.
+fn add(parts: &mut BTreeMap<String, Part>, part: Part) -> Result<()> {
     let known = parts.entry(part.folder.clone()).or_insert_with(|| Part { jobs: Vec::new(), ..part_like(&part) });
+    if known.commit != part.commit {
+        return Err(Error::Other(format!("{} is needed at {} and at {}: fetch the tasks apart", part.folder, known.commit, part.commit)));
+    }
     for job in part.jobs {
         if !known.jobs.iter().any(|other| other.file.path == job.file.path) {
             known.jobs.push(job);
         }
     }
+    Ok(())
 }
 
 fn part_like(part: &Part) -> Part {
@@ -121,9 +127,15 @@ fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(V
     if let Method::ZeroShot { prompts, class_names, .. } = &assignment.method
         && class_names.is_empty()
         && !listing.files.iter().any(|file| file.path == PROMPT_FILES[0])
-        && let Some(name) = prompts.first()
+        && !prompts.is_empty()
     {
-        parts.push(prompts_part(places, name, args.to.as_ref())?);
+        let tried: Vec<Result<Part>> = prompts.iter().map(|repository| prompts_part(places, repository, args.to.as_ref())).collect();
+        let (found, refused): (Vec<_>, Vec<_>) = tried.into_iter().partition(Result::is_ok);
+        match (found.into_iter().flatten().next(), refused.into_iter().find_map(Result::err)) {
+            (Some(part), _) => parts.push(part),
+            (None, Some(error)) => return Err(error),
+            (None, None) => {}
+        }
     }
     let sealed = SealedTask {
         source: repo.name,
@@ -136,13 +148,13 @@ fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(V
 }
 
 /// The class names and templates of a repository that is fetched for nothing else.
-fn prompts_part(places: &Places, name: &str, to: Option<&PathBuf>) -> Result<Part> {
-    let repo = RepoId::new(RepoKind::Dataset, name, "").map_err(ModelError::from)?;
+fn prompts_part(places: &Places, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
+    let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
-    let place = place(to, name);
+    let place = place(to, &repo.name);
     let files = listing.files.iter().filter(|file| PROMPT_FILES.contains(&file.path.as_str()));
     let jobs = files.map(|file| Job { repo: listing.repo.clone(), file: file.clone(), place: place.clone() }).collect();
-    Ok(Part { folder: name.to_owned(), commit: listing.repo.revision, jobs })
+    Ok(Part { folder: repo.name, commit: listing.repo.revision, jobs })
 }
 
 /// What will be fetched, a line for each repository, and how much of it is there already.

@@ -1,6 +1,6 @@
 //! Where models and data are: the folder of --data, the cache shared with Python, and the Hub behind them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use flava_model::{
     Error as ModelError,
@@ -9,9 +9,10 @@ use flava_model::{
 };
 use flava_tasks::{
     Assignment, Source, SourceFormat, Task,
-    sources::{Choice, Locate, Located},
+    sources::{Choice, Locate, Located, cache_folder},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, bundle::Manifest};
 
@@ -73,7 +74,9 @@ impl Places {
             Err(flava_tasks::Error::Missing { .. } | flava_tasks::Error::Mismatch { .. }) if self.may_fetch() => {
                 let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
                 self.fetch(&source_jobs(&listing, source, &Place::Cache))?;
-                Ok(task.find_source(assignment, self, allow_mismatch)?)
+                let choice = task.find_source(assignment, self, allow_mismatch)?;
+                mark_complete(&choice);
+                Ok(choice)
             }
             other => Ok(other?),
         }
@@ -97,17 +100,44 @@ impl Places {
                     }
                     Some(pattern) => reasons.push(format!("{repo} has no file {pattern}")),
                 },
-                Err(error @ HubError::Network { .. }) => return Err(ModelError::from(error).into()),
-                Err(error) => reasons.push(error.to_string()),
+                // A name that is gone has successors; whatever else is wrong would only lead to other data than was meant.
+                Err(error @ (HubError::Missing { .. } | HubError::Private { .. } | HubError::Revision { .. })) => {
+                    self.say(&format!("{error}; trying the next source"));
+                    reasons.push(error.to_string());
+                }
+                Err(error) => return Err(ModelError::from(error).into()),
             }
         }
         Err(Error::Other(reasons.join("; ")))
     }
 
-    fn say_renamed(&self, repo: &RepoId, listing: &Listing) {
-        if let Some(name) = listing.renamed.as_ref().filter(|_| !self.quiet) {
-            eprintln!("note: {} is called {name} now; use that name", repo.name);
+    fn say(&self, note: &str) {
+        if !self.quiet {
+            eprintln!("note: {note}");
         }
+    }
+
+    fn say_renamed(&self, repo: &RepoId, listing: &Listing) {
+        if let Some(name) = &listing.renamed {
+            self.say(&format!("{} is called {name} now; use that name", repo.name));
+        }
+    }
+
+    /// Fetches what is missing of a source in the cache; whether anything was. What was complete once is not asked for again.
+    pub(crate) fn complete(&self, choice: &Choice) -> Result<bool> {
+        let in_cache = choice.located.root.starts_with(self.hub.cache());
+        if !in_cache || !self.may_fetch() || choice.source.repo.is_empty() || mark_of(choice).is_some_and(|mark| mark.exists()) {
+            return Ok(false);
+        }
+        let repo = RepoId::new(RepoKind::Dataset, &choice.source.repo, &choice.located.revision).map_err(ModelError::from)?;
+        let listing = self.hub.list(&repo).map_err(ModelError::from)?;
+        let jobs = source_jobs(&listing, choice.source, &Place::Cache);
+        let lacking = jobs.iter().any(|job| !self.hub.is_done(job));
+        if lacking {
+            self.fetch(&jobs)?;
+        }
+        mark_complete(choice);
+        Ok(lacking)
     }
 
     /// Fetches files with a bar of all bytes.
@@ -149,6 +179,22 @@ impl Locate for Places {
     }
 }
 
+/// The file in the user's cache that says that all files of a source are there.
+fn mark_of(choice: &Choice) -> Option<PathBuf> {
+    let Choice { source, located, .. } = choice;
+    let files: Vec<&str> = source.splits().map(|split| split.files.as_str()).chain(source.extra.iter().map(String::as_str)).collect();
+    let digest = Sha256::digest(format!("{} {files:?}", located.root.display()));
+    let name: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    Some(cache_folder()?.join("complete").join(name))
+}
+
+/// Notes that all files of a source are there; where that cannot be noted, the Hub is asked again.
+fn mark_complete(choice: &Choice) {
+    if let Some(mark) = mark_of(choice) {
+        let _noted = std::fs::create_dir_all(mark.parent().unwrap_or(&mark)).and_then(|()| std::fs::write(mark, ""));
+    }
+}
+
 /// The files of a model that are needed.
 pub(crate) fn model_jobs(listing: &Listing, place: &Place) -> Result<Vec<Job>> {
     let paths: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
@@ -162,14 +208,15 @@ pub(crate) fn source_jobs(listing: &Listing, source: &Source, place: &Place) -> 
 }
 
 fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<Job> {
-    let files = listing.files.iter().filter(|file| wanted.contains(&file.path.as_str()));
+    let wanted: HashSet<&str> = wanted.iter().copied().collect();
+    let files = listing.files.iter().filter(|file| wanted.contains(file.path.as_str()));
     files.map(|file| Job { repo: listing.repo.clone(), file: file.clone(), place: place.clone() }).collect()
 }
 
 impl Places {
     /// The folder in the cache where some small files of a data repository lie, fetched if they are not there.
-    pub(crate) fn small_files(&self, name: &str, files: &[&str]) -> Result<Option<Located>> {
-        let repo = RepoId::new(RepoKind::Dataset, name, "").map_err(ModelError::from)?;
+    pub(crate) fn small_files(&self, repository: &str, files: &[&str]) -> Result<Option<Located>> {
+        let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
         let there = |folder: &std::path::Path| files.iter().all(|file| folder.join(file).exists());
         if let Some(snapshot) = self.hub.snapshot(&repo).filter(|snapshot| there(&snapshot.folder)) {
             return Ok(Some(Located { root: snapshot.folder, revision: snapshot.commit }));

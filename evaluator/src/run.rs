@@ -78,7 +78,7 @@ fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &st
     let splits =
         Splits { train: opened.train.as_ref().map(rows), validation: opened.validation.as_ref().map(rows), test: rows(&opened.test) };
     let job =
-        Job { task, assignment: &assignment, splits: &splits, prompts: prompts.as_ref().map(|(prompts, _)| prompts), seed: plan.seed };
+        Job { task, assignment: &assignment, splits: &splits, prompts: prompts.as_ref().map(|chosen| &chosen.prompts), seed: plan.seed };
     let answer = answer(&job, extractor)?;
     let metrics: Vec<MetricValue> = assignment.metrics.iter().filter_map(|metric| score(*metric, &answer.predictions)).collect();
     if metrics.first().is_none_or(|first| first.metric != assignment.metrics[0].name()) {
@@ -91,7 +91,10 @@ fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &st
     let feature = assignment.method.feature_name();
     let mut notes = notes(plan, &assignment, &splits, &answer);
     notes.extend(opened.mismatches.iter().cloned());
-    notes.extend(prompts.into_iter().flat_map(|(_, notes)| notes));
+    let mut details = answer.details;
+    if let Some(chosen) = &prompts {
+        details.insert("prompts".into(), serde_json::json!({ "from": chosen.origin, "digest": chosen.digest() }));
+    }
     let whole = splits.all().all(|rows| rows.len() == rows.split.dataset.len()) && answer.skipped == 0;
     Ok(Record {
         task: task.name.clone(),
@@ -118,7 +121,7 @@ fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &st
         publishable: whole && opened.mismatches.is_empty(),
         mismatches: opened.mismatches,
         notes,
-        details: answer.details,
+        details,
         program: format!("flava {}", env!("CARGO_PKG_VERSION")),
         date: timestamp(),
         seconds: start.elapsed().as_secs_f64(),
@@ -205,7 +208,9 @@ fn state(plan: &Plan, task: &Task) -> (String, usize) {
             reasons => (format!("mismatched: {source}: {}", reasons.join("; ")), if plan.allow_mismatch { total } else { 0 }),
         })
     };
+    let tuned = matches!(task.method, Method::FineTune { .. });
     match assign(plan, task).and_then(|assignment| local(&assignment)) {
+        Ok((found, _)) if tuned => (format!("{found} (needs fine-tuning, which this version cannot do yet)"), 0),
         Ok(found) => found,
         Err(Error::Task(error @ flava_tasks::Error::Missing { .. })) => (format!("missing: {error}"), 0),
         Err(error) => (format!("broken: {error}"), 0),

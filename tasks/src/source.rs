@@ -14,7 +14,7 @@ pub struct Split {
     /// lists the rows; relative to the source's folder. Formats that know their files need none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub files: String,
-    /// Rows that the complete split has.
+    /// Rows that the complete split has; 0 where nobody knows.
     pub rows: usize,
     /// Captions that they have together, where captions are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,7 +210,9 @@ impl Source {
     /// Why it cannot supply what a protocol asks for, if it cannot.
     pub fn shortfall(&self, demand: &Demand) -> Option<String> {
         let mut differences = Vec::new();
-        if self.fit_rows() != demand.fit {
+        if self.splits().any(|split| split.rows == 0) {
+            differences.push("a number of rows that is not known".to_owned());
+        } else if self.fit_rows() != demand.fit {
             differences.push(format!("{} rows to fit on, not {}", self.fit_rows(), demand.fit));
         }
         if self.test.rows != demand.test {
@@ -234,6 +236,9 @@ impl Source {
         let mut paths = self.splits().map(|s| &s.files).chain(&self.extra).chain([&self.repo, &self.folder]).chain(inner);
         if let Some(path) = paths.find(|path| outside(path)) {
             return Some(format!("{path:?} leads out of the data folder"));
+        }
+        if self.splits().any(|split| split.name.contains(['/', '\\']) || split.name == "..") {
+            return Some("the name of a split leads out of the data folder".into());
         }
         let drawn = matches!(self.format, SourceFormat::Mini { .. });
         (!drawn && self.repo.is_empty() == self.folder.is_empty()).then(|| "a source has either a repo or a folder".into())

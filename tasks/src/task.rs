@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metric, Source};
+use crate::{Metric, Source, SourceFormat};
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,6 +301,15 @@ impl Task {
         }
         if !(0.0..=1.0).contains(&self.chance) {
             return Some(format!("chance {} is no share", self.chance));
+        }
+        let named = |source: &Source| match &source.format {
+            SourceFormat::Parquet { columns } if !columns.label_names.is_empty() => columns.label_names.len(),
+            SourceFormat::SnliVe { .. } => 3,
+            SourceFormat::HatefulMemes => 2,
+            _ => self.classes,
+        };
+        if let Some(source) = self.sources.iter().find(|source| named(source) != self.classes) {
+            return Some(format!("{} has {} classes, the task {}", source.name(), named(source), self.classes));
         }
         self.method_problem().or_else(|| self.sources.iter().find_map(Source::problem))
     }

@@ -169,7 +169,7 @@ fn members_that_lead_out_of_an_archive_are_refused() {
         add_member(&mut archive, "s0.cls", b"3");
         archive.finish().unwrap();
     });
-    assert_says(&captions, &["sample s0: there is a label where captions should be"]);
+    assert_says(&captions, &["sample s0: there are no captions"]);
     let twice = refusal("cars", "clip-benchmark/wds_cars", |root| {
         let mut archive = tar::Builder::new(File::create(root.join("test/0.tar")).unwrap());
         add_member(&mut archive, "s0.cls", b"1");
@@ -207,6 +207,19 @@ fn broken_archives_name_the_file_and_the_place() {
         ("mnist", "MNIST", "raw/t10k-images-idx3-ubyte", 100, &["t10k-images-idx3-ubyte", "cut off"]),
     ] {
         assert_says(&refusal(name, place, |root| cut(&root.join(file), size)), needles);
+    }
+    // Each level refers sixteen times to the one before: nine levels would be 10^11 values.
+    let mut doubling = b"\x80\x02)".to_vec();
+    for level in 0..9u8 {
+        doubling.extend([b'q', level, b'(']);
+        doubling.extend([b'h', level].repeat(16));
+        doubling.push(b't');
+    }
+    doubling.push(b'.');
+    let nested = [b"]".repeat(1_000_000), b"a".repeat(999_999), b".".to_vec()].concat();
+    for bomb in [doubling, nested] {
+        let refused = refusal("cifar10", "cifar-10-batches-py", |root| fs::write(root.join("test_batch"), bomb).unwrap());
+        assert_says(&refused, &["test_batch"]);
     }
     let evil = refusal("cifar10", "cifar-10-batches-py", |root| {
         fs::write(root.join("test_batch"), b"cposix\nsystem\n(X\x05\0\0\0falsetR.").unwrap();

@@ -110,9 +110,24 @@ fn mnli_has_two_development_sets_and_hidden_labels_are_no_class() {
     assert!(report["tasks"][0]["reasons"].to_string().contains("split validation_mismatched has 4 rows, 9832 are expected"));
 }
 
+/// VQAv2's test sets and Hateful Memes' hidden ones come without answers: nothing can be scored on them.
+#[test]
+fn splits_without_labels_are_not_ready() {
+    let folder = lab("vqav2", &["vqav2"]);
+    fs::remove_file(folder.path().join("data/vqav2/v2_mscoco_val2014_annotations.json")).unwrap();
+    let dry = |task: &str| flava_eval(folder.path(), &["--dry-run", "--tasks", task, "--suite", "paper", "--data", "data"]).stdout;
+    assert!(dry("vqa").contains("split val2014 has 4 rows without a label"), "{}", dry("vqa"));
+    let memes = task("hateful-memes");
+    write_source(&folder.path().join("data"), &memes, source(&memes, "hateful_memes"));
+    let lines = folder.path().join("data/hateful_memes/test_unseen.jsonl");
+    let hidden: String = fs::read_to_string(&lines).unwrap().replace(",\"label\":0", "").replace(",\"label\":1", "");
+    fs::write(&lines, hidden).unwrap();
+    assert!(dry("hateful-memes").contains("split test_unseen has 4 rows without a label"), "{}", dry("hateful-memes"));
+}
+
 #[test]
 fn rows_that_came_in_twice_are_noticed() {
-    let folder = lab("vqav2", &["vqav2"]);
+    let folder = tempdir().unwrap();
     let split = folder.path().join("data/nyu-mll/glue/rte");
     let glue = task("glue-rte");
     write_source(&folder.path().join("data"), &glue, &glue.sources[0]);

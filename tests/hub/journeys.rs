@@ -54,8 +54,9 @@ impl Lab {
     }
 
     fn run_with(&self, more: &[(&str, &str)], args: &[&str]) -> Run {
-        let (endpoint, home) = (self.server.endpoint(), self.path().join("hf"));
-        let variables = [&[("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.to_str().unwrap())], more].concat();
+        let (endpoint, home, cache) = (self.server.endpoint(), self.path().join("hf"), self.path().join("cache"));
+        let own = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.to_str().unwrap()), ("FLAVA_CACHE", cache.to_str().unwrap())];
+        let variables = [&own[..], more].concat();
         command(self.path(), &variables, args).output().unwrap().into()
     }
 
@@ -125,6 +126,37 @@ fn a_download_that_is_killed_goes_on_where_it_ended() {
     let start: usize = ranges[0].trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
     assert!(ranges.len() <= 2 && start > 300_000, "{ranges:?}");
     assert!(lab.incomplete().is_empty());
+}
+
+/// What a killed run left half fetched is no data set: the next run fetches the rest.
+#[test]
+fn a_run_completes_what_an_earlier_one_left() {
+    let lab = Lab::new(|_| {});
+    assert_eq!(lab.run(&["fetch", "--tasks", "mnist", "--quiet"]).code, 0);
+    let snapshot = lab.path().join("hf/hub/datasets--ylecun--mnist/snapshots/77f3279092a1c1579b2250db8eafed0ad422088c/mnist");
+    let test = snapshot.join("test-00000-of-00001.parquet");
+    let blob = test.canonicalize().unwrap();
+    fs::remove_file(&test).unwrap();
+    fs::rename(&blob, blob.with_extension("incomplete")).unwrap();
+    let run = lab.run(&["--model", "lab/flava", "--tasks", "mnist", "--allow-mismatch", "--limit", "50"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(test.exists());
+}
+
+/// A bundle that is fetched again at a later commit leaves the cache as it was, and what it seals is what it holds.
+#[test]
+fn bundles_and_the_cache_do_not_share_files() {
+    let lab = Lab::new(|_| {});
+    assert_eq!(lab.run(&["fetch", "--tasks", "mnist", "--quiet"]).code, 0);
+    assert_eq!(lab.run(&["fetch", "--tasks", "mnist", "--to", "b", "--quiet"]).code, 0);
+    let readme = lab.path().join("b/ylecun/mnist/README.md");
+    let cached = lab.path().join("hf/hub/datasets--ylecun--mnist/snapshots/77f3279092a1c1579b2250db8eafed0ad422088c/README.md");
+    let before = fs::read(&cached).unwrap();
+    fs::write(&readme, vec![b'x'; before.len()]).unwrap();
+    assert_eq!(fs::read(&cached).unwrap(), before);
+    // The same size, other content: fetched again.
+    assert_eq!(lab.run(&["fetch", "--tasks", "mnist", "--to", "b", "--quiet"]).code, 0);
+    assert_eq!(fs::read(&readme).unwrap(), before);
 }
 
 #[test]

@@ -30,8 +30,13 @@ fn run(folder: &Path, more: &[&str]) -> Run {
     flava_eval(folder, &[&args[..], more].concat())
 }
 
-fn notes(run: &Run) -> String {
-    serde_json::from_str::<Value>(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.stderr))[0]["notes"].to_string()
+fn first(run: &Run) -> Value {
+    serde_json::from_str::<Value>(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.stderr))[0].clone()
+}
+
+/// Where class names and templates came from.
+fn origin(run: &Run) -> String {
+    first(run)["details"]["prompts"]["from"].to_string()
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn names_beside_the_shards_are_used_and_their_order_is_tested() {
     assert_eq!(records[0]["details"]["prompts_per_class"], 2);
     // A random model cannot tell digits: its note says so.
     let as_good = test["orders_as_good"].as_u64().unwrap();
-    assert_eq!(notes(&run).contains("class names in a random order score as well"), as_good > 2, "{test}");
+    assert_eq!(first(&run)["notes"].to_string().contains("class names in a random order score as well"), as_good > 2, "{test}");
 }
 
 #[test]
@@ -61,16 +66,29 @@ fn names_of_another_repository_must_not_stand_in_another_order() {
     assert!(without.code == 1 && without.stderr.contains("--prompts"), "{}", without.stderr);
     write_prompts(&data.join("clip-benchmark/wds_mnist"), &NAMES);
     let right = run(folder.path(), &[]);
-    assert!(right.code == 0 && notes(&right).contains("class names and templates of clip-benchmark/wds_mnist"), "{}", right.stderr);
+    assert!(right.code == 0 && origin(&right) == "\"clip-benchmark/wds_mnist\"", "{}", right.stderr);
     let mut exchanged = NAMES;
     exchanged.swap(2, 7);
     write_prompts(&data.join("clip-benchmark/wds_mnist"), &exchanged);
     let wrong = run(folder.path(), &[]);
-    assert!(wrong.code == 1 && wrong.stderr.contains("class 2 is \"seven\" among the names and \"two\" in the data"), "{}", wrong.stderr);
+    assert!(
+        wrong.code == 1 && wrong.stderr.contains("(2 differ): \"seven\" is class 2 among the names and class 7 in the data"),
+        "{}",
+        wrong.stderr
+    );
+    // Cleaned names are other words: what they share is compared.
+    let mut cleaned = exchanged;
+    cleaned[5] = "a five";
+    write_prompts(&data.join("clip-benchmark/wds_mnist"), &cleaned);
+    assert!(run(folder.path(), &[]).stderr.contains("different orders (2 differ)"));
     write_prompts(&data.join("clip-benchmark/wds_mnist"), &NAMES[..9]);
     assert!(run(folder.path(), &[]).stderr.contains("9 class names for 10 classes"));
     // A user's own come first.
     write_prompts(&folder.path().join("own/mnist-zero-shot"), &NAMES);
     let own = run(folder.path(), &["--prompts", "own"]);
-    assert!(own.code == 0 && notes(&own).contains("class names and templates of own/mnist-zero-shot"), "{}", own.stderr);
+    assert!(
+        own.code == 0 && origin(&own) == "\"own/mnist-zero-shot\"" && first(&own)["details"]["prompts"]["digest"] != Value::Null,
+        "{}",
+        own.stderr
+    );
 }

@@ -54,7 +54,7 @@ struct Print {
     perceptual: Option<Perceptual>,
 }
 
-/// The fingerprints of a split's rows; of rows that share a picture and differ in their texts the first only.
+/// The fingerprints of a split's rows.
 pub(super) struct Prints {
     pub(super) name: String,
     pub(super) unreadable: Vec<String>,
@@ -70,17 +70,21 @@ impl Prints {
             return found;
         }
         let rows = Rows::new(split.clone(), limit, seed);
-        let indices: Vec<usize> =
-            rows.indices().iter().copied().filter(|&i| split.dataset.cluster(i) == i || rows.len() < split.dataset.len()).collect();
+        let indices = rows.indices().to_vec();
+        // Of rows about one picture the first stands for it; the others are compared with their texts only.
+        let mut seen = HashSet::new();
+        let first: Vec<bool> = indices.iter().map(|&index| seen.insert(split.dataset.cluster(index))).collect();
         let bar = progress.task(&format!("{}: rows", split.name), indices.len());
         let dataset = Arc::clone(&split.dataset);
         let pieces = indices.len().div_ceil(PIECE);
         let loader = Loader::new(pieces, LoaderOptions::default(), move |piece| {
-            let indices = &indices[piece * PIECE..indices.len().min((piece + 1) * PIECE)];
-            indices
-                .iter()
-                .map(|&i| dataset.get(i).map_err(|e| e.to_string()).and_then(|e| print(&e)).map_err(|_| dataset.id(i)))
-                .collect::<Vec<_>>()
+            let places = piece * PIECE..indices.len().min((piece + 1) * PIECE);
+            let read = |place: usize| {
+                let example = dataset.get(indices[place]).map_err(|e| e.to_string());
+                let print = example.and_then(|example| print(&example)).map_err(|_| dataset.id(indices[place]))?;
+                Ok(if first[place] { print } else { Print { perceptual: None, ..print } })
+            };
+            places.map(read).collect::<Vec<Result<Print, String>>>()
         });
         for piece in loader {
             bar.add(piece.len());

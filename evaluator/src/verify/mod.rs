@@ -196,10 +196,15 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
 
 fn histogram(split: &OpenSplit, classes: usize) -> Vec<usize> {
     let mut counts = vec![0; classes];
+    let mut count = |class: usize| {
+        if let Some(rows) = counts.get_mut(class) {
+            *rows += 1;
+        }
+    };
     for index in 0..split.dataset.len() {
         match split.dataset.label(index) {
-            Label::Class(class) => counts[class] += 1,
-            Label::Classes(several) => several.into_iter().for_each(|class| counts[class] += 1),
+            Label::Class(class) => count(class),
+            Label::Classes(several) => several.into_iter().for_each(&mut count),
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use rand::Rng;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, HubError, RemoteFile, RepoId, http::Remote};
+use super::{Checksum, HubError, RemoteFile, RepoId, http::Remote, store::beside};
 
 /// Tries without any progress before a file is given up.
 const TRIES: u32 = 5;
@@ -38,7 +38,8 @@ fn pause(error: &HubError, attempt: u32) -> Duration {
     let asked = if let HubError::Busy { wait, .. } = error { *wait } else { None };
     // Many clients that were refused together should not come back together.
     let jitter = rand::rng().random_range(0.75..1.25);
-    asked.unwrap_or_else(|| (PAUSE * 2u32.pow(attempt - 1)).mul_f64(jitter)).min(LONGEST_PAUSE)
+    let own = PAUSE * 2u32.pow(attempt - 1);
+    asked.map_or_else(|| own.mul_f64(jitter), |asked| asked + PAUSE.mul_f64(jitter - 0.75)).min(LONGEST_PAUSE)
 }
 
 /// The hash of the bytes so far.
@@ -159,7 +160,7 @@ pub(super) fn fetch_file(
     target: &Path,
     meter: &(dyn Fn(i64) + Sync),
 ) -> Result<(), HubError> {
-    let path = target.with_file_name(format!("{}.incomplete", target.file_name().unwrap_or_default().to_string_lossy()));
+    let path = beside(target);
     // Wrong bytes may be another program's or an earlier try's: they are fetched once more from the start.
     let mut result = transfer(remote, repo, file, &path, meter);
     if matches!(result, Err(HubError::Integrity { .. })) {
@@ -180,13 +181,13 @@ fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, 
     absorb(&mut written, &mut hasher).map_err(HubError::io(path))?;
     meter(done as i64);
     let mut part = Part { remote, repo, file, path, written, hasher, done, meter };
-    let mut attempt = 1;
+    let (mut attempt, mut furthest) = (1, part.done);
     while part.done < file.size {
-        let before = part.done;
         match part.proceed() {
             Ok(()) => break,
             Err(error) if error.passes() => {
-                attempt = if part.done > before { 1 } else { attempt + 1 };
+                attempt = if part.done > furthest { 1 } else { attempt + 1 };
+                furthest = furthest.max(part.done);
                 if attempt > TRIES {
                     return Err(error);
                 }

@@ -12,7 +12,7 @@ mod repo;
 mod store;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -113,7 +113,7 @@ impl Hub {
         self.remote.as_deref().ok_or_else(|| HubError::Offline { repo: repo.to_string(), cache: self.store.root.clone() })
     }
 
-    /// Asks the Hub, once, what a repository holds at its revision, and notes the commit in the cache.
+    /// Asks the Hub, once, what a repository holds at its revision.
     pub fn list(&self, repo: &RepoId) -> Result<Listing, HubError> {
         let remote = self.remote(repo)?;
         let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,9 +128,11 @@ impl Hub {
                 self.unreachable.get_or_init(|| reason.clone());
             }
         })?;
+        if !repo::is_commit(&commit.hash) {
+            return Err(HubError::Protocol { what: repo.to_string(), reason: format!("{:?} is no commit", commit.hash) });
+        }
         let at = repo.at(&commit.hash);
         let files = download::with_patience(|| remote.tree(&at))?;
-        self.store.note_revision(repo, &commit.hash)?;
         let listing = Listing { repo: at, files, renamed: commit.renamed };
         listings.insert(repo.clone(), listing.clone());
         Ok(listing)
@@ -143,7 +145,8 @@ impl Hub {
             Place::Cache => {
                 has_size(&target, &job.file) && self.store.snapshot_folder(&job.repo, &job.repo.revision).join(&job.file.path).exists()
             }
-            Place::Folder(_) => has_size(&target, &job.file),
+            // A folder is not named by what is in it: a file of an earlier commit may have the same size.
+            Place::Folder(_) => has_size(&target, &job.file) && is_intact(&target, &job.file).unwrap_or(false),
         }
     }
 
@@ -176,7 +179,16 @@ impl Hub {
                 });
             }
         });
-        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)?;
+        self.note_revisions(jobs)
+    }
+
+    /// Notes in the cache which commits the branches and tags stand for that were asked for, now that their files are there.
+    fn note_revisions(&self, jobs: &[Job]) -> Result<(), HubError> {
+        let fetched: BTreeSet<&RepoId> = jobs.iter().filter(|job| job.place == Place::Cache).map(|job| &job.repo).collect();
+        let listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = listings.iter().filter(|(_, listing)| fetched.contains(&listing.repo));
+        asked.try_for_each(|(asked, listing)| self.store.note_revision(asked, &listing.repo.revision))
     }
 
     fn fetch_one(&self, job: &Job, meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
@@ -189,8 +201,9 @@ impl Hub {
         let _lock = if job.place == Place::Cache { Some(self.store.lock(&job.repo, &job.file)?) } else { None };
         let blob = self.store.blob(&job.repo, &job.file);
         if job.place != Place::Cache && is_intact(&blob, &job.file).unwrap_or(false) {
-            // The cache has it: no need to ask the Hub again.
-            fs::hard_link(&blob, &target).or_else(|_| fs::copy(&blob, &target).map(|_| ())).map_err(HubError::io(&target))?;
+            // The cache has it: no need to ask the Hub again. A copy, so that whoever edits the folder does not change the cache.
+            let part = store::beside(&target);
+            fs::copy(&blob, &part).and_then(|_| fs::rename(&part, &target)).map_err(HubError::io(&target))?;
             meter(job.file.size as i64);
             return Ok(());
         }
@@ -204,13 +217,15 @@ impl Hub {
 
     /// Refuses what cannot fit before anything is fetched.
     fn check_room(&self, jobs: &[Job]) -> Result<(), HubError> {
-        let needed: u64 = jobs.iter().filter(|job| !self.is_done(job)).map(|job| job.file.size).sum();
+        let there = |job: &Job| fs::metadata(store::beside(&self.target(job))).map_or(0, |part| part.len());
+        let lacking = jobs.iter().filter(|job| !has_size(&self.target(job), &job.file));
+        let needed = lacking.fold(0u64, |sum, job| sum.saturating_add(job.file.size.saturating_sub(there(job))));
         let Some(folder) = jobs.first().map(|job| self.target(job)) else { return Ok(()) };
         let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
         let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
-        let free = stat.f_bavail * stat.f_frsize;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let room = HubError::Room { needed, free, folder: existing.to_owned() };
-        if needed > 0 && needed + RESERVE > free { Err(room) } else { Ok(()) }
+        if needed > 0 && needed.saturating_add(RESERVE) > free { Err(room) } else { Ok(()) }
     }
 }
 

@@ -98,6 +98,11 @@ impl Store {
     }
 }
 
+/// Where a file's bytes are gathered until they are whole.
+pub(super) fn beside(target: &Path) -> PathBuf {
+    target.with_file_name(format!("{}.incomplete", target.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 /// Makes a folder and those above it.
 pub(super) fn make_folder(folder: &Path) -> Result<(), HubError> {
     fs::create_dir_all(folder).map_err(HubError::io(folder))

@@ -23,17 +23,21 @@ pub struct Prompts {
     pub templates: Vec<String>,
 }
 
-/// The `classnames.txt` and `zeroshot_classification_templates.txt` of a folder; None if it has neither.
+/// The `classnames.txt` and `zeroshot_classification_templates.txt` of a folder; None if it has not both.
 pub fn read_prompts(folder: &Path) -> Result<Option<Prompts>> {
-    let [names, templates] = PROMPT_FILES.map(|name| folder.join(name));
-    if !names.exists() && !templates.exists() {
-        return Ok(None);
-    }
-    let prompts = Prompts { class_names: lines(&names)?, templates: lines(&templates)? };
+    let templates = folder.join(PROMPT_FILES[1]);
+    let Some(class_names) = read_class_names(folder)?.filter(|_| templates.exists()) else { return Ok(None) };
+    let prompts = Prompts { class_names, templates: lines(&templates)? };
     if let Some(template) = prompts.templates.iter().find(|template| !template.contains("{c}")) {
         return Err(Error::data(&templates, format!("the template {template:?} has no {{c}}")));
     }
     Ok(Some(prompts))
+}
+
+/// The `classnames.txt` of a folder, if it has one.
+pub(super) fn read_class_names(folder: &Path) -> Result<Option<Vec<String>>> {
+    let path = folder.join(PROMPT_FILES[0]);
+    path.exists().then(|| lines(&path)).transpose()
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {

@@ -11,19 +11,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 /// Raised when what is stored changes its form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// `$FLAVA_CACHE`, or `flava` in the user's cache folder.
-fn folder() -> Option<PathBuf> {
+/// `$FLAVA_CACHE`, or `flava` in the user's cache folder; None where there is neither.
+pub fn cache_folder() -> Option<PathBuf> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let user = || Some(variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?.join("flava"));
-    Some(variable("FLAVA_CACHE").or_else(user)?.join("indexes"))
+    variable("FLAVA_CACHE").or_else(user)
 }
 
 fn file(of: &Path) -> Option<PathBuf> {
     let digest = Sha256::digest(of.canonicalize().ok()?.as_os_str().as_encoded_bytes());
     let name: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
-    Some(folder()?.join(format!("{name}.v{VERSION}")))
+    Some(cache_folder()?.join("indexes").join(format!("{name}.v{VERSION}")))
 }
 
 /// What was stored for the folder `of`.

@@ -27,6 +27,7 @@ use crate::{Error, Result, Source, SourceFormat, Split, Task};
 
 pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
 pub use find::{Choice, Locate, Located};
+pub use index_cache::cache_folder;
 pub use mini::{MiniWorld, vocabulary as mini_vocabulary};
 pub use vqa::{AnswerVocabulary, soft_score};
 
@@ -125,11 +126,12 @@ impl OpenSplit {
         Ok(digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
     }
 
-    /// How the split differs from what its source's row says: number of rows, of captions, ids that occur twice.
-    pub fn mismatches(&self, split: &Split) -> Vec<String> {
+    /// How the split differs from what its source's row says: number of rows, of captions, ids that occur twice, and, where a task
+    /// is `labelled`, rows that have no label.
+    pub fn mismatches(&self, split: &Split, labelled: bool) -> Vec<String> {
         let mut found = Vec::new();
         let rows = self.dataset.len();
-        if rows != split.rows {
+        if split.rows > 0 && rows != split.rows {
             found.push(format!("split {} has {rows} rows, {} are expected", self.name, split.rows));
         }
         if let Some(expected) = split.captions {
@@ -137,6 +139,10 @@ impl OpenSplit {
             if captions != expected {
                 found.push(format!("split {} has {captions} captions, {expected} are expected", self.name));
             }
+        }
+        let silent = (0..rows).filter(|index| labelled && self.dataset.label(*index) == Label::None).count();
+        if silent > 0 {
+            found.push(format!("split {} has {silent} rows without a label", self.name));
         }
         let mut ids: Vec<String> = (0..rows).map(|index| self.dataset.id(index)).collect();
         ids.sort_unstable();

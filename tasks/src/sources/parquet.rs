@@ -20,9 +20,9 @@ use super::{Dataset, Example, Label, class_names, guarded, parquet_columns as va
 use crate::{Columns, Error, Result};
 
 /// Bytes of pictures that are read at once, about; one picture at least.
-const WINDOW: u64 = 32 << 20;
-/// Windows kept in memory: one for each loader thread, and one that is left behind.
-const KEPT: usize = 4;
+const WINDOW: u64 = 16 << 20;
+/// Most rows of a split; the largest of the tasks has two million.
+const MAX_ROWS: usize = 50_000_000;
 /// Rows of labels and texts decoded at once.
 const BATCH: usize = 8192;
 
@@ -146,6 +146,9 @@ impl ParquetDataset {
                     format!("row group {group} claims {rows} rows in {compressed} bytes, {unpacked} unpacked; the file has {length}");
                 return Err(Error::data(path, claim));
             }
+            if start + total + rows > MAX_ROWS {
+                return Err(Error::data(path, format!("has more than {MAX_ROWS} rows")));
+            }
             let at_once = (WINDOW / (unpacked / rows.max(1) as u64).max(1)).clamp(1, rows.max(1) as u64) as usize;
             for skip in (0..rows).step_by(at_once) {
                 let window = Window { file: self.files.len(), group, skip, rows: at_once.min(rows - skip), start: start + total + skip };
@@ -224,8 +227,11 @@ impl ParquetDataset {
     /// The pictures of a window, read or kept. Threads that want the same window wait for the one that reads it.
     fn pictures(&self, window: usize) -> Result<ArrayRef> {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((_, pictures)) = kept.windows.iter().find(|(w, _)| *w == window) {
-            return Ok(Arc::clone(pictures));
+        if let Some(place) = kept.windows.iter().position(|(w, _)| *w == window) {
+            let used = kept.windows.remove(place).expect("it was found");
+            let pictures = Arc::clone(&used.1);
+            kept.windows.push_back(used);
+            return Ok(pictures);
         }
         let Window { file, rows, group, .. } = self.windows[window];
         let (path, metadata) = &self.files[file];
@@ -247,7 +253,9 @@ impl ParquetDataset {
         let goes_on = self.windows.get(window + 1).is_some_and(|next| (next.file, next.group) == (file, group));
         kept.reader = goes_on.then_some((window + 1, reader));
         kept.windows.push_back((window, Arc::clone(&bytes)));
-        if kept.windows.len() > KEPT {
+        // One for each thread that may be at another place, and one that is left behind; the longest unused goes.
+        let room = std::thread::available_parallelism().map_or(4, usize::from) + 2;
+        while kept.windows.len() > room {
             kept.windows.pop_front();
         }
         Ok(bytes)

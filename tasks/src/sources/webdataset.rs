@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tar::{Archive, EntryType};
 
-use super::{Dataset, Example, Label, checked_label, class_names::read_prompts, index_cache, listing::MAX_PICTURE};
+use super::{Dataset, Example, Label, checked_label, class_names::read_class_names, index_cache, listing::MAX_PICTURE};
 use crate::{Error, Result};
 
 /// Endings of pictures.
@@ -48,7 +48,7 @@ struct Sample {
     key: String,
     offset: u64,
     size: u64,
-    side: Side,
+    sides: Vec<Side>,
 }
 
 /// One shard and what identifies the file that was indexed.
@@ -58,6 +58,14 @@ struct Shard {
     /// Since 1970, in nanoseconds.
     modified: u128,
     samples: Vec<Sample>,
+}
+
+impl Shard {
+    /// Whether all pictures lie inside the file: what was stored may have been spoilt.
+    fn is_sound(&self) -> bool {
+        let inside = |s: &Sample| s.size <= MAX_PICTURE && s.offset.checked_add(s.size).is_some_and(|end| end <= self.size);
+        self.samples.iter().all(inside)
+    }
 }
 
 /// The shards of one split.
@@ -80,7 +88,8 @@ impl Webdataset {
             let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
             let metadata = file.metadata().map_err(|e| Error::io(&path, e))?;
             let modified = metadata.modified().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos())).unwrap_or(0);
-            let unchanged = known.get_mut(index).filter(|shard| shard.size == metadata.len() && shard.modified == modified);
+            let unchanged =
+                known.get_mut(index).filter(|shard| shard.size == metadata.len() && shard.modified == modified && shard.is_sound());
             let shard = if let Some(shard) = unchanged {
                 Shard { samples: std::mem::take(&mut shard.samples), ..*shard }
             } else {
@@ -95,8 +104,8 @@ impl Webdataset {
         if fresh {
             index_cache::store(folder, &dataset.shards);
         }
-        if let (Kind::Labels(_), Ok(Some(prompts))) = (kind, read_prompts(root)) {
-            dataset.class_names = prompts.class_names;
+        if matches!(kind, Kind::Labels(_)) {
+            dataset.class_names = read_class_names(root)?.unwrap_or_default();
         }
         Ok(dataset)
     }
@@ -110,7 +119,7 @@ impl Webdataset {
 /// Finds the samples of a shard.
 fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
     let mut pictures: Vec<(String, u64, u64)> = Vec::new();
-    let mut sides: HashMap<String, Side> = HashMap::new();
+    let mut sides: HashMap<String, Vec<Side>> = HashMap::new();
     let mut last = String::from("its start");
     let mut end = 0;
     let mut archive = Archive::new(file);
@@ -144,9 +153,11 @@ fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
             let mut bytes = Vec::new();
             entry.by_ref().take(MAX_SIDE + 1).read_to_end(&mut bytes).map_err(|e| broken(&name, &e))?;
             let side = read_side(ending, &bytes).map_err(|reason| Error::data(path, format!("{name}: {reason}")))?;
-            if sides.insert(key.clone(), side).is_some() {
+            let known = sides.entry(key.clone()).or_default();
+            if known.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&side)) {
                 return Err(twice());
             }
+            known.push(side);
         }
         last = name;
     }
@@ -158,8 +169,8 @@ fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
         if size > MAX_PICTURE {
             return Err(Error::data(path, format!("{key}: a picture of {size} bytes")));
         }
-        let side = sides.remove(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls, .txt or .npy")))?;
-        Ok(Sample { key, offset, size, side })
+        let sides = sides.remove(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls, .txt or .npy")))?;
+        Ok(Sample { key, offset, size, sides })
     };
     pictures.into_iter().map(sample).collect()
 }
@@ -201,20 +212,38 @@ fn hot_entries(bytes: &[u8]) -> Parsed<Vec<u32>> {
     }
 }
 
+impl Sample {
+    fn captions(&self) -> &[String] {
+        self.sides
+            .iter()
+            .find_map(|side| if let Side::Captions(captions) = side { Some(captions.as_slice()) } else { None })
+            .unwrap_or_default()
+    }
+
+    fn label(&self) -> Label {
+        let label = |side: &Side| match side {
+            Side::Class(label) => Some(Label::Class(*label as usize)),
+            Side::Classes(labels) => Some(Label::Classes(labels.iter().map(|label| *label as usize).collect())),
+            Side::Captions(_) => None,
+        };
+        self.sides.iter().find_map(label).unwrap_or(Label::None)
+    }
+}
+
 fn check_samples(path: &Path, samples: &[Sample], kind: Kind) -> Result<()> {
-    for Sample { key, side, .. } in samples {
-        let wrong = match (side, kind) {
-            (Side::Class(label), Kind::Labels(classes)) => {
-                checked_label(path, &format!("{key}.cls"), *label, classes)?;
+    for sample in samples {
+        let key = &sample.key;
+        let class = sample.sides.iter().find_map(|side| if let Side::Class(label) = side { Some(*label) } else { None });
+        let wrong = match (kind, class, sample.label()) {
+            (Kind::Labels(classes), Some(label), _) => {
+                checked_label(path, &format!("{key}.cls"), label, classes)?;
                 None
             }
-            (Side::Classes(labels), Kind::Labels(classes)) => labels
-                .iter()
-                .find(|label| **label as usize >= classes)
-                .map(|label| format!("label {label} is none of the {classes} classes")),
-            (Side::Captions(captions), Kind::Captions) => captions.is_empty().then(|| "there is no caption".into()),
-            (Side::Captions(_), Kind::Labels(_)) => Some("there are captions where a label should be".into()),
-            (_, Kind::Captions) => Some("there is a label where captions should be".into()),
+            (Kind::Labels(classes), None, Label::Classes(labels)) => {
+                labels.iter().find(|label| **label >= classes).map(|label| format!("label {label} is none of the {classes} classes"))
+            }
+            (Kind::Labels(_), ..) => Some("there are captions where a label should be".into()),
+            (Kind::Captions, ..) => sample.captions().is_empty().then(|| "there are no captions".into()),
         };
         if let Some(reason) = wrong {
             return Err(Error::data(path, format!("sample {key}: {reason}")));
@@ -254,15 +283,11 @@ impl Dataset for Webdataset {
     }
 
     fn label(&self, index: usize) -> Label {
-        match &self.find(index).1.side {
-            Side::Class(label) => Label::Class(*label as usize),
-            Side::Classes(labels) => Label::Classes(labels.iter().map(|label| *label as usize).collect()),
-            Side::Captions(_) => Label::None,
-        }
+        self.find(index).1.label()
     }
 
     fn texts(&self, index: usize) -> usize {
-        if let Side::Captions(captions) = &self.find(index).1.side { captions.len() } else { 0 }
+        self.find(index).1.captions().len()
     }
 
     fn class_names(&self) -> Option<&[String]> {
@@ -274,7 +299,6 @@ impl Dataset for Webdataset {
         let (path, file) = &self.files[shard];
         let mut bytes = vec![0; sample.size as usize];
         file.read_exact_at(&mut bytes, sample.offset).map_err(|e| Error::io(path, e))?;
-        let texts = if let Side::Captions(captions) = &sample.side { captions.clone() } else { Vec::new() };
-        Ok(Example { id: self.id(index), image: Some(bytes), texts, label: self.label(index) })
+        Ok(Example { id: self.id(index), image: Some(bytes), texts: sample.captions().to_vec(), label: sample.label() })
     }
 }

@@ -97,7 +97,6 @@ pub(super) fn sun397(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
     let lists = inner(root, &[], "ucfTrainTestlist/classInd.txt").join("ucfTrainTestlist");
     let list = lists.join(format!("{split}list01.txt"));
-    let frames = inner(root, &["UCF-101-midframes", "UCF-101"], "no marker: pictures may lie beside the lists");
     let names: Vec<String> = lines(&lists.join("classInd.txt"))?
         .into_iter()
         .map(|(line, text)| {
@@ -105,7 +104,11 @@ pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
             name.ok_or_else(|| Error::data(lists.join("classInd.txt"), format!("line {line}: {text:?} has no name")))
         })
         .collect::<Result<_>>()?;
-    let frames = ["UCF-101-midframes", "UCF-101"].iter().map(|folder| root.join(folder)).find(|folder| folder.is_dir()).unwrap_or(frames);
+    let frames = ["UCF-101-midframes", "UCF-101"]
+        .iter()
+        .map(|folder| root.join(folder))
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| root.to_owned());
     let mut rows = Vec::new();
     for (line, text) in lines(&list)? {
         let clip = text.split_whitespace().next().unwrap_or_default();

@@ -3,6 +3,10 @@
 
 /// Most values that a pickle may hold: CIFAR's have some ten thousand.
 const MAX_VALUES: usize = 10_000_000;
+/// Most lists, dictionaries and calls: CIFAR's have a few dozen. It bounds how deep they nest.
+const MAX_CONTAINERS: usize = 1000;
+/// Largest value that is remembered to be referred to again.
+const MAX_REMEMBERED: usize = 64;
 
 /// What a pickle describes.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,18 @@ impl Value {
         pairs.iter().find(|(name, _)| *name == Self::Bytes(key.into())).map(|(_, value)| value)
     }
 
+    /// How many values it is made of, itself included; bytes count by their length.
+    fn weight(&self) -> usize {
+        match self {
+            Self::None | Self::Integer(_) => 1,
+            Self::Bytes(bytes) => 1 + bytes.len() / 16,
+            Self::Name(name) => 1 + name.len() / 16,
+            Self::Sequence(values) => 1 + values.iter().map(Self::weight).sum::<usize>(),
+            Self::Pairs(pairs) => 1 + pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum::<usize>(),
+            Self::Made(what, state) => 1 + what.weight() + state.as_ref().map_or(0, |state| state.weight()),
+        }
+    }
+
     /// A list of integers.
     pub(super) fn integers(&self) -> Option<Vec<i64>> {
         let Self::Sequence(values) = self else { return None };
@@ -37,15 +53,7 @@ impl Value {
         let Self::Made(_, Some(state)) = self else { return None };
         let Self::Sequence(parts) = &**state else { return None };
         match parts.as_slice() {
-            // Python 3 writes bytes in old protocols as a call that encodes a text.
             [_, _, kind, _, Self::Bytes(bytes)] if is_u8(kind) => Some(bytes),
-            [_, _, kind, _, Self::Made(bytes, None)] if is_u8(kind) => {
-                if let Self::Bytes(bytes) = &**bytes {
-                    Some(bytes)
-                } else {
-                    None
-                }
-            }
             _ => None,
         }
     }
@@ -53,9 +61,10 @@ impl Value {
 
 /// `dtype('u1', ...)`.
 fn is_u8(kind: &Value) -> bool {
-    let Value::Made(what, _) = kind else { return false };
-    matches!(&**what, Value::Sequence(parts) if parts.contains(&Value::Sequence(vec![Value::Bytes(b"u1".to_vec()), Value::Integer(0), Value::Integer(1)]))
-        || parts.iter().any(|part| matches!(part, Value::Sequence(arguments) if arguments.first() == Some(&Value::Bytes(b"u1".to_vec())))))
+    let Value::Made(call, _) = kind else { return false };
+    let Value::Sequence(parts) = &**call else { return false };
+    let u1 = Value::Bytes(b"u1".to_vec());
+    parts.iter().any(|part| matches!(part, Value::Sequence(arguments) if arguments.first() == Some(&u1)))
 }
 
 enum Item {
@@ -69,11 +78,12 @@ struct Machine<'a> {
     stack: Vec<Item>,
     memo: Vec<Option<Value>>,
     values: usize,
+    containers: usize,
 }
 
 /// The value that a pickle of protocol 0 to 5 describes.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), memo: Vec::new(), values: 0 };
+    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), memo: Vec::new(), values: 0, containers: 0 };
     while machine.at < bytes.len() {
         if let Some(value) = machine.step()? {
             return Ok(value);
@@ -102,7 +112,8 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value) -> Result<(), String> {
         self.values += 1;
-        if self.values > MAX_VALUES {
+        self.containers += usize::from(matches!(value, Value::Sequence(_) | Value::Pairs(_) | Value::Made(..)));
+        if self.values > MAX_VALUES || self.containers > MAX_CONTAINERS {
             return Err("holds too many values".into());
         }
         self.stack.push(Item::Value(value));
@@ -125,13 +136,9 @@ impl<'a> Machine<'a> {
 
     fn remember(&mut self, place: usize) -> Result<(), String> {
         let Some(Item::Value(value)) = self.stack.last() else { return Err("remembers nothing".into()) };
-        // Only small things are referred to again; a copy of the pictures would cost memory.
-        let kept = match value {
-            Value::Bytes(bytes) if bytes.len() > 256 => None,
-            Value::Sequence(values) if values.len() > 16 => None,
-            Value::Pairs(_) => None,
-            other => Some(other.clone()),
-        };
+        // Only small things are referred to again; a list may still grow, and a dictionary is looked into by nobody else.
+        let small = !matches!(value, Value::Pairs(_)) && value.weight() <= MAX_REMEMBERED;
+        let kept = small.then(|| value.clone());
         if place > MAX_VALUES {
             return Err("remembers too much".into());
         }
@@ -144,6 +151,7 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, place: usize) -> Result<(), String> {
         let value = self.memo.get(place).cloned().flatten().ok_or("refers to what was not kept")?;
+        self.values += value.weight();
         self.push(value)
     }
 

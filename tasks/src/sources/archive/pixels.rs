@@ -202,9 +202,11 @@ pub(super) fn pcam(root: &Path, split: &str) -> Result<Listing> {
         return Err(Error::data(&path, format!("holds an array of {shape:?}, not of pictures of {PATCH:?}")));
     }
     let (labels_path, labels, labels_shape) = open("y")?;
+    if labels_shape.iter().product::<u64>() != shape[0] {
+        return Err(Error::data(&labels_path, format!("holds an array of {labels_shape:?} for {} pictures", shape[0])));
+    }
     let ranges: Vec<(u64, u64)> = labels_shape.iter().map(|size| (0, *size)).collect();
     let classes = guarded(&labels_path, || slice(&labels_path, &labels, "y", &ranges))?;
-    same_count(&path, shape[0] as usize, classes.len())?;
     let classes = classes_of(&labels_path, &classes, 0)?;
     Ok(Listing::of_pixels(&path.clone(), classes, Arc::new(Patches { path, file })))
 }
