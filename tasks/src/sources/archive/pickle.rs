@@ -216,90 +216,91 @@ impl<'a> Machine<'a> {
             0x95 => drop(self.take(8)?),
             b'(' => self.stack.push(Item::Mark),
             b'.' => return self.pop().map(Some),
-            b'N' => self.push(Value::None)?,
-            0x88 | 0x89 => self.push(Value::Integer(i64::from(opcode == 0x88)))?,
-            b'K' => {
-                let byte = self.number(1)?;
-                self.push(Value::Integer(byte as i64))?;
+            b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'I' | b'U' | b'C' | 0x8c | b'T' | b'B' | b'X' | 0x8d | 0x8e | 0x96 => {
+                self.plain(opcode)?;
             }
-            b'M' => {
-                let word = self.number(2)?;
-                self.push(Value::Integer(word as i64))?;
-            }
-            b'J' => self.integer(4)?,
-            0x8a => {
-                let bytes = self.number(1)?;
-                self.integer(bytes)?;
-            }
-            b'I' => {
-                let text = String::from_utf8_lossy(self.line()?).into_owned();
-                self.push(Value::Integer(text.trim().parse().map_err(|_| format!("{text:?} is no integer"))?))?;
-            }
-            b'U' | b'C' | 0x8c => self.sized(1)?,
-            b'T' | b'B' | b'X' => self.sized(4)?,
-            0x8d | 0x8e | 0x96 => self.sized(8)?,
-            b'}' => self.push(Value::Pairs(Vec::new()))?,
-            b']' | b')' => self.push(Value::Sequence(Vec::new()))?,
-            b't' | b'l' => {
-                let values = self.marked()?;
-                self.push(Value::Sequence(values))?;
-            }
-            0x85..=0x87 => {
-                let values = self.last(usize::from(opcode - 0x84))?;
-                self.push(Value::Sequence(values))?;
-            }
-            b'a' => {
-                let values = self.last(1)?;
-                self.append(values)?;
-            }
-            b'e' => {
-                let values = self.marked()?;
-                self.append(values)?;
-            }
-            b's' => {
-                let values = self.last(2)?;
-                self.set(values)?;
-            }
-            b'u' => {
-                let values = self.marked()?;
-                self.set(values)?;
-            }
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push(Value::Name(format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name))))?;
-            }
-            0x93 => {
-                let parts = self.last(2)?;
-                let text =
-                    |value: &Value| if let Value::Bytes(b) = value { String::from_utf8_lossy(b).into_owned() } else { String::new() };
-                self.push(Value::Name(format!("{}.{}", text(&parts[0]), text(&parts[1]))))?;
-            }
-            b'R' | 0x81 => self.call()?,
-            b'b' => {
-                let state = self.pop()?;
-                let Value::Made(what, _) = self.pop()? else { return Err("sets the state of no object".into()) };
-                self.push(Value::Made(what, Some(Box::new(state))))?;
-            }
-            b'q' => {
-                let place = self.number(1)?;
-                self.remember(place)?;
-            }
-            b'r' => {
-                let place = self.number(4)?;
-                self.remember(place)?;
-            }
-            0x94 => self.remember(self.memo.len())?,
-            b'h' => {
-                let place = self.number(1)?;
-                self.recall(place)?;
-            }
-            b'j' => {
-                let place = self.number(4)?;
-                self.recall(place)?;
-            }
+            b'}' | b']' | b')' | b't' | b'l' | 0x85..=0x87 | b'a' | b'e' | b's' | b'u' => self.collection(opcode)?,
+            b'c' | 0x93 | b'R' | 0x81 | b'b' => self.object(opcode)?,
+            b'q' | b'r' | 0x94 | b'h' | b'j' => self.memory(opcode)?,
             other => return Err(format!("has the opcode {other:#04x}, which no batch of CIFAR needs")),
         }
         Ok(None)
+    }
+
+    /// Nothing, truth, numbers, texts and bytes.
+    fn plain(&mut self, opcode: u8) -> Result<(), String> {
+        match opcode {
+            b'N' => self.push(Value::None),
+            0x88 | 0x89 => self.push(Value::Integer(i64::from(opcode == 0x88))),
+            b'K' | b'M' => {
+                let number = self.number(if opcode == b'K' { 1 } else { 2 })?;
+                self.push(Value::Integer(number as i64))
+            }
+            b'J' => self.integer(4),
+            0x8a => {
+                let bytes = self.number(1)?;
+                self.integer(bytes)
+            }
+            b'I' => {
+                let text = String::from_utf8_lossy(self.line()?).into_owned();
+                self.push(Value::Integer(text.trim().parse().map_err(|_| format!("{text:?} is no integer"))?))
+            }
+            b'U' | b'C' | 0x8c => self.sized(1),
+            b'T' | b'B' | b'X' => self.sized(4),
+            _ => self.sized(8),
+        }
+    }
+
+    /// Lists, tuples and dictionaries.
+    fn collection(&mut self, opcode: u8) -> Result<(), String> {
+        match opcode {
+            b'}' => return self.push(Value::Pairs(Vec::new())),
+            b']' | b')' => return self.push(Value::Sequence(Vec::new())),
+            _ => {}
+        }
+        let values = match opcode {
+            b'a' => self.last(1)?,
+            b's' => self.last(2)?,
+            0x85..=0x87 => self.last(usize::from(opcode - 0x84))?,
+            _ => self.marked()?,
+        };
+        match opcode {
+            b'a' | b'e' => self.append(values),
+            b's' | b'u' => self.set(values),
+            _ => self.push(Value::Sequence(values)),
+        }
+    }
+
+    /// Names, calls and what is set on what they made.
+    fn object(&mut self, opcode: u8) -> Result<(), String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match opcode {
+            b'c' => {
+                let (module, name) = (text(self.line()?), text(self.line()?));
+                self.push(Value::Name(format!("{module}.{name}")))
+            }
+            0x93 => {
+                let parts = self.last(2)?;
+                let part = |value: &Value| if let Value::Bytes(bytes) = value { text(bytes) } else { String::new() };
+                self.push(Value::Name(format!("{}.{}", part(&parts[0]), part(&parts[1]))))
+            }
+            b'b' => {
+                let state = self.pop()?;
+                let Value::Made(what, _) = self.pop()? else { return Err("sets the state of no object".into()) };
+                self.push(Value::Made(what, Some(Box::new(state))))
+            }
+            _ => self.call(),
+        }
+    }
+
+    /// What is remembered and referred to.
+    fn memory(&mut self, opcode: u8) -> Result<(), String> {
+        let place = match opcode {
+            0x94 => self.memo.len(),
+            b'q' | b'h' => self.number(1)?,
+            _ => self.number(4)?,
+        };
+        if matches!(opcode, b'h' | b'j') { self.recall(place) } else { self.remember(place) }
     }
 }
 
