@@ -226,7 +226,7 @@ pub struct RunArgs {
     /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas, or all of the suite.
     #[arg(long, value_name = "NAMES", default_value = "all")]
     pub tasks: String,
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name[@revision] on the Hub [default: a small embedded model].
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
     /// What `all` means [default: paper with --model, else mini].
@@ -262,7 +262,7 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts"]))]
 pub struct EmbedArgs {
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name[@revision] on the Hub [default: a small embedded model].
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
     /// Folder of pictures, searched with its subfolders; ids are their paths below it, sorted.
