@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path};
 
+use flava_tasks::Registry;
 use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{
     fixtures::{digits, write_data, write_parquet},
     program::flava_eval,
+    sources::write_source,
 };
 
 fn verify(folder: &Path, tasks: &str) -> (i32, Value) {
@@ -36,6 +38,15 @@ fn counts_labels_and_copies_are_reported() {
     assert_eq!(report["tasks"][1]["state"], "missing");
     let table = flava_eval(folder.path(), &["verify", "--data", "data", "--tasks", "mnist"]);
     assert!(table.stdout.contains("60 exactly and 0 nearly also in train, of 60"), "{}", table.stdout);
+}
+
+#[test]
+fn answers_that_are_chosen_from_are_counted() {
+    let folder = tempdir().unwrap();
+    let task = Registry::built_in().unwrap().get("vqa").unwrap().clone();
+    write_source(&folder.path().join("data"), &task, &task.sources[0]);
+    let (_, report) = verify(folder.path(), "vqa");
+    assert_eq!((&report["tasks"][0]["answers"]["vocabulary"], &report["tasks"][0]["answers"]["ceiling"]), (&2.into(), &1.0.into()));
 }
 
 #[test]

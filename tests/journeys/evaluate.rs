@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{
-    fixtures::{digits, write_data, write_model, write_parquet},
+    fixtures::{digit, digits, write_data, write_model, write_parquet},
     program::flava_eval,
 };
 
@@ -103,6 +103,42 @@ fn a_failed_task_leaves_the_others_written() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let mnist = record(&folder.path().join("runs"), "mnist");
     assert_eq!((mnist["skipped"].as_u64(), mnist["metrics"][0]["n"].as_u64()), (Some(1), Some(59)));
+}
+
+/// The task file that README shows, on a folder as it describes.
+#[test]
+fn the_task_that_readme_shows_runs() {
+    let folder = tempdir().unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let toml = readme.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    fs::write(folder.path().join("mushrooms.toml"), toml.replace("rows = 800", "rows = 40").replace("rows = 200", "rows = 20")).unwrap();
+    for (split, rows) in [("train", 40), ("test", 20)] {
+        for row in 0..rows {
+            let class = folder.path().join("data/mushrooms").join(split).join(["edible", "poisonous"][row % 2]);
+            fs::create_dir_all(&class).unwrap();
+            fs::write(class.join(format!("{row}.png")), digit(row % 2 * 7, row)).unwrap();
+        }
+    }
+    let args = ["--task-file", "mushrooms.toml", "--tasks", "mushrooms", "--data", "data"];
+    assert!(flava_eval(folder.path(), &[&args[..], &["--dry-run"]].concat()).stdout.contains("ready: mushrooms: 40 train, 20 test"));
+    let run = flava_eval(folder.path(), &args);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mushrooms = record(&folder.path().join("runs"), "mushrooms");
+    assert_eq!(
+        (mushrooms["publishable"].as_bool(), mushrooms["metrics"][0]["value"].as_f64()),
+        (Some(true), Some(1.0)),
+        "two bars are told apart"
+    );
+    // With a validation split the penalty is chosen on it, and the fit in the end is on both.
+    let mine = fs::read_to_string(folder.path().join("mushrooms.toml")).unwrap();
+    fs::write(folder.path().join("mushrooms.toml"), mine.replace("\ntest = ", "\nvalidation = { name = \"test\", rows = 20 }\ntest = "))
+        .unwrap();
+    let run = flava_eval(folder.path(), &args);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(
+        (mushrooms["train_rows"].as_u64(), record(&folder.path().join("runs"), "mushrooms")["train_rows"].as_u64()),
+        (Some(40), Some(60))
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod duplicates;
 use flava_model::runtime::Progress;
 use flava_tasks::{
     Protocol, Task, select,
-    sources::{Label, OpenSplit},
+    sources::{AnswerVocabulary, Label, OpenSplit},
 };
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ use crate::{
 };
 
 use duplicates::{Duplicates, Prints};
+
+/// How often an answer must occur in training to be one that is chosen from.
+const LEAST: usize = 9;
 
 /// What was found about a split.
 #[derive(Debug, Serialize)]
@@ -48,6 +51,15 @@ pub struct Leak {
     pub duplicates: Duplicates,
 }
 
+/// What a classifier over the answers of the training split could reach at most.
+#[derive(Debug, Serialize)]
+pub struct AnswersCheck {
+    /// Answers that were given nine times or more, as they are written.
+    pub vocabulary: usize,
+    /// The mean score of whoever always gives the best of them.
+    pub ceiling: f64,
+}
+
 /// What was found about a task's data.
 #[derive(Debug, Serialize)]
 pub struct TaskCheck {
@@ -69,6 +81,8 @@ pub struct TaskCheck {
     pub splits: Vec<SplitCheck>,
     /// Rows that two splits share.
     pub leaks: Vec<Leak>,
+    /// Of questions with free answers.
+    pub answers: Option<AnswersCheck>,
 }
 
 /// What was found about all of them.
@@ -99,6 +113,12 @@ impl Verified {
                 if !split.unreadable.is_empty() {
                     lines.push(format!("        pictures that cannot be read: {}", split.unreadable.join(", ")));
                 }
+            }
+            if let Some(AnswersCheck { vocabulary, ceiling }) = task.answers {
+                lines.push(format!(
+                    "    {vocabulary} answers occur {LEAST} times or more in training; with them {:.2} % can be reached",
+                    ceiling * 100.0
+                ));
             }
             for leak in &task.leaks {
                 lines.push(format!("    {}{}", leak.of, leak.duplicates.describe(&format!("also in {}", leak.also_in))));
@@ -146,6 +166,7 @@ fn check(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, pr
         class_names: 0,
         splits: Vec::new(),
         leaks: Vec::new(),
+        answers: None,
     };
     if let Err(error) = inspect(task, protocol, places, args, progress, &mut found) {
         let missing = matches!(error, Error::Task(flava_tasks::Error::Missing { .. }));
@@ -165,6 +186,11 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
         found.reasons.clone_from(&opened.mismatches);
     }
     found.class_names = opened.test.dataset.class_names().map_or(0, <[String]>::len);
+    if let (Some(train), Label::Answers(_)) = (&opened.train, opened.test.dataset.label(0)) {
+        let vocabulary = AnswerVocabulary::count(&[&*train.dataset], LEAST, str::to_owned);
+        let ceiling = vocabulary.ceiling(&*opened.test.dataset, str::to_owned);
+        found.answers = Some(AnswersCheck { vocabulary: vocabulary.answers.len(), ceiling });
+    }
     let mut all: Vec<Prints> = Vec::new();
     for split in opened.splits() {
         let prints = Prints::of(split, args.limit.map(|limit| limit as usize), args.seed, progress);

@@ -264,7 +264,7 @@ mod tests {
     fn headers_and_addresses_are_read() {
         assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert!(retry_after("Fri, 1 Jan 2100 00:00:00 GMT").unwrap() > Duration::from_secs(1_000_000));
+        assert!(retry_after("Fri, 01 Jan 2100 00:00:00 GMT").unwrap() > Duration::from_secs(1_000_000));
         assert_eq!(retry_after("soon"), None);
         assert_eq!(next_page("<https://x/a?cursor=b>; rel=\"next\"").as_deref(), Some("https://x/a?cursor=b"));
         assert_eq!(origin("http://user:word@host:81/a?b"), "http://host:81");
