@@ -4,10 +4,11 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File},
-    io::{Read, Write as _},
+    io::Read,
     path::Path,
 };
 
+use flava_results::write_beside;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -87,7 +88,7 @@ impl Manifest {
     /// Writes it, and a text of terms and credits beside it.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self).expect("a manifest is plain data");
-        write_beside(&folder.join(MANIFEST), &format!("{json}\n"))?;
+        write(&folder.join(MANIFEST), &format!("{json}\n"))?;
         let mut notice = String::from("# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n");
         for (name, task) in &self.tasks {
             let revision = self.revision(&task.source).unwrap_or_default();
@@ -97,7 +98,7 @@ impl Manifest {
                 task.source, task.licence, task.citation
             );
         }
-        write_beside(&folder.join(NOTICE), &notice)
+        write(&folder.join(NOTICE), &notice)
     }
 
     /// Files that are missing or have another content than when the bundle was sealed, and why.
@@ -124,10 +125,8 @@ impl Manifest {
     }
 }
 
-fn write_beside(path: &Path, text: &str) -> Result<()> {
-    let part = path.with_extension("part");
-    let written = File::create(&part).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&part, path)).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+fn write(path: &Path, text: &str) -> Result<()> {
+    write_beside(path, text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
 }
 
 /// A file's size and SHA-256.

@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     args::FetchArgs,
     bundle::{Manifest, SealedTask},
-    places::{Places, model_jobs, source_jobs},
+    places::{Places, jobs_of, model_jobs, source_jobs},
     plan::registry_of,
 };
 
@@ -87,7 +87,11 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
 
 /// Several tasks may need files of one repository; in one folder they must be of one commit.
 fn add(parts: &mut BTreeMap<String, Part>, part: Part) -> Result<()> {
-    let known = parts.entry(part.folder.clone()).or_insert_with(|| Part { jobs: Vec::new(), ..part_like(&part) });
+    let known = parts.entry(part.folder.clone()).or_insert_with(|| Part {
+        folder: part.folder.clone(),
+        commit: part.commit.clone(),
+        jobs: Vec::new(),
+    });
     if known.commit != part.commit {
         return Err(Error::Other(format!("{} is needed at {} and at {}: fetch the tasks apart", part.folder, known.commit, part.commit)));
     }
@@ -97,10 +101,6 @@ fn add(parts: &mut BTreeMap<String, Part>, part: Part) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn part_like(part: &Part) -> Part {
-    Part { folder: part.folder.clone(), commit: part.commit.clone(), jobs: Vec::new() }
 }
 
 fn place(to: Option<&PathBuf>, folder: &str) -> Place {
@@ -129,9 +129,15 @@ fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(V
         && !listing.files.iter().any(|file| file.path == PROMPT_FILES[0])
         && !prompts.is_empty()
     {
-        let tried: Vec<Result<Part>> = prompts.iter().map(|repository| prompts_part(places, repository, args.to.as_ref())).collect();
-        let (found, refused): (Vec<_>, Vec<_>) = tried.into_iter().partition(Result::is_ok);
-        match (found.into_iter().flatten().next(), refused.into_iter().find_map(Result::err)) {
+        let mut refused = None;
+        let answered = prompts.iter().find_map(|repository| {
+            prompts_part(places, repository, args.to.as_ref())
+                .map_err(|error| {
+                    refused.get_or_insert(error);
+                })
+                .ok()
+        });
+        match (answered, refused) {
             (Some(part), _) => parts.push(part),
             (None, Some(error)) => return Err(error),
             (None, None) => {}
@@ -151,9 +157,7 @@ fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(V
 fn prompts_part(places: &Places, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
     let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
-    let place = place(to, &repo.name);
-    let files = listing.files.iter().filter(|file| PROMPT_FILES.contains(&file.path.as_str()));
-    let jobs = files.map(|file| Job { repo: listing.repo.clone(), file: file.clone(), place: place.clone() }).collect();
+    let jobs = jobs_of(&listing, &PROMPT_FILES, &place(to, &repo.name));
     Ok(Part { folder: repo.name, commit: listing.repo.revision, jobs })
 }
 

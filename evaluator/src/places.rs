@@ -207,7 +207,7 @@ pub(crate) fn source_jobs(listing: &Listing, source: &Source, place: &Place) -> 
     jobs_of(listing, &source.wanted(listing.files.iter().map(|file| file.path.as_str())), place)
 }
 
-fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<Job> {
+pub(crate) fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<Job> {
     let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let files = listing.files.iter().filter(|file| wanted.contains(file.path.as_str()));
     files.map(|file| Job { repo: listing.repo.clone(), file: file.clone(), place: place.clone() }).collect()

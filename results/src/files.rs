@@ -92,8 +92,9 @@ impl RunFolder {
     }
 }
 
-fn write_beside(path: &Path, text: &str) -> std::io::Result<()> {
-    let part = path.with_extension("json.part");
+/// Writes a text to a temporary sibling and gives it its name when it is whole.
+pub fn write_beside(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = PathBuf::from(format!("{}.part", path.display()));
     let written = File::create(&part).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
         let _gone = fs::remove_file(&part);

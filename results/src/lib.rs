@@ -7,7 +7,7 @@ mod record;
 mod table;
 
 pub use error::{Error, Result};
-pub use files::{RunFolder, timestamp};
+pub use files::{RunFolder, timestamp, write_beside};
 pub use published::{Published, published};
 pub use record::{MetricValue, Record};
 pub use table::table;

@@ -21,6 +21,13 @@ pub struct Split {
     pub captions: Option<usize>,
 }
 
+impl Split {
+    /// A path of its source's row, `SPLIT` standing for the split's name.
+    pub(crate) fn fill(&self, path: &str) -> String {
+        path.replace("SPLIT", &self.name)
+    }
+}
+
 /// Columns of a parquet file that are read; empty ones are not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -260,6 +260,13 @@ pub struct Assignment {
     pub metrics: Vec<Metric>,
 }
 
+impl Assignment {
+    /// Why a source cannot supply what is asked for, if it cannot.
+    pub fn shortfall(&self, source: &Source) -> Option<String> {
+        source.shortfall(self.demand.as_ref()?)
+    }
+}
+
 impl Task {
     /// What is run under `protocol`; None if the protocol does not know the task.
     pub fn assign(&self, protocol: Protocol) -> Option<Assignment> {

@@ -187,7 +187,7 @@ impl Remote for HttpRemote {
                 Ok(Commit { hash: info.sha, renamed })
             }
             Ok((info, _)) => Err(HubError::Protocol { what: repo.to_string(), reason: format!("{:?} is no commit", info.sha) }),
-            Err(HubError::Revision { .. }) if super::is_short_hash(&repo.revision) => {
+            Err(HubError::Revision { .. }) if super::repo::is_short_hash(&repo.revision) => {
                 Ok(Commit { hash: self.expand(repo)?, renamed: None })
             }
             Err(error) => Err(error),

@@ -35,11 +35,6 @@ const PARALLEL: usize = 8;
 /// Room that is left free on a disk.
 const RESERVE: u64 = 64 << 20;
 
-/// Seven or more digits of a commit hash, but not all of them.
-fn is_short_hash(text: &str) -> bool {
-    (7..40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
 /// The files of a repository at a commit.
 #[derive(Clone, Debug)]
 pub struct Listing {

@@ -85,6 +85,11 @@ pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && is_hex(text)
 }
 
+/// Seven or more digits of a commit hash, but not all of them.
+pub(super) fn is_short_hash(text: &str) -> bool {
+    (7..40).contains(&text.len()) && is_hex(text)
+}
+
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

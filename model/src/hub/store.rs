@@ -10,7 +10,10 @@ use std::{
 
 use hf_hub::Cache;
 
-use super::{HubError, RemoteFile, RepoId, is_short_hash};
+use super::{
+    HubError, RemoteFile, RepoId,
+    repo::{is_commit, is_short_hash},
+};
 
 /// Where a file is to lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl Store {
             fs::read_to_string(folder.join("refs").join(&repo.revision)).ok()?.trim().to_owned()
         };
         let folder = self.snapshot_folder(repo, &commit);
-        (super::repo::is_commit(&commit) && folder.is_dir()).then_some(Snapshot { commit, folder })
+        (is_commit(&commit) && folder.is_dir()).then_some(Snapshot { commit, folder })
     }
 
     pub(super) fn snapshot_folder(&self, repo: &RepoId, commit: &str) -> PathBuf {

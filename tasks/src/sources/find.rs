@@ -43,7 +43,7 @@ impl Task {
         let mut refused = Vec::new();
         let mut fallback = None;
         for source in &self.sources {
-            let shortfall = assignment.demand.as_ref().and_then(|demand| source.shortfall(demand));
+            let shortfall = assignment.shortfall(source);
             let Some(located) = places.locate(source) else { continue };
             if let Some(absent) = source.absent(&located.root) {
                 refused.push(absent);
@@ -73,9 +73,8 @@ impl Task {
 
     /// The sources on the Hub that have the rows asked for, or all of them; without one, why the others will not do.
     pub fn hub_sources(&self, assignment: &Assignment, allow_mismatch: bool) -> Result<Vec<&Source>> {
-        let shortfall = |source: &Source| assignment.demand.as_ref().and_then(|demand| source.shortfall(demand));
         let all: Vec<&Source> = self.sources.iter().filter(|source| !source.repo.is_empty()).collect();
-        let fitting: Vec<&Source> = all.iter().copied().filter(|source| shortfall(source).is_none()).collect();
+        let fitting: Vec<&Source> = all.iter().copied().filter(|source| assignment.shortfall(source).is_none()).collect();
         if all.is_empty() {
             let reason = "no repository of the Hub is known to have it; `flava-eval tasks show` names the folder it is read from";
             return Err(Error::Missing { task: self.name.clone(), reason: reason.into() });
@@ -83,7 +82,10 @@ impl Task {
         match (fitting.is_empty(), allow_mismatch) {
             (false, _) => Ok(fitting),
             (true, true) => Ok(all),
-            (true, false) => Err(Error::Mismatch { task: self.name.clone(), reasons: all.into_iter().filter_map(shortfall).collect() }),
+            (true, false) => Err(Error::Mismatch {
+                task: self.name.clone(),
+                reasons: all.into_iter().filter_map(|source| assignment.shortfall(source)).collect(),
+            }),
         }
     }
 }
@@ -95,7 +97,7 @@ impl Source {
     }
 
     fn absent_files(&self, root: &Path, split: &Split) -> Option<String> {
-        let path = root.join(split.files.replace("SPLIT", &split.name));
+        let path = root.join(split.fill(&split.files));
         match &self.format {
             SourceFormat::Mini { .. } => None,
             SourceFormat::Parquet { .. } => super::matching(root, &split.files).err().map(|e| e.to_string()),
@@ -111,7 +113,7 @@ impl Source {
     pub fn unmatched<'a>(&self, paths: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
         let pattern = |split: &Split| match self.format {
             SourceFormat::Webdataset { .. } => format!("{}/*.tar", split.files),
-            _ => split.files.replace("SPLIT", &split.name),
+            _ => split.fill(&split.files),
         };
         let found = |pattern: &String| paths.clone().into_iter().any(|path| super::fits(pattern, path));
         self.splits().map(pattern).find(|pattern| !pattern.is_empty() && !found(pattern))
@@ -129,7 +131,7 @@ impl Source {
                         let inside = path.strip_prefix(split.files.as_str()).and_then(|rest| rest.strip_prefix('/'));
                         inside.is_some_and(|name| name == "nshards.txt" || super::fits("*.tar", name))
                     }
-                    _ => super::fits(&split.files.replace("SPLIT", &split.name), path),
+                    _ => super::fits(&split.fill(&split.files), path),
                 })
         };
         paths.into_iter().filter(|path| needed(path)).collect()

@@ -173,7 +173,7 @@ impl Task {
                     Arc::new(image_list::open(&root.join(&split.files), &root.join(images), &split.name)?.checked(classes)?)
                 }
                 SourceFormat::Vqa { annotations, images } => {
-                    let fill = |path: &str| root.join(path.replace("SPLIT", &split.name));
+                    let fill = |path: &str| root.join(split.fill(path));
                     Arc::new(vqa::open(&fill(&split.files), &fill(annotations), &fill(images))?)
                 }
                 SourceFormat::SnliVe { images } => Arc::new(snli_ve::open(&root.join(&split.files), &root.join(images))?),
