@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use flava_evaluator::{
     Outcome, Plan,
-    args::{Command, EvalArgs, FetchArgs, RunArgs, TasksArgs, TasksCommand, VerifyArgs},
-    dry_run, embed, fetch, run, verify,
+    args::{CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs},
+    cache, compare, dry_run, embed, fetch, listen, run, score, verify,
 };
 use flava_results::published;
 use flava_tasks::{Registry, Task};
@@ -18,6 +18,8 @@ const DONE: u8 = 0;
 const PARTLY: u8 = 1;
 /// Nothing could be run.
 const NOTHING: u8 = 2;
+/// Ctrl-C was pressed: what shells call it.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
         Some(Command::Tasks(args)) => tasks(args),
         Some(Command::Fetch(args)) => fetch_files(args),
         Some(Command::Verify(args)) => verify_data(args),
+        Some(Command::Score(args)) => score_predictions(args),
+        Some(Command::Compare(args)) => compare_runs(args),
+        Some(Command::Cache(args)) => stored_features(args),
         Some(Command::Embed(args)) => embed(args).map_err(Into::into).map(|(rows, skipped)| {
             eprintln!(
                 "{rows} rows in {}{}",
@@ -52,8 +57,12 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
         print(&dry_run(&plan)?)?;
         return Ok(DONE);
     }
+    listen();
     let outcome = run(&plan)?;
     report(&outcome, args, &plan)?;
+    if outcome.interrupted {
+        return Ok(INTERRUPTED);
+    }
     Ok(if outcome.failures.is_empty() { DONE } else { PARTLY })
 }
 
@@ -62,6 +71,10 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
         print(&serde_json::to_string_pretty(&outcome.records)?)?;
     } else if !outcome.records.is_empty() {
         print(&flava_results::table(&outcome.records))?;
+        let averages = flava_results::averages(&outcome.records);
+        if !averages.is_empty() {
+            print(&flava_results::averages_text(&averages))?;
+        }
         for note in &outcome.notes {
             print(&format!("note: {note}"))?;
         }
@@ -69,8 +82,11 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
     for (task, error) in &outcome.failures {
         eprintln!("error: task {task}: {error}");
     }
+    if outcome.interrupted {
+        eprintln!("interrupted: the same command goes on from here");
+    }
     if !plan.settings.quiet {
-        eprintln!("{} of {} tasks done; results in {}", outcome.records.len(), plan.tasks.len(), plan.out.display());
+        eprintln!("{} of {} tasks done; results in {}", outcome.records.len(), outcome.planned, plan.out.display());
     }
     Ok(())
 }
@@ -90,6 +106,32 @@ fn verify_data(args: &VerifyArgs) -> Result<u8> {
     let verified = verify(args)?;
     print(&if args.json { serde_json::to_string_pretty(&verified)? } else { verified.table() })?;
     Ok(if verified.is_good() { DONE } else { PARTLY })
+}
+
+fn score_predictions(args: &ScoreArgs) -> Result<u8> {
+    let scores = score(args)?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&scores)?)?;
+        return Ok(DONE);
+    }
+    let percent = |value: f64| format!("{:.2}", value * 100.0);
+    let rows = scores.iter().map(|score| {
+        let interval = format!("{} to {}", percent(score.ci_low), percent(score.ci_high));
+        vec![score.metric.clone(), percent(score.value), interval, score.interval.clone(), score.n.to_string()]
+    });
+    print(&flava_results::rows_table(&["metric", "score", "95 % interval", "of kind", "n"], rows, 1..3))?;
+    Ok(DONE)
+}
+
+fn compare_runs(args: &CompareArgs) -> Result<u8> {
+    let comparison = compare(args)?;
+    print(&if args.json { serde_json::to_string_pretty(&comparison)? } else { comparison.table() })?;
+    Ok(DONE)
+}
+
+fn stored_features(args: &CacheArgs) -> Result<u8> {
+    print(&cache(&args.command)?)?;
+    Ok(DONE)
 }
 
 fn tasks(args: &TasksArgs) -> Result<u8> {

@@ -34,6 +34,12 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Write the features of pictures or texts to a safetensors file.
     Embed(EmbedArgs),
+    /// Score predictions: of an earlier run, or of another program.
+    Score(ScoreArgs),
+    /// Compare two runs, task by task on the same rows.
+    Compare(CompareArgs),
+    /// List or remove stored features.
+    Cache(CacheArgs),
 }
 
 /// Listing tasks.
@@ -203,9 +209,10 @@ pub struct ModelArgs {
     /// Precision of weights and activations: f32, bf16 or f16.
     #[arg(long, default_value = "f32", help_heading = "Running")]
     pub precision: Precision,
-    /// Rows that are encoded at once; scores depend on it by rounding at most.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096), value_name = "N", help_heading = "Running")]
-    pub batch_size: u16,
+    /// Rows that are encoded at once: a number, or auto, which steps down where memory is short. Scores depend on it by
+    /// rounding at most.
+    #[arg(long, default_value = "auto", value_name = "N|auto", help_heading = "Running")]
+    pub batch_size: BatchSize,
     /// Threads of the model and of decoding [default: all cores].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
     pub threads: Option<u16>,
@@ -218,6 +225,120 @@ pub struct ModelArgs {
     /// No progress on stderr.
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
+}
+
+/// Which penalties a probe tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SweepArg {
+    /// CLIP's search.
+    #[default]
+    Halving,
+    /// All.
+    Full,
+}
+
+/// How many rows are encoded at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// As many as the device is good for, fewer where its memory is too small.
+    Auto,
+    /// So many.
+    Rows(usize),
+}
+
+impl BatchSize {
+    /// Rows to begin with on a device.
+    pub fn rows(self, device: tch::Device) -> usize {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Auto if device.is_cuda() => 256,
+            Self::Auto => 32,
+        }
+    }
+
+    /// Whether it may be lowered.
+    pub fn is_auto(self) -> bool {
+        self == Self::Auto
+    }
+}
+
+impl std::str::FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(rows @ 1..=4096) => Ok(Self::Rows(rows)),
+            _ => Err(format!("{text:?} is neither auto nor 1 to 4096")),
+        }
+    }
+}
+
+/// What to do with the tasks whose rows say "linear probe".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MethodArg {
+    /// Logistic regression, its penalty searched for.
+    LinearProbe,
+    /// The nearest training rows.
+    Knn,
+    /// Logistic regression on 5, 10 and 16 rows of each class.
+    FewShot,
+}
+
+/// Scoring predictions.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// The task whose metrics are computed.
+    #[arg(long, value_name = "NAME")]
+    pub task: String,
+    /// Predictions: a run's predictions/TASK.parquet, which is scored as it is, or another program's .parquet, .csv, .tsv, .json or
+    /// .jsonl with an id (or `question_id`, index) and logits, prediction, label, answer or proba for every row of the task.
+    #[arg(long, value_name = "FILE")]
+    pub predictions: std::path::PathBuf,
+    /// Seed of drawn data.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the data is, for what is right.
+    #[command(flatten)]
+    pub data_args: DataArgs,
+}
+
+/// Comparing runs.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The run to compare with: a folder of results.
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// The other run; differences are its scores less those of A.
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Stored features.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+/// What to do with stored features.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List them, the longest unused first.
+    Ls,
+    /// Remove those that were not used for some days.
+    Prune {
+        /// Days; 0 removes all.
+        #[arg(long, default_value_t = 30, value_name = "N")]
+        days: u64,
+    },
 }
 
 /// Running tasks.
@@ -241,13 +362,35 @@ pub struct RunArgs {
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// Run the tasks of linear probes by another method; their records then carry its name.
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub method: Option<MethodArg>,
+    /// Read other states than the tasks' rows say: `image_cls`, `image_mean`, `image_pooler`, `image_embedding`, `image_layerN`, and
+    /// so for text and multimodal; several, separated by commas, are read in one pass.
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    pub features: Vec<flava_tasks::Feature>,
+    /// Probes: try all 97 penalties, and not some fifteen by halving.
+    #[arg(long, value_enum, default_value = "halving")]
+    pub sweep: SweepArg,
+    /// Probes: say first what ridge regression gives, which takes seconds.
+    #[arg(long)]
+    pub preview: bool,
     /// Seed of sampling, splitting and drawing.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// Print what would be run, with what data is there, and how long it would take.
     #[arg(long)]
     pub dry_run: bool,
-    /// Folder for results.
+    /// Do not store features, and use none that are stored.
+    #[arg(long, help_heading = "Running")]
+    pub no_cache: bool,
+    /// Precision in which features are stored: f32 or f16, which halves their size.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "f16"], value_name = "KIND", help_heading = "Running")]
+    pub store: String,
+    /// Run tasks again whose records are there.
+    #[arg(long, help_heading = "Running")]
+    pub again: bool,
+    /// Folder for results. The same command goes on where it was stopped.
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Output")]
     pub out: PathBuf,
     /// Print the records as JSON instead of a table.

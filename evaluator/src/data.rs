@@ -24,7 +24,7 @@ impl<'a> OpenTask<'a> {
     /// Opens all splits of a source and counts.
     pub(crate) fn open(task: &Task, choice: Choice<'a>, seed: u64) -> Result<Self> {
         let source = choice.source;
-        let labelled = !matches!(task.method, Method::Retrieval {});
+        let labelled = !matches!(task.method, Method::Retrieval { .. });
         let mut mismatches: Vec<String> = choice.shortfall.iter().cloned().collect();
         let mut open = |split: &Split| -> Result<OpenSplit> {
             let opened = task.open_split(source, split, &choice.located.root, seed)?;

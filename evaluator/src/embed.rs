@@ -7,10 +7,11 @@ use std::{
 };
 
 use flava_model::{
-    EncoderOutput, Pretrained,
+    Pretrained,
     processor::{Text, decode, image_batch},
     runtime::{Loader, Progress},
 };
+use flava_tasks::Feature;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -44,7 +45,7 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
     let _guard = tch::no_grad_guard();
     let files = pictures_below(folder)?;
     let progress = Progress::new(files.len(), "pictures", settings.quiet);
-    let (transform, size, root) = (model.image.transform(settings.order), settings.batch_size, folder.to_owned());
+    let (transform, size, root) = (model.image.transform(settings.order), settings.batch_size.rows(model.options.device), folder.to_owned());
     let batches = Loader::new(files.len().div_ceil(size), settings.loader(), move |batch| {
         let files = &files[batch * size..files.len().min((batch + 1) * size)];
         let row = |file: &PathBuf| {
@@ -106,17 +107,13 @@ fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
 fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
     let text = fs::read_to_string(file).map_err(|e| Error::Other(format!("{}: {e}", file.display())))?;
     let lines: Vec<&str> = text.lines().collect();
-    let progress = Progress::new(lines.len().div_ceil(TEXTS_AT_ONCE), "parts", settings.quiet);
-    let extractor = Extractor { model, settings, progress: &progress };
+    let progress = Progress::new(lines.len(), "texts", settings.quiet);
+    let extractor = Extractor::new(model, settings, &progress);
     for (part, lines) in lines.chunks(TEXTS_AT_ONCE).enumerate() {
         let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
-        let width = model.config.hidden_size;
-        let both =
-            |output: &EncoderOutput| Ok(Tensor::f_cat(&[output.cls().f_to_kind(Kind::Float)?, model.flava.project_text(output)?], 1)?);
-        let rows = extractor.encode_texts(&texts, "texts", both)?; // [texts, width + projection]
+        let pieces = extractor.all_of_texts(&texts, ("", "texts"), &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING])?;
         let ids = (0..lines.len()).map(|line| (part * TEXTS_AT_ONCE + line + 1).to_string()).collect();
-        spool.add(ids, &rows.f_narrow(1, 0, width)?, &rows.f_narrow(1, width, rows.size()[1] - width)?)?;
-        progress.step();
+        spool.add(ids, &pieces[0].values, &pieces[1].values)?;
     }
     progress.finish();
     Ok(0)

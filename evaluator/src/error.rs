@@ -29,6 +29,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Ctrl-C was pressed.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
     /// Anything else, said in full.
     #[error("{0}")]
     Other(String),

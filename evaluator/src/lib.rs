@@ -2,22 +2,30 @@
 
 pub mod args;
 mod bundle;
+mod cache;
+mod compare;
 mod data;
 mod embed;
 mod embedded;
 mod error;
 mod features;
 mod fetch;
+mod interrupt;
 mod methods;
 mod places;
 mod plan;
 mod run;
+mod score;
 mod verify;
 
+pub use cache::cache;
+pub use compare::{Comparison, compare};
 pub use embed::embed;
 pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
+pub use interrupt::listen;
 pub use places::Places;
-pub use plan::{Loaded, ModelChoice, Plan, Settings};
+pub use plan::{Loaded, ModelChoice, Piece, Plan, Settings};
 pub use run::{Outcome, dry_run, run};
+pub use score::score;
 pub use verify::{Verified, verify};

@@ -8,11 +8,11 @@ use flava_model::{
     processor::PassOrder,
     runtime::{DeviceChoice, LoaderOptions, set_threads},
 };
-use flava_tasks::{Protocol, Registry, Suite, Task, select};
+use flava_tasks::{Assignment, Feature, Method, Protocol, Registry, Suite, Task, select};
 
 use crate::{
     Error, Result,
-    args::{ModelArgs, RunArgs},
+    args::{BatchSize, MethodArg, ModelArgs, RunArgs, SweepArg},
     embedded::embedded,
     places::Places,
 };
@@ -34,6 +34,8 @@ pub struct Loaded {
     pub model: Pretrained,
     /// Empty where nobody knows.
     pub revision: String,
+    /// Its folder; none of the embedded one.
+    pub folder: Option<PathBuf>,
 }
 
 impl ModelChoice {
@@ -58,15 +60,16 @@ impl ModelChoice {
 
     /// Loads it for inference.
     pub fn load(&self, settings: &Settings, places: &Places) -> Result<Loaded> {
-        let (model, revision) = match self {
-            Self::Embedded => (embedded(settings.load)?, String::new()),
-            Self::Directory(path) => (Pretrained::open(path, settings.load)?, String::new()),
-            Self::Hub(repo) => {
-                let (folder, commit) = places.model(repo)?;
-                (Pretrained::open(&folder, settings.load)?, commit)
+        Ok(match self {
+            Self::Embedded => Loaded { model: embedded(settings.load)?, revision: String::new(), folder: None },
+            Self::Directory(path) => {
+                Loaded { model: Pretrained::open(path, settings.load)?, revision: String::new(), folder: Some(path.clone()) }
             }
-        };
-        Ok(Loaded { model, revision })
+            Self::Hub(repo) => {
+                let (folder, revision) = places.model(repo)?;
+                Loaded { model: Pretrained::open(&folder, settings.load)?, revision, folder: Some(folder) }
+            }
+        })
     }
 }
 
@@ -85,7 +88,9 @@ pub struct Settings {
     /// Device, precision, attention.
     pub load: LoadOptions,
     /// Rows encoded at once.
-    pub batch_size: usize,
+    pub batch_size: BatchSize,
+    /// Whether features are kept in f16.
+    pub store_f16: bool,
     /// Threads of decoding.
     pub threads: usize,
     /// Order of the passes of resizing.
@@ -105,7 +110,8 @@ impl Settings {
         set_threads(threads);
         let settings = Self {
             load: LoadOptions { device, precision: args.precision, attention: AttentionKind::Fused },
-            batch_size: args.batch_size.into(),
+            batch_size: args.batch_size,
+            store_f16: false,
             threads,
             order: if args.pillow == 12 { PassOrder::Pillow12 } else { PassOrder::Pillow13 },
             skip_broken: args.skip_broken,
@@ -152,8 +158,38 @@ pub struct Plan {
     pub limit: Option<usize>,
     /// Of sampling, splitting and drawing.
     pub seed: u64,
+    /// How the tasks of linear probes are run, if not by one.
+    pub method: Option<MethodArg>,
+    /// The states that are read, if not those of the tasks' rows.
+    pub features: Vec<Feature>,
+    /// Whether probes try every penalty.
+    pub full_sweep: bool,
+    /// Whether ridge regression comes first.
+    pub preview: bool,
+    /// Whether features are stored and stored ones used.
+    pub cache: bool,
+    /// Whether tasks whose records are there are run again.
+    pub again: bool,
     /// How the model is run.
     pub settings: Settings,
+}
+
+/// One piece of work: a task, read and run in one way.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The task.
+    pub task: Task,
+    /// How it is run.
+    pub assignment: Assignment,
+    /// What differs from the task's row; empty if nothing does.
+    pub variant: String,
+}
+
+impl Piece {
+    /// The name of its files.
+    pub fn name(&self) -> String {
+        if self.variant.is_empty() { self.task.name.clone() } else { format!("{}.{}", self.task.name, self.variant) }
+    }
 }
 
 impl Plan {
@@ -174,7 +210,48 @@ impl Plan {
             out: args.out.clone(),
             limit: args.limit.map(|n| n as usize),
             seed: args.seed,
-            settings: Settings::new(&args.model_args)?,
+            method: args.method.filter(|method| *method != MethodArg::LinearProbe),
+            features: args.features.clone(),
+            full_sweep: args.sweep == SweepArg::Full,
+            preview: args.preview,
+            cache: !args.no_cache,
+            again: args.again,
+            settings: Settings { store_f16: args.store == "f16", ..Settings::new(&args.model_args)? },
         })
+    }
+
+    /// The pieces of work of a task, one for each feature that is asked for.
+    pub(crate) fn pieces(&self, task: &Task) -> Result<Vec<Piece>> {
+        let none = || Error::Other(format!("{} has no protocol {}", task.name, self.protocol.name()));
+        let assignment = task.assign(self.protocol).ok_or_else(none)?;
+        let Method::LinearProbe { feature } = assignment.method else {
+            return Ok(vec![Piece { task: task.clone(), assignment, variant: String::new() }]);
+        };
+        let features = if self.features.is_empty() { vec![feature] } else { self.features.clone() };
+        let piece = |read: Feature| {
+            let mut assignment = assignment.clone();
+            let mut variant = Vec::new();
+            match self.method {
+                Some(MethodArg::Knn) => assignment.method = Method::Knn { feature: read },
+                Some(MethodArg::FewShot) => assignment.method = Method::FewShot { feature: read },
+                _ => assignment.method.set_feature(read),
+            }
+            if self.method.is_some() {
+                variant.push(assignment.method.name().to_owned());
+            }
+            if read != feature {
+                variant.push(read.name());
+            }
+            if self.full_sweep && self.method.is_none() {
+                variant.push("full_sweep".to_owned());
+            }
+            Piece { task: task.clone(), assignment, variant: variant.join(".") }
+        };
+        let fits = |read: &Feature| read.tower == feature.tower;
+        let pieces: Vec<Piece> = features.into_iter().filter(fits).map(piece).collect();
+        if pieces.is_empty() {
+            return Err(Error::Other(format!("{} reads {}: none of --features is of that encoder", task.name, feature.name())));
+        }
+        Ok(pieces)
     }
 }

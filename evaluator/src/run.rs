@@ -1,16 +1,26 @@
-//! Carries a plan out, task by task; what is finished is written before the next begins.
+//! Carries a plan out, task by task; what is finished is written before the next begins, and is not done again.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
-use flava_model::{ImageInputs, Pretrained, runtime::Progress};
-use flava_results::{MetricValue, Record, RunFolder, timestamp};
-use flava_tasks::{Assignment, Method, Metric, Predictions, Task, sources::OpenSplit};
-use tch::{Kind, Tensor};
+use flava_heads::ItmHead;
+use flava_model::{
+    ImageInputs, Pretrained,
+    checkpoint::Checkpoint,
+    runtime::{Fill, Progress, Vars},
+};
+use flava_results::{Record, RunFolder, timestamp};
+use flava_tasks::{Error as TaskError, Feature, Method, Predictions, Source, Split, Task, sources::OpenSplit};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tch::{Kind, Tensor, nn::VarStore};
 
 use crate::{
-    Error, ModelChoice, Plan, Result, data, embedded,
+    Error, Loaded, ModelChoice, Piece, Plan, Result, cache, data,
+    data::OpenTask,
+    embedded,
     features::{Extractor, Rows},
     methods::{Answer, Job, Splits, answer},
+    score::scores_of_all,
 };
 
 /// How a run ended.
@@ -22,132 +32,263 @@ pub struct Outcome {
     pub failures: Vec<(String, Error)>,
     /// What stands below the table.
     pub notes: Vec<String>,
+    /// Pieces of work that were planned.
+    pub planned: usize,
+    /// Whether Ctrl-C ended it.
+    pub interrupted: bool,
+}
+
+/// What all pieces of a run share.
+struct Run<'a> {
+    plan: &'a Plan,
+    loaded: &'a Loaded,
+    extractor: Extractor<'a>,
 }
 
 /// Runs the plan's tasks. An error here means that nothing could be run; tasks that fail are in the outcome.
 pub fn run(plan: &Plan) -> Result<Outcome> {
-    let folder = RunFolder::create(&plan.out)?;
+    let planned: Vec<(String, Result<Piece>)> = plan.tasks.iter().flat_map(|task| pieces(plan, task)).collect();
+    let names: Vec<String> = planned.iter().map(|(name, _)| name.clone()).collect();
+    let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
     let loaded = plan.model.load(&plan.settings, &plan.places)?;
     if !loaded.model.report.unexpected.is_empty() {
         eprintln!("{}", loaded.model.report);
     }
-    let progress = Progress::new(plan.tasks.len(), "tasks", plan.settings.quiet);
-    let mut outcome = Outcome::default();
+    let rows = |piece: &Result<Piece>| piece.as_ref().map_or(0, |piece| expected_rows(piece, plan.limit));
+    let progress = Progress::new(planned.iter().map(|(_, piece)| rows(piece)).sum(), "rows", plan.settings.quiet);
+    let mut extractor = Extractor::new(&loaded.model, &plan.settings, &progress);
+    extractor.store = if plan.cache { cache::store() } else { None };
+    let mut run = Run { plan, loaded: &loaded, extractor };
+    let mut outcome = Outcome { planned: planned.len(), ..Outcome::default() };
     if plan.model == ModelChoice::Embedded {
         outcome.notes.push(embedded::NOTE.into());
     }
-    for task in &plan.tasks {
-        let extractor = Extractor { model: &loaded.model, settings: &plan.settings, progress: &progress };
-        let result = run_task(plan, task, &extractor, &loaded.revision).and_then(|record| {
-            folder.write(&record)?;
-            Ok(record)
-        });
+    let mut reached = 0;
+    for (place, (name, piece)) in planned.iter().enumerate() {
+        run.extractor.later = later(&planned[place + 1..]);
+        let result = match piece {
+            Ok(piece) => run.piece(piece, &mut folder),
+            Err(error) => Err(Error::Other(error.to_string())),
+        };
+        reached += rows(piece);
+        progress.reach(reached);
         match result {
             Ok(record) => {
                 let score = record.main();
-                progress.say(&format!("{}: {} {:.4} on {} rows in {:.1} s", task.name, score.metric, score.value, score.n, record.seconds));
-                outcome.notes.extend(record.notes.iter().map(|note| format!("{}: {note}", task.name)));
+                progress.say(&format!("{name}: {} {:.4} on {} rows in {:.1} s", score.metric, score.value, score.n, record.seconds));
+                outcome.notes.extend(record.notes.iter().map(|note| format!("{name}: {note}")));
                 outcome.records.push(record);
             }
+            Err(Error::Interrupted) => {
+                outcome.interrupted = true;
+                break;
+            }
             Err(error) => {
-                progress.say(&format!("{}: failed: {error}", task.name));
-                outcome.failures.push((task.name.clone(), error));
+                progress.say(&format!("{name}: failed: {error}"));
+                folder.fail(name, &error.to_string())?;
+                outcome.failures.push((name.clone(), error));
             }
         }
-        progress.step();
     }
     progress.finish();
     Ok(outcome)
 }
 
-/// What is run for a task under the plan's protocol.
-fn assign(plan: &Plan, task: &Task) -> Result<Assignment> {
-    let assignment = task.assign(plan.protocol);
-    assignment.ok_or_else(|| Error::Other(format!("{} has no protocol {}", task.name, plan.protocol.name())))
+/// A task's pieces of work by name; a task that has none under the plan stands as one that fails.
+fn pieces(plan: &Plan, task: &Task) -> Vec<(String, Result<Piece>)> {
+    match plan.pieces(task) {
+        Ok(pieces) => pieces.into_iter().map(|piece| (piece.name(), Ok(piece))).collect(),
+        Err(error) => vec![(task.name.clone(), Err(error))],
+    }
 }
 
-fn run_task(plan: &Plan, task: &Task, extractor: &Extractor, model_revision: &str) -> Result<Record> {
-    let start = Instant::now();
-    let assignment = assign(plan, task)?;
-    if matches!(assignment.method, Method::FineTune { .. }) {
-        return Err(Error::Other("it is measured after fine-tuning, which this version cannot do yet".into()));
-    }
-    let opened = data::open(plan, task, &assignment)?;
-    let prompts = data::prompts(plan, task, &assignment, &opened)?;
-    let rows = |split: &OpenSplit| Rows::new(split.clone(), plan.limit, plan.seed);
-    let splits =
-        Splits { train: opened.train.as_ref().map(rows), validation: opened.validation.as_ref().map(rows), test: rows(&opened.test) };
-    let job =
-        Job { task, assignment: &assignment, splits: &splits, prompts: prompts.as_ref().map(|chosen| &chosen.prompts), seed: plan.seed };
-    let answer = answer(&job, extractor)?;
-    let metrics: Vec<MetricValue> = assignment.metrics.iter().filter_map(|metric| score(*metric, &answer.predictions)).collect();
-    if metrics.first().is_none_or(|first| first.metric != assignment.metrics[0].name()) {
-        return Err(Error::Other(format!(
-            "{} cannot be computed from what {} gives",
-            assignment.metrics[0].name(),
-            assignment.method.name()
-        )));
-    }
-    let feature = assignment.method.feature_name();
-    let mut notes = notes(plan, &assignment, &splits, &answer);
-    notes.extend(opened.mismatches.iter().cloned());
-    let mut details = answer.details;
-    if let Some(chosen) = &prompts {
-        details.insert("prompts".into(), serde_json::json!({ "from": chosen.origin, "digest": chosen.digest() }));
-    }
-    let whole = splits.all().all(|rows| rows.len() == rows.split.dataset.len()) && answer.skipped == 0;
-    Ok(Record {
-        task: task.name.clone(),
-        task_version: task.version,
-        family: task.family.name().into(),
-        protocol: assignment.protocol.name().into(),
-        method: assignment.method.name().into(),
-        feature: feature.into(),
-        split: splits.test.split.name.clone(),
-        metrics,
-        chance: task.chance,
-        train_rows: answer.train_rows,
-        skipped: answer.skipped,
-        model: plan.model.name(),
-        model_revision: model_revision.to_owned(),
-        model_fingerprint: extractor.model.fingerprint.clone(),
-        data: opened.choice.source.name().to_owned(),
-        data_revision: opened.choice.located.revision.clone(),
-        data_fingerprint: data::fingerprint(&opened.test)?,
-        transform: if feature == "text_cls" { String::new() } else { extractor.transform().id() },
-        precision: plan.settings.load.precision.name().into(),
-        device: plan.settings.device_name(),
-        seed: plan.seed,
-        publishable: whole && opened.mismatches.is_empty(),
-        mismatches: opened.mismatches,
-        notes,
-        details,
-        program: format!("flava {}", env!("CARGO_PKG_VERSION")),
-        date: timestamp(),
-        seconds: start.elapsed().as_secs_f64(),
+/// The plan as it is written down.
+fn describe(plan: &Plan, names: &[String]) -> Value {
+    json!({
+        "model": plan.model.name(), "tasks": names, "protocol": plan.protocol.name(), "limit": plan.limit, "seed": plan.seed,
+        "precision": plan.settings.load.precision.name(), "device": plan.settings.device_name(), "program": program(),
     })
 }
 
-fn score(metric: Metric, predictions: &Predictions) -> Option<MetricValue> {
-    let score = metric.score(predictions)?;
-    Some(MetricValue {
-        metric: metric.name().into(),
-        value: score.value,
-        standard_error: score.standard_error,
-        ci_low: score.ci_low,
-        ci_high: score.ci_high,
-        n: score.n,
-    })
+fn program() -> String {
+    format!("flava {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Rows that a piece of work is expected to encode.
+fn expected_rows(piece: &Piece, limit: Option<usize>) -> usize {
+    let splits = piece.task.sources.first().into_iter().flat_map(Source::splits);
+    splits.map(|split| limit.map_or(split.rows, |limit| limit.min(split.rows))).sum()
+}
+
+/// What rows of a split are called before anybody has opened it.
+fn origin(source: &Source, split: &Split) -> String {
+    format!("{} {:?} {} {}", source.place(), source.format, split.files, split.name)
+}
+
+/// The features that pieces of work will read of each split.
+fn later(planned: &[(String, Result<Piece>)]) -> HashMap<String, Vec<Feature>> {
+    let mut later: HashMap<String, Vec<Feature>> = HashMap::new();
+    for piece in planned.iter().filter_map(|(_, piece)| piece.as_ref().ok()) {
+        let feature = piece.assignment.method.feature().unwrap_or(Feature::IMAGE_EMBEDDING);
+        if matches!(piece.assignment.method, Method::FineTune { .. }) {
+            continue;
+        }
+        for source in &piece.task.sources {
+            for split in source.splits() {
+                later.entry(origin(source, split)).or_default().push(feature);
+            }
+        }
+    }
+    later
+}
+
+impl Run<'_> {
+    /// A piece's record: an earlier one where it holds, else what is measured now.
+    fn piece(&self, piece: &Piece, folder: &mut RunFolder) -> Result<Record> {
+        let (plan, name) = (self.plan, piece.name());
+        if matches!(piece.assignment.method, Method::FineTune { .. }) {
+            return Err(Error::Other("it is measured after fine-tuning, which this version cannot do yet".into()));
+        }
+        let start = Instant::now();
+        let opened = data::open(plan, &piece.task, &piece.assignment)?;
+        let prompts = data::prompts(plan, &piece.task, &piece.assignment, &opened)?;
+        let splits = self.splits(&opened)?;
+        let key = self.key(piece, &splits, prompts.as_ref().map(|chosen| format!("{} {}", chosen.origin, chosen.digest())));
+        if let Some(record) = folder.finished(&name, &key).filter(|_| !plan.again) {
+            folder.keep(&record)?;
+            self.extractor.progress.say(&format!("{name}: its record is there already (--again measures it again)"));
+            return Ok(record);
+        }
+        folder.start(&name)?;
+        let itm_head = self.itm_head(piece)?;
+        let job = Job {
+            task: &piece.task,
+            assignment: &piece.assignment,
+            splits: &splits,
+            prompts: prompts.as_ref().map(|chosen| &chosen.prompts),
+            itm_head: itm_head.as_ref(),
+            seed: plan.seed,
+            full_sweep: plan.full_sweep,
+            preview: plan.preview,
+        };
+        let mut answer = answer(&job, &self.extractor)?;
+        if let Some(chosen) = &prompts {
+            answer.details.insert("prompts".into(), json!({ "from": chosen.origin, "digest": chosen.digest() }));
+        }
+        let mut record = self.record(piece, &opened, &splits, answer, folder)?;
+        (record.key, record.seconds) = (key, start.elapsed().as_secs_f64());
+        folder.finish(&record)?;
+        Ok(record)
+    }
+
+    fn splits(&self, opened: &OpenTask) -> Result<Splits> {
+        let source = opened.choice.source;
+        let rows = |open: &OpenSplit, split: &Split| Rows::new(open.clone(), &origin(source, split), self.plan.limit, self.plan.seed);
+        let optional = |open: &Option<OpenSplit>, split: &Option<Split>| open.as_ref().zip(split.as_ref()).map(|(o, s)| rows(o, s)).transpose();
+        Ok(Splits {
+            train: optional(&opened.train, &source.train)?,
+            validation: optional(&opened.validation, &source.validation)?,
+            test: rows(&opened.test, &source.test)?,
+            second_test: optional(&opened.second_test, &source.second_test)?,
+        })
+    }
+
+    /// A digest of everything that decides a piece's numbers.
+    fn key(&self, piece: &Piece, splits: &Splits, prompts: Option<String>) -> String {
+        let (plan, model) = (self.plan, &self.loaded.model);
+        let device = if model.options.device.is_cuda() { "cuda" } else { "cpu" };
+        let all = json!({
+            "task": piece.task.name, "version": piece.task.version, "variant": piece.variant,
+            "method": serde_json::to_value(&piece.assignment.method).unwrap_or_default(),
+            "metrics": serde_json::to_value(&piece.assignment.metrics).unwrap_or_default(),
+            "protocol": piece.assignment.protocol.name(), "model": model.fingerprint, "tokenizer": model.text.digest(),
+            "rows": splits.all().map(|rows| rows.fingerprint.clone()).collect::<Vec<_>>(), "prompts": prompts,
+            "seed": plan.seed, "precision": plan.settings.load.precision.name(), "device": device, "stored_f16": plan.settings.store_f16,
+            "transform": self.extractor.transform().id(), "skip_broken": plan.settings.skip_broken, "program": program(),
+            "batch_size": format!("{:?}", plan.settings.batch_size), "allow_mismatch": plan.allow_mismatch,
+        });
+        Sha256::digest(all.to_string())[..16].iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The checkpoint's matching head, where a piece ranks with it.
+    fn itm_head(&self, piece: &Piece) -> Result<Option<ItmHead>> {
+        if !matches!(piece.assignment.method, Method::Retrieval { rerank: Some(_) }) {
+            return Ok(None);
+        }
+        let model = &self.loaded.model;
+        let mut store = VarStore::new(model.options.device);
+        let fill = if self.loaded.folder.is_some() { Fill::Unset } else { Fill::New(model.config.initializer_range) };
+        tch::manual_seed(0);
+        store.set_kind(model.options.precision.kind());
+        let head = ItmHead::new(&(Vars::root(&store, fill) / "itm_head"), model.config.hidden_size);
+        if let Some(folder) = &self.loaded.folder {
+            Checkpoint::open(folder)?.load_into(&store)?.require(&["itm_head"])?;
+        }
+        store.freeze();
+        Ok(Some(head))
+    }
+
+    /// The record of an answer; its predictions are written first.
+    fn record(&self, piece: &Piece, opened: &OpenTask, splits: &Splits, answer: Answer, folder: &RunFolder) -> Result<Record> {
+        let Piece { task, assignment, .. } = piece;
+        let names = [&splits.test].into_iter().chain(&splits.second_test).map(|rows| rows.split.name.clone());
+        let mut notes = notes(self.plan, piece, splits, &answer);
+        let predictions: Vec<(String, Predictions)> = names.zip(answer.predictions).collect();
+        for (place, (split, predictions)) in predictions.iter().enumerate() {
+            predictions.write(&folder.predictions(&piece.name(), (place > 0).then_some(split)))?;
+        }
+        let metrics = scores_of_all(&assignment.metrics, &predictions, &task.name);
+        let main = assignment.metrics[0].name();
+        if metrics.first().is_none_or(|first| first.metric != main) {
+            return Err(Error::Other(format!("{main} cannot be computed from what {} gives", assignment.method.name())));
+        }
+        notes.extend(opened.mismatches.iter().cloned());
+        let whole = splits.all().all(|rows| rows.len() == rows.dataset().len()) && answer.skipped == 0;
+        let text_alone = assignment.method.feature().is_some_and(|feature| feature.tower == flava_tasks::Tower::Text);
+        Ok(Record {
+            task: task.name.clone(),
+            variant: piece.variant.clone(),
+            key: String::new(),
+            task_version: task.version,
+            family: task.family.name().into(),
+            protocol: assignment.protocol.name().into(),
+            method: assignment.method.name().into(),
+            feature: assignment.method.feature_name(),
+            split: splits.test.split.name.clone(),
+            metrics,
+            chance: task.chance,
+            train_rows: answer.train_rows,
+            skipped: answer.skipped,
+            model: self.plan.model.name(),
+            model_revision: self.loaded.revision.clone(),
+            model_fingerprint: self.loaded.model.fingerprint.clone(),
+            data: opened.choice.source.name().to_owned(),
+            data_revision: opened.choice.located.revision.clone(),
+            data_fingerprint: splits.test.fingerprint.clone(),
+            transform: if text_alone { String::new() } else { self.extractor.transform().id() },
+            precision: self.plan.settings.load.precision.name().into(),
+            device: self.plan.settings.device_name(),
+            seed: self.plan.seed,
+            publishable: whole && opened.mismatches.is_empty() && !self.plan.settings.store_f16,
+            mismatches: opened.mismatches.clone(),
+            notes,
+            details: answer.details,
+            program: program(),
+            date: timestamp(),
+            seconds: 0.0,
+        })
+    }
 }
 
 /// What a reader must know beside the number.
-fn notes(plan: &Plan, assignment: &Assignment, splits: &Splits, answer: &Answer) -> Vec<String> {
+fn notes(plan: &Plan, piece: &Piece, splits: &Splits, answer: &Answer) -> Vec<String> {
+    let assignment = &piece.assignment;
     let mut notes = Vec::new();
     if assignment.protocol != plan.protocol {
         notes.push(format!("run under protocol {}: the rows of {} are not known", assignment.protocol.name(), plan.protocol.name()));
     }
     for rows in splits.all() {
-        let have = rows.split.dataset.len();
+        let have = rows.dataset().len();
         if rows.len() < have {
             notes.push(format!("a sample of {} of the {have} rows of {}", rows.len(), rows.split.name));
         }
@@ -181,10 +322,15 @@ pub fn dry_run(plan: &Plan) -> Result<String> {
         plan.protocol.name()
     )];
     let mut total = 0;
-    for task in &plan.tasks {
-        let (state, rows) = state(plan, task);
-        total += rows;
-        lines.push(format!("{} (version {}): {}: {state}", task.name, task.version, task.method.name()));
+    for (name, piece) in plan.tasks.iter().flat_map(|task| pieces(plan, task)) {
+        match piece {
+            Ok(piece) => {
+                let (state, rows) = state(plan, &piece);
+                total += rows;
+                lines.push(format!("{name} (version {}): {}: {state}", piece.task.version, piece.assignment.method.name()));
+            }
+            Err(error) => lines.push(format!("{name}: {error}")),
+        }
     }
     let time = seconds_per_row.map_or_else(
         || "the model is not here yet: it would be fetched first".into(),
@@ -194,11 +340,11 @@ pub fn dry_run(plan: &Plan) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// Whether a task's data is ready, mismatched, missing or broken, and how many rows would be encoded.
-fn state(plan: &Plan, task: &Task) -> (String, usize) {
-    let local = |assignment: &Assignment| -> Result<(String, usize)> {
-        let choice = task.find_source(assignment, &plan.places, true)?;
-        let opened = data::OpenTask::open(task, choice, plan.seed)?;
+/// Whether a piece's data is ready, mismatched, missing or broken, and how many rows would be encoded.
+fn state(plan: &Plan, piece: &Piece) -> (String, usize) {
+    let local = || -> Result<(String, usize)> {
+        let choice = piece.task.find_source(&piece.assignment, &plan.places, true)?;
+        let opened = OpenTask::open(&piece.task, choice, plan.seed)?;
         let count = |split: &OpenSplit| plan.limit.map_or(split.dataset.len(), |limit| limit.min(split.dataset.len()));
         let rows: Vec<String> = opened.splits().map(|split| format!("{} {}", count(split), split.name)).collect();
         let total = opened.splits().map(count).sum();
@@ -208,11 +354,11 @@ fn state(plan: &Plan, task: &Task) -> (String, usize) {
             reasons => (format!("mismatched: {source}: {}", reasons.join("; ")), if plan.allow_mismatch { total } else { 0 }),
         })
     };
-    let tuned = matches!(task.method, Method::FineTune { .. });
-    match assign(plan, task).and_then(|assignment| local(&assignment)) {
+    let tuned = matches!(piece.assignment.method, Method::FineTune { .. });
+    match local() {
         Ok((found, _)) if tuned => (format!("{found} (needs fine-tuning, which this version cannot do yet)"), 0),
         Ok(found) => found,
-        Err(Error::Task(error @ flava_tasks::Error::Missing { .. })) => (format!("missing: {error}"), 0),
+        Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0),
         Err(error) => (format!("broken: {error}"), 0),
     }
 }

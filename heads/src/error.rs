@@ -13,6 +13,6 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] flava_model::Error),
     /// An error that libtorch raised.
-    #[error("libtorch: {0}")]
+    #[error("libtorch: {}", .0.to_string().lines().next().unwrap_or_default())]
     Torch(#[from] tch::TchError),
 }

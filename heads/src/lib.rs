@@ -3,13 +3,20 @@
 mod contrastive;
 mod error;
 mod itm;
-mod lbfgs;
 mod linear;
 mod masked_prediction;
+mod minimise;
+mod neighbours;
+mod probe;
+mod ridge;
+mod sweep;
 
 pub use contrastive::{ContrastiveLogits, contrastive_logits};
 pub use error::{Error, Result};
 pub use itm::ItmHead;
-pub use lbfgs::{Lbfgs, Minimum};
 pub use linear::{Fit, FitOptions, LinearHead};
 pub use masked_prediction::{MaskedPredictionHead, labelled_rows};
+pub use neighbours::Neighbours;
+pub use probe::Probe;
+pub use ridge::{Moments, Ridge};
+pub use sweep::{Chosen, Sweep, Tried};

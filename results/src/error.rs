@@ -16,11 +16,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A table that another version or program wrote.
-    #[error("{}: its columns are not those of this version; move it away or choose another --out", path.display())]
-    Columns {
-        /// The table.
-        path: PathBuf,
+    /// Another program runs in the folder.
+    #[error("{}: another run (process {process}) is using this folder; wait for it, or choose another with --out", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The other's process id.
+        process: String,
     },
 }
 

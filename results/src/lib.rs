@@ -1,13 +1,17 @@
-//! Results of evaluation: records with their provenance, as JSON files, CSV rows and tables. No torch.
+//! Results of evaluation: records with their provenance, the folder of a run, CSV, tables, averages. No torch.
 
+mod averages;
+mod csv_table;
 mod error;
-mod files;
 mod published;
 mod record;
+mod run_folder;
 mod table;
 
+pub use averages::{Average, averages, averages_text};
+pub use csv_table::csv_table;
 pub use error::{Error, Result};
-pub use files::{RunFolder, timestamp, write_beside};
 pub use published::{Published, published};
 pub use record::{MetricValue, Record};
-pub use table::table;
+pub use run_folder::{RunFolder, State, Status, read_records, timestamp, write_beside};
+pub use table::{rows_table, table};

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct MetricValue {
     /// The metric's name.
     pub metric: String,
+    /// Which rows it is over.
+    pub split: String,
     /// Its value.
     pub value: f64,
     /// Standard error over the rows.
@@ -15,6 +17,8 @@ pub struct MetricValue {
     pub ci_low: f64,
     /// Upper end of the 95 % interval.
     pub ci_high: f64,
+    /// How the interval was made, such as "wilson" or "bootstrap".
+    pub interval: String,
     /// Rows or queries that it is over.
     pub n: usize,
 }
@@ -24,6 +28,12 @@ pub struct MetricValue {
 pub struct Record {
     /// Name of the task.
     pub task: String,
+    /// What was asked for beside the task's row, such as another method or feature; empty otherwise.
+    #[serde(default)]
+    pub variant: String,
+    /// Digest of everything that decides the numbers; a finished task with the same one is not run again.
+    #[serde(default)]
+    pub key: String,
     /// Version of the task: numbers of different versions do not compare.
     pub task_version: u32,
     /// vision, text or multimodal.
@@ -84,11 +94,66 @@ pub struct Record {
 }
 
 impl Record {
+    /// The name of its files.
+    pub fn name(&self) -> String {
+        if self.variant.is_empty() { self.task.clone() } else { format!("{}.{}", self.task, self.variant) }
+    }
+
     /// The main score.
     ///
     /// # Panics
     /// If the record has no score; none is made without.
     pub fn main(&self) -> &MetricValue {
         self.metrics.first().expect("a record has a main score")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn record(task: &str) -> Record {
+        let score = |metric: &str, value| MetricValue {
+            metric: metric.into(),
+            split: "test".into(),
+            value,
+            standard_error: 0.1,
+            ci_low: 0.0,
+            ci_high: 1.0,
+            interval: "wilson".into(),
+            n: 9,
+        };
+        Record {
+            task: task.into(),
+            variant: String::new(),
+            key: "key".into(),
+            task_version: 1,
+            family: "vision".into(),
+            protocol: "flava".into(),
+            method: "linear_probe".into(),
+            feature: "image_cls".into(),
+            split: "test".into(),
+            metrics: vec![score("accuracy", 0.1 + 0.2), score("mean_per_class", 0.25)],
+            chance: 0.1,
+            train_rows: 4,
+            skipped: 0,
+            model: "a, \"quoted\" folder".into(),
+            model_revision: String::new(),
+            model_fingerprint: "00".into(),
+            data: "x/y".into(),
+            data_revision: String::new(),
+            data_fingerprint: "11".into(),
+            transform: "t".into(),
+            precision: "f32".into(),
+            device: "cpu".into(),
+            seed: 0,
+            mismatches: Vec::new(),
+            publishable: true,
+            notes: Vec::new(),
+            details: serde_json::Map::new(),
+            program: "flava".into(),
+            date: "2026-01-31T12:00:00Z".into(),
+            seconds: 1.5,
+        }
     }
 }

@@ -1,18 +1,17 @@
 //! Records as a table for people.
 
+use std::ops::Range;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::Record;
 
 /// One line per task: its main score in percent, interval, chance level, rows and time.
 pub fn table(records: &[Record]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["task", "method", "metric", "score", "95 % interval", "chance", "n", "time"]);
-    for record in records {
+    let row = |record: &Record| {
         let score = record.main();
-        table.add_row([
-            record.task.clone(),
+        vec![
+            record.name(),
             format!("{} ({})", record.method, record.feature),
             score.metric.clone(),
             percent(score.value),
@@ -20,9 +19,20 @@ pub fn table(records: &[Record]) -> String {
             percent(record.chance),
             score.n.to_string(),
             format!("{:.1} s", record.seconds),
-        ]);
+        ]
+    };
+    rows_table(&["task", "method", "metric", "score", "95 % interval", "chance", "n", "time"], records.iter().map(row), 3..8)
+}
+
+/// Rows of cells in columns, those of `right` to the right.
+pub fn rows_table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, right: Range<usize>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
     }
-    for column in 3..8 {
+    for column in right {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

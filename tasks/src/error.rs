@@ -51,6 +51,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Predictions that cannot be scored.
+    #[error("predictions: {0}")]
+    Predictions(String),
     /// A name that no task has.
     #[error("there is no task {name:?}{hint}. `flava-eval tasks` lists them")]
     UnknownTask {

@@ -1,7 +1,11 @@
 //! What is measured and on what data: a table of tasks, the sources they read, the metrics that score them. No tensors.
 
 mod error;
+mod feature;
+mod method;
 pub mod metrics;
+pub mod predictions;
+mod random;
 mod registry;
 mod select;
 mod source;
@@ -9,9 +13,12 @@ pub mod sources;
 mod task;
 
 pub use error::{Error, Result};
-pub use metrics::{Metric, Predictions, Score};
+pub use feature::{Feature, Tap, Tower};
+pub use method::Method;
+pub use metrics::{Metric, Score};
+pub use predictions::{Outputs, Predictions};
 pub use registry::Registry;
 pub use select::select;
 pub use source::{Columns, Layout, Source, SourceFormat, Split};
 pub use sources::{Dataset, Example, Label};
-pub use task::{Assignment, Demand, Demands, Family, Feature, Method, Protocol, Suite, Task};
+pub use task::{Assignment, Demand, Demands, Family, Protocol, Suite, Task};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metric, Source, SourceFormat};
+use crate::{Feature, Method, Metric, Source, SourceFormat};
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,84 +52,6 @@ impl Family {
             Self::Vision => "vision",
             Self::Text => "text",
             Self::Multimodal => "multimodal",
-        }
-    }
-}
-
-/// The states that a probe or a head reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Feature {
-    /// CLS of the image encoder after the final norm, neither pooled nor projected.
-    ImageCls,
-    /// The same of the text encoder.
-    TextCls,
-    /// The same of the multimodal encoder over picture and text.
-    MultimodalCls,
-    /// The image embedding: projected and of unit length.
-    ImageEmbedding,
-}
-
-impl Feature {
-    /// As it is written in files and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ImageCls => "image_cls",
-            Self::TextCls => "text_cls",
-            Self::MultimodalCls => "multimodal_cls",
-            Self::ImageEmbedding => "image_embedding",
-        }
-    }
-}
-
-/// How a task is run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Method {
-    /// Logistic regression on frozen features; the penalty is chosen on the validation split, or on a held-out part of the
-    /// training split where there is none.
-    LinearProbe {
-        /// What it reads.
-        feature: Feature,
-    },
-    /// The class whose prompts are nearest to the picture. Without names and templates of its own, a row takes those that
-    /// lie beside its data (`classnames.txt`, `zeroshot_classification_templates.txt`), or a user's.
-    ZeroShot {
-        /// One prompt each, `{c}` standing for the class name.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        templates: Vec<String>,
-        /// Class names in the order of the labels.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        class_names: Vec<String>,
-        /// Repositories that have both files, for sources that have none; the first that is there is used.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        prompts: Vec<String>,
-    },
-    /// Pictures find their captions among all, and captions their pictures.
-    Retrieval {},
-    /// The encoder and a head on its CLS state are trained on the task.
-    FineTune {
-        /// What the head reads.
-        feature: Feature,
-    },
-}
-
-impl Method {
-    /// As it is written in records.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::LinearProbe { .. } => "linear_probe",
-            Self::ZeroShot { .. } => "zero_shot",
-            Self::Retrieval {} => "retrieval",
-            Self::FineTune { .. } => "fine_tune",
-        }
-    }
-
-    /// What it reads of the model, as it is written in records.
-    pub fn feature_name(&self) -> &'static str {
-        match self {
-            Self::LinearProbe { feature } | Self::FineTune { feature } => feature.name(),
-            Self::ZeroShot { .. } | Self::Retrieval {} => "embeddings",
         }
     }
 }
@@ -280,12 +202,12 @@ impl Task {
         }
         let mut assignment = Assignment { protocol, method: self.method.clone(), metrics: self.metrics.clone(), demand };
         // The numbers that are published for these sources as they are (clip-benchmark's) are over projected features.
-        if let (Protocol::AsPublished, Method::LinearProbe { feature: read @ Feature::ImageCls }) = (protocol, &mut assignment.method) {
-            *read = Feature::ImageEmbedding;
+        if protocol == Protocol::AsPublished && assignment.method.feature() == Some(Feature::IMAGE_CLS) {
+            assignment.method.set_feature(Feature::IMAGE_EMBEDDING);
         }
         let Some(demand) = &assignment.demand else { return Some(assignment) };
-        if let (Some(feature), Method::LinearProbe { feature: read }) = (demand.feature, &mut assignment.method) {
-            *read = feature;
+        if let Some(feature) = demand.feature {
+            assignment.method.set_feature(feature);
         }
         if let Some(main) = demand.metric {
             assignment.metrics.retain(|metric| *metric != main);
@@ -322,10 +244,10 @@ impl Task {
     }
 
     fn method_problem(&self) -> Option<String> {
-        let trains = matches!(self.method, Method::LinearProbe { .. } | Method::FineTune { .. });
+        let probes = matches!(self.method, Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. });
         match &self.method {
-            Method::LinearProbe { .. } if self.classes < 2 => Some("a linear probe needs at least two classes".into()),
-            _ if trains && self.sources.iter().any(|s| s.train.is_none()) => Some(format!("{} needs a train split", self.method.name())),
+            _ if probes && self.classes < 2 => Some(format!("{} needs at least two classes", self.method.name())),
+            _ if self.method.trains() && self.sources.iter().any(|s| s.train.is_none()) => Some(format!("{} needs a train split", self.method.name())),
             Method::ZeroShot { class_names, .. } if !class_names.is_empty() && class_names.len() != self.classes => {
                 Some(format!("{} class_names for {} classes", class_names.len(), self.classes))
             }

@@ -90,7 +90,7 @@ fn check_rows(task: &Task, source: &Source, dataset: &dyn Dataset) {
             decode(image).unwrap();
         }
         match &task.method {
-            Method::Retrieval {} => assert!(example.image.is_some() && example.texts.len() > 1, "{}", source.name()),
+            Method::Retrieval { .. } => assert!(example.image.is_some() && example.texts.len() > 1, "{}", source.name()),
             Method::LinearProbe { .. } => assert!(matches!(example.label, Label::Class(c) if c < task.classes)),
             _ if task.name == "glue-stsb" => assert_eq!(example.label, Label::Value(index as f64 * 1.25)),
             _ if task.name == "vqav2" => assert!(matches!(&example.label, Label::Answers(answers) if answers.len() == 10)),

@@ -200,7 +200,8 @@ fn one_refused_repository_does_not_stop_the_others_and_no_token_is_told() {
     assert!(run.stderr.contains("task mnist") && run.stderr.contains("is gated") && lab.path().join("runs/cifar10.json").exists());
     let run = lab.run_with(&[("HF_TOKEN", TOKEN)], &[&RUN[..], &["--out", "with-token", "--json"]].concat());
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let records = fs::read_dir(lab.path().join("with-token")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let files = fs::read_dir(lab.path().join("with-token")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let records = files.map(|path| fs::read_to_string(path).unwrap());
     assert!([run.stdout, run.stderr].into_iter().chain(records).all(|text| !text.contains(TOKEN)));
     // The token file that `hf auth login` writes does as well.
     fs::write(lab.path().join("hf/token"), format!("{TOKEN}\n")).unwrap();

@@ -11,8 +11,18 @@ use crate::support::{
     program::flava_eval,
 };
 
-const MINI: [&str; 7] =
-    ["mini-groups", "mini-zero-shot", "mini-retrieval", "mini-vqa", "mini-entailment", "mini-sentence", "mini-paraphrase"];
+const MINI: [&str; 10] = [
+    "mini-groups",
+    "mini-groups-knn",
+    "mini-groups-few-shot",
+    "mini-zero-shot",
+    "mini-retrieval",
+    "mini-retrieval-reranked",
+    "mini-vqa",
+    "mini-entailment",
+    "mini-sentence",
+    "mini-paraphrase",
+];
 
 fn record(folder: &Path, task: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join(format!("{task}.json"))).unwrap()).unwrap()
@@ -38,7 +48,7 @@ fn the_first_command_ends_with_a_table_json_and_csv() {
     }
     assert!(run.stdout.contains("untrained"), "the table says what the model is: {}", run.stdout);
     let csv = fs::read_to_string(folder.path().join("runs/results.csv")).unwrap();
-    assert!(csv.lines().count() > MINI.len() && csv.starts_with("date,task,task_version,"));
+    assert!(csv.lines().count() > MINI.len() && csv.starts_with("task,variant,task_version,"));
     assert!(run.stderr.contains("device: cpu") || run.stderr.contains("device: cuda"), "{}", run.stderr);
 }
 

@@ -2,4 +2,6 @@
 
 mod embed;
 mod evaluate;
+mod resume;
+mod scores;
 mod zero_shot;

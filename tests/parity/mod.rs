@@ -1,8 +1,10 @@
 //! Our numbers against Hugging Face's, Pillow's and the tokenizers', from golden files.
 
 mod checkpoints;
+mod coverage;
 mod encoders;
 mod golden;
+mod metrics;
 mod pillow;
 mod probe;
 mod tokenizer;

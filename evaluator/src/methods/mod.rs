@@ -1,11 +1,17 @@
 //! How tasks are run. Each method reads features and gives predictions and what it chose on the way.
 
+mod few_shot;
+mod fit;
+mod knn;
 mod linear_probe;
+mod rerank;
 mod retrieval;
 mod zero_shot;
 
-use flava_tasks::{Assignment, Feature, Method, Predictions, Task, sources::Prompts};
+use flava_heads::ItmHead;
+use flava_tasks::{Assignment, Method, Outputs, Predictions, Task, predictions::Logits, sources::Prompts};
 use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
@@ -17,11 +23,12 @@ pub(crate) struct Splits {
     pub(crate) train: Option<Rows>,
     pub(crate) validation: Option<Rows>,
     pub(crate) test: Rows,
+    pub(crate) second_test: Option<Rows>,
 }
 
 impl Splits {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rows> {
-        self.train.iter().chain(&self.validation).chain([&self.test])
+        self.train.iter().chain(&self.validation).chain([&self.test]).chain(&self.second_test)
     }
 }
 
@@ -32,12 +39,25 @@ pub(crate) struct Job<'a> {
     pub(crate) splits: &'a Splits,
     /// Of zero-shot classification.
     pub(crate) prompts: Option<&'a Prompts>,
+    /// Of re-ranked retrieval, where the checkpoint has it.
+    pub(crate) itm_head: Option<&'a ItmHead>,
     pub(crate) seed: u64,
+    /// Every penalty, and not CLIP's search.
+    pub(crate) full_sweep: bool,
+    /// Whether ridge regression says at once about what the probe will give.
+    pub(crate) preview: bool,
+}
+
+impl Job<'_> {
+    fn train(&self) -> Result<&Rows> {
+        self.splits.train.as_ref().ok_or_else(|| Error::Other(format!("{} has no training split", self.task.name)))
+    }
 }
 
 /// What a method gave.
 pub(crate) struct Answer {
-    pub(crate) predictions: Predictions,
+    /// Of the test split, and of the second one where there is one.
+    pub(crate) predictions: Vec<Predictions>,
     pub(crate) skipped: usize,
     pub(crate) train_rows: usize,
     pub(crate) details: Map<String, Value>,
@@ -46,19 +66,42 @@ pub(crate) struct Answer {
 /// Runs a task's method.
 pub(crate) fn answer(job: &Job, extractor: &Extractor) -> Result<Answer> {
     match (&job.assignment.method, job.prompts) {
-        (Method::LinearProbe { feature }, _) => linear_probe::run(job, *feature, extractor),
+        (Method::LinearProbe { .. }, _) => linear_probe::run(job, extractor),
+        (Method::Knn { feature }, _) => knn::run(job, *feature, extractor),
+        (Method::FewShot { feature }, _) => few_shot::run(job, *feature, extractor),
         (Method::ZeroShot { .. }, Some(prompts)) => zero_shot::run(job, prompts, extractor),
         (Method::ZeroShot { .. }, None) => Err(Error::Other("there are no class names and templates".into())),
-        (Method::Retrieval {}, _) => retrieval::run(job.splits, extractor),
+        (Method::Retrieval { rerank }, _) => retrieval::run(job, *rerank, extractor),
         (Method::FineTune { .. }, _) => Err(Error::Other("fine-tuning is no method of frozen features".into())),
     }
 }
 
-fn probe_features(feature: Feature, rows: &Rows, extractor: &Extractor) -> Result<Features> {
-    match feature {
-        Feature::ImageCls => extractor.image_cls(rows),
-        Feature::TextCls => extractor.text_cls(rows),
-        Feature::MultimodalCls => extractor.multimodal_cls(rows),
-        Feature::ImageEmbedding => extractor.image_embeddings(rows),
+/// The features of the test splits with what `scores` makes of them: logits \[rows, classes\].
+fn predict(job: &Job, extractor: &Extractor, scores: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<(Vec<Predictions>, usize)> {
+    let feature = job.assignment.method.feature().ok_or_else(|| Error::Other("the method reads no feature".into()))?;
+    let (mut predictions, mut skipped) = (Vec::new(), 0);
+    for rows in [&job.splits.test].into_iter().chain(&job.splits.second_test) {
+        let features = extractor.features(rows, feature)?;
+        skipped += features.skipped;
+        let logits = scores(&features.values)?;
+        predictions.push(classified(&features, &logits)?);
     }
+    Ok((predictions, skipped))
+}
+
+/// Predictions of features by their logits \[rows, classes\].
+fn classified(features: &Features, logits: &Tensor) -> Result<Predictions> {
+    let (_, classes) = logits.size2()?;
+    let values: Vec<f32> = logits.f_to_kind(Kind::Float)?.f_flatten(0, -1)?.try_into()?;
+    let logits = Logits::new(values, classes as usize, &features.ids)?;
+    Ok(Predictions {
+        ids: features.ids.clone(),
+        clusters: features.shared(),
+        outputs: Outputs::Classes { predicted: logits.best(), gold: features.classes()?, logits: Some(logits) },
+    })
+}
+
+/// Classes as a tensor.
+fn labels(features: &Features) -> Result<Tensor> {
+    Ok(Tensor::from_slice(&features.classes()?.into_iter().map(|class| class as i64).collect::<Vec<_>>()))
 }

@@ -2,47 +2,89 @@
 
 use flava_model::processor::Text;
 use flava_tasks::{
-    Predictions,
-    metrics::{Ranked, rank},
+    Feature, Outputs, Predictions,
+    metrics::rank,
+    predictions::Ranked,
 };
-use serde_json::Map;
+use serde_json::{Map, json};
 use tch::Tensor;
 
-use super::{Answer, Splits};
-use crate::{Result, features::Extractor};
+use super::{Answer, Job, rerank};
+use crate::{Error, Result, features::Extractor};
 
-/// Queries whose scores are in memory at once.
-const CHUNK: i64 = 256;
+/// Scores that are in memory at once.
+const SCORES_AT_ONCE: i64 = 1 << 23;
 
-pub(super) fn run(splits: &Splits, extractor: &Extractor) -> Result<Answer> {
-    let pictures = extractor.image_embeddings(&splits.test)?;
-    let owners: Vec<usize> = pictures.texts.iter().enumerate().flat_map(|(picture, texts)| vec![picture; texts.len()]).collect();
-    let captions: Vec<Text> = pictures.texts.iter().flatten().map(|caption| Text::Single(caption)).collect();
-    let texts = extractor.text_embeddings(&captions, "captions")?; // [captions, projection]
-    let by_picture = ranks(&pictures.values, &texts, |picture, caption| owners[caption] == picture)?;
-    let by_caption = ranks(&texts, &pictures.values, |caption, picture| owners[caption] == picture)?;
-    let texts = by_picture.into_iter().enumerate().map(|(picture, rank)| Ranked { picture, rank }).collect();
-    let images = owners.iter().zip(by_caption).map(|(&picture, rank)| Ranked { picture, rank }).collect();
-    let details = [("pictures", pictures.ids.len()), ("captions", owners.len())].map(|(name, count)| (name.to_owned(), count.into()));
-    Ok(Answer {
-        predictions: Predictions::Ranks { texts, images },
-        skipped: pictures.skipped,
-        train_rows: 0,
-        details: Map::from_iter(details),
-    })
+/// Pictures and captions with what belongs together.
+pub(super) struct Pairs {
+    /// \[pictures, projection\] and \[captions, projection\].
+    pub(super) pictures: Tensor,
+    pub(super) captions: Tensor,
+    /// The picture of each caption.
+    pub(super) owners: Vec<usize>,
+    /// Each picture's captions.
+    pub(super) owned: Vec<Vec<usize>>,
 }
 
-/// For each query, the rank of its best right item.
-fn ranks(queries: &Tensor, items: &Tensor, right: impl Fn(usize, usize) -> bool) -> Result<Vec<usize>> {
-    let (count, _) = queries.size2()?;
-    let mut ranks = Vec::with_capacity(count as usize);
-    for start in (0..count).step_by(CHUNK as usize) {
-        let chunk = queries.f_narrow(0, start, CHUNK.min(count - start))?;
-        let scores = chunk.f_matmul(&items.f_transpose(0, 1)?)?; // [chunk, items]
-        for row in 0..scores.size()[0] {
-            let scores: Vec<f32> = scores.get(row).try_into()?;
-            ranks.push(rank(&scores, |item| right((start + row) as usize, item)));
-        }
+pub(super) fn run(job: &Job, reranked: Option<usize>, extractor: &Extractor) -> Result<Answer> {
+    let rows = &job.splits.test;
+    let pictures = extractor.features(rows, Feature::IMAGE_EMBEDDING)?;
+    let texts = pictures.rows.iter().map(|&row| Ok(rows.dataset().get(row)?.texts)).collect::<Result<Vec<Vec<String>>>>()?;
+    let mut pairs = Pairs { pictures: pictures.values, captions: Tensor::new(), owners: Vec::new(), owned: Vec::new() };
+    for (picture, texts) in texts.iter().enumerate() {
+        pairs.owned.push((pairs.owners.len()..pairs.owners.len() + texts.len()).collect());
+        pairs.owners.extend(std::iter::repeat_n(picture, texts.len()));
     }
+    let captions: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+    let device = extractor.model.options.device;
+    let inputs: Vec<Text> = captions.iter().map(|caption| Text::Single(caption)).collect();
+    pairs.captions = extractor.text_embeddings(&inputs, "captions")?.f_to_device(device)?;
+    pairs.pictures = pairs.pictures.f_to_device(device)?;
+    let (by_picture, by_caption) = match reranked {
+        None => (ranks_of_captions(&pairs)?, ranks_of_pictures(&pairs)?),
+        Some(best) => {
+            let head = job.itm_head.ok_or_else(|| Error::Other("the checkpoint has no itm_head to rank with".into()))?;
+            rerank::ranks(&pairs, best, &captions, (rows, &pictures.rows), (extractor, head))?
+        }
+    };
+    let ranked = |(picture, rank)| Ranked { picture, rank };
+    let outputs = Outputs::Ranks {
+        texts: by_picture.into_iter().enumerate().map(ranked).collect(),
+        images: pairs.owners.iter().copied().zip(by_caption).map(ranked).collect(),
+    };
+    let mut details = Map::from_iter([("pictures".into(), json!(pictures.ids.len())), ("captions".into(), json!(captions.len()))]);
+    if let Some(best) = reranked {
+        details.insert("reranked".into(), json!(best));
+    }
+    let predictions = Predictions { ids: Vec::new(), clusters: None, outputs };
+    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, details })
+}
+
+/// For each picture, the rank of its best caption.
+pub(super) fn ranks_of_captions(pairs: &Pairs) -> Result<Vec<usize>> {
+    ranks(&pairs.pictures, &pairs.captions, |picture| &pairs.owned[picture])
+}
+
+/// For each caption, the rank of its picture.
+pub(super) fn ranks_of_pictures(pairs: &Pairs) -> Result<Vec<usize>> {
+    ranks(&pairs.captions, &pairs.pictures, |caption| std::slice::from_ref(&pairs.owners[caption]))
+}
+
+fn ranks<'a>(queries: &Tensor, items: &Tensor, right: impl Fn(usize) -> &'a [usize]) -> Result<Vec<usize>> {
+    let mut ranks = Vec::with_capacity(queries.size()[0] as usize);
+    scores(queries, items, |query, scores| ranks.push(rank(scores, right(query))))?;
     Ok(ranks)
+}
+
+/// Gives `read` each query's scores against all items, a bounded number of them in memory at once.
+pub(super) fn scores(queries: &Tensor, items: &Tensor, mut read: impl FnMut(usize, &[f32])) -> Result<()> {
+    let ((count, _), (width, _)) = (queries.size2()?, items.size2()?);
+    let chunk = (SCORES_AT_ONCE / width.max(1)).clamp(1, count.max(1));
+    let items = items.f_transpose(0, 1)?;
+    for start in (0..count).step_by(chunk as usize) {
+        let scores = queries.f_narrow(0, start, chunk.min(count - start))?.f_matmul(&items)?; // [chunk, items]
+        let flat: Vec<f32> = scores.f_flatten(0, -1)?.try_into()?;
+        flat.chunks_exact(width as usize).enumerate().for_each(|(row, scores)| read(start as usize + row, scores));
+    }
+    Ok(())
 }

@@ -1,12 +1,12 @@
 //! Zero-shot classification (CLIP's protocol): the class whose prompts' mean embedding is nearest to the picture's.
 
 use flava_model::{processor::Text, runtime::stream};
-use flava_tasks::{Predictions, sources::Prompts};
+use flava_tasks::{Feature, Outputs, sources::Prompts};
 use rand::seq::SliceRandom;
 use serde_json::{Map, json};
 use tch::Tensor;
 
-use super::{Answer, Job};
+use super::{Answer, Job, classified};
 use crate::{Result, features::Extractor};
 
 /// Random orders of the class names that the self test scores.
@@ -14,20 +14,14 @@ const ORDERS: usize = 20;
 
 pub(super) fn run(job: &Job, prompts: &Prompts, extractor: &Extractor) -> Result<Answer> {
     let classes = class_embeddings(&prompts.templates, &prompts.class_names, extractor)?; // [classes, projection]
-    let pictures = extractor.image_embeddings(&job.splits.test)?;
-    let scores = pictures.values.f_matmul(&classes.f_transpose(0, 1)?)?; // [rows, classes]
-    let predicted: Vec<i64> = scores.f_argmax(1, false)?.try_into()?;
-    let predicted: Vec<usize> = predicted.into_iter().map(|class| class as usize).collect();
-    let gold = pictures.classes()?;
+    let pictures = extractor.features(&job.splits.test, Feature::IMAGE_EMBEDDING)?;
+    let predictions = classified(&pictures, &pictures.values.f_matmul(&classes.f_transpose(0, 1)?)?)?;
     let mut details = Map::new();
     details.insert("prompts_per_class".into(), prompts.templates.len().into());
-    details.insert("class_order".into(), class_order(&predicted, &gold, prompts.class_names.len(), job.seed));
-    Ok(Answer {
-        predictions: Predictions::Classes { ids: pictures.ids, predicted, gold, clusters: None },
-        skipped: pictures.skipped,
-        train_rows: 0,
-        details,
-    })
+    if let Outputs::Classes { predicted, gold, .. } = &predictions.outputs {
+        details.insert("class_order".into(), class_order(predicted, gold, prompts.class_names.len(), job.seed));
+    }
+    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, details })
 }
 
 /// The share of right answers, and what it is when the class names are given to other classes. Where both are about the same,

@@ -13,7 +13,7 @@ use flava_model::{
 use flava_tasks::sources::{Example, OpenSplit};
 use serde::Serialize;
 
-use crate::features::Rows;
+use crate::features::sample;
 
 /// Side of the grid of brightness that a perceptual hash compares neighbours of.
 const GRID: usize = 16;
@@ -69,8 +69,7 @@ impl Prints {
         if limit == Some(0) {
             return found;
         }
-        let rows = Rows::new(split.clone(), limit, seed);
-        let indices = rows.indices().to_vec();
+        let indices = sample(split, limit, seed);
         // Of rows about one picture the first stands for it; the others are compared with their texts only.
         let mut seen = HashSet::new();
         let first: Vec<bool> = indices.iter().map(|&index| seen.insert(split.dataset.cluster(index))).collect();

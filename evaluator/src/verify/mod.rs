@@ -4,7 +4,9 @@ mod duplicates;
 
 use flava_model::runtime::Progress;
 use flava_tasks::{
-    Protocol, Task, select,
+    Protocol, Task,
+    metrics::process_answer,
+    select,
     sources::{AnswerVocabulary, Label, OpenSplit},
 };
 use serde::Serialize;
@@ -54,7 +56,7 @@ pub struct Leak {
 /// What a classifier over the answers of the training split could reach at most.
 #[derive(Debug, Serialize)]
 pub struct AnswersCheck {
-    /// Answers that were given nine times or more, as they are written.
+    /// Answers that were given nine times or more, in the form in which they are compared.
     pub vocabulary: usize,
     /// The mean score of whoever always gives the best of them.
     pub ceiling: f64,
@@ -187,8 +189,8 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
     }
     found.class_names = opened.test.dataset.class_names().map_or(0, <[String]>::len);
     if let (Some(train), Label::Answers(_)) = (&opened.train, opened.test.dataset.label(0)) {
-        let vocabulary = AnswerVocabulary::count(&[&*train.dataset], LEAST, str::to_owned);
-        let ceiling = vocabulary.ceiling(&*opened.test.dataset, str::to_owned);
+        let vocabulary = AnswerVocabulary::count(&[&*train.dataset], LEAST, process_answer);
+        let ceiling = vocabulary.ceiling(&*opened.test.dataset, process_answer);
         found.answers = Some(AnswersCheck { vocabulary: vocabulary.answers.len(), ceiling });
     }
     let mut all: Vec<Prints> = Vec::new();

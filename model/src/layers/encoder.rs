@@ -14,6 +14,8 @@ pub struct EncoderOutput {
     pub hidden_states: Tensor,
     /// After the final norm, \[batch, rows, size\].
     pub last_hidden_state: Tensor,
+    /// The CLS states after each block, before the final norm, \[batch, size\] each; of a model prepared for inference only.
+    pub cls_of_layers: Vec<Tensor>,
 }
 
 impl EncoderOutput {
@@ -72,28 +74,37 @@ impl Encoder {
         if !self.packed || embeddings.device() != Device::Cpu || batch <= piece {
             return self.forward_piece(embeddings, mask, rows, train);
         }
-        let (mut hidden_states, mut last_hidden_state) = (Vec::new(), Vec::new());
+        let (mut hidden_states, mut last_hidden_state, mut layers) = (Vec::new(), Vec::new(), (0..self.layer.len()).map(|_| Vec::new()).collect::<Vec<_>>());
         for start in (0..batch).step_by(piece as usize) {
             let count = piece.min(batch - start);
             let mask = mask.map(|mask| mask.narrow(start, count)).transpose()?;
             let output = self.forward_piece(embeddings.f_narrow(0, start, count)?, mask.as_ref(), rows, train)?;
             hidden_states.push(output.hidden_states);
             last_hidden_state.push(output.last_hidden_state);
+            layers.iter_mut().zip(output.cls_of_layers).for_each(|(layer, cls)| layer.push(cls));
         }
-        Ok(EncoderOutput { hidden_states: Tensor::f_cat(&hidden_states, 0)?, last_hidden_state: Tensor::f_cat(&last_hidden_state, 0)? })
+        Ok(EncoderOutput {
+            hidden_states: Tensor::f_cat(&hidden_states, 0)?,
+            last_hidden_state: Tensor::f_cat(&last_hidden_state, 0)?,
+            cls_of_layers: layers.iter().map(|layer| Tensor::f_cat(layer, 0)).collect::<std::result::Result<_, _>>()?,
+        })
     }
 
     fn forward_piece(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: Rows, train: bool) -> Result<EncoderOutput> {
         let mut hidden_states = embeddings;
+        let mut cls_of_layers = Vec::new();
         for (i, block) in self.layer.iter().enumerate() {
             let last = i + 1 == self.layer.len();
             let rows = (last && rows == Rows::Cls).then_some(1);
             hidden_states = block.forward(&hidden_states, mask, rows, train)?;
+            if self.packed {
+                cls_of_layers.push(hidden_states.select(1, 0).copy()); // a view would keep all rows of each block
+            }
         }
         if rows == Rows::Cls {
             hidden_states = hidden_states.f_narrow(1, 0, 1)?;
         }
         let last_hidden_state = self.layernorm.forward(&hidden_states)?;
-        Ok(EncoderOutput { hidden_states, last_hidden_state })
+        Ok(EncoderOutput { hidden_states, last_hidden_state, cls_of_layers })
     }
 }

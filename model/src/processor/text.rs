@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use ahash::AHashMap;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tokenizers::{
     AddedToken, EncodeInput, Tokenizer, TruncationParams, TruncationStrategy, models::wordpiece::WordPiece, normalizers::BertNormalizer,
     pre_tokenizers::bert::BertPreTokenizer, processors::template::TemplateProcessing,
@@ -156,6 +157,12 @@ impl TextProcessor {
         let encodings = tokenizer.encode_batch(inputs, true).map_err(broken)?;
         let wide = |ids: &[u32]| ids.iter().map(|&id| id.into()).collect();
         Ok(encodings.iter().map(|e| Encoding { input_ids: wide(e.get_ids()), token_type_ids: wide(e.get_type_ids()) }).collect())
+    }
+
+    /// A digest of everything that decides the word pieces.
+    pub fn digest(&self) -> String {
+        let digest = Sha256::digest(self.tokenizer.to_string(false).unwrap_or_default());
+        digest[..8].iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The files that transformers loads this tokenizer from: name and contents.

@@ -29,7 +29,12 @@ impl Progress {
         let bar = self.bars.insert_before(&self.run, ProgressBar::new(count as u64));
         bar.set_style(style("{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left"));
         bar.set_prefix(name.to_owned());
-        TaskProgress { bar }
+        TaskProgress { bar, run: self.run.clone() }
+    }
+
+    /// Says how far the run has come, whatever its pieces of work counted.
+    pub fn reach(&self, steps: usize) {
+        self.run.set_position(steps as u64);
     }
 
     /// Marks one step of the run as done.
@@ -58,12 +63,19 @@ fn style(template: &str) -> ProgressStyle {
 #[derive(Debug)]
 pub struct TaskProgress {
     bar: ProgressBar,
+    run: ProgressBar,
 }
 
 impl TaskProgress {
     /// Marks `count` more as done.
     pub fn add(&self, count: usize) {
         self.bar.inc(count as u64);
+    }
+
+    /// The same, of a piece of work that is counted in the steps of the run.
+    pub fn add_to_run(&self, count: usize) {
+        self.bar.inc(count as u64);
+        self.run.inc(count as u64);
     }
 }
 

@@ -1,30 +1,46 @@
-//! Means of rows: shares of right answers, over all rows or class by class.
+//! Means over rows: shares of right answers, over all rows or class by class.
 
-use super::{Score, Z, grouped};
+use super::{
+    Interval, Score, grouped,
+    score::{Z, quantile},
+};
 
-/// Mean of values that are 0 or 1, with Wilson's interval; with clusters the errors of a cluster are summed first.
-pub(super) fn share(values: &[f64], clusters: Option<&[usize]>) -> Option<Score> {
+/// Mean of values between 0 and 1. Where all are 0 or 1 the interval is Wilson's, else Student's; with clusters the errors of a
+/// cluster are summed first.
+pub(super) fn mean(values: &[f64], clusters: Option<&[usize]>) -> Option<Score> {
     let n = values.len();
     if n == 0 {
         return None;
     }
     let mean = values.iter().sum::<f64>() / n as f64;
+    let share = values.iter().all(|&value| value == 0.0 || value == 1.0);
     if let Some(clusters) = clusters {
-        let residual = |rows: &Vec<usize>| rows.iter().map(|&row| values[row] - mean).sum::<f64>();
-        let squares: f64 = grouped(clusters).values().map(|rows| residual(rows).powi(2)).sum();
-        return Some(Score::normal(mean, squares.sqrt() / n as f64, n));
+        return Some(clustered(values, mean, clusters, share));
     }
-    let standard_error = if n == 1 { 0.0 } else { (mean * (1.0 - mean) / (n - 1) as f64).sqrt() };
-    let (ci_low, ci_high) = wilson(mean, n as f64);
-    Some(Score { value: mean, standard_error, ci_low, ci_high, n })
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let standard_error = if n == 1 { 0.0 } else { (squares / (n - 1) as f64 / n as f64).sqrt() };
+    Some(if share {
+        Score::wilson(mean, standard_error, n, (n as f64, Z), Interval::Wilson)
+    } else {
+        Score::symmetric(mean, standard_error, n, (n - 1) as f64, Interval::Student)
+    })
 }
 
-/// Wilson's score interval, right near 0 and 1 and for small n.
-fn wilson(p: f64, n: f64) -> (f64, f64) {
-    let scale = 1.0 + Z * Z / n;
-    let centre = (p + Z * Z / (2.0 * n)) / scale;
-    let half = Z / scale * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+fn clustered(values: &[f64], mean: f64, clusters: &[usize], share: bool) -> Score {
+    let n = values.len();
+    let groups = grouped(clusters);
+    let count = groups.len() as f64;
+    let residual = |rows: &Vec<usize>| rows.iter().map(|&row| values[row] - mean).sum::<f64>();
+    let squares: f64 = groups.values().map(|rows| residual(rows).powi(2)).sum();
+    let standard_error = squares.sqrt() / n as f64;
+    // The formula is for many clusters; for the interval it is widened to hold for few.
+    let wide = if count > 1.0 { standard_error * (count / (count - 1.0)).sqrt() } else { 0.0 };
+    if !share {
+        return Score { standard_error, ..Score::symmetric(mean, wide, n, count - 1.0, Interval::Clustered) };
+    }
+    // As many independent trials as would give the same error; where all rows agree, as many as there are clusters.
+    let trials = if wide > 0.0 { mean * (1.0 - mean) / (wide * wide) } else { count };
+    Score::wilson(mean, standard_error, n, (trials.max(1.0), quantile(count - 1.0)), Interval::Clustered)
 }
 
 /// Mean over the classes that occur of their share of right answers.
@@ -41,7 +57,10 @@ pub(super) fn per_class(predicted: &[usize], gold: &[usize]) -> Option<Score> {
     let count = shares.len() as f64;
     let value = shares.iter().map(|(p, _)| p).sum::<f64>() / count;
     let variance: f64 = shares.iter().map(|(p, n)| p * (1.0 - p) / n).sum();
-    Some(Score::normal(value, variance.sqrt() / count, gold.len()))
+    let standard_error = variance.sqrt() / count;
+    let n = gold.len();
+    let trials = if standard_error > 0.0 { value * (1.0 - value) / standard_error.powi(2) } else { n as f64 };
+    Some(Score::wilson(value, standard_error, n, (trials, Z), Interval::Stratified))
 }
 
 #[cfg(test)]
@@ -56,27 +75,33 @@ mod tests {
     #[test]
     fn a_share_has_wilsons_interval() {
         let values: Vec<f64> = (0..10).map(|i| f64::from(i < 7)).collect();
-        let score = share(&values, None).unwrap();
+        let score = mean(&values, None).unwrap();
         close(score.value, 0.7);
         close(score.standard_error, (0.21f64 / 9.0).sqrt());
         assert!((score.ci_low - 0.396_778).abs() < 1e-6 && (score.ci_high - 0.892_209).abs() < 1e-6, "{score:?}");
-        assert!(share(&[], None).is_none());
+        assert!(mean(&[], None).is_none());
     }
 
     #[test]
     fn clusters_of_one_give_the_plain_error_and_copies_do_not_shrink_it() {
         let values = [1.0, 0.0, 1.0, 1.0];
-        let alone = share(&values, Some(&[0, 1, 2, 3])).unwrap();
+        let alone = mean(&values, Some(&[0, 1, 2, 3])).unwrap();
         close(alone.standard_error, (0.75f64 * 0.25 / 4.0).sqrt());
         let twice: Vec<f64> = values.iter().flat_map(|&v| [v, v]).collect();
-        let doubled = share(&twice, Some(&[0, 0, 1, 1, 2, 2, 3, 3])).unwrap();
+        let doubled = mean(&twice, Some(&[0, 0, 1, 1, 2, 2, 3, 3])).unwrap();
         close(doubled.standard_error, alone.standard_error);
+        close(doubled.ci_low, alone.ci_low);
+    }
+
+    #[test]
+    fn what_is_always_right_is_as_uncertain_as_there_are_pictures() {
+        let score = mean(&[1.0; 40], Some(&(0..40).map(|i| i / 4).collect::<Vec<_>>())).unwrap();
+        assert!(score.ci_high == 1.0 && (0.6..0.75).contains(&score.ci_low), "{score:?}");
     }
 
     #[test]
     fn classes_count_alike_whatever_their_size() {
-        let score = per_class(&[0, 0, 0, 1], &[0, 0, 0, 1]).unwrap();
-        close(score.value, 1.0);
+        close(per_class(&[0, 0, 0, 1], &[0, 0, 0, 1]).unwrap().value, 1.0);
         close(per_class(&[0, 0, 0, 0], &[0, 0, 0, 1]).unwrap().value, 0.5);
     }
 }

@@ -29,7 +29,7 @@ pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
 pub use find::{Choice, Locate, Located};
 pub use index_cache::cache_folder;
 pub use mini::{MiniWorld, vocabulary as mini_vocabulary};
-pub use vqa::{AnswerVocabulary, soft_score};
+pub use vqa::AnswerVocabulary;
 
 /// Rows whose content goes into a fingerprint.
 const FINGERPRINT_ROWS: usize = 64;

@@ -13,7 +13,7 @@ use super::{
     Dataset, Label,
     listing::{Listing, Picture, Row, read_json},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, metrics::soft_score};
 
 #[derive(Deserialize)]
 struct Questions {
@@ -150,31 +150,5 @@ impl AnswerVocabulary {
             answers.iter().map(score).fold(0.0, f64::max)
         };
         (0..split.len()).map(best).sum::<f64>() / split.len().max(1) as f64
-    }
-}
-
-/// VQA's score of an answer: the mean, over leaving out each of the given ones in turn, of a third of the agreeing others, 1 at most.
-pub fn soft_score<T: AsRef<str>>(given: &[T], answer: &str) -> f64 {
-    let agreeing = given.iter().filter(|other| other.as_ref() == answer).count() as f64;
-    let total = given.len() as f64;
-    if given.is_empty() {
-        return 0.0;
-    }
-    let left = |agreeing: f64| (agreeing / 3.0).min(1.0);
-    (agreeing * left(agreeing - 1.0) + (total - agreeing) * left(agreeing)) / total
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The values for ten answers of which m agree: 0, 0.3, 0.6, 0.9, then 1.
-    #[test]
-    fn soft_scores_are_the_official_ones() {
-        for (agreeing, expected) in [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)] {
-            let given: Vec<&str> = (0..10).map(|i| if i < agreeing { "yes" } else { "no" }).collect();
-            assert!((soft_score(&given, "yes") - expected).abs() < 1e-12, "{agreeing}");
-        }
-        assert_eq!(soft_score::<&str>(&[], "yes"), 0.0);
     }
 }

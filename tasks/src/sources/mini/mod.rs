@@ -7,13 +7,12 @@ mod concepts;
 mod scene;
 mod wording;
 
-use rand::{Rng, SeedableRng, seq::IndexedRandom};
+use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Dataset, Example, Label};
-use crate::Result;
+use crate::{Result, random::stream};
 use concepts::{Concept, Part, of_part};
 use scene::Scene;
 
@@ -57,8 +56,7 @@ impl Mini {
 
     /// Random numbers for one thing of this split.
     fn rng(&self, what: &str, index: usize) -> ChaCha8Rng {
-        let digest = Sha256::digest(format!("mini {} {} {what} {index}", self.seed, self.split));
-        ChaCha8Rng::from_seed(digest.into())
+        stream(&format!("mini {} {} {what} {index}", self.seed, self.split))
     }
 
     fn scene(&self, index: usize) -> Scene {

@@ -1,0 +1,43 @@
+//! `flava-eval cache`: what features are stored, and removing those that nobody uses.
+
+use std::{fs, time::Duration};
+
+use flava_tasks::sources::cache_folder;
+use indicatif::{HumanBytes, HumanDuration};
+
+use crate::{Error, Result, args::CacheCommand, features::Store};
+
+/// The store in the user's cache folder; None where there is none.
+pub(crate) fn store() -> Option<Store> {
+    cache_folder().map(|folder| Store::new(folder.join("features")))
+}
+
+/// Lists or removes; what is to be printed.
+pub fn cache(command: &CacheCommand) -> Result<String> {
+    let store = store().ok_or_else(|| Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into()))?;
+    let entries = store.entries()?;
+    let days = match command {
+        CacheCommand::Ls => None,
+        CacheCommand::Prune { days } => Some(Duration::from_secs(days * 24 * 3600)),
+    };
+    let (mut lines, mut total) = (Vec::new(), 0);
+    for entry in entries.iter().filter(|entry| days.is_none_or(|days| entry.unused >= days)) {
+        if days.is_some() {
+            fs::remove_dir_all(&entry.folder).map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
+        }
+        total += entry.bytes;
+        let about = &entry.about;
+        lines.push(format!(
+            "{:>10}  {:18} {} ({} rows) of model {}, unused for {}",
+            HumanBytes(entry.bytes).to_string(),
+            about.feature,
+            about.name,
+            about.rows,
+            about.weights,
+            HumanDuration(entry.unused)
+        ));
+    }
+    let what = if days.is_some() { "removed" } else { "stored" };
+    lines.push(format!("{} kinds of features {what}, {}", lines.len(), HumanBytes(total)));
+    Ok(lines.join("\n"))
+}

@@ -1,0 +1,401 @@
+//! Rows to features: one pass of a split through the model reads all that is asked for of it, shard by shard into the store.
+
+mod prepare;
+mod store;
+
+use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
+
+use flava_model::{
+    EncoderOutput, ImageInputs, Pretrained, Rows as OutputRows, TextInputs,
+    processor::{Encoding, ImageTransform, Text, image_batch, text_batch},
+    runtime::Progress,
+};
+use flava_tasks::{Example, Feature, Label, Tap, Tower};
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result, Settings, interrupt};
+
+pub(crate) use prepare::{Pixels, Preparation, Prepared, Rows, sample, text_of};
+pub(crate) use store::Store;
+use store::{About, Piece, SHARD, Shards};
+
+/// Longest text in tokens, as in the paper's pretraining and zero-shot evaluation.
+pub(crate) const MAX_TOKENS: usize = 77;
+/// Tokens of one batch of texts; short texts go in larger batches.
+const BATCH_TOKENS: usize = 4096;
+
+/// What the rows gave, without those that were skipped.
+pub(crate) struct Features {
+    /// \[rows, width\], f32, on the CPU.
+    pub(crate) values: Tensor,
+    pub(crate) ids: Vec<String>,
+    pub(crate) labels: Vec<Label>,
+    /// Which rows share a picture.
+    pub(crate) clusters: Vec<usize>,
+    /// Rows of the split, by place.
+    pub(crate) rows: Vec<usize>,
+    pub(crate) skipped: usize,
+}
+
+impl Features {
+    /// The labels as classes.
+    pub(crate) fn classes(&self) -> Result<Vec<usize>> {
+        let class = |(label, id): (&Label, &String)| match label {
+            Label::Class(class) => Ok(*class),
+            _ => Err(Error::Other(format!("{id} has no class"))),
+        };
+        self.labels.iter().zip(&self.ids).map(class).collect()
+    }
+
+    /// Which rows share a picture, if any do.
+    pub(crate) fn shared(&self) -> Option<Vec<usize>> {
+        let mut distinct: Vec<usize> = self.clusters.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        (distinct.len() < self.clusters.len()).then(|| self.clusters.clone())
+    }
+}
+
+/// A model and how it is run.
+pub(crate) struct Extractor<'a> {
+    pub(crate) model: &'a Pretrained,
+    pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
+    /// Where features are kept; without, they are made each time.
+    pub(crate) store: Option<Store>,
+    /// Features that later tasks will read of rows of these origins: they are read in the same pass.
+    pub(crate) later: HashMap<String, Vec<Feature>>,
+    /// Rows that fit into the device's memory at once, as far as was found.
+    pub(crate) fits: Cell<usize>,
+}
+
+/// One pass: what it is over, and how it is cut.
+struct Pass<'a> {
+    /// Of the rows or texts.
+    data: &'a str,
+    name: &'a str,
+    places: usize,
+    preparation: String,
+    /// Where a batch may end.
+    batches: Vec<Range<usize>>,
+}
+
+impl<'a> Extractor<'a> {
+    pub(crate) fn new(model: &'a Pretrained, settings: &'a Settings, progress: &'a Progress) -> Self {
+        Self { model, settings, progress, store: None, later: HashMap::new(), fits: Cell::new(settings.batch_size.rows(model.options.device)) }
+    }
+
+    pub(crate) fn transform(&self) -> ImageTransform {
+        self.model.image.transform(self.settings.order)
+    }
+
+    /// Tokens that a text is cut to.
+    pub(crate) fn max_tokens(&self) -> usize {
+        MAX_TOKENS.min(self.model.config.text_config.max_position_embeddings as usize)
+    }
+
+    /// A feature of each row.
+    pub(crate) fn features(&self, rows: &Rows, feature: Feature) -> Result<Features> {
+        self.check(feature)?;
+        let wanted = self.wanted(&rows.origin, feature);
+        let piece = match feature.tower {
+            Tower::Text => {
+                let examples = rows.indices().iter().map(|&row| rows.dataset().get(row)).collect::<flava_tasks::Result<Vec<Example>>>()?;
+                let texts = examples.iter().map(|e| text_of(&e.texts).map_err(|reason| Error::Other(format!("{}: {reason}", e.id))));
+                self.texts(&texts.collect::<Result<Vec<_>>>()?, (&rows.fingerprint, &rows.split.name), &wanted)?
+            }
+            Tower::Image | Tower::Multimodal => self.pictures(rows, &wanted)?,
+        };
+        if piece.places.is_empty() {
+            return Err(Error::Other(format!("split {}: every one of its {} rows is broken", rows.split.name, rows.len())));
+        }
+        let kept: Vec<usize> = piece.places.iter().map(|&place| rows.indices()[place]).collect();
+        let dataset = rows.dataset();
+        Ok(Features {
+            values: piece.values,
+            ids: kept.iter().map(|&row| dataset.id(row)).collect(),
+            labels: kept.iter().map(|&row| dataset.label(row)).collect(),
+            clusters: kept.iter().map(|&row| dataset.cluster(row)).collect(),
+            skipped: rows.len() - kept.len(),
+            rows: kept,
+        })
+    }
+
+    /// The feature that is asked for, and what later tasks will want of the same rows and encoder.
+    fn wanted(&self, origin: &str, feature: Feature) -> Vec<Feature> {
+        let mut wanted = vec![feature];
+        if self.store.is_some() {
+            let later = self.later.get(origin).into_iter().flatten();
+            for other in later.filter(|other| other.tower == feature.tower) {
+                if !wanted.contains(other) {
+                    wanted.push(*other);
+                }
+            }
+        }
+        wanted
+    }
+
+    fn check(&self, feature: Feature) -> Result<()> {
+        let config = &self.model.config;
+        let layers = match feature.tower {
+            Tower::Image => config.image_config.num_hidden_layers,
+            Tower::Text => config.text_config.num_hidden_layers,
+            Tower::Multimodal => config.multimodal_config.num_hidden_layers,
+        };
+        match feature.tap {
+            Tap::Layer(n) if i64::from(n) > layers => Err(Error::Other(format!("{}: that encoder has {layers} blocks", feature.name()))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Text embeddings, \[texts, projection\].
+    pub(crate) fn text_embeddings(&self, texts: &[Text], name: &str) -> Result<Tensor> {
+        let digest = Sha256::digest(format!("{texts:?}"));
+        let data: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(self.texts(texts, (&data, name), &[Feature::TEXT_EMBEDDING])?.values)
+    }
+
+    /// Features of texts, in the order given. Texts of like length go together, so that little is padded.
+    fn texts(&self, texts: &[Text], origin: (&str, &str), wanted: &[Feature]) -> Result<Piece> {
+        Ok(self.all_of_texts(texts, origin, wanted)?.swap_remove(0))
+    }
+
+    /// Several features of texts, in the order given; from the store no more than the first.
+    pub(crate) fn all_of_texts(&self, texts: &[Text], (data, name): (&str, &str), wanted: &[Feature]) -> Result<Vec<Piece>> {
+        let encodings = self.model.text.encode(texts, self.max_tokens())?;
+        let mut order: Vec<usize> = (0..encodings.len()).collect();
+        order.sort_by_key(|&i| encodings[i].input_ids.len());
+        let ordered: Vec<&Encoding> = order.iter().map(|&i| &encodings[i]).collect();
+        let preparation = format!("{} tokens, tokenizer {}", self.max_tokens(), self.model.text.digest());
+        let batches = shards_of(ordered.len()).flat_map(|shard| by_tokens(&ordered, shard)).collect();
+        let pass = Pass { data, name: &format!("{name}: texts"), places: ordered.len(), preparation, batches };
+        let rows = output_rows(wanted);
+        let pieces = self.run(&pass, wanted, |batch| {
+            let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
+            let output = if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
+            let read = |feature: &Feature| self.read(*feature, &output, inputs.attention_mask.as_ref());
+            Ok((batch.collect(), wanted.iter().map(read).collect::<Result<_>>()?))
+        })?;
+        // Back to the order of the texts.
+        let mut places = vec![0i64; order.len()];
+        for (place, &text) in order.iter().enumerate() {
+            places[text] = place as i64;
+        }
+        let places = Tensor::from_slice(&places);
+        let back = |piece: Piece| Ok(Piece { values: piece.values.f_index_select(0, &places)?, places: (0..order.len()).collect() });
+        pieces.into_iter().map(back).collect()
+    }
+
+    /// Features of rows with pictures, and of the texts with them where the multimodal encoder is asked.
+    fn pictures(&self, rows: &Rows, wanted: &[Feature]) -> Result<Piece> {
+        let joint = wanted[0].tower == Tower::Multimodal;
+        let text = joint.then(|| (Arc::clone(&self.model.text), self.max_tokens()));
+        let mut preparation = self.transform().id();
+        if joint {
+            preparation += &format!(", {} tokens, tokenizer {}", self.max_tokens(), self.model.text.digest());
+        }
+        if self.settings.skip_broken {
+            preparation += ", broken rows skipped";
+        }
+        let size = self.fits.get();
+        let cut = |shard: Range<usize>| shard.clone().step_by(size).map(move |start| start..(start + size).min(shard.end));
+        let batches: Vec<Range<usize>> = shards_of(rows.len()).flat_map(cut).collect();
+        let name = format!("{}: pictures", rows.split.name);
+        let pass = Pass { data: &rows.fingerprint, name: &name, places: rows.len(), preparation, batches };
+        let first = self.first(&pass, wanted)?;
+        let ahead = Preparation { transform: self.transform(), text, loader: self.settings.loader() };
+        let mut loader = ahead.start(rows, pass.batches.iter().filter(|batch| batch.start >= first * SHARD).cloned().collect());
+        let mut pieces = self.run(&pass, wanted, |_| {
+            let mut whole: Vec<Prepared> = Vec::with_capacity(size);
+            for row in loader.next().unwrap_or_default() {
+                match row {
+                    Ok(row) => whole.push(row),
+                    Err(Error::Row { .. }) if self.settings.skip_broken => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let values = self.encode_fitting(&whole, &|rows| self.encode(rows, wanted))?;
+            Ok((whole.into_iter().map(|row| row.position).collect(), values))
+        })?;
+        Ok(pieces.swap_remove(0))
+    }
+
+    /// Encodes rows, fewer at a time where the device's memory is too small for all.
+    fn encode_fitting(&self, rows: &[Prepared], encode: &dyn Fn(&[Prepared]) -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
+        let mut parts: Vec<Vec<Tensor>> = Vec::new();
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let count = self.fits.get().min(rest.len());
+            match encode(&rest[..count]) {
+                Ok(values) => {
+                    parts.push(values);
+                    rest = &rest[count..];
+                }
+                Err(error) if count > 1 && self.settings.batch_size.is_auto() && error.to_string().contains("out of memory") => {
+                    self.fits.set(count / 2);
+                    self.progress.say(&format!("{count} rows do not fit into the device's memory: going on with {}", count / 2));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let column = |i: usize| Ok(Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?);
+        (0..parts.first().map_or(0, Vec::len)).map(column).collect()
+    }
+
+    fn encode(&self, rows: &[Prepared], wanted: &[Feature]) -> Result<Vec<Tensor>> {
+        let flava = &self.model.flava;
+        let images = self.images(rows.iter().map(|row| &row.pixels))?;
+        let all = output_rows(wanted) == OutputRows::All;
+        if wanted[0].tower == Tower::Image {
+            let output = if all { flava.encode_image(&images)? } else { flava.encode_image_cls(&images)? };
+            return wanted.iter().map(|feature| self.read(*feature, &output, None)).collect();
+        }
+        let inputs = self.text_inputs(rows.iter().filter_map(|row| row.encoding.as_ref()))?;
+        let (image, text) = (flava.encode_image(&images)?, flava.encode_text(&inputs)?);
+        let mask = inputs.attention_mask.as_ref();
+        let output = if all { flava.encode_multimodal(&image, &text, mask)? } else { flava.encode_multimodal_cls(&image, &text, mask)? };
+        let joint_mask = mask.map(|mask| self.joint_mask(mask, &output)).transpose()?;
+        wanted.iter().map(|feature| self.read(*feature, &output, joint_mask.as_ref())).collect()
+    }
+
+    pub(crate) fn images<'p>(&self, pixels: impl Iterator<Item = &'p Pixels>) -> Result<ImageInputs> {
+        let options = self.model.options;
+        Ok(image_batch(&pixels.collect::<Vec<_>>(), options.device, options.precision.kind())?)
+    }
+
+    pub(crate) fn text_inputs<'e>(&self, encodings: impl IntoIterator<Item = &'e Encoding>) -> Result<TextInputs> {
+        Ok(text_batch(encodings, self.model.text.pad_id(), self.model.options.device)?)
+    }
+
+    /// The text's mask with ones for the rows before it.
+    fn joint_mask(&self, text_mask: &Tensor, output: &EncoderOutput) -> Result<Tensor> {
+        let ((batch, seq), (_, all, _)) = (text_mask.size2()?, output.last_hidden_state.size3()?);
+        let ones = Tensor::f_ones([batch, (all - seq).max(0)], (text_mask.kind(), text_mask.device()))?;
+        Ok(Tensor::f_cat(&[&ones, text_mask], 1)?)
+    }
+
+    /// A feature of an encoder's output, \[batch, width\].
+    fn read(&self, feature: Feature, output: &EncoderOutput, mask: Option<&Tensor>) -> Result<Tensor> {
+        let (flava, (image, text, multimodal)) = (&self.model.flava, self.model.flava.encoders());
+        let values = match (feature.tap, feature.tower) {
+            (Tap::Cls, _) => output.cls(),
+            (Tap::Mean, _) => mean_of_others(&output.last_hidden_state, mask)?,
+            (Tap::Pooler, Tower::Image) => image.pool(output)?,
+            (Tap::Pooler, Tower::Text) => text.pool(output)?,
+            (Tap::Pooler, Tower::Multimodal) => multimodal.pool(output)?,
+            (Tap::Embedding, Tower::Text) => flava.project_text(output)?,
+            (Tap::Embedding, _) => flava.project_image(output)?,
+            (Tap::Layer(n), _) => {
+                let states = output.cls_of_layers.get(usize::from(n) - 1);
+                states.ok_or_else(|| Error::Other(format!("there is no {}", feature.name())))?.shallow_clone()
+            }
+        };
+        Ok(values.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)
+    }
+
+    fn about(&self, pass: &Pass, feature: Feature) -> About {
+        let device = if self.model.options.device.is_cuda() { "cuda" } else { "cpu" };
+        About {
+            weights: self.model.fingerprint.clone(),
+            feature: feature.name(),
+            preparation: pass.preparation.clone(),
+            precision: format!("{} on {device}", self.model.options.precision.name()),
+            data: pass.data.to_owned(),
+            name: pass.name.to_owned(),
+            rows: pass.places,
+            stored: if self.settings.store_f16 { "f16" } else { "f32" }.to_owned(),
+        }
+    }
+
+    fn shards(&self, pass: &Pass, wanted: &[Feature]) -> Result<Option<Vec<Shards>>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        wanted.iter().map(|feature| store.shards(&self.about(pass, *feature))).collect::<Result<Vec<_>>>().map(Some)
+    }
+
+    /// The first shard that is not there of every feature.
+    fn first(&self, pass: &Pass, wanted: &[Feature]) -> Result<usize> {
+        Ok(self.shards(pass, wanted)?.iter().flatten().map(Shards::complete).min().unwrap_or(0))
+    }
+
+    /// Runs the batches that are not in the store yet through `step`, and gives the features of all; from the store the first.
+    fn run(
+        &self,
+        pass: &Pass,
+        wanted: &[Feature],
+        mut step: impl FnMut(Range<usize>) -> Result<(Vec<usize>, Vec<Tensor>)>,
+    ) -> Result<Vec<Piece>> {
+        let _guard = tch::no_grad_guard();
+        let shards = self.shards(pass, wanted)?;
+        let first = self.first(pass, wanted)? * SHARD;
+        let bar = self.progress.task(pass.name, pass.places);
+        bar.add_to_run(first.min(pass.places));
+        let half = |values: Tensor| if self.settings.store_f16 { values.f_to_kind(Kind::Half)?.f_to_kind(Kind::Float) } else { Ok(values) };
+        let (mut places, mut parts): (Vec<usize>, Vec<Vec<Tensor>>) = (Vec::new(), Vec::new());
+        for batch in pass.batches.iter().filter(|batch| batch.start >= first) {
+            interrupt::check()?;
+            let (kept, values) = step(batch.clone())?;
+            places.extend(kept);
+            if !values.is_empty() {
+                parts.push(values);
+            }
+            bar.add_to_run(batch.len());
+            if let Some(shards) = shards.as_ref().filter(|_| batch.end % SHARD == 0 || batch.end == pass.places) {
+                let shard = (batch.end - 1) / SHARD;
+                for (i, shards) in shards.iter().enumerate().filter(|_| !parts.is_empty()) {
+                    let values = Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?;
+                    shards.write(shard, &Piece { places: places.clone(), values })?;
+                }
+                if parts.is_empty() {
+                    return Err(Error::Other(format!("{}: every one of {} rows after another is broken", pass.name, batch.end - shard * SHARD)));
+                }
+                places.clear();
+                parts.clear();
+            }
+        }
+        if let Some(shards) = shards {
+            return Ok(vec![shards[0].load()?]);
+        }
+        if parts.is_empty() {
+            return Ok(vec![Piece { places, values: Tensor::new() }]);
+        }
+        let column = |i: usize| {
+            let values = half(Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?)?;
+            Ok(Piece { places: places.clone(), values })
+        };
+        (0..wanted.len()).map(column).collect()
+    }
+}
+
+/// Which rows of the output the features need.
+fn output_rows(wanted: &[Feature]) -> OutputRows {
+    if wanted.iter().any(|feature| feature.tap == Tap::Mean) { OutputRows::All } else { OutputRows::Cls }
+}
+
+/// The mean of all states but the first, \[batch, size\]; the mask hides padding.
+fn mean_of_others(states: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let (_, seq, _) = states.size3()?;
+    let others = states.f_narrow(1, 1, seq - 1)?.f_to_kind(Kind::Float)?;
+    let Some(mask) = mask else { return Ok(others.f_mean_dim(1, false, Kind::Float)?) };
+    let mask = mask.f_narrow(1, 1, seq - 1)?.f_unsqueeze(-1)?.f_to_kind(Kind::Float)?; // [batch, seq - 1, 1]
+    let sum = others.f_mul(&mask)?.f_sum_dim_intlist(1, false, Kind::Float)?;
+    Ok(sum.f_div(&mask.f_sum_dim_intlist(1, false, Kind::Float)?.f_clamp_min(1.0)?)?)
+}
+
+/// The places of each shard.
+fn shards_of(places: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..places).step_by(SHARD).map(move |start| start..(start + SHARD).min(places))
+}
+
+/// A shard's texts, shortest first, in batches of a bounded number of tokens.
+fn by_tokens(ordered: &[&Encoding], shard: Range<usize>) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let mut start = shard.start;
+    while start < shard.end {
+        let fits = |end: &usize| *end == start + 1 || (end - start) * ordered[end - 1].input_ids.len() <= BATCH_TOKENS;
+        let end = (start + 1..=shard.end).take_while(fits).last().unwrap_or(start + 1);
+        batches.push(start..end);
+        start = end;
+    }
+    batches
+}

@@ -1,0 +1,114 @@
+//! Rows of a split, decoded and tokenised ahead on threads.
+
+use std::{ops::Range, sync::Arc};
+
+use flava_model::{
+    processor::{Encoding, ImageTransform, Text, TextProcessor, decode},
+    runtime::{Loader, LoaderOptions, stream},
+};
+use flava_tasks::{Dataset, sources::OpenSplit};
+use rand::seq::index;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result, data};
+
+/// The rows of a split that are used.
+#[derive(Clone)]
+pub(crate) struct Rows {
+    pub(crate) split: OpenSplit,
+    /// Digest of the split's data and of which rows are used.
+    pub(crate) fingerprint: String,
+    /// What the split is called before anybody has opened it.
+    pub(crate) origin: String,
+    indices: Arc<Vec<usize>>,
+}
+
+impl Rows {
+    /// All rows, or a sample of them.
+    pub(crate) fn new(split: OpenSplit, origin: &str, limit: Option<usize>, seed: u64) -> Result<Self> {
+        let indices = sample(&split, limit, seed);
+        let digest = Sha256::digest(format!("{} {indices:?}", data::fingerprint(&split)?));
+        let fingerprint = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { split, fingerprint, origin: origin.to_owned(), indices: Arc::new(indices) })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    pub(crate) fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    pub(crate) fn dataset(&self) -> &dyn Dataset {
+        &*self.split.dataset
+    }
+}
+
+/// All rows of a split, or `limit` of them that depend on the seed and the split alone, in order.
+pub(crate) fn sample(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Vec<usize> {
+    let count = split.dataset.len();
+    match limit.filter(|&limit| limit < count) {
+        None => (0..count).collect(),
+        Some(limit) => {
+            let mut sample = index::sample(&mut stream(seed, &format!("limit {}", split.name)), count, limit).into_vec();
+            sample.sort_unstable();
+            sample
+        }
+    }
+}
+
+/// Pixels of one picture, \[3, height, width\] flattened, and their (height, width).
+pub(crate) type Pixels = (Vec<f32>, (usize, usize));
+
+/// One row after its preparation.
+pub(crate) struct Prepared {
+    /// Its place among the rows used.
+    pub(crate) position: usize,
+    pub(crate) pixels: Pixels,
+    pub(crate) encoding: Option<Encoding>,
+}
+
+/// How rows are prepared.
+#[derive(Clone)]
+pub(crate) struct Preparation {
+    pub(crate) transform: ImageTransform,
+    /// Tokenizer and tokens at most, where texts are read too.
+    pub(crate) text: Option<(Arc<TextProcessor>, usize)>,
+    pub(crate) loader: LoaderOptions,
+}
+
+impl Preparation {
+    /// Batches of the rows at these positions, made ahead.
+    pub(crate) fn start(self, rows: &Rows, batches: Vec<Range<usize>>) -> Loader<Vec<Result<Prepared>>> {
+        let rows = rows.clone();
+        let loader = self.loader;
+        Loader::new(batches.len(), loader, move |batch| {
+            batches[batch].clone().map(|position| self.row(rows.dataset(), rows.indices[position], position)).collect()
+        })
+    }
+
+    fn row(&self, dataset: &dyn Dataset, row: usize, position: usize) -> Result<Prepared> {
+        let example = dataset.get(row)?;
+        let broken = |reason: String| Error::Row { id: example.id.clone(), reason };
+        let bytes = example.image.as_ref().ok_or_else(|| broken("there is no picture".into()))?;
+        let pixels = self.transform.apply(&decode(bytes).map_err(|e| broken(e.to_string()))?);
+        let encoding = match &self.text {
+            Some((text, max_tokens)) => {
+                let parts = text_of(&example.texts).map_err(|e| Error::Other(format!("{}: {e}", example.id)))?;
+                text.encode(&[parts], *max_tokens)?.pop()
+            }
+            None => None,
+        };
+        Ok(Prepared { position, pixels, encoding })
+    }
+}
+
+/// One text or a pair as the tokenizer takes them.
+pub(crate) fn text_of(texts: &[String]) -> std::result::Result<Text<'_>, String> {
+    match texts {
+        [a] => Ok(Text::Single(a)),
+        [a, b] => Ok(Text::Pair(a, b)),
+        _ => Err(format!("{} texts where one or a pair is read", texts.len())),
+    }
+}

@@ -1,0 +1,101 @@
+//! The choice of the probe's penalty on held-out rows: CLIP's search over 96 steps in twelve decades.
+
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor};
+
+use crate::{Fit, FitOptions, LinearHead, Probe, Result};
+
+/// Penalties are ten to the power of an eighth of these: 1e-6 to 1e6.
+const EIGHTHS: std::ops::RangeInclusive<i32> = -48..=48;
+/// First spacing of the search: two decades, seven points.
+const FIRST_SPACING: i32 = 16;
+/// Columns of scores that make a product large enough; penalties beyond that are fitted one after the other, each from the
+/// one before.
+const COLUMNS: i64 = 48;
+/// Penalties that are fitted together at most.
+const TOGETHER: i64 = 12;
+/// Rows that are scored at once.
+const ROWS: i64 = 1 << 14;
+
+/// Which penalties are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sweep {
+    /// Seven, two decades apart, and then twice as densely around the best until there are eight a decade (CLIP's search).
+    #[default]
+    Halving,
+    /// All of them.
+    Full,
+}
+
+/// A penalty that was tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// Scikit-learn's 1 / C.
+    pub penalty: f64,
+    /// Share of held-out rows that it got right.
+    pub accuracy: f64,
+    /// Of its fit.
+    pub fit: Fit,
+}
+
+/// What a search chose.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The best penalty; of equal ones the strongest, the mildest claim that the data support.
+    pub penalty: f64,
+    /// All that were tried, the weakest first.
+    pub tried: Vec<Tried>,
+    /// The fit at the best.
+    pub head: LinearHead,
+}
+
+impl Sweep {
+    /// Fits on `probe`'s rows and scores on `held_out`: features \[rows, features\] and labels.
+    pub fn run(self, probe: &Probe, held_out: (&Tensor, &Tensor), options: &FitOptions) -> Result<Chosen> {
+        let mut tried: BTreeMap<i32, (LinearHead, Tried)> = BTreeMap::new();
+        let mut spacing = FIRST_SPACING;
+        let together = (COLUMNS / probe.columns()).clamp(1, TOGETHER) as usize;
+        let mut wanted: Vec<i32> = match self {
+            Self::Halving => EIGHTHS.rev().step_by(FIRST_SPACING as usize).collect(),
+            Self::Full => EIGHTHS.rev().collect(),
+        };
+        loop {
+            for together in wanted.chunks(together) {
+                // The objective is convex: the fit at the next stronger penalty is as good a start as any, and a near one.
+                let start = |exponent: i32| tried.range(exponent + 1..).next().map(|(_, (head, _))| head);
+                let asked: Vec<_> = together.iter().map(|&exponent| (penalty(exponent), start(exponent))).collect();
+                let fits = probe.fit(&asked, options)?;
+                for (&exponent, (head, fit)) in together.iter().zip(fits) {
+                    let accuracy = accuracy(&head, held_out)?;
+                    tried.insert(exponent, (head, Tried { penalty: penalty(exponent), accuracy, fit }));
+                }
+            }
+            let best = tried.iter().max_by(|a, b| a.1.1.accuracy.total_cmp(&b.1.1.accuracy).then(a.0.cmp(b.0)));
+            let (&best, _) = best.expect("a penalty was tried");
+            if spacing == 1 || self == Self::Full {
+                let all = tried.values().map(|(_, tried)| *tried).collect();
+                let (head, chosen) = tried.remove(&best).expect("the best was tried");
+                return Ok(Chosen { penalty: chosen.penalty, tried: all, head });
+            }
+            spacing /= 2;
+            wanted = [best + spacing, best - spacing].into_iter().filter(|e| EIGHTHS.contains(e) && !tried.contains_key(e)).collect();
+        }
+    }
+}
+
+fn penalty(exponent: i32) -> f64 {
+    10f64.powf(f64::from(exponent) / 8.0)
+}
+
+pub(crate) fn accuracy(head: &LinearHead, (features, labels): (&Tensor, &Tensor)) -> Result<f64> {
+    let (rows, _) = features.size2()?;
+    let labels = labels.f_to_device(features.device())?;
+    let mut right = 0;
+    for start in (0..rows).step_by(ROWS as usize) {
+        let count = ROWS.min(rows - start);
+        let predicted = head.forward(&features.f_narrow(0, start, count)?)?.f_argmax(1, false)?;
+        right += predicted.f_eq_tensor(&labels.f_narrow(0, start, count)?)?.f_sum(Kind::Int64)?.int64_value(&[]);
+    }
+    Ok(right as f64 / rows.max(1) as f64)
+}

@@ -1,0 +1,109 @@
+//! The states of the model that a task reads, by name.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Which of the three encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tower {
+    /// Of pictures.
+    Image,
+    /// Of texts.
+    Text,
+    /// Over both.
+    Multimodal,
+}
+
+/// What is read of an encoder's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tap {
+    /// The CLS state after the final norm, neither pooled nor projected.
+    Cls,
+    /// The mean of the other states after the final norm: of all patches, or of all tokens that are no padding.
+    Mean,
+    /// What transformers calls `pooler_output`: a dense layer and tanh over the CLS state.
+    Pooler,
+    /// The embedding: the CLS state projected and of unit length. Pictures and texts alone have one.
+    Embedding,
+    /// The CLS state after block N (from 1), before the final norm.
+    Layer(u8),
+}
+
+/// The states that a probe or a head reads, such as `image_cls`, `text_mean` or `multimodal_layer4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Feature {
+    /// Whose.
+    pub tower: Tower,
+    /// What of it.
+    pub tap: Tap,
+}
+
+impl Feature {
+    /// CLS of the image encoder: what the paper probes.
+    pub const IMAGE_CLS: Self = Self { tower: Tower::Image, tap: Tap::Cls };
+    /// The image embedding.
+    pub const IMAGE_EMBEDDING: Self = Self { tower: Tower::Image, tap: Tap::Embedding };
+    /// CLS of the text encoder.
+    pub const TEXT_CLS: Self = Self { tower: Tower::Text, tap: Tap::Cls };
+    /// The text embedding.
+    pub const TEXT_EMBEDDING: Self = Self { tower: Tower::Text, tap: Tap::Embedding };
+    /// CLS of the multimodal encoder.
+    pub const MULTIMODAL_CLS: Self = Self { tower: Tower::Multimodal, tap: Tap::Cls };
+
+    /// As it is written in files and records.
+    pub fn name(self) -> String {
+        let tower = match self.tower {
+            Tower::Image => "image",
+            Tower::Text => "text",
+            Tower::Multimodal => "multimodal",
+        };
+        match self.tap {
+            Tap::Cls => format!("{tower}_cls"),
+            Tap::Mean => format!("{tower}_mean"),
+            Tap::Pooler => format!("{tower}_pooler"),
+            Tap::Embedding => format!("{tower}_embedding"),
+            Tap::Layer(n) => format!("{tower}_layer{n}"),
+        }
+    }
+}
+
+impl FromStr for Feature {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let unknown = || {
+            format!("{text:?} is no feature: image, text or multimodal, then _cls, _mean, _pooler, _layerN or (not multimodal) _embedding")
+        };
+        let (tower, tap) = text.split_once('_').ok_or_else(unknown)?;
+        let tower = match tower {
+            "image" => Tower::Image,
+            "text" => Tower::Text,
+            "multimodal" => Tower::Multimodal,
+            _ => return Err(unknown()),
+        };
+        let tap = match tap {
+            "cls" => Tap::Cls,
+            "mean" => Tap::Mean,
+            "pooler" => Tap::Pooler,
+            "embedding" if tower != Tower::Multimodal => Tap::Embedding,
+            _ => Tap::Layer(tap.strip_prefix("layer").and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or_else(unknown)?),
+        };
+        Ok(Self { tower, tap })
+    }
+}
+
+impl TryFrom<String> for Feature {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Feature> for String {
+    fn from(feature: Feature) -> Self {
+        feature.name()
+    }
+}

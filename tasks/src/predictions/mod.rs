@@ -1,0 +1,148 @@
+//! What was predicted for the rows of a split, and what is right: all that a score is computed from.
+
+mod file;
+mod foreign;
+
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+pub use foreign::Foreign;
+
+/// Answers to the rows of a split, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Of the rows; of a retrieval's captions none.
+    pub ids: Vec<String>,
+    /// Rows of the same number share a picture and are no independent trials.
+    pub clusters: Option<Vec<usize>>,
+    /// Answers and truth.
+    pub outputs: Outputs,
+}
+
+/// Answers and truth, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outputs {
+    /// One class each.
+    Classes {
+        /// The answers.
+        predicted: Vec<usize>,
+        /// The truth.
+        gold: Vec<usize>,
+        /// What the answers were chosen by, where it is known.
+        logits: Option<Logits>,
+    },
+    /// A number each.
+    Values {
+        /// The answers.
+        predicted: Vec<f64>,
+        /// The truth.
+        gold: Vec<f64>,
+    },
+    /// A few words each.
+    Answers {
+        /// The answers.
+        predicted: Vec<String>,
+        /// What people answered, for each row.
+        gold: Vec<Arc<[Arc<str>]>>,
+    },
+    /// The rank (from 1) of the best right item for each query.
+    Ranks {
+        /// For each picture, among all captions.
+        texts: Vec<Ranked>,
+        /// For each caption, among all pictures.
+        images: Vec<Ranked>,
+    },
+}
+
+/// A query's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    /// The picture the query belongs to.
+    pub picture: usize,
+    /// Rank of the best right item, ties counted against it.
+    pub rank: usize,
+}
+
+/// A number for each row and class; the larger, the likelier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    values: Vec<f32>,
+    classes: usize,
+}
+
+impl Logits {
+    /// Rows of `classes` numbers each, flat.
+    ///
+    /// # Errors
+    /// If a number is none (NaN), naming the row by `ids`, or there are not `classes` for each id.
+    pub fn new(values: Vec<f32>, classes: usize, ids: &[String]) -> Result<Self> {
+        if classes == 0 || values.len() != classes * ids.len() {
+            return Err(Error::Predictions(format!("{} logits for {} rows of {classes} classes", values.len(), ids.len())));
+        }
+        if let Some(at) = values.iter().position(|value| value.is_nan()) {
+            return Err(Error::Predictions(format!("{}: the logit of class {} is not a number", ids[at / classes], at % classes)));
+        }
+        Ok(Self { values, classes })
+    }
+
+    /// How many there are for a row.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Those of each row.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.classes)
+    }
+
+    /// The class of each row; of equal ones the first.
+    pub fn best(&self) -> Vec<usize> {
+        let best = |row: &[f32]| row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
+        self.rows().map(best).collect()
+    }
+
+    /// By how much class 1 is likelier than class 0, for each row of two.
+    pub(crate) fn margins(&self) -> Option<Vec<f64>> {
+        (self.classes == 2).then(|| self.rows().map(|row| f64::from(row[1]) - f64::from(row[0])).collect())
+    }
+}
+
+impl Predictions {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match &self.outputs {
+            Outputs::Classes { predicted, .. } => predicted.len(),
+            Outputs::Values { predicted, .. } => predicted.len(),
+            Outputs::Answers { predicted, .. } => predicted.len(),
+            Outputs::Ranks { texts, .. } => texts.len(),
+        }
+    }
+
+    /// The logits of the rows `order`, where there are any.
+    pub(crate) fn logits_in(&self, order: &[usize]) -> Option<Logits> {
+        let Outputs::Classes { logits: Some(logits), .. } = &self.outputs else { return None };
+        let values = order.iter().flat_map(|&row| &logits.values[row * logits.classes..(row + 1) * logits.classes]).copied().collect();
+        Some(Logits { values, classes: logits.classes })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_the_first_class_and_nan_is_an_error() {
+        let ids = ["a".to_owned(), "b".to_owned()];
+        let logits = Logits::new(vec![1.0, 1.0, 0.5, f32::NEG_INFINITY, -2.0, -2.0], 3, &ids).unwrap();
+        assert_eq!(logits.best(), [0, 1]);
+        let error = Logits::new(vec![0.0, 0.0, 0.0, f32::NAN], 2, &ids).unwrap_err().to_string();
+        assert!(error.contains("b: the logit of class 1"), "{error}");
+        assert!(Logits::new(vec![0.0; 5], 3, &ids).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Predictions that are scored again, or come from elsewhere, and runs that are compared.
+
+use std::fs;
+
+use flava_model::checkpoint::Architecture;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{fixtures::write_model, program::flava_eval};
+
+fn value(text: &str) -> f64 {
+    serde_json::from_str::<Value>(text).unwrap()[0]["value"].as_f64().unwrap()
+}
+
+#[test]
+fn a_runs_predictions_score_as_the_run_did() {
+    let folder = tempdir().unwrap();
+    let run = flava_eval(folder.path(), &["--tasks", "mini-groups,mini-retrieval,mini-vqa", "--limit", "90", "--json"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for record in serde_json::from_str::<Vec<Value>>(&run.stdout).unwrap() {
+        let task = record["task"].as_str().unwrap();
+        let file = format!("runs/predictions/{task}.parquet");
+        let again = flava_eval(folder.path(), &["score", "--task", task, "--predictions", &file, "--json"]);
+        assert_eq!(again.code, 0, "{}", again.stderr);
+        let again: Vec<Value> = serde_json::from_str(&again.stdout).unwrap();
+        for (a, b) in record["metrics"].as_array().unwrap().iter().zip(&again) {
+            for field in ["metric", "value", "standard_error", "ci_low", "ci_high", "n"] {
+                assert_eq!(a[field], b[field], "{task} {field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn foreign_predictions_are_matched_by_id_whatever_their_form() {
+    let folder = tempdir().unwrap();
+    let score = |file: &str, text: &str| {
+        fs::write(folder.path().join(file), text).unwrap();
+        flava_eval(folder.path(), &["score", "--task", "mini-sentence", "--predictions", file, "--json"])
+    };
+    let ids: Vec<String> = (0..240).rev().map(|i| format!("test-{i}")).collect(); // the mini suite's classes alternate
+    let class = |i: usize| (239 - i) % 2;
+    let csv: String = ids.iter().enumerate().map(|(i, id)| format!("{id},{}\n", class(i))).collect();
+    assert_eq!(value(&score("p.csv", &format!("id,prediction\n{csv}")).stdout), 1.0);
+    let tsv: String = ids.iter().enumerate().map(|(i, id)| format!("{id}\t{}\n", 1 - class(i))).collect();
+    assert_eq!(value(&score("p.tsv", &format!("index\tlabel\n{tsv}")).stdout), 0.0);
+    let lines: String =
+        ids.iter().enumerate().map(|(i, id)| json!({ "id": id, "logits": [0.5, class(i) as f64] }).to_string() + "\n").collect();
+    assert_eq!(value(&score("p.jsonl", &lines).stdout), 1.0);
+    let list: Vec<Value> = ids.iter().enumerate().map(|(i, id)| json!({ "question_id": id, "answer": class(i) })).collect();
+    assert_eq!(value(&score("p.json", &json!(list).to_string()).stdout), 1.0);
+    for (file, text, needle) in [
+        ("few.csv", "id,prediction\ntest-0,1\n".to_owned(), "no prediction for 239 of 240 rows"),
+        ("twice.csv", format!("id,prediction\n{csv}test-0,1\n"), "test-0 is there twice"),
+        ("more.csv", format!("id,prediction\n{csv}test-240,1\n"), "such as test-240"),
+        ("word.csv", format!("id,prediction\n{}", csv.replacen(",1", ",maybe", 1)), "\"maybe\" is none of the 2 classes"),
+        ("names.csv", format!("row,prediction\n{csv}"), "no column of ids"),
+        ("empty.json", "[]".into(), "holds no predictions"),
+        ("cut.json", "[{".into(), "cut.json"),
+        ("nan.jsonl", lines.replacen("0.5", "1e999", 1), "nan.jsonl"),
+        ("wide.jsonl", lines.replace("[0.5,", "[0.5,0.1,"), "3 logits a row for 2 classes"),
+    ] {
+        let run = score(file, &text);
+        assert!(run.code == 2 && run.stderr.contains(needle), "{file}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn two_runs_are_compared_on_the_same_rows() {
+    let folder = tempdir().unwrap();
+    let run = |out: &str, more: &[&str]| {
+        let run = flava_eval(folder.path(), &[&["--tasks", "mini-groups,mini-vqa,mini-sentence", "--limit", "120", "--out", out], more].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    };
+    run("a", &[]);
+    run("b", &["--precision", "bf16"]);
+    let same = flava_eval(folder.path(), &["compare", "a", "a", "--json"]);
+    let same: Value = serde_json::from_str(&same.stdout).unwrap();
+    assert!(same["tasks"].as_array().unwrap().iter().all(|task| task["difference"]["value"] == 0.0 && task["p_corrected"] == 1.0), "{same}");
+    let other = flava_eval(folder.path(), &["compare", "a", "b"]);
+    assert!(other.code == 0 && other.stdout.contains("95 % interval") && other.stdout.contains("mini-vqa"), "{}", other.stderr);
+    // Other rows do not compare.
+    run("c", &["--seed", "5"]);
+    let wrong = flava_eval(folder.path(), &["compare", "a", "c"]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("its data differs"), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_matching_head_reorders_what_cosine_found() {
+    let folder = tempdir().unwrap();
+    write_model(&folder.path().join("model"), Architecture::FlavaForPreTraining);
+    write_model(&folder.path().join("bare"), Architecture::FlavaModel);
+    let args = ["--tasks", "mini-retrieval-reranked", "--limit", "30", "--json"];
+    let run = flava_eval(folder.path(), &[&args[..], &["--model", "model"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let record = serde_json::from_str::<Value>(&run.stdout).unwrap()[0].clone();
+    assert_eq!((record["method"].as_str(), record["details"]["reranked"].as_u64()), (Some("retrieval_reranked"), Some(8)));
+    let bare = flava_eval(folder.path(), &[&args[..], &["--model", "bare"]].concat());
+    assert!(bare.code == 1 && bare.stderr.contains("itm_head"), "{}", bare.stderr);
+}
