@@ -4,7 +4,7 @@ use flava_model::{Error, FlavaConfig, LoadOptions, Pretrained, Result, processor
 use flava_tasks::sources::mini_vocabulary;
 
 /// Seed of the untrained weights.
-const SEED: i64 = 0;
+pub(crate) const SEED: i64 = 0;
 
 /// What is said of the model where results are shown.
 pub(crate) const NOTE: &str =
@@ -12,6 +12,19 @@ pub(crate) const NOTE: &str =
 
 /// The embedded model. Until a trained one is embedded its weights are random.
 pub(crate) fn embedded(options: LoadOptions) -> Result<Pretrained> {
+    let Parts { config, image, text } = parts()?;
+    Pretrained::untrained(config, image, text, SEED, options)
+}
+
+/// Everything of the embedded model but its weights.
+pub(crate) struct Parts {
+    pub(crate) config: FlavaConfig,
+    pub(crate) image: ImageProcessorConfig,
+    pub(crate) text: TextProcessor,
+}
+
+/// What the embedded model is made of; seeded with [`SEED`], its weights follow.
+pub(crate) fn parts() -> Result<Parts> {
     let words = mini_vocabulary();
     let part =
         |layers| format!(r#"{{"hidden_size": 64, "num_hidden_layers": {layers}, "num_attention_heads": 4, "intermediate_size": 128}}"#);
@@ -28,6 +41,5 @@ pub(crate) fn embedded(options: LoadOptions) -> Result<Pretrained> {
     config.image_config.vocab_size = 512;
     config.text_config.vocab_size = words.len() as i64;
     config.text_config.max_position_embeddings = 77;
-    let image = ImageProcessorConfig::for_size(64, 8);
-    Pretrained::untrained(config, image, TextProcessor::from_words(&words)?, SEED, options)
+    Ok(Parts { config, image: ImageProcessorConfig::for_size(64, 8), text: TextProcessor::from_words(&words)? })
 }

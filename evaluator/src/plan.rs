@@ -12,7 +12,7 @@ use flava_tasks::{Assignment, Feature, Method, Protocol, Registry, Suite, Task, 
 
 use crate::{
     Error, Result,
-    args::{BatchSize, MethodArg, ModelArgs, RunArgs, SweepArg},
+    args::{BatchSize, FinetuneRunArgs, MethodArg, ModelArgs, RunArgs, SweepArg},
     embedded::embedded,
     places::Places,
 };
@@ -42,8 +42,12 @@ impl ModelChoice {
     pub(crate) fn new(model: Option<&String>) -> Result<Self> {
         let Some(text) = model else { return Ok(Self::Embedded) };
         // A folder that is there wins over a repository of the same name.
-        if Path::new(text).exists() {
-            return Ok(Self::Directory(text.into()));
+        let folder = Path::new(text);
+        if folder.exists() {
+            // What flava-finetune writes holds its best checkpoint in a folder of its own.
+            let best = folder.join("best");
+            let tuned = !folder.join("config.json").exists() && best.join("config.json").exists();
+            return Ok(Self::Directory(if tuned { best } else { folder.to_owned() }));
         }
         let repo = RepoId::parse(RepoKind::Model, text);
         repo.map(Self::Hub).map_err(|_| Error::Other(format!("--model {text}: is no folder, and no owner/name on the Hub")))
@@ -170,8 +174,29 @@ pub struct Plan {
     pub cache: bool,
     /// Whether tasks whose records are there are run again.
     pub again: bool,
+    /// How tasks are fine-tuned.
+    pub tuning: Tuning,
     /// How the model is run.
     pub settings: Settings,
+}
+
+/// How tasks are fine-tuned.
+#[derive(Clone, Debug, Default)]
+pub struct Tuning {
+    /// Whether every task is, also those that are probed otherwise.
+    pub always: bool,
+    /// In place of the tasks' recipes.
+    pub recipe: Option<PathBuf>,
+    /// Over the recipe: `key=value`.
+    pub set: Vec<String>,
+    /// Whether weights start at random.
+    pub random_init: bool,
+    /// Rows at once; 0 decides by itself.
+    pub micro_batch: usize,
+    /// Whether activations are computed again.
+    pub recompute: bool,
+    /// Whether there must be something to go on from.
+    pub resume: bool,
 }
 
 /// One piece of work: a task, read and run in one way.
@@ -216,7 +241,45 @@ impl Plan {
             preview: args.preview,
             cache: !args.no_cache,
             again: args.again,
+            tuning: Tuning::default(),
             settings: Settings { store_f16: args.store == "f16", ..Settings::new(&args.model_args)? },
+        })
+    }
+
+    /// Decides a fine-tuning, for one of its seeds.
+    pub fn of_tuning(args: &FinetuneRunArgs, seed: u64) -> Result<Self> {
+        let registry = registry_of(&args.data_args.task_file)?;
+        let name = args.task.as_ref().ok_or_else(|| Error::Other("name a task, such as vqa".into()))?;
+        let tasks: Vec<Task> = select(&registry, name, Suite::Paper)?.into_iter().cloned().collect();
+        if tasks.len() != 1 {
+            return Err(Error::Other(format!("{name} names {} tasks: one is fine-tuned at a time", tasks.len())));
+        }
+        Ok(Self {
+            places: Places::new(args.data_args.data.clone(), args.data_args.offline, args.model_args.quiet)?,
+            model: ModelChoice::new(args.model.as_ref())?,
+            tasks,
+            protocol: args.data_args.protocol.into(),
+            allow_mismatch: args.data_args.allow_mismatch,
+            prompts: None,
+            out: if args.seeds > 1 { args.out.join(format!("seed-{seed}")) } else { args.out.clone() },
+            limit: args.limit.map(|n| n as usize),
+            seed,
+            method: None,
+            features: Vec::new(),
+            full_sweep: false,
+            preview: false,
+            cache: false,
+            again: false,
+            tuning: Tuning {
+                always: true,
+                recipe: args.recipe.clone(),
+                set: args.set.clone(),
+                random_init: args.random_init,
+                micro_batch: args.micro_batch,
+                recompute: args.recompute,
+                resume: args.resume,
+            },
+            settings: Settings::new(&args.model_args)?,
         })
     }
 
@@ -224,6 +287,13 @@ impl Plan {
     pub(crate) fn pieces(&self, task: &Task) -> Result<Vec<Piece>> {
         let none = || Error::Other(format!("{} has no protocol {}", task.name, self.protocol.name()));
         let assignment = task.assign(self.protocol).ok_or_else(none)?;
+        if self.tuning.always {
+            let variant = if matches!(assignment.method, Method::FineTune { .. }) { "" } else { "fine_tune" };
+            let unread = || Error::Other(format!("{} is run by {}: there is nothing to fine-tune", task.name, assignment.method.name()));
+            let feature = assignment.method.feature().ok_or_else(unread)?;
+            let assignment = Assignment { method: Method::FineTune { feature }, ..assignment };
+            return Ok(vec![Piece { task: task.clone(), assignment, variant: variant.into() }]);
+        }
         let Method::LinearProbe { feature } = assignment.method else {
             return Ok(vec![Piece { task: task.clone(), assignment, variant: String::new() }]);
         };

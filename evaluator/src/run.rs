@@ -19,7 +19,7 @@ use crate::{
     data::OpenTask,
     embedded,
     features::{Extractor, Rows},
-    methods::{Answer, Job, Splits, answer},
+    methods::{Answer, Job, Splits, answer, tuned},
     score::scores_of_all,
 };
 
@@ -39,10 +39,10 @@ pub struct Outcome {
 }
 
 /// What all pieces of a run share.
-struct Run<'a> {
-    plan: &'a Plan,
-    loaded: &'a Loaded,
-    extractor: Extractor<'a>,
+pub(crate) struct Run<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) extractor: Extractor<'a>,
 }
 
 /// Runs the plan's tasks. An error here means that nothing could be run; tasks that fail are in the outcome.
@@ -146,9 +146,6 @@ impl Run<'_> {
     /// A piece's record: an earlier one where it holds, else what is measured now.
     fn piece(&self, piece: &Piece, folder: &mut RunFolder) -> Result<Record> {
         let (plan, name) = (self.plan, piece.name());
-        if matches!(piece.assignment.method, Method::FineTune { .. }) {
-            return Err(Error::Other("it is measured after fine-tuning, which this version cannot do yet".into()));
-        }
         let start = Instant::now();
         let opened = data::open(plan, &piece.task, &piece.assignment)?;
         let prompts = data::prompts(plan, &piece.task, &piece.assignment, &opened)?;
@@ -171,7 +168,10 @@ impl Run<'_> {
             full_sweep: plan.full_sweep,
             preview: plan.preview,
         };
-        let mut answer = answer(&job, &self.extractor)?;
+        let mut answer = match piece.assignment.method {
+            Method::FineTune { .. } => tuned(self, piece, &splits, &key)?,
+            _ => answer(&job, &self.extractor)?,
+        };
         if let Some(chosen) = &prompts {
             answer.details.insert("prompts".into(), json!({ "from": chosen.origin, "digest": chosen.digest() }));
         }
@@ -206,6 +206,7 @@ impl Run<'_> {
             "seed": plan.seed, "precision": plan.settings.load.precision.name(), "device": device, "stored_f16": plan.settings.store_f16,
             "transform": self.extractor.transform().id(), "skip_broken": plan.settings.skip_broken, "program": program(),
             "batch_size": format!("{:?}", plan.settings.batch_size), "allow_mismatch": plan.allow_mismatch,
+            "tuning": format!("{:?} {:?} {}", plan.tuning.recipe, plan.tuning.set, plan.tuning.random_init),
         });
         Sha256::digest(all.to_string())[..16].iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -354,9 +355,7 @@ fn state(plan: &Plan, piece: &Piece) -> (String, usize) {
             reasons => (format!("mismatched: {source}: {}", reasons.join("; ")), if plan.allow_mismatch { total } else { 0 }),
         })
     };
-    let tuned = matches!(piece.assignment.method, Method::FineTune { .. });
     match local() {
-        Ok((found, _)) if tuned => (format!("{found} (needs fine-tuning, which this version cannot do yet)"), 0),
         Ok(found) => found,
         Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0),
         Err(error) => (format!("broken: {error}"), 0),

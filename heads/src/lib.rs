@@ -1,5 +1,6 @@
 //! From hidden states to answers: the heads of pretraining and those that evaluation fits on top of frozen features.
 
+mod classifier;
 mod contrastive;
 mod error;
 mod itm;
@@ -11,6 +12,7 @@ mod probe;
 mod ridge;
 mod sweep;
 
+pub use classifier::{Classifier, ClassifierKind};
 pub use contrastive::{ContrastiveLogits, contrastive_logits};
 pub use error::{Error, Result};
 pub use itm::ItmHead;

@@ -1,12 +1,22 @@
 // What tch does not bind: oneDNN's linear layer over a weight that was reordered once for the processor, reached by name
-// through libtorch's dispatcher as its own compiler reaches it, and attention over oneDNN's small matrix products.
+// through libtorch's dispatcher as its own compiler reaches it, attention over oneDNN's small matrix products; and, for
+// training, autocast, the fused AdamW, the norm of many gradients, and nodes of the graph whose backward pass is Rust.
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/GradMode.h>
 
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 
 #include <cmath>
 #include <optional>
@@ -43,6 +53,51 @@ auto op(const char* name, const char* overload) {
 
 std::optional<Tensor> optional(const Tensor* t) {
   return t ? std::optional<Tensor>(*t) : std::nullopt;
+}
+
+std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
+  std::vector<Tensor> all;
+  all.reserve(count);
+  for (size_t i = 0; i < count; ++i) all.push_back(*tensors[i]);
+  return all;
+}
+
+// gradients of the outputs in, gradients of the inputs out (null: none); 0 on success.
+using Backward = int (*)(void* data, Tensor* const* gradients, size_t outputs, Tensor** results, size_t inputs);
+using Drop = void (*)(void* data);
+
+// A node of the graph whose backward pass is a closure of Rust; the closure is dropped with the graph.
+struct ClosureNode : torch::autograd::Node {
+  void* data;
+  Backward backward;
+  Drop drop;
+  size_t inputs;
+
+  ClosureNode(void* data, Backward backward, Drop drop, size_t inputs) : data(data), backward(backward), drop(drop), inputs(inputs) {}
+  ~ClosureNode() override { release_variables(); }
+  std::string name() const override { return "ClosureBackward"; }
+  void release_variables() override {
+    if (data) drop(data);
+    data = nullptr;
+  }
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    TORCH_CHECK(data, "the graph was freed: a second backward pass is not possible");
+    std::vector<Tensor*> in;
+    for (Tensor& gradient : gradients) in.push_back(gradient.defined() ? &gradient : nullptr);
+    std::vector<Tensor*> results(inputs, nullptr);
+    TORCH_CHECK(backward(data, in.data(), in.size(), results.data(), inputs) == 0, "the backward pass of a recomputed layer failed");
+    torch::autograd::variable_list out(inputs);
+    for (size_t i = 0; i < inputs; ++i) {
+      if (!results[i]) continue;
+      out[i] = std::move(*results[i]);
+      delete results[i];
+    }
+    return out;
+  }
+};
+
+at::Generator generator(int device) {
+  return at::globalContext().defaultGenerator(device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, device));
 }
 }  // namespace
 
@@ -110,6 +165,81 @@ int flava_attention(const Tensor* qkv, const Tensor* mask, Tensor** out) {
       }
     });
     *out = new Tensor(std::move(result));
+  });
+}
+
+// Autocast of a kind of device to a floating-point kind (c10::ScalarType); the state before goes into the last two.
+int flava_autocast(int cuda, int enabled, int dtype, int* was_enabled, int* was_dtype) {
+  return guarded([&] {
+    const auto device = cuda ? at::kCUDA : at::kCPU;
+    *was_enabled = at::autocast::is_autocast_enabled(device);
+    *was_dtype = static_cast<int>(at::autocast::get_autocast_dtype(device));
+    at::autocast::set_autocast_enabled(device, enabled);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(dtype));
+    if (enabled) {
+      at::autocast::increment_nesting();
+    } else if (at::autocast::decrement_nesting() == 0) {
+      at::autocast::clear_cache();
+    }
+  });
+}
+
+// One step of AdamW over `count` parameters with gradients, moments and step counts.
+int flava_adamw(Tensor* const* parameters, Tensor* const* gradients, Tensor* const* means, Tensor* const* squares, Tensor* const* steps, size_t count,
+                double rate, double beta1, double beta2, double decay, double eps) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto counts = list(steps, count);
+    at::_foreach_add_(counts, 1.0);
+    auto weights = list(parameters, count), m = list(means, count), v = list(squares, count);
+    at::_fused_adamw_(weights, list(gradients, count), m, v, {}, counts, rate, beta1, beta2, decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+// The norm of all tensors together.
+int flava_norm(Tensor* const* tensors, size_t count, double* out) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    *out = at::stack(at::_foreach_norm(list(tensors, count))).to(at::kDouble).norm().item<double>();
+  });
+}
+
+int flava_scale(Tensor* const* tensors, size_t count, double factor) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto all = list(tensors, count);
+    at::_foreach_mul_(all, factor);
+  });
+}
+
+// State of the random numbers of a device: -1 for the CPU, else the GPU's index.
+int flava_random_state(int device, Tensor** out) {
+  return guarded([&] {
+    auto random = generator(device);
+    std::lock_guard<std::mutex> lock(random.mutex());
+    *out = new Tensor(random.get_state());
+  });
+}
+
+int flava_set_random_state(int device, const Tensor* state) {
+  return guarded([&] {
+    auto random = generator(device);
+    std::lock_guard<std::mutex> lock(random.mutex());
+    random.set_state(*state);
+  });
+}
+
+// The backward pass from one output with its gradient.
+int flava_backward(const Tensor* output, const Tensor* gradient) {
+  return guarded([&] { torch::autograd::backward({*output}, {*gradient}); });
+}
+
+// Makes `output`, computed without a graph, the output of a node over `input`.
+int flava_attach(const Tensor* input, Tensor* output, void* data, Backward backward, Drop drop) {
+  return guarded([&] {
+    auto node = std::shared_ptr<ClosureNode>(new ClosureNode(data, backward, drop, 1), torch::autograd::deleteNode);
+    node->set_next_edges(torch::autograd::collect_next_edges(*input));
+    torch::autograd::set_history(*output, node);
   });
 }
 }

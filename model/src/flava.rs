@@ -71,6 +71,13 @@ impl Flava {
         self.train = train;
     }
 
+    /// Whether the encoders' activations are computed again in the backward pass instead of being kept: less memory, more time.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.image_model.set_recompute(recompute);
+        self.text_model.set_recompute(recompute);
+        self.multimodal_model.set_recompute(recompute);
+    }
+
     /// Prepares for inference: from then on the linear layers keep the weights they have now and give no gradient.
     pub fn pack(&mut self) {
         self.image_model.pack();

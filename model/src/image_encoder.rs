@@ -109,18 +109,25 @@ impl Embeddings {
     fn positions(&self, height: i64, width: i64) -> Result<Tensor> {
         let patch = self.patch_embeddings.patch_size;
         let (rows, columns) = (height / patch, width / patch);
-        let (_, entries, size) = self.position_embeddings.size3()?;
+        let (_, entries, _) = self.position_embeddings.size3()?;
         if rows * columns == entries - 1 && height == width {
             return Ok(self.position_embeddings.shallow_clone());
         }
-        let side = ((entries - 1) as f64).sqrt() as i64;
-        let cls = self.position_embeddings.f_narrow(1, 0, 1)?;
-        let patches = self.position_embeddings.f_narrow(1, 1, entries - 1)?;
-        let grid = patches.f_reshape([1, side, side, size])?.f_permute([0, 3, 1, 2])?; // [1, size, side, side]
-        let grid = grid.f_upsample_bicubic2d([rows, columns], false, None::<f64>, None::<f64>)?;
-        let patches = grid.f_permute([0, 2, 3, 1])?.f_reshape([1, rows * columns, size])?; // [1, patches, size]
-        Ok(Tensor::f_cat(&[cls, patches], 1)?)
+        resize_positions(&self.position_embeddings, rows, columns)
     }
+}
+
+/// A table of position embeddings \[1, 1 + patches, size\] for another grid of patches: the CLS row as it is, the others resized
+/// (bicubic, a = -0.75, as transformers does it).
+pub fn resize_positions(table: &Tensor, rows: i64, columns: i64) -> Result<Tensor> {
+    let (_, entries, size) = table.size3()?;
+    let side = ((entries - 1) as f64).sqrt() as i64;
+    let cls = table.f_narrow(1, 0, 1)?;
+    let patches = table.f_narrow(1, 1, entries - 1)?;
+    let grid = patches.f_reshape([1, side, side, size])?.f_permute([0, 3, 1, 2])?; // [1, size, side, side]
+    let grid = grid.f_upsample_bicubic2d([rows, columns], false, None::<f64>, None::<f64>)?;
+    let patches = grid.f_permute([0, 2, 3, 1])?.f_reshape([1, rows * columns, size])?; // [1, patches, size]
+    Ok(Tensor::f_cat(&[cls, patches], 1)?)
 }
 
 /// `flava.image_model`.
@@ -146,6 +153,11 @@ impl ImageEncoder {
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.encoder.pack();
+    }
+
+    /// Whether activations are computed again in the backward pass.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.encoder.set_recompute(recompute);
     }
 
     /// Pixels to \[batch, 1 + patches, size\], row 0 the CLS token.

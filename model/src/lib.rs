@@ -19,7 +19,7 @@ pub use codebook::ImageCodebook;
 pub use config::FlavaConfig;
 pub use error::{Error, Result};
 pub use flava::Flava;
-pub use image_encoder::{ImageEncoder, ImageInputs};
+pub use image_encoder::{ImageEncoder, ImageInputs, resize_positions};
 pub use layers::{AttentionKind, EncoderOutput, Rows};
 pub use multimodal_encoder::MultimodalEncoder;
 pub use pretrained::{LoadOptions, Pretrained, wanted_files};

@@ -34,6 +34,11 @@ impl MultimodalEncoder {
         self.encoder.pack();
     }
 
+    /// Whether activations are computed again in the backward pass.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.encoder.set_recompute(recompute);
+    }
+
     /// Projected image states \[batch, images, size\] and text states \[batch, seq, size\] to
     /// \[batch, 1 + images + seq, size\]; `text_mask` \[batch, seq\] hides the text's padding.
     pub fn forward(&self, image: &Tensor, text: &Tensor, text_mask: Option<&Tensor>, rows: Rows, train: bool) -> Result<EncoderOutput> {

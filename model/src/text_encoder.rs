@@ -99,6 +99,11 @@ impl TextEncoder {
         self.encoder.pack();
     }
 
+    /// Whether activations are computed again in the backward pass.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.encoder.set_recompute(recompute);
+    }
+
     /// Tokens to \[batch, seq, size\], row 0 the `[CLS]` token.
     pub fn forward(&self, inputs: &TextInputs, rows: Rows, train: bool) -> Result<EncoderOutput> {
         let states = self.embeddings.forward(inputs, train)?;

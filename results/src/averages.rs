@@ -68,6 +68,15 @@ fn group_of(task: &str) -> &'static str {
     }
 }
 
+/// The middle of sorted values, or the mean of the two in the middle.
+pub fn median(sorted: &[f64]) -> f64 {
+    match sorted.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => sorted[odd / 2],
+        even => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
+    }
+}
+
 /// The averages as lines for people.
 pub fn averages_text(averages: &[Average]) -> String {
     let line = |average: &Average| match (average.value, average.standard_error) {

@@ -8,7 +8,7 @@ mod record;
 mod run_folder;
 mod table;
 
-pub use averages::{Average, averages, averages_text};
+pub use averages::{Average, averages, averages_text, median};
 pub use csv_table::csv_table;
 pub use error::{Error, Result};
 pub use published::{Published, published};

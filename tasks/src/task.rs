@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Feature, Method, Metric, Source, SourceFormat};
+use crate::{Feature, Method, Metric, Source, SourceFormat, Submission};
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +164,9 @@ pub struct Task {
     /// What the protocols ask of the data.
     #[serde(default, skip_serializing_if = "Demands::is_empty")]
     pub protocol: Demands,
+    /// Files of answers for a test server.
+    #[serde(rename = "submission", default, skip_serializing_if = "Vec::is_empty")]
+    pub submissions: Vec<Submission>,
     /// Where the rows come from, best first.
     #[serde(rename = "source", default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
@@ -239,6 +242,10 @@ impl Task {
         };
         if let Some(source) = self.sources.iter().find(|source| named(source) != self.classes) {
             return Some(format!("{} has {} classes, the task {}", source.name(), named(source), self.classes));
+        }
+        let outside = |name: &String| name.contains(['/', '\\']) || name.starts_with('.');
+        if let Some(submission) = self.submissions.iter().find(|s| outside(&s.file) || s.split.files.split('/').any(|part| part == "..")) {
+            return Some(format!("submission {:?} leads out of its folder", submission.file));
         }
         self.method_problem().or_else(|| self.sources.iter().find_map(Source::problem))
     }

@@ -84,8 +84,13 @@ impl Preparation {
         let rows = rows.clone();
         let loader = self.loader;
         Loader::new(batches.len(), loader, move |batch| {
-            batches[batch].clone().map(|position| self.row(rows.dataset(), rows.indices[position], position)).collect()
+            batches[batch].clone().map(|position| self.at(&rows, position)).collect()
         })
+    }
+
+    /// The row at a place.
+    pub(crate) fn at(&self, rows: &Rows, position: usize) -> Result<Prepared> {
+        self.row(rows.dataset(), rows.indices[position], position)
     }
 
     fn row(&self, dataset: &dyn Dataset, row: usize, position: usize) -> Result<Prepared> {

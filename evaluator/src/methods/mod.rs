@@ -1,6 +1,7 @@
 //! How tasks are run. Each method reads features and gives predictions and what it chose on the way.
 
 mod few_shot;
+mod fine_tune;
 mod fit;
 mod knn;
 mod linear_probe;
@@ -8,6 +9,7 @@ mod rerank;
 mod retrieval;
 mod zero_shot;
 
+pub(crate) use fine_tune::tuned;
 use flava_heads::ItmHead;
 use flava_tasks::{Assignment, Method, Outputs, Predictions, Task, predictions::Logits, sources::Prompts};
 use serde_json::{Map, Value};

@@ -12,4 +12,4 @@ pub(crate) use file::WEIGHTS;
 pub use file::{Checkpoint, CheckpointTensor};
 pub use names::canonical_names;
 pub use report::LoadReport;
-pub use write::{Architecture, write_directory};
+pub use write::{Architecture, write_directory, write_tensors};

@@ -74,19 +74,19 @@ pub fn write_directory(
     for (name, contents) in text.files()? {
         write_file(&directory.join(name), contents.as_bytes())?;
     }
-    let mut tensors = Vec::new();
-    for (name, variable) in store.variables() {
-        let name = match architecture {
-            Architecture::FlavaForPreTraining => Some(name.as_str()),
-            Architecture::FlavaModel => name.strip_prefix("flava."),
-        };
-        if let Some(name) = name {
-            tensors.push((name.to_owned(), stored(name, &variable)?));
-        }
-    }
+    let named = |(name, variable): (String, Tensor)| match architecture {
+        Architecture::FlavaForPreTraining => Some((name, variable)),
+        Architecture::FlavaModel => Some((name.strip_prefix("flava.")?.to_owned(), variable)),
+    };
+    write_tensors(&directory.join("model.safetensors"), store.variables().into_iter().filter_map(named).collect())
+}
+
+/// Writes tensors by name to a safetensors file, whole or not at all.
+pub fn write_tensors(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let tensors = tensors.iter().map(|(name, tensor)| Ok((name, stored(name, tensor)?))).collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]); // transformers insists on it
-    write_beside(&directory.join("model.safetensors"), |part| {
+    write_beside(path, |part| {
         let views = tensors.iter().map(|(name, tensor)| (name, tensor));
         safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)
     })

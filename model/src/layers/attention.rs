@@ -28,6 +28,12 @@ pub struct AttentionMask {
     needs_plain: bool,
 }
 
+impl Clone for AttentionMask {
+    fn clone(&self) -> Self {
+        Self { additive: self.additive.shallow_clone(), needs_plain: self.needs_plain }
+    }
+}
+
 impl AttentionMask {
     /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], for `states` of the same sequence.
     ///

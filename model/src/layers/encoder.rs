@@ -1,9 +1,15 @@
 //! A stack of blocks and the norm after it.
 
+use std::sync::Arc;
+
 use tch::{Device, Tensor};
 
 use super::{AttentionKind, AttentionMask, Block, LayerNorm};
-use crate::{Result, config::BlockConfig, runtime::Vars};
+use crate::{
+    Result,
+    config::BlockConfig,
+    runtime::{Vars, training::recomputed},
+};
 
 /// What an encoder gives: the same rows before and after its final norm.
 ///
@@ -42,10 +48,11 @@ const PIECE_BYTES: i64 = 20 << 20;
 /// The blocks, `encoder.layer.N`, and `layernorm`.
 #[derive(Debug)]
 pub struct Encoder {
-    layer: Vec<Block>,
+    layer: Vec<Arc<Block>>,
     layernorm: LayerNorm,
     intermediate_size: i64,
     packed: bool,
+    recompute: bool,
 }
 
 impl Encoder {
@@ -53,17 +60,23 @@ impl Encoder {
     pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
         let layers = vars / "encoder" / "layer";
         Self {
-            layer: (0..config.num_hidden_layers).map(|i| Block::new(&(&layers / i), config, kind)).collect(),
+            layer: (0..config.num_hidden_layers).map(|i| Arc::new(Block::new(&(&layers / i), config, kind))).collect(),
             layernorm: LayerNorm::new(&(vars / "layernorm"), config.hidden_size, config.layer_norm_eps),
             intermediate_size: config.intermediate_size,
             packed: false,
+            recompute: false,
         }
     }
 
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.packed = true;
-        self.layer.iter_mut().for_each(Block::pack);
+        self.layer.iter_mut().filter_map(Arc::get_mut).for_each(Block::pack);
+    }
+
+    /// Whether the blocks' activations are computed again in the backward pass instead of being kept.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
     }
 
     /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`.
@@ -96,7 +109,12 @@ impl Encoder {
         for (i, block) in self.layer.iter().enumerate() {
             let last = i + 1 == self.layer.len();
             let rows = (last && rows == Rows::Cls).then_some(1);
-            hidden_states = block.forward(&hidden_states, mask, rows, train)?;
+            hidden_states = if self.recompute && hidden_states.requires_grad() {
+                let (block, mask) = (Arc::clone(block), mask.cloned());
+                recomputed(&hidden_states, move |xs| block.forward(xs, mask.as_ref(), rows, train))?
+            } else {
+                block.forward(&hidden_states, mask, rows, train)?
+            };
             if self.packed {
                 cls_of_layers.push(hidden_states.select(1, 0).copy()); // a view would keep all rows of each block
             }

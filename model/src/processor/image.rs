@@ -215,6 +215,13 @@ impl ImageProcessorConfig {
         }
     }
 
+    /// The same preparation, to square pictures of `side` pixels in patches of `patch`.
+    #[must_use]
+    pub fn with_side(&self, side: usize, patch: usize) -> Self {
+        let Self { size, crop_size, codebook_size, codebook_crop_size, input_size_patches, .. } = Self::for_size(side, patch);
+        Self { size, crop_size, codebook_size, codebook_crop_size, input_size_patches, ..self.clone() }
+    }
+
     /// Reads `path`, a `preprocessor_config.json`.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;

@@ -8,6 +8,7 @@ mod precision;
 mod progress;
 mod rng;
 pub mod trace;
+pub mod training;
 mod vars;
 
 pub use allocator::keep_freed_memory;

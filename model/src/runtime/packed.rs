@@ -102,11 +102,17 @@ pub fn packed_attention(qkv: &Tensor, mask: Option<&Tensor>) -> Option<Tensor> {
     call(|out| unsafe { flava_attention(qkv.as_ptr(), mask, out) }).ok()
 }
 
-fn call(f: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor> {
+pub(super) fn call(f: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor> {
     let mut out = ptr::null_mut();
-    if f(&raw mut out) == 0 {
-        // SAFETY: the shim succeeded, so `out` owns a new tensor, which tch now frees.
-        return Ok(unsafe { Tensor::from_ptr(out) });
+    check(f(&raw mut out))?;
+    // SAFETY: the shim succeeded, so `out` owns a new tensor, which tch now frees.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// The shim's last error, if it returned one.
+pub(super) fn check(code: c_int) -> Result<()> {
+    if code == 0 {
+        return Ok(());
     }
     // SAFETY: the message is a C string that lives until the next failing call on this thread.
     let message = unsafe { CStr::from_ptr(flava_last_error()) };

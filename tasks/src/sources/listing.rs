@@ -168,6 +168,10 @@ impl Dataset for Listing {
         Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
     }
 
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.rows[index].texts.clone())
+    }
+
     fn get(&self, index: usize) -> Result<Example> {
         let Row { id, picture, texts, label, .. } = self.rows[index].clone();
         let image = match (&picture, &self.pixels) {

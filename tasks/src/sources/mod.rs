@@ -93,6 +93,11 @@ pub trait Dataset: Send + Sync {
 
     /// The row itself.
     fn get(&self, index: usize) -> Result<Example>;
+
+    /// A row's texts, without its picture where that saves reading it.
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.get(index)?.texts)
+    }
 }
 
 /// A split that was opened, and where it came from.

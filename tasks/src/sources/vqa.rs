@@ -121,6 +121,11 @@ pub struct AnswerVocabulary {
 }
 
 impl AnswerVocabulary {
+    /// The place of each answer.
+    pub fn places(&self) -> HashMap<&str, usize> {
+        self.answers.iter().enumerate().map(|(place, answer)| (answer.as_str(), place)).collect()
+    }
+
     /// The answers that people of `splits` gave at least `least` times. VQAv2's train and val give 3,129 at nine (the released
     /// lists count processed answers; `process` does so).
     pub fn count(splits: &[&dyn Dataset], least: usize, process: impl Fn(&str) -> String) -> Self {

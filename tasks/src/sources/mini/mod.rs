@@ -133,6 +133,10 @@ impl Dataset for Mini {
         self.texts_and_label(index).0.len()
     }
 
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.texts_and_label(index).0)
+    }
+
     fn get(&self, index: usize) -> Result<Example> {
         let (texts, label) = self.texts_and_label(index);
         Ok(Example { id: self.id(index), image: self.picture(index), texts, label })

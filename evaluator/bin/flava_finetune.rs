@@ -1,0 +1,104 @@
+//! `flava-finetune`: trains a FLAVA checkpoint on a task.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+use flava_evaluator::{
+    Plan,
+    args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
+    dry_run, listen, recipe_of, run, submit,
+};
+use flava_results::Record;
+
+/// Trained and scored.
+const DONE: u8 = 0;
+/// It failed on the way.
+const FAILED: u8 = 1;
+/// Nothing could be run.
+const NOTHING: u8 = 2;
+/// Ctrl-C was pressed.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    flava_model::runtime::load_cuda(); // before anything else asks libtorch
+    flava_model::runtime::keep_freed_memory();
+    let args = FinetuneArgs::parse();
+    listen();
+    let result = match &args.command {
+        Some(FinetuneCommand::Predict(args)) => predict(args),
+        Some(FinetuneCommand::Recipe { task, task_file }) => {
+            recipe_of(task, task_file, None, &[]).map_err(Into::into).and_then(|text| print(&text).map(|()| DONE))
+        }
+        None => finetune(&args.run),
+    };
+    result.map_or_else(
+        |error| {
+            eprintln!("error: {error}"); // each message is whole: its causes are inside
+            NOTHING.into()
+        },
+        Into::into,
+    )
+}
+
+fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
+    if args.dry_run {
+        let task = args.task.as_deref().unwrap_or_default();
+        print(&recipe_of(task, &args.data_args.task_file, args.recipe.as_deref(), &args.set)?)?;
+        print(&dry_run(&Plan::of_tuning(args, args.seed)?)?)?;
+        return Ok(DONE);
+    }
+    let mut records = Vec::new();
+    for seed in args.seed..args.seed + args.seeds {
+        let outcome = run(&Plan::of_tuning(args, seed)?)?;
+        for (task, error) in &outcome.failures {
+            eprintln!("error: {task}, seed {seed}: {error}");
+        }
+        if outcome.interrupted {
+            eprintln!("interrupted: the same command goes on from here");
+            return Ok(INTERRUPTED);
+        }
+        if !outcome.failures.is_empty() {
+            return Ok(FAILED);
+        }
+        records.extend(outcome.records);
+    }
+    if args.json {
+        print(&serde_json::to_string_pretty(&records)?)?;
+    } else {
+        print(&flava_results::table(&records))?;
+        print(&over_seeds(&records))?;
+    }
+    Ok(DONE)
+}
+
+/// Median and range of each metric over the seeds: what training varies by, apart from what the rows vary by.
+fn over_seeds(records: &[Record]) -> String {
+    let Some(first) = records.first().filter(|_| records.len() > 1) else { return String::new() };
+    let line = |metric: usize| {
+        let mut values: Vec<f64> = records.iter().filter_map(|record| Some(record.metrics.get(metric)?.value * 100.0)).collect();
+        values.sort_by(f64::total_cmp);
+        let (median, lowest, highest) = (flava_results::median(&values), values[0], values[values.len() - 1]);
+        let score = &first.metrics[metric];
+        format!("{} on {}: median {median:.1} of {} seeds, {lowest:.1} to {highest:.1}", score.metric, score.split, values.len())
+    };
+    (0..first.metrics.len()).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn predict(args: &PredictArgs) -> Result<u8> {
+    for (path, rows) in submit(args)? {
+        print(&format!("{}: {rows} answers", path.display()))?;
+    }
+    Ok(DONE)
+}
+
+/// Writes to stdout; a reader that went away, such as `head`, is no error.
+fn print(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(DONE.into()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,48 @@
+//! Fine-tuning: an encoder and a head on its CLS state, trained on a task by its recipe. One engine for texts, pictures and both.
+
+mod batches;
+mod log;
+mod network;
+mod predict;
+mod saved;
+mod submission;
+mod trainer;
+
+use std::path::{Path, PathBuf};
+
+use flava_results::MetricValue;
+use flava_tasks::{Recipe, Suite, select};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, plan::registry_of};
+
+pub(crate) use network::{Base, Network, Output};
+pub(crate) use predict::{ceiling, predictions};
+pub(crate) use saved::{Saved, is_tuned};
+pub use submission::submit;
+pub(crate) use trainer::{Training, train};
+
+/// A task's recipe as a file to start one from, with settings over it.
+pub fn recipe_of(task: &str, task_files: &[PathBuf], file: Option<&Path>, settings: &[String]) -> Result<String> {
+    let registry = registry_of(task_files)?;
+    let tasks = select(&registry, task, Suite::Paper)?;
+    let [task] = tasks[..] else { return Err(Error::Other(format!("{task} names {} tasks", tasks.len()))) };
+    let (recipe, name) = Recipe::of(task, file, settings)?;
+    let text = toml::to_string(&recipe).map_err(|e| Error::Other(e.to_string()))?;
+    Ok(format!("# recipe {name}, for {}\n{}", task.name, text.trim_end()))
+}
+
+/// A score that was reached on the rows that checkpoints are chosen on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    /// Updates until then.
+    pub(crate) step: usize,
+    pub(crate) score: MetricValue,
+}
+
+impl Reached {
+    /// Whether it is better than another; of equal ones the first stays.
+    fn beats(&self, other: Option<&Self>) -> bool {
+        other.is_none_or(|other| self.score.value > other.score.value)
+    }
+}

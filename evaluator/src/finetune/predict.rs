@@ -1,0 +1,132 @@
+//! A network's answers to the rows of a split.
+
+use flava_model::runtime::{Precision, Progress, training::Autocast};
+use flava_results::MetricValue;
+use flava_tasks::{Label, Metric, Outputs, Predictions, Tower, metrics::official_accuracy, predictions::Logits};
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    Network, Output,
+    batches::{encodings, inputs, preparation},
+};
+use crate::{Error, Result, Settings, features::Rows, interrupt, score::scores};
+
+/// Tokens of a batch of texts.
+const BATCH_TOKENS: usize = 4096;
+
+/// The head's numbers for each row, \[rows, width\], f32 on the CPU.
+pub(crate) fn outputs(network: &mut Network, rows: &Rows, max_tokens: usize, settings: &Settings, progress: &Progress) -> Result<Tensor> {
+    let _guard = tch::no_grad_guard();
+    let device = network.store.device();
+    let texts = if network.feature.tower == Tower::Image { Vec::new() } else { encodings(rows, network, max_tokens)? };
+    // Texts of like length go together; rows with pictures stay in their order, in which they are read best.
+    let pictures = preparation(network, settings);
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    if pictures.is_none() {
+        order.sort_by_key(|&place| texts[place].input_ids.len());
+    }
+    let size = settings.batch_size.rows(device);
+    let mut batches: Vec<&[usize]> = Vec::new();
+    let mut rest = order.as_slice();
+    while !rest.is_empty() {
+        let fits = |count: &usize| *count == 1 || pictures.is_some() || count * texts[rest[count - 1]].input_ids.len() <= BATCH_TOKENS;
+        let most = if pictures.is_some() { size } else { rest.len() };
+        let count = (1..=most.min(rest.len())).take_while(fits).last().unwrap_or(1);
+        batches.push(&rest[..count]);
+        rest = &rest[count..];
+    }
+    let bar = progress.task(&format!("{}: answers", rows.split.name), rows.len());
+    let ranges = batches.iter().scan(0, |start, batch| {
+        *start += batch.len();
+        Some(*start - batch.len()..*start)
+    });
+    let mut loader = pictures.map(|pictures| pictures.start(rows, ranges.collect()));
+    let mut parts = Vec::with_capacity(batches.len());
+    for batch in batches {
+        interrupt::check()?;
+        let pixels = match &mut loader {
+            None => Vec::new(),
+            Some(loader) => {
+                let rows = loader.next().unwrap_or_default().into_iter().collect::<Result<Vec<_>>>()?;
+                rows.into_iter().map(|row| row.pixels).collect()
+            }
+        };
+        let (text, images) = inputs(batch.iter().filter_map(|&place| texts.get(place)), &pixels, network.text.pad_id(), device)?;
+        let _autocast = Autocast::new(device, autocast_of(settings))?;
+        parts.push(network.forward(text.as_ref(), images.as_ref(), false)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
+        bar.add(batch.len());
+    }
+    let sorted = Tensor::f_cat(&parts, 0)?;
+    let mut places = vec![0i64; order.len()];
+    order.iter().enumerate().for_each(|(place, &row)| places[row] = place as i64);
+    Ok(sorted.f_index_select(0, &Tensor::from_slice(&places))?)
+}
+
+/// Weights are f32; what is computed with is what was asked for.
+pub(crate) fn autocast_of(settings: &Settings) -> Precision {
+    settings.load.precision
+}
+
+/// The answers that a row's numbers stand for: words of VQA, others as numbers or classes.
+pub(crate) fn answers(network: &Network, outputs: &Tensor) -> Result<Vec<String>> {
+    Ok(match &network.output {
+        Output::Value => Vec::<f32>::try_from(outputs.f_flatten(0, -1)?)?.iter().map(ToString::to_string).collect(),
+        Output::Classes { .. } => best(outputs)?.iter().map(ToString::to_string).collect(),
+        Output::Answers { answers } => best(outputs)?.into_iter().map(|place| answers.answers[place].clone()).collect(),
+    })
+}
+
+fn best(outputs: &Tensor) -> Result<Vec<usize>> {
+    let best: Vec<i64> = outputs.f_argmax(1, false)?.try_into()?;
+    Ok(best.into_iter().map(|place| place as usize).collect())
+}
+
+/// The answers beside what is right.
+pub(crate) fn predictions(network: &mut Network, rows: &Rows, max_tokens: usize, settings: &Settings, progress: &Progress) -> Result<Predictions> {
+    let outputs = outputs(network, rows, max_tokens, settings, progress)?;
+    let dataset = rows.dataset();
+    let ids: Vec<String> = rows.indices().iter().map(|&row| dataset.id(row)).collect();
+    let labels: Vec<Label> = rows.indices().iter().map(|&row| dataset.label(row)).collect();
+    let wrong = |row: usize| Error::Other(format!("{} has no label that the answer could be compared with", ids[row]));
+    let outputs = match &network.output {
+        Output::Classes { classes } => {
+            let gold = labels.iter().enumerate().map(|(row, l)| if let Label::Class(c) = l { Ok(*c) } else { Err(wrong(row)) });
+            let gold = gold.collect::<Result<Vec<_>>>()?;
+            let logits = Logits::new(outputs.f_flatten(0, -1)?.try_into()?, *classes, &ids)?;
+            Outputs::Classes { predicted: logits.best(), gold, logits: Some(logits) }
+        }
+        Output::Value => {
+            let gold = labels.iter().enumerate().map(|(row, l)| if let Label::Value(v) = l { Ok(*v) } else { Err(wrong(row)) });
+            let predicted: Vec<f32> = outputs.f_flatten(0, -1)?.try_into()?;
+            Outputs::Values { predicted: predicted.into_iter().map(f64::from).collect(), gold: gold.collect::<Result<_>>()? }
+        }
+        Output::Answers { .. } => {
+            let gold = labels.into_iter().enumerate().map(|(row, l)| if let Label::Answers(a) = l { Ok(a) } else { Err(wrong(row)) });
+            Outputs::Answers { predicted: answers(network, &outputs)?, gold: gold.collect::<Result<_>>()? }
+        }
+    };
+    let clusters: Vec<usize> = rows.indices().iter().map(|&row| dataset.cluster(row)).collect();
+    let shared = clusters.iter().collect::<std::collections::HashSet<_>>().len() < clusters.len();
+    Ok(Predictions { ids, clusters: shared.then_some(clusters), outputs })
+}
+
+/// The first metric's score of predictions.
+pub(crate) fn scored(metrics: &[Metric], predictions: &Predictions, task: &str, split: &str) -> Result<MetricValue> {
+    let first = metrics.first().map(std::slice::from_ref).unwrap_or_default();
+    let undefined = || Error::Other(format!("{} cannot be computed on {split}", first.first().map_or("", |metric| metric.name())));
+    // The best of the rows is what checkpoints are chosen by: its interval is not needed, but comes along.
+    scores(first, predictions, task, split).into_iter().next().ok_or_else(undefined)
+}
+
+/// The best score that is reachable with the answers of the vocabulary, by the official rule.
+pub(crate) fn ceiling(network: &Network, rows: &Rows) -> Option<f64> {
+    let Output::Answers { answers } = &network.output else { return None };
+    let known = answers.places();
+    let best = |&row: &usize| {
+        let Label::Answers(given) = rows.dataset().label(row) else { return 0.0 };
+        let processed: Vec<String> = given.iter().map(|answer| flava_tasks::metrics::process_answer(answer)).collect();
+        let score = |answer: &String| if known.contains_key(answer.as_str()) { official_accuracy(&given, answer) } else { 0.0 };
+        processed.iter().map(score).fold(0.0, f64::max)
+    };
+    Some(rows.indices().iter().map(best).sum::<f64>() / rows.len().max(1) as f64)
+}

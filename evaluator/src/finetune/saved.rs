@@ -1,0 +1,167 @@
+//! A fine-tuned model on disk: a folder in Hugging Face's layout with the head, what it means, and, of the last one, all that
+//! training goes on from.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use flava_model::{
+    checkpoint::{Architecture, Checkpoint, write_directory, write_tensors},
+    runtime::training::{AdamW, LossScaler},
+};
+use flava_tasks::{Feature, Recipe};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tch::Tensor;
+
+use super::{Base, Network, Output, Reached};
+use crate::{Error, Result};
+
+const DESCRIPTION: &str = "finetuned.json";
+const HEAD: &str = "head.safetensors";
+const STATE: &str = "training_state.json";
+const MOMENTS: &str = "optimiser.safetensors";
+const AVERAGE: &str = "average.safetensors";
+
+/// What a fine-tuned model is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    /// The task it was trained on.
+    pub(crate) task: String,
+    pub(crate) task_version: u32,
+    /// What the head reads.
+    pub(crate) feature: Feature,
+    /// What its numbers mean.
+    pub(crate) output: Output,
+    pub(crate) recipe: Recipe,
+    pub(crate) recipe_name: String,
+    /// The weights it started from.
+    pub(crate) base: String,
+    /// Digest of those, of the data and of all settings: what training goes on only under.
+    pub(crate) key: String,
+    pub(crate) seed: u64,
+    /// Updates that were made.
+    pub(crate) step: usize,
+    /// The score that it was chosen by, where there was one.
+    pub(crate) reached: Option<Reached>,
+}
+
+/// What training goes on from, beside weights and moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) step: usize,
+    pub(crate) scaler: LossScaler,
+    /// The best score so far, and evaluations since then.
+    pub(crate) best: Option<Reached>,
+    pub(crate) without_gain: usize,
+}
+
+/// Whether a folder holds a fine-tuned model.
+pub(crate) fn is_tuned(folder: &Path) -> bool {
+    folder.join(DESCRIPTION).exists()
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+    serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Other(e.to_string()))?;
+    flava_results::write_beside(path, &format!("{text}\n")).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+}
+
+impl Saved {
+    /// What lies in a folder.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        read(&folder.join(DESCRIPTION))
+    }
+
+    /// Writes the network, and with `training` all that training goes on from, in place of what is in the folder: the old one stays
+    /// whole until the new one is.
+    pub(crate) fn write(&self, folder: &Path, network: &Network, training: Option<(&State, &AdamW, Option<&[(String, Tensor)]>)>) -> Result<()> {
+        let part = sibling(folder, "part");
+        let io = |e: std::io::Error| Error::Other(format!("{}: {e}", folder.display()));
+        if part.exists() {
+            fs::remove_dir_all(&part).map_err(io)?;
+        }
+        write_directory(&part, Architecture::FlavaModel, &network.config, &network.store, &network.image, &network.text)?;
+        let head = network.store.variables().into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect();
+        write_tensors(&part.join(HEAD), head)?;
+        if let Some((state, optimiser, average)) = training {
+            write_tensors(&part.join(MOMENTS), optimiser.state())?;
+            if let Some(average) = average {
+                write_tensors(&part.join(AVERAGE), average.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect())?;
+            }
+            write(&part.join(STATE), state)?;
+        }
+        write(&part.join(DESCRIPTION), self)?;
+        let old = sibling(folder, "old");
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(io)?;
+        }
+        if folder.exists() {
+            fs::rename(folder, &old).map_err(io)?;
+        }
+        fs::rename(&part, folder).map_err(io)?;
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(io)?;
+        }
+        Ok(())
+    }
+
+    /// The network of a folder, on a device.
+    pub(crate) fn network(&self, folder: &Path, device: tch::Device) -> Result<Network> {
+        let recipe = Recipe { image_size: 0, ..self.recipe.clone() }; // the folder's own size is the tuned one
+        let mut network = Network::new(&Base::Folder(folder.to_owned()), false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
+        network.load_head(&folder.join(HEAD))?;
+        Ok(network)
+    }
+
+    /// Takes up where a folder's training was left: weights into the network, moments into the optimiser.
+    pub(crate) fn resume(folder: &Path, network: &mut Network, optimiser: &mut AdamW) -> Result<(State, Option<Vec<(String, Tensor)>>)> {
+        let state = read(&folder.join(STATE))?;
+        Checkpoint::open(folder)?.load_into(&network.store)?.require(&["flava"])?;
+        network.load_head(&folder.join(HEAD))?;
+        optimiser.load_state(tensors(&folder.join(MOMENTS))?)?;
+        let average = folder.join(AVERAGE);
+        let average = if average.exists() { Some(tensors(&average)?) } else { None };
+        Ok((state, average))
+    }
+}
+
+impl Network {
+    fn load_head(&mut self, path: &Path) -> Result<()> {
+        let variables = self.store.variables();
+        let mut loaded: Vec<(String, Tensor)> = tensors(path)?;
+        loaded.retain(|(name, tensor)| {
+            let fits = variables.get(name).is_some_and(|variable| variable.size() == tensor.size());
+            if fits && let Some(mut variable) = variables.get(name).map(Tensor::shallow_clone) {
+                tch::no_grad(|| variable.copy_(tensor));
+            }
+            !fits
+        });
+        match loaded.first() {
+            Some((name, tensor)) => Err(Error::Other(format!("{}: {name} {:?} does not fit the head", path.display(), tensor.size()))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint.tensors().iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_tensor()?))).collect()
+}
+
+fn sibling(folder: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{ending}", folder.display()))
+}
+
+/// Where training goes on from: the last folder, or the one before it if a run was killed between two renames.
+pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
+    let old = sibling(folder, "old");
+    if !folder.exists() && is_tuned(&old) && fs::rename(&old, folder).is_err() {
+        return None;
+    }
+    folder.join(STATE).exists().then(|| folder.to_owned())
+}

@@ -1,0 +1,42 @@
+//! Mixed precision: products in a half kind, weights and norms in f32.
+#![allow(unsafe_code, reason = "the shim switches libtorch's own state")]
+
+use std::ffi::c_int;
+
+use tch::{Device, Kind};
+
+use crate::{Result, runtime::{packed::check, Precision}};
+
+unsafe extern "C" {
+    fn flava_autocast(cuda: c_int, enabled: c_int, dtype: c_int, was_enabled: *mut c_int, was_dtype: *mut c_int) -> c_int;
+}
+
+/// Autocast while it lives, of one kind of device.
+#[derive(Debug)]
+pub struct Autocast {
+    cuda: bool,
+    before: (c_int, c_int),
+}
+
+impl Autocast {
+    /// Switches it on; nothing for f32.
+    pub fn new(device: Device, precision: Precision) -> Result<Option<Self>> {
+        if precision == Precision::F32 {
+            return Ok(None);
+        }
+        let (cuda, mut before) = (device.is_cuda(), (0, 0));
+        // c10::ScalarType's numbers.
+        let dtype = if precision.kind() == Kind::Half { 5 } else { 15 };
+        // SAFETY: writes two numbers.
+        check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut before.0, &raw mut before.1) })?;
+        Ok(Some(Self { cuda, before }))
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        let mut now = (0, 0);
+        // SAFETY: as above.
+        let _off = unsafe { flava_autocast(self.cuda.into(), 0, self.before.1, &raw mut now.0, &raw mut now.1) };
+    }
+}

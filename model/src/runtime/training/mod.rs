@@ -1,0 +1,15 @@
+//! What training needs and tch lacks: AdamW whose state can be saved, autocast, recomputed layers, schedules, logs.
+
+mod adamw;
+mod autocast;
+mod events;
+mod recompute;
+mod scaler;
+mod schedule;
+
+pub use adamw::{AdamW, Group};
+pub use autocast::Autocast;
+pub use events::EventWriter;
+pub use recompute::recomputed;
+pub use scaler::LossScaler;
+pub use schedule::{Decay, Schedule};

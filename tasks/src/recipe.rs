@@ -1,0 +1,308 @@
+//! How a task is fine-tuned: a TOML file for each, with the number that it aims at and what of it is a guess.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{Error, Family, Method, Result, Task, Tower};
+
+/// Built-in recipes and their names; a task's own, or that of its family's default.
+const BUILT_IN: [(&str, &str); 18] = [
+    ("glue-cola", include_str!("../recipes/glue-cola.toml")),
+    ("glue-mnli", include_str!("../recipes/glue-mnli.toml")),
+    ("glue-mrpc", include_str!("../recipes/glue-mrpc.toml")),
+    ("glue-qnli", include_str!("../recipes/glue-qnli.toml")),
+    ("glue-qqp", include_str!("../recipes/glue-qqp.toml")),
+    ("glue-rte", include_str!("../recipes/glue-rte.toml")),
+    ("glue-sst2", include_str!("../recipes/glue-sst2.toml")),
+    ("glue-stsb", include_str!("../recipes/glue-stsb.toml")),
+    ("vqav2", include_str!("../recipes/vqav2.toml")),
+    ("snli-ve", include_str!("../recipes/snli-ve.toml")),
+    ("hateful-memes", include_str!("../recipes/hateful-memes.toml")),
+    ("text", include_str!("../recipes/text.toml")),
+    ("multimodal", include_str!("../recipes/multimodal.toml")),
+    ("vision", include_str!("../recipes/vision.toml")),
+    ("mini-paraphrase-tuned", include_str!("../recipes/mini-paraphrase-tuned.toml")),
+    ("mini-vqa-tuned", include_str!("../recipes/mini-vqa-tuned.toml")),
+    ("mini-entailment-tuned", include_str!("../recipes/mini-entailment-tuned.toml")),
+    ("mini-groups-tuned", include_str!("../recipes/mini-groups-tuned.toml")),
+];
+
+/// What stands on the CLS state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum HeadRecipe {
+    /// A dense layer of the state's width, tanh, and the output layer, each after dropout: `RoBERTa`'s.
+    Pooled {
+        /// Share of states that are dropped.
+        dropout: f64,
+    },
+    /// A hidden layer with GELU and layer norm, and the output layer: the paper's two-layer classifier.
+    Mlp {
+        /// Width of the hidden layer.
+        hidden: i64,
+        /// Share of states that are dropped.
+        dropout: f64,
+    },
+}
+
+/// What follows the warm-up of the learning rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateDecay {
+    /// Straight down to zero.
+    #[default]
+    Linear,
+    /// Half a cosine down to zero.
+    Cosine,
+    /// None.
+    Constant,
+}
+
+/// How a task is fine-tuned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The published number that it aims at; "none" where there is none.
+    pub aims_at: String,
+    /// What of it nobody has published.
+    #[serde(default)]
+    pub guesses: Vec<String>,
+    /// What it costs and what to expect.
+    #[serde(default)]
+    pub note: String,
+    /// What stands on the CLS state.
+    pub head: HeadRecipe,
+    /// Updates of the weights; or else `epochs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Passes over the training rows; or else `steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Rows of one update.
+    pub batch_size: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// What the head's rate is multiplied by.
+    #[serde(default = "one")]
+    pub head_rate_factor: f64,
+    /// Updates over which the rate rises; a number below 1 is a share of all.
+    pub warmup: f64,
+    /// What follows.
+    #[serde(default)]
+    pub decay: RateDecay,
+    /// Adam's averages.
+    #[serde(default = "betas")]
+    pub betas: [f64; 2],
+    /// Adam's epsilon.
+    #[serde(default = "eps")]
+    pub eps: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether biases, norms and embeddings decay too.
+    #[serde(default)]
+    pub decay_all: bool,
+    /// Norm that gradients are cut to; 0 cuts none.
+    #[serde(default)]
+    pub clip_norm: f64,
+    /// Dropout of the encoders' states and attention.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Tokens that a text is cut to.
+    #[serde(default = "max_tokens")]
+    pub max_tokens: usize,
+    /// Side of the pictures, with resized position embeddings; 0 is the checkpoint's.
+    #[serde(default)]
+    pub image_size: usize,
+    /// Updates between evaluations; 0 evaluates after each pass over the rows.
+    #[serde(default)]
+    pub evaluate_every: usize,
+    /// Evaluations without a better score after which training stops; 0 never stops early.
+    #[serde(default)]
+    pub patience: usize,
+    /// Decay of a moving average of the weights, which is what is evaluated and kept; 0 keeps the weights themselves.
+    #[serde(default)]
+    pub ema: f64,
+    /// VQA: how often an answer must have been given in training to be one that is chosen from.
+    #[serde(default = "answer_min_count")]
+    pub answer_min_count: usize,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+fn eps() -> f64 {
+    1e-8
+}
+
+fn max_tokens() -> usize {
+    77
+}
+
+fn answer_min_count() -> usize {
+    9
+}
+
+impl Recipe {
+    /// The recipe of a task: the file, or the task's own, or its family's; with settings `key=value` over it. Also its name.
+    pub fn of(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<(Self, String)> {
+        let (name, text) = match file {
+            Some(path) => (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?),
+            None => {
+                let (name, text) = built_in(task);
+                (name.to_owned(), text.to_owned())
+            }
+        };
+        let broken = |reason: String| Error::TaskFile { file: format!("recipe {name}"), reason };
+        let mut table: Table = toml::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        for setting in settings {
+            set(&mut table, setting).map_err(|reason| Error::TaskFile { file: format!("--set {setting}"), reason })?;
+        }
+        let recipe: Self = table.try_into().map_err(|e: toml::de::Error| broken(e.to_string().trim().to_owned()))?;
+        match recipe.problem() {
+            Some(problem) => Err(broken(problem)),
+            None => Ok((recipe, name)),
+        }
+    }
+
+    /// What contradicts itself in it, if anything.
+    fn problem(&self) -> Option<String> {
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let dropout = match self.head {
+            HeadRecipe::Pooled { dropout } | HeadRecipe::Mlp { dropout, .. } => dropout,
+        };
+        match self {
+            _ if self.steps.is_some() == self.epochs.is_some() => Some("either steps or epochs must be given".into()),
+            _ if self.steps == Some(0) || self.epochs.is_some_and(|epochs| epochs <= 0.0) => Some("there is nothing to train".into()),
+            _ if self.batch_size == 0 => Some("batch_size is 0".into()),
+            _ if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 => Some(format!("learning_rate {}", self.learning_rate)),
+            _ if self.warmup < 0.0 => Some(format!("warmup {}", self.warmup)),
+            _ if ![dropout, self.dropout, self.ema, self.betas[0], self.betas[1]].into_iter().all(share) => {
+                Some("dropout, ema and betas are at least 0 and below 1".into())
+            }
+            _ if self.max_tokens < 3 => Some(format!("max_tokens {} leaves no room for a word", self.max_tokens)),
+            _ => None,
+        }
+    }
+}
+
+/// The task's own recipe; that of its benchmark's other splits; that of its encoder.
+fn built_in(task: &Task) -> (&'static str, &'static str) {
+    let named = |name: &str| BUILT_IN.iter().find(|(recipe, _)| *recipe == name);
+    let other_split = || BUILT_IN.iter().find(|(recipe, _)| task.name.strip_prefix(recipe).is_some_and(|rest| rest.starts_with('-')) && *recipe == "hateful-memes");
+    let family = match (&task.method, task.family) {
+        (Method::FineTune { feature }, _) => match feature.tower {
+            Tower::Text => "text",
+            Tower::Image => "vision",
+            Tower::Multimodal => "multimodal",
+        },
+        (_, Family::Text) => "text",
+        (_, Family::Vision) => "vision",
+        (_, Family::Multimodal) => "multimodal",
+    };
+    *named(&task.name).or_else(other_split).or_else(|| named(family)).expect("each family has a recipe")
+}
+
+/// `key=value`, the value as TOML has it; `head.dropout=0.2` reaches into a table.
+fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
+    let (key, value) = setting.split_once('=').ok_or("is no key=value")?;
+    let (key, value) = (key.trim(), value.trim());
+    let key = if key == "lr" { "learning_rate" } else { key };
+    let parsed: Table = toml::from_str(&format!("value = {value}")).or_else(|_| toml::from_str(&format!("value = {value:?}"))).map_err(|e| e.to_string())?;
+    let value = parsed["value"].clone();
+    let known: Vec<String> = keys();
+    if !known.iter().any(|name| name == key) {
+        let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+        return Err(format!("there is no such setting; the nearest is {}", nearest.map_or("", String::as_str)));
+    }
+    // One of the two lengths replaces the other.
+    if let Some(other) = [("steps", "epochs"), ("epochs", "steps")].iter().find(|(this, _)| *this == key) {
+        table.remove(other.1);
+    }
+    match key.split_once('.') {
+        None => table.insert(key.to_owned(), value),
+        Some((outer, inner)) => match table.get_mut(outer) {
+            Some(Value::Table(nested)) => nested.insert(inner.to_owned(), value),
+            _ => return Err(format!("{outer} is no table")),
+        },
+    };
+    Ok(())
+}
+
+/// The settings that there are.
+fn keys() -> Vec<String> {
+    let whole = Recipe {
+        aims_at: String::new(),
+        guesses: Vec::new(),
+        note: String::new(),
+        head: HeadRecipe::Mlp { hidden: 1, dropout: 0.0 },
+        steps: Some(1),
+        epochs: Some(1.0),
+        batch_size: 1,
+        learning_rate: 1.0,
+        head_rate_factor: 1.0,
+        warmup: 0.0,
+        decay: RateDecay::Linear,
+        betas: betas(),
+        eps: eps(),
+        weight_decay: 0.0,
+        decay_all: false,
+        clip_norm: 0.0,
+        dropout: 0.0,
+        max_tokens: 77,
+        image_size: 0,
+        evaluate_every: 0,
+        patience: 0,
+        ema: 0.0,
+        answer_min_count: 9,
+    };
+    let table = Table::try_from(&whole).expect("a recipe is plain data");
+    let inner = ["head.kind", "head.hidden", "head.dropout"].map(str::to_owned);
+    table.keys().filter(|key| *key != "head").cloned().chain(inner).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    #[test]
+    fn every_task_has_a_recipe_that_reads() {
+        for task in Registry::built_in().unwrap().tasks() {
+            let (recipe, name) = Recipe::of(task, None, &[]).unwrap_or_else(|e| panic!("{}: {e}", task.name));
+            if matches!(task.method, Method::FineTune { .. }) {
+                assert!(name == task.name || name == "hateful-memes", "{} has {name}", task.name);
+                assert!(!recipe.aims_at.is_empty());
+            }
+        }
+        assert_eq!(BUILT_IN.len(), std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes")).unwrap().count());
+    }
+
+    #[test]
+    fn settings_replace_values_and_unknown_ones_are_named() {
+        let registry = Registry::built_in().unwrap();
+        let of = |settings: &[&str]| {
+            Recipe::of(registry.get("rte").unwrap(), None, &settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+        };
+        let (recipe, _) = of(&["lr=3e-5", "epochs=2", "head.dropout=0.3", "decay=cosine"]).unwrap();
+        assert_eq!((recipe.learning_rate, recipe.epochs, recipe.steps, recipe.decay), (3e-5, Some(2.0), None, RateDecay::Cosine));
+        assert_eq!(recipe.head, HeadRecipe::Pooled { dropout: 0.3 });
+        for (setting, needle) in [
+            ("learning_rat=1", "the nearest is learning_rate"),
+            ("steps", "no key=value"),
+            ("steps=0", "nothing to train"),
+            ("batch_size=-1", "batch_size"),
+            ("dropout=1.5", "below 1"),
+            ("decay=square", "square"),
+        ] {
+            let error = of(&[setting]).unwrap_err().to_string();
+            assert!(error.contains(needle), "{setting}: {error}");
+        }
+    }
+}
