@@ -8,7 +8,7 @@ use flava_model::{
     processor::PassOrder,
     runtime::{DeviceChoice, LoaderOptions, set_threads},
 };
-use flava_tasks::{Assignment, Feature, Method, Protocol, Registry, Suite, Task, select};
+use flava_tasks::{Assignment, Feature, Method, Protocol, Recipe, Registry, Suite, Task, select};
 
 use crate::{
     Error, Result,
@@ -254,7 +254,8 @@ impl Plan {
         if tasks.len() != 1 {
             return Err(Error::Other(format!("{name} names {} tasks: one is fine-tuned at a time", tasks.len())));
         }
-        Ok(Self {
+        Recipe::of(&tasks[0], args.recipe.as_deref(), &args.set)?;
+        let plan = Self {
             places: Places::new(args.data_args.data.clone(), args.data_args.offline, args.model_args.quiet)?,
             model: ModelChoice::new(args.model.as_ref())?,
             tasks,
@@ -280,7 +281,9 @@ impl Plan {
                 resume: args.resume,
             },
             settings: Settings::new(&args.model_args)?,
-        })
+        };
+        plan.pieces(&plan.tasks[0])?;
+        Ok(plan)
     }
 
     /// The pieces of work of a task, one for each feature that is asked for.

@@ -2,6 +2,7 @@
 
 mod embed;
 mod evaluate;
+mod finetune;
 mod resume;
 mod scores;
 mod zero_shot;

@@ -21,7 +21,13 @@ impl From<Output> for Run {
 
 /// `flava-eval` in `folder` with no environment but `variables`.
 pub fn command(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flava-eval"));
+    program("flava-eval", folder, variables, args)
+}
+
+/// One of the binaries in `folder` with no environment but `variables`.
+pub fn program(name: &str, folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
+    let path = if name == "flava-finetune" { env!("CARGO_BIN_EXE_flava-finetune") } else { env!("CARGO_BIN_EXE_flava-eval") };
+    let mut command = Command::new(path);
     command.args(args).current_dir(folder).env_clear().envs(variables.iter().copied());
     command
 }

@@ -110,12 +110,9 @@ pub(crate) fn predictions(network: &mut Network, rows: &Rows, max_tokens: usize,
     Ok(Predictions { ids, clusters: shared.then_some(clusters), outputs })
 }
 
-/// The first metric's score of predictions.
-pub(crate) fn scored(metrics: &[Metric], predictions: &Predictions, task: &str, split: &str) -> Result<MetricValue> {
-    let first = metrics.first().map(std::slice::from_ref).unwrap_or_default();
-    let undefined = || Error::Other(format!("{} cannot be computed on {split}", first.first().map_or("", |metric| metric.name())));
-    // The best of the rows is what checkpoints are chosen by: its interval is not needed, but comes along.
-    scores(first, predictions, task, split).into_iter().next().ok_or_else(undefined)
+/// The first metric's score of predictions; None where it is not defined, as a correlation is not of answers that are all the same.
+pub(crate) fn scored(metrics: &[Metric], predictions: &Predictions, task: &str, split: &str) -> Option<MetricValue> {
+    scores(metrics.first().map(std::slice::from_ref)?, predictions, task, split).into_iter().next()
 }
 
 /// The best score that is reachable with the answers of the vocabulary, by the official rule.

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::{Duration, Instant}};
 
 use flava_model::runtime::{
     Progress,
@@ -21,6 +21,8 @@ use crate::{Error, Result, Settings, features::Rows, interrupt};
 
 /// Steps between two lines of the log, unless the whole run is shorter than some of them.
 const LOG_EVERY: usize = 50;
+/// Time after which what was done is saved, also between evaluations.
+const SAVE_EVERY: Duration = Duration::from_mins(10);
 /// Steps in a row whose gradients are not finite after which training is given up.
 const MOST_SKIPPED: u32 = 8;
 
@@ -63,6 +65,8 @@ struct Sums {
     norm: f64,
     rows: usize,
     tokens: usize,
+    /// Waiting for rows included, evaluations not.
+    seconds: f64,
 }
 
 /// Trains a network, or goes on where that was left; the best score reached, and the network of the last step.
@@ -114,7 +118,7 @@ impl Loop<'_> {
         let bar = self.training.progress.task("training", steps);
         bar.add(self.state.step);
         let mut sums = Sums::default();
-        let mut began = Instant::now();
+        let (mut began, mut saved) = (Instant::now(), Instant::now());
         let batches = self.rows.steps(self.state.step, steps, self.training.settings.loader());
         for batch in batches {
             if self.stops_early() {
@@ -127,20 +131,24 @@ impl Loop<'_> {
             let batch = batch?;
             let (loss, norm) = self.step(&batch)?;
             self.state.step += 1;
-            sums.add(loss, norm, &batch, &self.rows);
+            sums.add((loss, norm), &batch, &self.rows, began.elapsed().as_secs_f64());
             bar.add_to_run(1);
             let step = self.state.step;
             if step.is_multiple_of(log_every) || step == steps {
-                self.note(&sums, began.elapsed().as_secs_f64())?;
-                (sums, began) = (Sums::default(), Instant::now());
+                self.note(&sums)?;
+                sums = Sums::default();
             }
             if step.is_multiple_of(every) || step == steps {
                 self.evaluate()?;
-                self.save_last()?;
-                began = Instant::now();
             }
+            if step.is_multiple_of(every) || step == steps || saved.elapsed() > SAVE_EVERY {
+                self.save_last()?;
+                saved = Instant::now();
+            }
+            began = Instant::now();
         }
-        self.state.best.ok_or_else(|| Error::Other("nothing was trained".into()))
+        let never = "no evaluation gave a score: the model gives every row the same answer (another learning_rate or clip_norm may help)";
+        self.state.best.ok_or_else(|| Error::Other(never.into()))
     }
 
     fn stops_early(&self) -> bool {
@@ -230,7 +238,12 @@ impl Loop<'_> {
         let Training { chosen_on, metrics, recipe, settings, progress, saved, folder, .. } = self.training;
         self.exchange()?;
         let predictions = predictions(&mut self.network, chosen_on, recipe.max_tokens, settings, progress)?;
-        let score = scored(metrics, &predictions, &saved.task, &chosen_on.split.name)?;
+        let Some(score) = scored(metrics, &predictions, &saved.task, &chosen_on.split.name) else {
+            let metric = metrics.first().map_or("", |metric| metric.name());
+            progress.say(&format!("step {}: {metric} is not defined: every answer is the same", self.state.step));
+            self.state.without_gain += 1;
+            return self.exchange();
+        };
         let reached = Reached { step: self.state.step, score };
         let line = format!("step {}: {} {:.4} on {}", reached.step, reached.score.metric, reached.score.value, reached.score.split);
         progress.say(&line);
@@ -252,7 +265,8 @@ impl Loop<'_> {
         saved.write(&self.training.folder.join("last"), &self.network, Some(training))
     }
 
-    fn note(&mut self, sums: &Sums, seconds: f64) -> Result<()> {
+    fn note(&mut self, sums: &Sums) -> Result<()> {
+        let seconds = sums.seconds;
         let count = sums.steps.max(1) as f64;
         let rate = self.schedule.rate(self.state.step.saturating_sub(1));
         let (loss, norm) = (sums.loss / count, sums.norm / count);
@@ -274,7 +288,8 @@ impl Loop<'_> {
 }
 
 impl Sums {
-    fn add(&mut self, loss: f64, norm: f64, batch: &Batch, rows: &TrainingRows) {
+    fn add(&mut self, (loss, norm): (f64, f64), batch: &Batch, rows: &TrainingRows, seconds: f64) {
+        self.seconds += seconds;
         self.steps += 1;
         self.loss += loss;
         self.norm += norm;
