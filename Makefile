@@ -5,7 +5,7 @@ VENV := third_party/python
 FEATURES := $(if $(shell command -v nasm),--features simd-jpeg)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test check bench parity clean
+.PHONY: help setup eval test check bench parity learn clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,13 +25,17 @@ check: setup ## format, lint and documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
-	cargo build --locked --release $(FEATURES) --bench speed --bin flava-eval --example hub
+	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe
 	$(VENV)/bin/python tests/bench/bench.py
 
 parity: setup $(VENV)/ready ## compare the default-size model, and the Hub's files and cache, with Hugging Face's, both ways
 	cargo build --locked --release $(FEATURES) --example states --example hub --bin flava-eval
 	$(VENV)/bin/python tests/bench/parity.py
 	$(VENV)/bin/python tests/bench/interop.py
+
+learn: setup $(VENV)/ready ## fine-tune and probe on real sentences, questions and digits, beside scikit-learn (half an hour)
+	cargo build --locked --release $(FEATURES) --bins
+	$(VENV)/bin/python tests/bench/learn.py
 
 # The peer, for bench and parity only: no other command needs Python's packages.
 $(VENV)/ready: tests/bench/requirements.txt

@@ -26,6 +26,7 @@ pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
 pub use finetune::{recipe_of, submit};
 pub use interrupt::listen;
+pub use methods::ranks;
 pub use places::Places;
 pub use plan::{Loaded, ModelChoice, Piece, Plan, Settings, Tuning};
 pub use run::{Outcome, dry_run, run};

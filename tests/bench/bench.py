@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
@@ -22,6 +22,7 @@ import webdataset
 from PIL import Image
 from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProcessor
 
+import fitting
 import peer
 
 THREADS = 2
@@ -256,7 +257,13 @@ def main():
     torch.set_num_threads(THREADS)
     datasets.disable_progress_bars()
     report = Report()
-    parts = {"model": bench_model, "data": bench_data}
+    parts = {
+        "model": bench_model,
+        "data": bench_data,
+        "probe": fitting.bench_probe,
+        "statistics": lambda report, _: fitting.bench_statistics(report, speed),
+        "training": fitting.bench_training,
+    }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
     for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory() as tmp:

@@ -1,6 +1,7 @@
 //! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it beside the peer.
 //!
 //! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER
+//!     | bootstrap ROWS | retrieval PICTURES CAPTIONS
 
 use std::{env, fs, path::Path, time::Instant};
 
@@ -9,7 +10,7 @@ use flava_model::{
     processor::{PassOrder, Text, decode, text_batch},
     runtime::{Fused, PackedLinear, keep_freed_memory},
 };
-use flava_tasks::{Registry, SourceFormat, sources::OpenSplit};
+use flava_tasks::{Metric, Outputs, Predictions, Registry, SourceFormat, sources::OpenSplit};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
@@ -31,10 +32,12 @@ fn main() {
         ["sgemm"] => sgemm(),
         ["parquet", folder] => parquet(Path::new(folder)),
         ["shards", folder] => shards(Path::new(folder)),
+        ["bootstrap", rows] => bootstrap(rows.parse().unwrap()),
+        ["retrieval", pictures, captions] => retrieval(pictures.parse().unwrap(), captions.parse().unwrap()),
         ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
         _ => {
             eprintln!(
-                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER"
+                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER | bootstrap ROWS | retrieval PICTURES CAPTIONS"
             );
             std::process::exit(2);
         }
@@ -160,4 +163,42 @@ fn sgemm() -> serde_json::Value {
         rates.push(json!({ "rows": rows, "in": input, "out": output, "plain": plain, "packed": packed }));
     }
     json!({ "gflops": best, "rates": rates })
+}
+
+/// A thousand resamples of each metric that has no closed form.
+fn bootstrap(rows: usize) -> serde_json::Value {
+    let ids = Vec::new();
+    let (predicted, gold): (Vec<usize>, Vec<usize>) = (0..rows).map(|i| ((i * 7919 % 13) % 2, (i * 104_729 % 11) % 2)).unzip();
+    let classes = Predictions { ids, clusters: None, outputs: Outputs::Classes { predicted, gold, logits: None } };
+    let value = |i: usize, prime: usize| (i * prime % 997) as f64;
+    let (predicted, gold) = ((0..rows).map(|i| value(i, 7919)).collect(), (0..rows).map(|i| value(i, 104_729)).collect());
+    let values = Predictions { ids: Vec::new(), clusters: None, outputs: Outputs::Values { predicted, gold } };
+    let seconds = |metric: Metric, of: &Predictions| timed(1, || drop(metric.score(of, "bench").unwrap()));
+    json!({
+        "matthews": seconds(Metric::Matthews, &classes), "f1": seconds(Metric::F1, &classes),
+        "pearson": seconds(Metric::Pearson, &values), "spearman": seconds(Metric::Spearman, &values),
+    })
+}
+
+/// Ranks both ways, and the matrix products alone.
+fn retrieval(pictures: i64, captions: i64) -> serde_json::Value {
+    let random = |rows: i64| Tensor::randn([rows, 768], (Kind::Float, Device::Cpu));
+    let (images, texts) = (random(pictures), random(captions));
+    let owners: Vec<usize> = (0..captions as usize).map(|caption| caption * pictures as usize / captions as usize).collect();
+    let mut owned = vec![Vec::new(); pictures as usize];
+    owners.iter().enumerate().for_each(|(caption, &owner)| owned[owner].push(caption));
+    let seconds = timed(3, || {
+        drop(flava_evaluator::ranks(&images, &texts, |picture| &owned[picture]).unwrap());
+        drop(flava_evaluator::ranks(&texts, &images, |caption| std::slice::from_ref(&owners[caption])).unwrap());
+    });
+    let products = timed(3, || {
+        for (a, b) in [(&images, &texts), (&texts, &images)] {
+            let rows = a.size()[0];
+            let b = b.tr();
+            for start in (0..rows).step_by(256) {
+                let _product = a.narrow(0, start, 256.min(rows - start)).matmul(&b);
+            }
+        }
+    });
+    json!({ "seconds": seconds, "products": products })
 }

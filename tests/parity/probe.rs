@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use flava_heads::{FitOptions, LinearHead};
+use flava_heads::{FitOptions, LinearHead, Moments, Neighbours, Probe, Sweep};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -46,4 +46,64 @@ fn fits_are_those_of_scikit_learn() {
         let again = LinearHead::fit((&features, &labels), classes, 1.0 / c, &options, Some(&head)).unwrap().1;
         assert!(again.iterations <= fit.iterations && (again.loss - fit.loss).abs() < 1e-9, "{fit:?}, and from there {again:?}");
     }
+}
+
+fn golden(section: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.json");
+    let all: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    all[section].as_array().unwrap().clone()
+}
+
+#[test]
+fn neighbours_vote_as_by_hand() {
+    for (i, case) in golden("knn").iter().enumerate() {
+        let labels = vector(&case["labels"]).to_kind(Kind::Int64);
+        let (classes, k) = (case["classes"].as_i64().unwrap(), case["k"].as_i64().unwrap());
+        let neighbours = Neighbours::new(&matrix(&case["train"]), &labels, classes, case["temperature"].as_f64().unwrap()).unwrap();
+        let votes = neighbours.votes(&matrix(&case["test"]), &[1, k]).unwrap().pop().unwrap();
+        let theirs = matrix(&case["scores"]);
+        assert!(largest(&((&votes - &theirs) / theirs.max())) < 1e-9, "case {i}");
+        let predicted: Vec<i64> = votes.argmax(1, false).try_into().unwrap();
+        let expected: Vec<i64> = case["predicted"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
+        assert_eq!(predicted, expected, "case {i}");
+    }
+}
+
+#[test]
+fn ridge_regression_is_scikit_learns() {
+    for (i, case) in golden("ridge").iter().enumerate() {
+        let labels = vector(&case["y"]).to_kind(Kind::Int64);
+        let classes = case["classes"].as_i64().unwrap();
+        let head = Moments::new(&matrix(&case["x"]), &labels, classes).unwrap().solve(case["alpha"].as_f64().unwrap()).unwrap();
+        let (weight, bias) = head.parts();
+        let scores = matrix(&case["test"]).matmul(&weight.tr()) + bias;
+        assert!(largest(&(scores - matrix(&case["scores"]))) < 1e-9, "case {i}");
+    }
+}
+
+/// Three classes of noise around their centres: the search reports every penalty, its choice is the best, and many penalties fitted
+/// together are each as good as alone.
+#[test]
+fn penalties_are_searched_for_as_clip_does() {
+    tch::manual_seed(5);
+    let rows = |count: i64| {
+        let labels = Tensor::randint(3, [count], (Kind::Int64, tch::Device::Cpu));
+        let centres = Tensor::from_slice2(&[[1.0f32, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, -0.5], [0.0, 0.0, 1.0, 4.0]]);
+        (centres.index_select(0, &labels) + Tensor::randn([count, 4], (Kind::Float, tch::Device::Cpu)) + 30.0, labels)
+    };
+    let (fit, held_out) = (rows(300), rows(100));
+    let options = FitOptions { tolerance: 1e-6, max_iterations: 1000, verify: true };
+    let probe = Probe::new(vec![fit.0.narrow(0, 0, 100), fit.0.narrow(0, 100, 200)], &fit.1, 3).unwrap();
+    let full = Sweep::Full.run(&probe, (&held_out.0, &held_out.1), &options).unwrap();
+    let halving = Sweep::Halving.run(&probe, (&held_out.0, &held_out.1), &options).unwrap();
+    assert_eq!(full.tried.len(), 97);
+    assert!((11..=15).contains(&halving.tried.len()), "{}", halving.tried.len());
+    let best = full.tried.iter().map(|t| t.accuracy).fold(0.0, f64::max);
+    let strongest = full.tried.iter().filter(|t| t.accuracy == best).map(|t| t.penalty).fold(0.0, f64::max);
+    assert_eq!(full.penalty, strongest, "of equal ones the strongest");
+    for tried in halving.tried.iter().chain(&full.tried) {
+        let alone = LinearHead::fit((&fit.0, &fit.1), 3, tried.penalty, &options, None).unwrap().1;
+        assert!(tried.fit.converged && (tried.fit.loss / alone.loss - 1.0).abs() < 1e-5, "{tried:?} for {alone:?}");
+    }
+    assert!(Probe::new(vec![fit.0.narrow(0, 0, 300) * f64::NAN], &fit.1, 3).is_err(), "what is not finite is refused");
 }

@@ -10,6 +10,8 @@ mod retrieval;
 mod zero_shot;
 
 pub(crate) use fine_tune::tuned;
+pub use retrieval::ranks;
+
 use flava_heads::ItmHead;
 use flava_tasks::{Assignment, Method, Outputs, Predictions, Task, predictions::Logits, sources::Prompts};
 use serde_json::{Map, Value};

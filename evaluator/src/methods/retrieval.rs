@@ -70,7 +70,9 @@ pub(super) fn ranks_of_pictures(pairs: &Pairs) -> Result<Vec<usize>> {
     ranks(&pairs.captions, &pairs.pictures, |caption| std::slice::from_ref(&pairs.owners[caption]))
 }
 
-fn ranks<'a>(queries: &Tensor, items: &Tensor, right: impl Fn(usize) -> &'a [usize]) -> Result<Vec<usize>> {
+/// For each query \[queries, width\], the rank among all items \[items, width\] of the best of those that are right for it, by inner
+/// product; a bounded number of scores is in memory at once.
+pub fn ranks<'a>(queries: &Tensor, items: &Tensor, right: impl Fn(usize) -> &'a [usize]) -> Result<Vec<usize>> {
     let mut ranks = Vec::with_capacity(queries.size()[0] as usize);
     scores(queries, items, |query, scores| ranks.push(rank(scores, right(query))))?;
     Ok(ranks)
