@@ -15,7 +15,7 @@ pub(crate) fn store() -> Option<Store> {
 /// Lists or removes; what is to be printed.
 pub fn cache(command: &CacheCommand) -> Result<String> {
     let store = store().ok_or_else(|| Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into()))?;
-    let entries = store.entries()?;
+    let entries = store.entries();
     let days = match command {
         CacheCommand::Ls => None,
         CacheCommand::Prune { days } => Some(Duration::from_secs(days * 24 * 3600)),

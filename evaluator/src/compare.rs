@@ -105,10 +105,8 @@ impl Comparison {
             ]
         };
         let head = ["task", "metric", "A", "B", "B - A", "95 % interval", "p", "p of all", ""];
-        let mut text = flava_results::rows_table(&head, self.tasks.iter().map(row), 2..8);
-        for (task, reason) in &self.left_out {
-            text += &format!("\nnot compared: {task}: {reason}");
-        }
-        text
+        let table = flava_results::rows_table(&head, self.tasks.iter().map(row), 2..8);
+        let left_out = self.left_out.iter().map(|(task, reason)| format!("not compared: {task}: {reason}"));
+        std::iter::once(table).chain(left_out).collect::<Vec<_>>().join("\n")
     }
 }

@@ -45,7 +45,8 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
     let _guard = tch::no_grad_guard();
     let files = pictures_below(folder)?;
     let progress = Progress::new(files.len(), "pictures", settings.quiet);
-    let (transform, size, root) = (model.image.transform(settings.order), settings.batch_size.rows(model.options.device), folder.to_owned());
+    let (transform, size, root) =
+        (model.image.transform(settings.order), settings.batch_size.rows(model.options.device), folder.to_owned());
     let batches = Loader::new(files.len().div_ceil(size), settings.loader(), move |batch| {
         let files = &files[batch * size..files.len().min((batch + 1) * size)];
         let row = |file: &PathBuf| {

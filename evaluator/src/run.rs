@@ -184,7 +184,8 @@ impl Run<'_> {
     fn splits(&self, opened: &OpenTask) -> Result<Splits> {
         let source = opened.choice.source;
         let rows = |open: &OpenSplit, split: &Split| Rows::new(open.clone(), &origin(source, split), self.plan.limit, self.plan.seed);
-        let optional = |open: &Option<OpenSplit>, split: &Option<Split>| open.as_ref().zip(split.as_ref()).map(|(o, s)| rows(o, s)).transpose();
+        let optional =
+            |open: &Option<OpenSplit>, split: &Option<Split>| open.as_ref().zip(split.as_ref()).map(|(o, s)| rows(o, s)).transpose();
         Ok(Splits {
             train: optional(&opened.train, &source.train)?,
             validation: optional(&opened.validation, &source.validation)?,

@@ -3,12 +3,7 @@
 use flava_results::MetricValue;
 use flava_tasks::{Metric, Predictions, Protocol, Score, predictions::Foreign, select};
 
-use crate::{
-    Error, Places, Result,
-    args::ScoreArgs,
-    data::OpenTask,
-    plan::registry_of,
-};
+use crate::{Error, Places, Result, args::ScoreArgs, data::OpenTask, plan::registry_of};
 
 /// The scores of predictions on one split.
 pub(crate) fn scores(metrics: &[Metric], predictions: &Predictions, task: &str, split: &str) -> Vec<MetricValue> {
@@ -58,15 +53,14 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
     let assignment = task.assign(protocol).ok_or_else(none)?;
     let parquet = args.predictions.extension().is_some_and(|ending| ending == "parquet");
     let own = if parquet { Predictions::read(&args.predictions)? } else { None };
-    let (predictions, split) = match own {
-        Some(own) => (own, "as predicted".to_owned()),
-        None => {
-            let foreign = Foreign::read(&args.predictions)?;
-            let places = Places::new(args.data_args.data.clone(), args.data_args.offline, true)?;
-            let choice = places.source(task, &assignment, args.data_args.allow_mismatch)?;
-            let opened = OpenTask::open(task, choice, args.seed)?;
-            (foreign.against(&*opened.test.dataset, task.classes)?, opened.test.name)
-        }
+    let (predictions, split) = if let Some(own) = own {
+        (own, "as predicted".to_owned())
+    } else {
+        let foreign = Foreign::read(&args.predictions)?;
+        let places = Places::new(args.data_args.data.clone(), args.data_args.offline, true)?;
+        let choice = places.source(task, &assignment, args.data_args.allow_mismatch)?;
+        let opened = OpenTask::open(task, choice, args.seed)?;
+        (foreign.against(&*opened.test.dataset, task.classes)?, opened.test.name)
     };
     let found = scores(&assignment.metrics, &predictions, &task.name, &split);
     if found.first().is_none_or(|score| score.metric != assignment.metrics[0].name()) {

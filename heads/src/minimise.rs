@@ -189,7 +189,9 @@ fn direction(gradient: &[f64], pairs: &VecDeque<(Vec<f32>, Vec<f32>, f64)>) -> V
     }
     if let Some((_, change, rho)) = pairs.back() {
         let scale = 1.0 / (rho * dot(change, change));
-        q.iter_mut().for_each(|q| *q *= scale);
+        for q in &mut q {
+            *q *= scale;
+        }
     }
     for ((step, change, rho), weight) in pairs.iter().zip(weights.into_iter().rev()) {
         let correction = weight - rho * dot(change, &q);

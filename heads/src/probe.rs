@@ -82,8 +82,7 @@ impl Probe {
             split.push(labels.f_narrow(0, start, rows)?);
             start += rows;
         }
-        let mut probe =
-            Self { labels: split, classes, examples, mean: Tensor::new(), covariance: Tensor::new(), blocks };
+        let mut probe = Self { labels: split, classes, examples, mean: Tensor::new(), covariance: Tensor::new(), blocks };
         probe.describe()?;
         Ok(probe)
     }

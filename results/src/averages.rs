@@ -36,8 +36,12 @@ pub fn averages(records: &[Record]) -> Vec<Average> {
 
 fn average(group: &'static str, records: &[Record]) -> Average {
     let column = |row: &&crate::Published| row.table == "Table 4" && row.column == "FLAVA" && !row.task.starts_with("average");
-    let cells: Vec<(String, String)> =
-        published().iter().filter(column).filter(|row| group_of(&row.task) == group).map(|row| (row.task.clone(), row.metric.clone())).collect();
+    let cells: Vec<(String, String)> = published()
+        .iter()
+        .filter(column)
+        .filter(|row| group_of(&row.task) == group)
+        .map(|row| (row.task.clone(), row.metric.clone()))
+        .collect();
     let score = |(task, metric): &(String, String)| {
         let record = records.iter().find(|r| r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, task))?;
         record.metrics.iter().find(|m| m.metric == *metric)
@@ -80,7 +84,9 @@ pub fn median(sorted: &[f64]) -> f64 {
 /// The averages as lines for people.
 pub fn averages_text(averages: &[Average]) -> String {
     let line = |average: &Average| match (average.value, average.standard_error) {
-        (Some(value), Some(error)) => format!("{:11} average {:5.1} (standard error {:.2}), {} numbers", average.group, value * 100.0, error * 100.0, average.of),
+        (Some(value), Some(error)) => {
+            format!("{:11} average {:5.1} (standard error {:.2}), {} numbers", average.group, value * 100.0, error * 100.0, average.of)
+        }
         _ => format!("{:11} average: none, {} of its {} numbers are missing", average.group, average.of - average.have, average.of),
     };
     averages.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -94,7 +100,8 @@ mod tests {
     /// The paper's own column as records gives the paper's averages; without one cell its group has none.
     #[test]
     fn the_papers_numbers_give_the_papers_averages() {
-        let cells: Vec<_> = published().into_iter().filter(|r| r.table == "Table 4" && r.column == "FLAVA" && !r.task.starts_with("average")).collect();
+        let cells: Vec<_> =
+            published().into_iter().filter(|r| r.table == "Table 4" && r.column == "FLAVA" && !r.task.starts_with("average")).collect();
         let mut records: Vec<Record> = Vec::new();
         for cell in &cells {
             let metric = MetricValue { metric: cell.metric.clone(), value: cell.value / 100.0, ..record("x").metrics[0].clone() };

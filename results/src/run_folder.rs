@@ -138,7 +138,11 @@ impl RunFolder {
 
     fn set(&mut self, name: &str, state: State, reason: &str, record: &Value) -> Result<()> {
         self.status.insert(name.to_owned(), Status { state, reason: reason.to_owned(), since: timestamp() });
-        self.note(name, serde_json::to_value(state).ok().as_ref().and_then(Value::as_str).unwrap_or_default(), &json!({ "reason": reason, "record": record }))?;
+        self.note(
+            name,
+            serde_json::to_value(state).ok().as_ref().and_then(Value::as_str).unwrap_or_default(),
+            &json!({ "reason": reason, "record": record }),
+        )?;
         self.write_status()
     }
 
@@ -172,7 +176,8 @@ impl RunFolder {
 /// The records of a folder of results, by name.
 pub fn read_records(folder: &Path) -> Result<Vec<Record>> {
     let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
     paths.sort();
     Ok(paths.iter().filter_map(|path| read_record(path)).collect())
 }

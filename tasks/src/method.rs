@@ -67,7 +67,9 @@ impl Method {
     /// The states that a probe or a head reads, of methods that have one.
     pub fn feature(&self) -> Option<Feature> {
         match self {
-            Self::LinearProbe { feature } | Self::Knn { feature } | Self::FewShot { feature } | Self::FineTune { feature } => Some(*feature),
+            Self::LinearProbe { feature } | Self::Knn { feature } | Self::FewShot { feature } | Self::FineTune { feature } => {
+                Some(*feature)
+            }
             Self::ZeroShot { .. } | Self::Retrieval { .. } => None,
         }
     }

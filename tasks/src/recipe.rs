@@ -152,12 +152,11 @@ fn answer_min_count() -> usize {
 impl Recipe {
     /// The recipe of a task: the file, or the task's own, or its family's; with settings `key=value` over it. Also its name.
     pub fn of(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<(Self, String)> {
-        let (name, text) = match file {
-            Some(path) => (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?),
-            None => {
-                let (name, text) = built_in(task);
-                (name.to_owned(), text.to_owned())
-            }
+        let (name, text) = if let Some(path) = file {
+            (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?)
+        } else {
+            let (name, text) = built_in(task);
+            (name.to_owned(), text.to_owned())
         };
         let broken = |reason: String| Error::TaskFile { file: format!("recipe {name}"), reason };
         let mut table: Table = toml::from_str(&text).map_err(|e| broken(e.to_string()))?;
@@ -195,7 +194,11 @@ impl Recipe {
 /// The task's own recipe; that of its benchmark's other splits; that of its encoder.
 fn built_in(task: &Task) -> (&'static str, &'static str) {
     let named = |name: &str| BUILT_IN.iter().find(|(recipe, _)| *recipe == name);
-    let other_split = || BUILT_IN.iter().find(|(recipe, _)| task.name.strip_prefix(recipe).is_some_and(|rest| rest.starts_with('-')) && *recipe == "hateful-memes");
+    let other_split = || {
+        BUILT_IN
+            .iter()
+            .find(|(recipe, _)| task.name.strip_prefix(recipe).is_some_and(|rest| rest.starts_with('-')) && *recipe == "hateful-memes")
+    };
     let family = match (&task.method, task.family) {
         (Method::FineTune { feature }, _) => match feature.tower {
             Tower::Text => "text",
@@ -214,7 +217,9 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let (key, value) = setting.split_once('=').ok_or("is no key=value")?;
     let (key, value) = (key.trim(), value.trim());
     let key = if key == "lr" { "learning_rate" } else { key };
-    let parsed: Table = toml::from_str(&format!("value = {value}")).or_else(|_| toml::from_str(&format!("value = {value:?}"))).map_err(|e| e.to_string())?;
+    let parsed: Table = toml::from_str(&format!("value = {value}"))
+        .or_else(|_| toml::from_str(&format!("value = {value:?}")))
+        .map_err(|e| e.to_string())?;
     let value = parsed["value"].clone();
     let known: Vec<String> = keys();
     if !known.iter().any(|name| name == key) {

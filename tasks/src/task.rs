@@ -254,7 +254,9 @@ impl Task {
         let probes = matches!(self.method, Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. });
         match &self.method {
             _ if probes && self.classes < 2 => Some(format!("{} needs at least two classes", self.method.name())),
-            _ if self.method.trains() && self.sources.iter().any(|s| s.train.is_none()) => Some(format!("{} needs a train split", self.method.name())),
+            _ if self.method.trains() && self.sources.iter().any(|s| s.train.is_none()) => {
+                Some(format!("{} needs a train split", self.method.name()))
+            }
             Method::ZeroShot { class_names, .. } if !class_names.is_empty() && class_names.len() != self.classes => {
                 Some(format!("{} class_names for {} classes", class_names.len(), self.classes))
             }

@@ -22,21 +22,16 @@ fn main() {
     let start = Instant::now();
     let probe = Probe::new(vec![tensors["train"].shallow_clone()], &tensors["train_labels"], classes.parse().unwrap()).unwrap();
     let described = start.elapsed().as_secs_f64();
-    let (fits, head) = match what.parse::<f64>() {
-        Ok(penalty) => {
-            let (head, fit) = probe.fit(&[(penalty, None)], &FitOptions { verify: true, ..OPTIONS }).unwrap().remove(0);
-            (vec![(penalty, fit, 0.0)], head)
-        }
-        Err(_) => {
-            let held = (&tensors["held"], &tensors["held_labels"]);
-            let chosen = Sweep::Halving.run(&probe, held, &OPTIONS).unwrap();
-            (chosen.tried.iter().map(|t| (t.penalty, t.fit, t.accuracy)).collect(), chosen.head)
-        }
+    let (fits, head) = if let Ok(penalty) = what.parse::<f64>() {
+        let (head, fit) = probe.fit(&[(penalty, None)], &FitOptions { verify: true, ..OPTIONS }).unwrap().remove(0);
+        (vec![(penalty, fit, 0.0)], head)
+    } else {
+        let held = (&tensors["held"], &tensors["held_labels"]);
+        let chosen = Sweep::Halving.run(&probe, held, &OPTIONS).unwrap();
+        (chosen.tried.iter().map(|t| (t.penalty, t.fit, t.accuracy)).collect(), chosen.head)
     };
     let seconds = start.elapsed().as_secs_f64();
-    let report = |(penalty, fit, accuracy): &(f64, flava_heads::Fit, f64)| {
-        json!({ "penalty": penalty, "loss": fit.loss, "gradient": fit.gradient, "iterations": fit.iterations, "accuracy": accuracy })
-    };
+    let report = |(penalty, fit, accuracy): &(f64, flava_heads::Fit, f64)| json!({ "penalty": penalty, "loss": fit.loss, "gradient": fit.gradient, "iterations": fit.iterations, "accuracy": accuracy });
     println!(
         "{}",
         json!({

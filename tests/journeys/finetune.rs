@@ -1,13 +1,6 @@
 //! Fine-tuning from the first step to the files for a test server.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, sync::Arc, thread, time::Duration};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use flava_model::checkpoint::{Architecture, Checkpoint};
@@ -30,14 +23,15 @@ fn lab() -> TempDir {
     write_model(&folder.path().join("model"), Architecture::FlavaForPreTraining);
     let sentence = |i: usize| {
         let (colour, thing) = (["blue", "red"][i % 2], ["cat", "dog", "house", "tree"][i / 2 % 4]);
-        if i % 3 == 0 { format!("a {colour} {thing}") } else { format!("a photo of the {colour} {thing} and two trees") }
+        if i.is_multiple_of(3) { format!("a {colour} {thing}") } else { format!("a photo of the {colour} {thing} and two trees") }
     };
     for (split, rows, from) in [("train", 160, 0), ("validation", 40, 1000), ("test", 60, 2000)] {
         let sentences: ArrayRef = Arc::new(StringArray::from_iter_values((from..from + rows).map(sentence)));
         let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((from..from + rows).map(|i| (i % 2) as i64)));
         let values: ArrayRef = Arc::new(Float64Array::from_iter_values((from..from + rows).map(|i| (i % 2) as f64 * 4.0 + 0.5)));
         let hidden: ArrayRef = Arc::new(Int64Array::from_iter_values((from..from + rows).map(|_| -1)));
-        let batch = RecordBatch::try_from_iter([("sentence", sentences), ("label", labels), ("value", values), ("hidden", hidden)]).unwrap();
+        let batch =
+            RecordBatch::try_from_iter([("sentence", sentences), ("label", labels), ("value", values), ("hidden", hidden)]).unwrap();
         let path = folder.path().join(format!("data/colours/{split}.parquet"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
@@ -76,7 +70,8 @@ test = {{ name = "test", files = "test.parquet", rows = 60 }}
 "#
         )
     };
-    let tasks = task("colours", 2, r#"["accuracy", "f1", "matthews"]"#, "label") + &task("warmth", 0, r#"["pearson", "spearman"]"#, "value");
+    let tasks =
+        task("colours", 2, r#"["accuracy", "f1", "matthews"]"#, "label") + &task("warmth", 0, r#"["pearson", "spearman"]"#, "value");
     fs::write(folder.path().join("own.toml"), tasks).unwrap();
     folder
 }
@@ -101,19 +96,25 @@ fn what_is_trained_is_scored_again_by_flava_eval_and_answers_a_test_set() {
     assert!(value(&trained, 0) > 0.95, "one word decides: {}", value(&trained, 0));
     assert_eq!(trained["metrics"].as_array().unwrap().len(), 3);
     assert_eq!(trained["details"]["chosen_by"]["score"]["split"], "validation");
-    for file in ["best/config.json", "best/model.safetensors", "best/head.safetensors", "best/vocab.txt", "last/optimiser.safetensors", "log.jsonl"] {
+    for file in
+        ["best/config.json", "best/model.safetensors", "best/head.safetensors", "best/vocab.txt", "last/optimiser.safetensors", "log.jsonl"]
+    {
         assert!(folder.path().join("finetuned").join(file).exists(), "{file}");
     }
     let log = fs::read_to_string(folder.path().join("finetuned/log.jsonl")).unwrap();
     let first: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
-    assert!(["loss", "learning_rate", "gradient_norm", "rows_per_s", "peak_memory_mb"].iter().all(|key| first[key].as_f64().is_some()), "{first}");
+    assert!(
+        ["loss", "learning_rate", "gradient_norm", "rows_per_s", "peak_memory_mb"].iter().all(|key| first[key].as_f64().is_some()),
+        "{first}"
+    );
     let again = flava_eval(
         folder.path(),
         &["--model", "finetuned", "--tasks", "colours", "--task-file", "own.toml", "--data", "data", "--device", "cpu", "--json"],
     );
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_eq!(record(&again)["metrics"], trained["metrics"]);
-    let predicted = finetune(folder.path(), &["predict", "--model", "finetuned", "--task-file", "own.toml", "--data", "data", "--out", "answers"]);
+    let predicted =
+        finetune(folder.path(), &["predict", "--model", "finetuned", "--task-file", "own.toml", "--data", "data", "--out", "answers"]);
     assert_eq!(predicted.code, 0, "{}", predicted.stderr);
     let answers = fs::read_to_string(folder.path().join("answers/Colours.tsv")).unwrap();
     let lines: Vec<&str> = answers.lines().collect();
@@ -151,7 +152,9 @@ fn every_way_of_training_learns() {
 #[test]
 fn training_that_is_killed_ends_as_if_it_had_not_been() {
     let folder = lab();
-    let args = |out: &'static str| [&["colours", "--set", "epochs=5", "--set", "evaluate_every=10", "--set", "ema=0.5", "--out", out][..], &COMMON].concat();
+    let args = |out: &'static str| {
+        [&["colours", "--set", "epochs=5", "--set", "evaluate_every=10", "--set", "ema=0.5", "--out", out][..], &COMMON].concat()
+    };
     let whole = finetune(folder.path(), &args("whole"));
     assert_eq!(whole.code, 0, "{}", whole.stderr);
     for moment in [900, 1300, 1700, 2300] {
@@ -166,7 +169,13 @@ fn training_that_is_killed_ends_as_if_it_had_not_been() {
     }
     let killed = finetune(folder.path(), &args("killed"));
     assert_eq!(killed.code, 0, "{}", killed.stderr);
-    for part in ["best/model.safetensors", "best/head.safetensors", "last/model.safetensors", "last/optimiser.safetensors", "predictions/colours.parquet"] {
+    for part in [
+        "best/model.safetensors",
+        "best/head.safetensors",
+        "last/model.safetensors",
+        "last/optimiser.safetensors",
+        "predictions/colours.parquet",
+    ] {
         let read = |out: &str| fs::read(folder.path().join(out).join(part)).unwrap();
         assert!(read("whole") == read("killed"), "{part}");
     }
@@ -189,7 +198,8 @@ fn an_interrupted_training_keeps_its_steps() {
     }
     Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(130));
-    let state: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("finetuned/last/training_state.json")).unwrap()).unwrap();
+    let state: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("finetuned/last/training_state.json")).unwrap()).unwrap();
     assert!(state["step"].as_u64().unwrap() > 0);
 }
 
@@ -219,9 +229,31 @@ fn vqa_is_learned_exported_and_answered_in_evalais_form() {
         write(format!("v2_mscoco_{split}_annotations.json"), json!({ "annotations": annotations }));
     }
     let args = [
-        "vqa", "--data", "data", "--model", "model", "--allow-mismatch", "--json", "--device", "cpu",
-        "--set", "image_size=48", "--set", "epochs=12", "--set", "lr=2e-3", "--set", "batch_size=16", "--set", "warmup=0.1", "--set", "clip_norm=1",
-        "--set", "evaluate_every=40", "--set", "head.hidden=32",
+        "vqa",
+        "--data",
+        "data",
+        "--model",
+        "model",
+        "--allow-mismatch",
+        "--json",
+        "--device",
+        "cpu",
+        "--set",
+        "image_size=48",
+        "--set",
+        "epochs=12",
+        "--set",
+        "lr=2e-3",
+        "--set",
+        "batch_size=16",
+        "--set",
+        "warmup=0.1",
+        "--set",
+        "clip_norm=1",
+        "--set",
+        "evaluate_every=40",
+        "--set",
+        "head.hidden=32",
     ];
     let run = finetune(folder.path(), &args);
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -232,14 +264,24 @@ fn vqa_is_learned_exported_and_answered_in_evalais_form() {
     // The table of positions has the larger grid, as transformers would read it.
     let weights = Checkpoint::open(&folder.path().join("finetuned/best")).unwrap();
     assert_eq!(weights.tensors()["flava.image_model.embeddings.position_embeddings"].size(), [1, 37, 32]);
-    let again = flava_eval(folder.path(), &["--model", "finetuned", "--tasks", "vqa", "--data", "data", "--allow-mismatch", "--device", "cpu", "--json"]);
+    let again = flava_eval(
+        folder.path(),
+        &["--model", "finetuned", "--tasks", "vqa", "--data", "data", "--allow-mismatch", "--device", "cpu", "--json"],
+    );
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_eq!(record(&again)["metrics"], trained["metrics"]);
-    let predicted = finetune(folder.path(), &["predict", "--model", "finetuned", "--data", "data", "--split", "val2014", "--allow-mismatch", "--out", "answers"]);
+    let predicted = finetune(
+        folder.path(),
+        &["predict", "--model", "finetuned", "--data", "data", "--split", "val2014", "--allow-mismatch", "--out", "answers"],
+    );
     assert_eq!(predicted.code, 0, "{}", predicted.stderr);
     let answers: Vec<Value> = serde_json::from_str(&fs::read_to_string(folder.path().join("answers/vqav2-val2014.json")).unwrap()).unwrap();
     assert_eq!(answers.len(), 60);
-    assert!(answers.iter().all(|answer| answer["question_id"].is_u64() && ["left", "right", "red", "blue"].contains(&answer["answer"].as_str().unwrap())));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer["question_id"].is_u64() && ["left", "right", "red", "blue"].contains(&answer["answer"].as_str().unwrap()))
+    );
     // The submission scores as the model did.
     let scored = flava_eval(
         folder.path(),
@@ -276,8 +318,17 @@ fn mistakes_are_said_before_anything_is_trained() {
         assert!(run.code == code && run.stderr.contains(needle), "{args:?}: {} {}", run.code, run.stderr);
     }
     let shown = finetune(folder.path(), &["recipe", "vqa"]);
-    assert!(shown.code == 0 && shown.stdout.contains("image_size = 480") && shown.stdout.contains("aims_at = \"Table 4"), "{}", shown.stdout);
+    assert!(
+        shown.code == 0 && shown.stdout.contains("image_size = 480") && shown.stdout.contains("aims_at = \"Table 4"),
+        "{}",
+        shown.stdout
+    );
     let dry = finetune(folder.path(), &[&["colours", "--dry-run"], &COMMON[..]].concat());
-    assert!(dry.code == 0 && dry.stdout.contains("learning_rate = 0.002") && dry.stdout.contains("ready: colours"), "{} {}", dry.stdout, dry.stderr);
+    assert!(
+        dry.code == 0 && dry.stdout.contains("learning_rate = 0.002") && dry.stdout.contains("ready: colours"),
+        "{} {}",
+        dry.stdout,
+        dry.stderr
+    );
     assert!(!folder.path().join("finetuned").exists(), "a dry run writes nothing");
 }

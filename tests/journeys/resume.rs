@@ -13,7 +13,8 @@ const TASKS: &str = "mini-groups,mini-groups-knn,mini-zero-shot,mini-retrieval,m
 const KILLS: usize = 20;
 
 fn start(folder: &Path, more: &[&str]) -> Command {
-    let mut command = command(folder, &[("FLAVA_CACHE", "cache")], &[&["--tasks", TASKS, "--limit", "120", "--device", "cpu"], more].concat());
+    let mut command =
+        command(folder, &[("FLAVA_CACHE", "cache")], &[&["--tasks", TASKS, "--limit", "120", "--device", "cpu"], more].concat());
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command
 }
@@ -154,7 +155,8 @@ fn methods_and_features_have_records_of_their_own() {
     for name in names {
         assert!(folder.path().join(format!("runs/{name}.json")).exists(), "{name}");
     }
-    let record: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("runs/mini-sentence.text_mean.full_sweep.json")).unwrap()).unwrap();
+    let record: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("runs/mini-sentence.text_mean.full_sweep.json")).unwrap()).unwrap();
     assert_eq!(record["details"]["search"].as_array().unwrap().len(), 97);
     assert!(record["details"]["preview"]["accuracy"].as_f64().unwrap() > 0.3);
     let wrong = flava_eval(folder.path(), &["--tasks", "mini-groups", "--features", "image_layer9"]);

@@ -69,14 +69,18 @@ fn foreign_predictions_are_matched_by_id_whatever_their_form() {
 fn two_runs_are_compared_on_the_same_rows() {
     let folder = tempdir().unwrap();
     let run = |out: &str, more: &[&str]| {
-        let run = flava_eval(folder.path(), &[&["--tasks", "mini-groups,mini-vqa,mini-sentence", "--limit", "120", "--out", out], more].concat());
+        let run =
+            flava_eval(folder.path(), &[&["--tasks", "mini-groups,mini-vqa,mini-sentence", "--limit", "120", "--out", out], more].concat());
         assert_eq!(run.code, 0, "{}", run.stderr);
     };
     run("a", &[]);
     run("b", &["--precision", "bf16"]);
     let same = flava_eval(folder.path(), &["compare", "a", "a", "--json"]);
     let same: Value = serde_json::from_str(&same.stdout).unwrap();
-    assert!(same["tasks"].as_array().unwrap().iter().all(|task| task["difference"]["value"] == 0.0 && task["p_corrected"] == 1.0), "{same}");
+    assert!(
+        same["tasks"].as_array().unwrap().iter().all(|task| task["difference"]["value"] == 0.0 && task["p_corrected"] == 1.0),
+        "{same}"
+    );
     let other = flava_eval(folder.path(), &["compare", "a", "b"]);
     assert!(other.code == 0 && other.stdout.contains("95 % interval") && other.stdout.contains("mini-vqa"), "{}", other.stderr);
     // Other rows do not compare.

@@ -76,7 +76,8 @@ fn means_of_graded_answers() {
     coverage(Interval::Clustered, truth, 2000, |seed| {
         let mut rng = stream(seed, "graded, clustered");
         let kinds: Vec<usize> = (0..40).map(|_| rng.random_range(0..5)).collect();
-        let gold: Vec<_> = (0..120).map(|row| given(graded[if rng.random_bool(0.7) { kinds[row / 3] } else { rng.random_range(0..5) }])).collect();
+        let gold: Vec<_> =
+            (0..120).map(|row| given(graded[if rng.random_bool(0.7) { kinds[row / 3] } else { rng.random_range(0..5) }])).collect();
         let outputs = Outputs::Answers { predicted: vec!["yes".into(); 120], gold };
         let clusters = Some((0..120).map(|row| row / 3).collect());
         Metric::VqaAccuracy.score(&Predictions { ids: ids(120), clusters, outputs }, "t").unwrap()
@@ -110,10 +111,10 @@ fn areas_under_the_curve() {
 /// Classes that are right with the same probability: both metrics of the infinite table are known.
 #[test]
 fn f1_and_matthews() {
-    let (right, positive) = (0.8, 0.4);
+    let (right, positive): (f64, f64) = (0.8, 0.4);
     let (tp, fp, fn_, tn) = (positive * right, (1.0 - positive) * (1.0 - right), positive * (1.0 - right), (1.0 - positive) * right);
     let f1 = 2.0 * tp / (2.0 * tp + fp + fn_);
-    let matthews = (tp * tn - fp * fn_) / ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_) as f64).sqrt();
+    let matthews = (tp * tn - fp * fn_) / ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
     for (metric, truth) in [(Metric::F1, f1), (Metric::Matthews, matthews), (Metric::AccuracyF1Mean, f64::midpoint(right, f1))] {
         coverage(Interval::Bootstrap, truth, 1500, |seed| {
             let mut rng = stream(seed, metric.name());

@@ -26,7 +26,7 @@ fn integers(value: &Value) -> Vec<usize> {
 }
 
 fn matrix(value: &Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().flat_map(|row| numbers(row)).map(|v| v as f32).collect()
+    value.as_array().unwrap().iter().flat_map(numbers).map(|v| v as f32).collect()
 }
 
 fn clusters(value: &Value) -> Option<Vec<usize>> {

@@ -83,7 +83,14 @@ struct Pass<'a> {
 
 impl<'a> Extractor<'a> {
     pub(crate) fn new(model: &'a Pretrained, settings: &'a Settings, progress: &'a Progress) -> Self {
-        Self { model, settings, progress, store: None, later: HashMap::new(), fits: Cell::new(settings.batch_size.rows(model.options.device)) }
+        Self {
+            model,
+            settings,
+            progress,
+            store: None,
+            later: HashMap::new(),
+            fits: Cell::new(settings.batch_size.rows(model.options.device)),
+        }
     }
 
     pub(crate) fn transform(&self) -> ImageTransform {
@@ -173,7 +180,8 @@ impl<'a> Extractor<'a> {
         let rows = output_rows(wanted);
         let pieces = self.run(&pass, wanted, |batch| {
             let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
-            let output = if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
+            let output =
+                if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
             let read = |feature: &Feature| self.read(*feature, &output, inputs.attention_mask.as_ref());
             Ok((batch.collect(), wanted.iter().map(read).collect::<Result<_>>()?))
         })?;
@@ -193,7 +201,7 @@ impl<'a> Extractor<'a> {
         let text = joint.then(|| (Arc::clone(&self.model.text), self.max_tokens()));
         let mut preparation = self.transform().id();
         if joint {
-            preparation += &format!(", {} tokens, tokenizer {}", self.max_tokens(), self.model.text.digest());
+            preparation = format!("{preparation}, {} tokens, tokenizer {}", self.max_tokens(), self.model.text.digest());
         }
         if self.settings.skip_broken {
             preparation += ", broken rows skipped";
@@ -255,7 +263,7 @@ impl<'a> Extractor<'a> {
         let (image, text) = (flava.encode_image(&images)?, flava.encode_text(&inputs)?);
         let mask = inputs.attention_mask.as_ref();
         let output = if all { flava.encode_multimodal(&image, &text, mask)? } else { flava.encode_multimodal_cls(&image, &text, mask)? };
-        let joint_mask = mask.map(|mask| self.joint_mask(mask, &output)).transpose()?;
+        let joint_mask = mask.map(|mask| joint_mask(mask, &output)).transpose()?;
         wanted.iter().map(|feature| self.read(*feature, &output, joint_mask.as_ref())).collect()
     }
 
@@ -266,13 +274,6 @@ impl<'a> Extractor<'a> {
 
     pub(crate) fn text_inputs<'e>(&self, encodings: impl IntoIterator<Item = &'e Encoding>) -> Result<TextInputs> {
         Ok(text_batch(encodings, self.model.text.pad_id(), self.model.options.device)?)
-    }
-
-    /// The text's mask with ones for the rows before it.
-    fn joint_mask(&self, text_mask: &Tensor, output: &EncoderOutput) -> Result<Tensor> {
-        let ((batch, seq), (_, all, _)) = (text_mask.size2()?, output.last_hidden_state.size3()?);
-        let ones = Tensor::f_ones([batch, (all - seq).max(0)], (text_mask.kind(), text_mask.device()))?;
-        Ok(Tensor::f_cat(&[&ones, text_mask], 1)?)
     }
 
     /// A feature of an encoder's output, \[batch, width\].
@@ -347,7 +348,11 @@ impl<'a> Extractor<'a> {
                     shards.write(shard, &Piece { places: places.clone(), values })?;
                 }
                 if parts.is_empty() {
-                    return Err(Error::Other(format!("{}: every one of {} rows after another is broken", pass.name, batch.end - shard * SHARD)));
+                    return Err(Error::Other(format!(
+                        "{}: every one of {} rows after another is broken",
+                        pass.name,
+                        batch.end - shard * SHARD
+                    )));
                 }
                 places.clear();
                 parts.clear();
@@ -370,6 +375,13 @@ impl<'a> Extractor<'a> {
 /// Which rows of the output the features need.
 fn output_rows(wanted: &[Feature]) -> OutputRows {
     if wanted.iter().any(|feature| feature.tap == Tap::Mean) { OutputRows::All } else { OutputRows::Cls }
+}
+
+/// The text's mask with ones for the rows before it.
+fn joint_mask(text_mask: &Tensor, output: &EncoderOutput) -> Result<Tensor> {
+    let ((batch, seq), (_, all, _)) = (text_mask.size2()?, output.last_hidden_state.size3()?);
+    let ones = Tensor::f_ones([batch, (all - seq).max(0)], (text_mask.kind(), text_mask.device()))?;
+    Ok(Tensor::f_cat(&[&ones, text_mask], 1)?)
 }
 
 /// The mean of all states but the first, \[batch, size\]; the mask hides padding.

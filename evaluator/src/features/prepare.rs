@@ -83,9 +83,7 @@ impl Preparation {
     pub(crate) fn start(self, rows: &Rows, batches: Vec<Range<usize>>) -> Loader<Vec<Result<Prepared>>> {
         let rows = rows.clone();
         let loader = self.loader;
-        Loader::new(batches.len(), loader, move |batch| {
-            batches[batch].clone().map(|position| self.at(&rows, position)).collect()
-        })
+        Loader::new(batches.len(), loader, move |batch| batches[batch].clone().map(|position| self.at(&rows, position)).collect())
     }
 
     /// The row at a place.

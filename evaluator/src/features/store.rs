@@ -89,11 +89,11 @@ impl Store {
     }
 
     /// What is stored, the longest unused first: folder, what it holds, bytes, time since its last use.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
-        let Ok(folders) = fs::read_dir(&self.folder) else { return Ok(Vec::new()) };
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let Ok(folders) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut entries: Vec<Entry> = folders.filter_map(|folder| Entry::read(&folder.ok()?.path())).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.unused));
-        Ok(entries)
+        entries
     }
 }
 
@@ -140,7 +140,8 @@ impl Shards {
         let broken = |e: &dyn std::fmt::Display| Error::Other(format!("feature store {}: {e}", path.display()));
         let view = TensorView::new(dtype, vec![rows as usize, width as usize], &bytes).map_err(|e| broken(&e))?;
         let places = serde_json::to_string(&piece.places).map_err(|e| broken(&e))?;
-        let file = safetensors::serialize([("values", view)], Some(HashMap::from([("places".to_owned(), places)]))).map_err(|e| broken(&e))?;
+        let file =
+            safetensors::serialize([("values", view)], Some(HashMap::from([("places".to_owned(), places)]))).map_err(|e| broken(&e))?;
         let part = path.with_extension(format!("{}.part", std::process::id()));
         let written = fs::write(&part, file).and_then(|()| fs::rename(&part, &path));
         written.map_err(|e| {

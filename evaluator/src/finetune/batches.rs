@@ -1,13 +1,19 @@
 //! Training rows in batches: tokenised once, shuffled by seed and pass, rows of like length together.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use flava_model::{
     ImageInputs, TextInputs,
     processor::{Encoding, Text, image_batch, text_batch},
     runtime::{Loader, LoaderOptions, stream},
 };
-use flava_tasks::{Label, Tower, metrics::{process_answer, soft_score}};
+use flava_tasks::{
+    Label, Tower,
+    metrics::{process_answer, soft_score},
+};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
@@ -41,6 +47,9 @@ pub(crate) struct TrainingRows {
     seed: u64,
 }
 
+/// The places of each batch of a pass.
+type Pass = Arc<Vec<Vec<usize>>>;
+
 /// A batch on its way to the network.
 pub(crate) struct Batch {
     /// Places among the rows.
@@ -49,7 +58,13 @@ pub(crate) struct Batch {
 }
 
 impl TrainingRows {
-    pub(crate) fn new(rows: &Rows, network: &Network, (batch_size, max_tokens): (usize, usize), settings: &Settings, seed: u64) -> Result<Self> {
+    pub(crate) fn new(
+        rows: &Rows,
+        network: &Network,
+        (batch_size, max_tokens): (usize, usize),
+        settings: &Settings,
+        seed: u64,
+    ) -> Result<Self> {
         let places = if let Output::Answers { answers } = &network.output { answers.places() } else { HashMap::new() };
         let targets = rows.indices().iter().map(|&row| target(rows, row, &network.output, &places)).collect::<Result<Vec<_>>>()?;
         Ok(Self {
@@ -88,7 +103,7 @@ impl TrainingRows {
     /// The batches of the steps from `first` to `end`, made ahead.
     pub(crate) fn steps(self: &Arc<Self>, first: usize, end: usize, loader: LoaderOptions) -> Loader<Result<Batch>> {
         let rows = Arc::clone(self);
-        let passes: std::sync::Mutex<Option<(usize, Arc<Vec<Vec<usize>>>)>> = std::sync::Mutex::new(None);
+        let passes: Mutex<Option<(usize, Pass)>> = Mutex::new(None);
         Loader::new(end - first, loader, move |index| {
             let step = first + index;
             let (pass, place) = (step / rows.batches_of_a_pass(), step % rows.batches_of_a_pass());
@@ -110,9 +125,7 @@ impl TrainingRows {
     fn load(&self, places: Vec<usize>) -> Result<Batch> {
         let pixels = match &self.preparation {
             None => Vec::new(),
-            Some(preparation) => {
-                places.iter().map(|&place| Ok(preparation.at(&self.rows, place)?.pixels)).collect::<Result<_>>()?
-            }
+            Some(preparation) => places.iter().map(|&place| Ok(preparation.at(&self.rows, place)?.pixels)).collect::<Result<_>>()?,
         };
         Ok(Batch { places, pixels })
     }
@@ -208,7 +221,9 @@ fn target_tensor(targets: &[&Target], width: i64) -> Result<Tensor> {
             let mut flat = vec![0f32; targets.len() * width as usize];
             for (row, target) in targets.iter().enumerate() {
                 if let Target::Answers(scores) = target {
-                    scores.iter().for_each(|(answer, score)| flat[row * width as usize + answer] = *score);
+                    for (answer, score) in scores {
+                        flat[row * width as usize + answer] = *score;
+                    }
                 }
             }
             Tensor::f_from_slice(&flat)?.f_view([targets.len() as i64, width])?

@@ -1,4 +1,4 @@
-//! What training says: a line of JSON and TensorBoard's scalars every few steps, and a line for people.
+//! What training says: a line of JSON and `TensorBoard`'s scalars every few steps, and a line for people.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,13 +23,15 @@ impl Log {
         let path = folder.join("log.jsonl");
         let io = |e: std::io::Error| Error::Other(format!("{}: {e}", path.display()));
         let text = if path.exists() { fs::read_to_string(&path).map_err(io)? } else { String::new() };
-        let reached = |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["step"].as_u64().is_some_and(|at| at <= step as u64));
+        let reached =
+            |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["step"].as_u64().is_some_and(|at| at <= step as u64));
         let kept: String = text.lines().filter(reached).map(|line| format!("{line}\n")).collect();
         if kept != text {
             flava_results::write_beside(&path, &kept).map_err(io)?;
         }
         let lines = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
-        let events = EventWriter::create(&folder.join("events")).map_err(|e| Error::Other(format!("{}: {e}", folder.join("events").display())))?;
+        let events =
+            EventWriter::create(&folder.join("events")).map_err(|e| Error::Other(format!("{}: {e}", folder.join("events").display())))?;
         Ok(Self { lines, events })
     }
 

@@ -125,7 +125,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// From a base; `random` starts from new weights of its sizes.
-    pub(crate) fn new(base: &Base, random: bool, recipe: &Recipe, (feature, output): (Feature, Output), (seed, device): (u64, Device)) -> Result<Self> {
+    pub(crate) fn new(
+        base: &Base,
+        random: bool,
+        recipe: &Recipe,
+        (feature, output): (Feature, Output),
+        (seed, device): (u64, Device),
+    ) -> Result<Self> {
         let Parts { mut config, mut image, text } = base.parts()?;
         let patch = config.image_config.patch_size;
         if recipe.image_size > 0 && feature.tower != Tower::Text {
@@ -174,7 +180,14 @@ impl Network {
         let parts: &[&str] = match self.feature.tower {
             Tower::Image => &["flava.image_model.", "classifier."],
             Tower::Text => &["flava.text_model.", "classifier."],
-            Tower::Multimodal => &["flava.image_model.", "flava.text_model.", "flava.multimodal_model.", "flava.image_to_mm_", "flava.text_to_mm_", "classifier."],
+            Tower::Multimodal => &[
+                "flava.image_model.",
+                "flava.text_model.",
+                "flava.multimodal_model.",
+                "flava.image_to_mm_",
+                "flava.text_to_mm_",
+                "classifier.",
+            ],
         };
         parts.iter().any(|part| name.starts_with(part))
     }

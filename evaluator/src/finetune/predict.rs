@@ -82,7 +82,13 @@ fn best(outputs: &Tensor) -> Result<Vec<usize>> {
 }
 
 /// The answers beside what is right.
-pub(crate) fn predictions(network: &mut Network, rows: &Rows, max_tokens: usize, settings: &Settings, progress: &Progress) -> Result<Predictions> {
+pub(crate) fn predictions(
+    network: &mut Network,
+    rows: &Rows,
+    max_tokens: usize,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Predictions> {
     let outputs = outputs(network, rows, max_tokens, settings, progress)?;
     let dataset = rows.dataset();
     let ids: Vec<String> = rows.indices().iter().map(|&row| dataset.id(row)).collect();

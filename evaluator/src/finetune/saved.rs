@@ -56,6 +56,9 @@ pub(crate) struct State {
     pub(crate) without_gain: usize,
 }
 
+/// Tensors by name.
+pub(crate) type Weights = Vec<(String, Tensor)>;
+
 /// Whether a folder holds a fine-tuned model.
 pub(crate) fn is_tuned(folder: &Path) -> bool {
     folder.join(DESCRIPTION).exists()
@@ -79,7 +82,7 @@ impl Saved {
 
     /// Writes the network, and with `training` all that training goes on from, in place of what is in the folder: the old one stays
     /// whole until the new one is.
-    pub(crate) fn write(&self, folder: &Path, network: &Network, training: Option<(&State, &AdamW, Option<&[(String, Tensor)]>)>) -> Result<()> {
+    pub(crate) fn write(&self, folder: &Path, network: &Network, training: Option<(&State, &AdamW, Option<&Weights>)>) -> Result<()> {
         let part = sibling(folder, "part");
         let io = |e: std::io::Error| Error::Other(format!("{}: {e}", folder.display()));
         if part.exists() {
@@ -113,13 +116,14 @@ impl Saved {
     /// The network of a folder, on a device.
     pub(crate) fn network(&self, folder: &Path, device: tch::Device) -> Result<Network> {
         let recipe = Recipe { image_size: 0, ..self.recipe.clone() }; // the folder's own size is the tuned one
-        let mut network = Network::new(&Base::Folder(folder.to_owned()), false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
+        let mut network =
+            Network::new(&Base::Folder(folder.to_owned()), false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
         network.load_head(&folder.join(HEAD))?;
         Ok(network)
     }
 
     /// Takes up where a folder's training was left: weights into the network, moments into the optimiser.
-    pub(crate) fn resume(folder: &Path, network: &mut Network, optimiser: &mut AdamW) -> Result<(State, Option<Vec<(String, Tensor)>>)> {
+    pub(crate) fn resume(folder: &Path, network: &mut Network, optimiser: &mut AdamW) -> Result<(State, Option<Weights>)> {
         let state = read(&folder.join(STATE))?;
         Checkpoint::open(folder)?.load_into(&network.store)?.require(&["flava"])?;
         network.load_head(&folder.join(HEAD))?;

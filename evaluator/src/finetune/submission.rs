@@ -8,12 +8,7 @@ use serde_json::json;
 
 use super::{Saved, predict};
 use crate::{
-    Error, ModelChoice, Places, Result, Settings,
-    args::PredictArgs,
-    data::OpenTask,
-    features::Rows,
-    interrupt,
-    plan::registry_of,
+    Error, ModelChoice, Places, Result, Settings, args::PredictArgs, data::OpenTask, features::Rows, interrupt, plan::registry_of,
 };
 
 /// Answers, writes the files, and gives their paths with the number of rows.
@@ -108,7 +103,7 @@ fn text(submission: &Submission, ids: &[String], answers: &[String], probabiliti
             for (index, answer) in answers.iter().enumerate() {
                 // STS-B's scale is 0 to 5.
                 let value = answer.parse::<f64>().ok().filter(|_| answer.contains(['.', 'e'])).map(|v| format!("{:.3}", v.clamp(0.0, 5.0)));
-                text += &format!("{index}\t{}\n", value.unwrap_or_else(|| label(answer)));
+                text.extend([index.to_string(), "\t".into(), value.unwrap_or_else(|| label(answer)), "\n".into()]);
             }
             text
         }
@@ -127,8 +122,10 @@ fn text(submission: &Submission, ids: &[String], answers: &[String], probabiliti
             format!("id,proba,label\n{lines}")
         }
         SubmissionFormat::Csv => {
-            let quoted = |text: &str| if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() };
-            let lines: String = ids.iter().zip(answers).map(|(id, answer)| format!("{},{}\n", quoted(id), quoted(&label(answer)))).collect();
+            let quoted =
+                |text: &str| if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() };
+            let lines: String =
+                ids.iter().zip(answers).map(|(id, answer)| format!("{},{}\n", quoted(id), quoted(&label(answer)))).collect();
             format!("id,prediction\n{lines}")
         }
     })

@@ -1,6 +1,10 @@
 //! The training loop.
 
-use std::{path::Path, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flava_model::runtime::{
     Progress,
@@ -8,14 +12,14 @@ use flava_model::runtime::{
 };
 use flava_tasks::{Metric, RateDecay, Recipe};
 use sha2::{Digest, Sha256};
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 use super::{
     Network, Reached, Saved,
     batches::{Batch, TrainingRows},
     log::{Log, peak_memory},
     predict::{autocast_of, predictions, scored},
-    saved::{State, last},
+    saved::{State, Weights, last},
 };
 use crate::{Error, Result, Settings, features::Rows, interrupt};
 
@@ -52,7 +56,7 @@ struct Loop<'a> {
     schedule: Schedule,
     state: State,
     /// The moving average of the weights, where there is one.
-    average: Option<Vec<(String, Tensor)>>,
+    average: Option<Weights>,
     log: Log,
     micro_batch: usize,
 }
@@ -87,7 +91,8 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
     let mut network = network;
     network.flava.set_recompute(training.recompute);
     let mut state = State { step: 0, scaler: LossScaler::new(half), best: None, without_gain: 0 };
-    let mut average = (recipe.ema > 0.0).then(|| network.trained().into_iter().map(|(name, t)| (name, t.detach().copy())).collect::<Vec<_>>());
+    let mut average =
+        (recipe.ema > 0.0).then(|| network.trained().into_iter().map(|(name, t)| (name, t.detach().copy())).collect::<Vec<_>>());
     if let Some(folder) = last(&training.folder.join("last")) {
         let before = Saved::read(&folder)?;
         if before.key != training.saved.key {
@@ -99,7 +104,9 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
     }
     let device = network.store.device();
     if let Some(average) = &mut average {
-        average.iter_mut().for_each(|(_, tensor)| *tensor = tensor.to_device(device));
+        for (_, tensor) in average.iter_mut() {
+            *tensor = tensor.to_device(device);
+        }
     }
     let log = Log::open(training.folder, state.step)?;
     let micro_batch = if training.micro_batch == 0 { recipe.batch_size } else { training.micro_batch };
@@ -261,7 +268,7 @@ impl Loop<'_> {
 
     fn save_last(&self) -> Result<()> {
         let saved = Saved { step: self.state.step, reached: self.state.best.clone(), ..self.training.saved.clone() };
-        let training = (&self.state, &self.optimiser, self.average.as_deref());
+        let training = (&self.state, &self.optimiser, self.average.as_ref());
         saved.write(&self.training.folder.join("last"), &self.network, Some(training))
     }
 
@@ -282,7 +289,9 @@ impl Loop<'_> {
         ];
         self.log.note("train", self.state.step, &values)?;
         let (step, steps) = (self.state.step, self.schedule.steps);
-        self.training.progress.say(&format!("step {step} of {steps}: loss {loss:.4}, rate {rate:.2e}, gradient norm {norm:.2}, {per_second:.0} rows/s"));
+        self.training
+            .progress
+            .say(&format!("step {step} of {steps}: loss {loss:.4}, rate {rate:.2e}, gradient norm {norm:.2}, {per_second:.0} rows/s"));
         Ok(())
     }
 }

@@ -28,7 +28,8 @@ pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Res
     let mut network = saved.network(&folder, settings.load.device)?;
     let max_tokens = saved.recipe.max_tokens;
     let tests = [&splits.test].into_iter().chain(&splits.second_test);
-    let answers = tests.map(|rows| predictions(&mut network, rows, max_tokens, settings, run.extractor.progress)).collect::<Result<Vec<_>>>()?;
+    let answers =
+        tests.map(|rows| predictions(&mut network, rows, max_tokens, settings, run.extractor.progress)).collect::<Result<Vec<_>>>()?;
     let mut details = Map::from_iter([
         ("recipe".to_owned(), json!({ "name": saved.recipe_name, "settings": saved.recipe })),
         ("base".to_owned(), json!(saved.base)),

@@ -29,9 +29,8 @@ pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     blocks.push(held_out.0);
     let whole = Probe::new(blocks, &labels, classes)?;
     let (head, fit) = whole.fit(&[(penalty, Some(&head))], &OPTIONS)?.remove(0);
-    let (predictions, skipped_of_test) = predict(job, extractor, &|features| {
-        Ok(head.forward(&features.f_to_device(extractor.model.options.device)?)?)
-    })?;
+    let (predictions, skipped_of_test) =
+        predict(job, extractor, &|features| Ok(head.forward(&features.f_to_device(extractor.model.options.device)?)?))?;
     details.insert("penalty".into(), json!(penalty));
     details.insert("iterations".into(), json!(fit.iterations));
     details.insert("gradient".into(), json!(fit.gradient));

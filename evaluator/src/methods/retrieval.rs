@@ -1,11 +1,7 @@
 //! Image-text retrieval: every picture ranks all captions, every caption all pictures, by cosine.
 
 use flava_model::processor::Text;
-use flava_tasks::{
-    Feature, Outputs, Predictions,
-    metrics::rank,
-    predictions::Ranked,
-};
+use flava_tasks::{Feature, Outputs, Predictions, metrics::rank, predictions::Ranked};
 use serde_json::{Map, json};
 use tch::Tensor;
 

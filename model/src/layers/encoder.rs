@@ -1,6 +1,6 @@
 //! A stack of blocks and the norm after it.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
@@ -48,7 +48,7 @@ const PIECE_BYTES: i64 = 20 << 20;
 /// The blocks, `encoder.layer.N`, and `layernorm`.
 #[derive(Debug)]
 pub struct Encoder {
-    layer: Vec<Arc<Block>>,
+    layer: Vec<Rc<Block>>,
     layernorm: LayerNorm,
     intermediate_size: i64,
     packed: bool,
@@ -60,7 +60,7 @@ impl Encoder {
     pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
         let layers = vars / "encoder" / "layer";
         Self {
-            layer: (0..config.num_hidden_layers).map(|i| Arc::new(Block::new(&(&layers / i), config, kind))).collect(),
+            layer: (0..config.num_hidden_layers).map(|i| Rc::new(Block::new(&(&layers / i), config, kind))).collect(),
             layernorm: LayerNorm::new(&(vars / "layernorm"), config.hidden_size, config.layer_norm_eps),
             intermediate_size: config.intermediate_size,
             packed: false,
@@ -71,7 +71,7 @@ impl Encoder {
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.packed = true;
-        self.layer.iter_mut().filter_map(Arc::get_mut).for_each(Block::pack);
+        self.layer.iter_mut().filter_map(Rc::get_mut).for_each(Block::pack);
     }
 
     /// Whether the blocks' activations are computed again in the backward pass instead of being kept.
@@ -87,7 +87,8 @@ impl Encoder {
         if !self.packed || embeddings.device() != Device::Cpu || batch <= piece {
             return self.forward_piece(embeddings, mask, rows, train);
         }
-        let (mut hidden_states, mut last_hidden_state, mut layers) = (Vec::new(), Vec::new(), (0..self.layer.len()).map(|_| Vec::new()).collect::<Vec<_>>());
+        let (mut hidden_states, mut last_hidden_state, mut layers) =
+            (Vec::new(), Vec::new(), (0..self.layer.len()).map(|_| Vec::new()).collect::<Vec<_>>());
         for start in (0..batch).step_by(piece as usize) {
             let count = piece.min(batch - start);
             let mask = mask.map(|mask| mask.narrow(start, count)).transpose()?;
@@ -110,7 +111,7 @@ impl Encoder {
             let last = i + 1 == self.layer.len();
             let rows = (last && rows == Rows::Cls).then_some(1);
             hidden_states = if self.recompute && hidden_states.requires_grad() {
-                let (block, mask) = (Arc::clone(block), mask.cloned());
+                let (block, mask) = (Rc::clone(block), mask.cloned());
                 recomputed(&hidden_states, move |xs| block.forward(xs, mask.as_ref(), rows, train))?
             } else {
                 block.forward(&hidden_states, mask, rows, train)?

@@ -11,12 +11,7 @@ const RESAMPLES: usize = 1000;
 
 /// The standard deviation of `metric` over resamples. A resample is how often each row was drawn; one on which the metric is not
 /// defined is left out. `purpose` names what is resampled: the same name gives the same resamples, whatever the threads.
-pub(super) fn standard_error(
-    purpose: &str,
-    rows: usize,
-    clusters: Option<&[usize]>,
-    metric: impl Fn(&[u32]) -> Option<f64> + Sync,
-) -> f64 {
+pub(super) fn standard_error(purpose: &str, rows: usize, clusters: Option<&[usize]>, metric: impl Fn(&[u32]) -> Option<f64> + Sync) -> f64 {
     let groups: Option<Vec<Vec<usize>>> = clusters.map(|clusters| grouped(clusters).into_values().collect());
     let drawn = groups.as_ref().map_or(rows, Vec::len);
     let resample = |weights: &mut Vec<u32>, index: usize| {

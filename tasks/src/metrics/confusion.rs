@@ -21,7 +21,7 @@ impl Confusion {
         table
     }
 
-    /// Matthews' correlation, of more than two classes the R_K statistic; 0 where the predictions or the truth are constant.
+    /// Matthews' correlation, of more than two classes the `R_K` statistic; 0 where the predictions or the truth are constant.
     pub(super) fn matthews(&self, weights: &[u32]) -> Option<f64> {
         let table = self.table(weights);
         let k = self.classes;

@@ -55,7 +55,7 @@ pub enum Metric {
     /// The same among the best ten.
     #[serde(rename = "image_recall@10")]
     ImageRecall10,
-    /// Matthews' correlation; of more than two classes the R_K statistic.
+    /// Matthews' correlation; of more than two classes the `R_K` statistic.
     #[serde(rename = "matthews")]
     Matthews,
     /// F1 of class 1.
@@ -199,7 +199,7 @@ impl Metric {
     }
 
     /// The metric as a function of how often each row counts, of those that are no mean over rows.
-    fn statistic(self, predictions: &Predictions) -> Option<Box<dyn Fn(&[u32]) -> Option<f64> + Sync + '_>> {
+    fn statistic(self, predictions: &Predictions) -> Option<Statistic<'_>> {
         Some(match (self, &predictions.outputs) {
             (Self::Matthews | Self::F1 | Self::AccuracyF1Mean, Outputs::Classes { predicted, gold, .. }) => {
                 let table = Confusion::new(predicted, gold);
@@ -240,6 +240,9 @@ impl Metric {
         })
     }
 }
+
+/// A metric as a function of how often each row counts.
+type Statistic<'a> = Box<dyn Fn(&[u32]) -> Option<f64> + Sync + 'a>;
 
 /// The members of each cluster, in order of the clusters.
 fn grouped(clusters: &[usize]) -> BTreeMap<usize, Vec<usize>> {

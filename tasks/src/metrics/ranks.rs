@@ -29,7 +29,9 @@ impl Ordered {
         let mut below = 0.0;
         for group in self.groups() {
             let here: f64 = group.iter().map(|&row| f64::from(weights[row])).sum();
-            group.iter().for_each(|&row| ranks[row] = below + (here + 1.0) / 2.0);
+            for &row in group {
+                ranks[row] = below + f64::midpoint(here, 1.0);
+            }
             below += here;
         }
         ranks

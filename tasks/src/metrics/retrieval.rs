@@ -6,7 +6,7 @@
 /// order of the data.
 pub fn rank(scores: &[f32], right: &[usize]) -> usize {
     let best = right.iter().map(|&item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
-    let against = |score: f32| !(score < best);
+    let against = |score: f32| score >= best || score.is_nan();
     let all = scores.iter().filter(|score| against(**score)).count();
     1 + all - right.iter().filter(|item| against(scores[**item])).count()
 }

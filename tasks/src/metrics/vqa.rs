@@ -26,8 +26,7 @@ const NUMBERS: [(&str, &str); 12] = [
 /// A flag stands where the program's call takes the number of replacements.
 const MOST_PERIODS: usize = 32;
 
-static WORDS: LazyLock<HashMap<&str, &str>> =
-    LazyLock::new(|| CONTRACTIONS.lines().filter_map(|line| line.split_once(' ')).collect());
+static WORDS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| CONTRACTIONS.lines().filter_map(|line| line.split_once(' ')).collect());
 
 /// The official accuracy of an answer: both sides are brought into one form only where the ten given answers differ.
 pub fn official_accuracy<T: AsRef<str>>(given: &[T], answer: &str) -> f64 {

@@ -13,7 +13,7 @@ use arrow_array::{
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::Compression,
+    basic::{Compression, ZstdLevel},
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 
@@ -51,8 +51,10 @@ impl Predictions {
         let broken = |e: &dyn std::fmt::Display| Error::data(path, format!("cannot be written: {e}"));
         let batch = RecordBatch::try_from_iter(self.columns()).map_err(|e| broken(&e))?;
         let kind = KeyValue::new(KIND.into(), self.outputs.kind().to_owned());
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(Default::default())).set_key_value_metadata(Some(vec![kind])).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_key_value_metadata(Some(vec![kind]))
+            .build();
         let file = File::create(path).map_err(|e| Error::io(path, e))?;
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(|e| broken(&e))?;
         writer.write(&batch).map_err(|e| broken(&e))?;
@@ -180,7 +182,8 @@ impl<'a> Table<'a> {
 
     pub(super) fn floats(&self, name: &str) -> Result<Vec<f64>> {
         let parts = self.column(name, &arrow_schema::DataType::Float64)?;
-        let all = parts.iter().flat_map(|part| part.as_any().downcast_ref::<Float64Array>().map(|p| p.values().to_vec()).unwrap_or_default());
+        let all =
+            parts.iter().flat_map(|part| part.as_any().downcast_ref::<Float64Array>().map(|p| p.values().to_vec()).unwrap_or_default());
         Ok(all.collect())
     }
 
@@ -195,7 +198,10 @@ impl<'a> Table<'a> {
                 let row = row.as_primitive::<Float32Type>();
                 if row.null_count() > 0 || *classes.get_or_insert(row.len()) != row.len() {
                     let id = ids.get(values.len() / classes.unwrap_or(1).max(1)).map_or("?", String::as_str);
-                    return Err(Error::data(self.path, format!("{id} has {} logits where others have {}", row.len(), classes.unwrap_or(0))));
+                    return Err(Error::data(
+                        self.path,
+                        format!("{id} has {} logits where others have {}", row.len(), classes.unwrap_or(0)),
+                    ));
                 }
                 values.extend_from_slice(row.values());
             }

@@ -1,6 +1,11 @@
 //! Predictions that another program made: ids with logits, labels, numbers or answers, as parquet, CSV, TSV, JSON or JSON lines.
 
-use std::{collections::HashMap, fs, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
@@ -118,13 +123,16 @@ impl Foreign {
             }
             Some(Label::Value(_)) => {
                 let gold = labels.iter().enumerate().map(|(row, l)| if let Label::Value(v) = l { Ok(*v) } else { Err(unlike(row)) });
-                let value = |row: usize| self.text(places[row])?.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
-                    Error::data(&self.path, format!("{}: {:?} is no number", ids[row], self.text(places[row]).unwrap_or_default()))
-                });
+                let value = |row: usize| {
+                    self.text(places[row])?.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
+                        Error::data(&self.path, format!("{}: {:?} is no number", ids[row], self.text(places[row]).unwrap_or_default()))
+                    })
+                };
                 Outputs::Values { gold: gold.collect::<Result<_>>()?, predicted: (0..rows).map(value).collect::<Result<_>>()? }
             }
             Some(Label::Answers(_)) => {
-                let gold = labels.iter().enumerate().map(|(row, l)| if let Label::Answers(a) = l { Ok(Arc::clone(a)) } else { Err(unlike(row)) });
+                let gold =
+                    labels.iter().enumerate().map(|(row, l)| if let Label::Answers(a) = l { Ok(Arc::clone(a)) } else { Err(unlike(row)) });
                 let predicted = places.iter().map(|&place| self.text(place).map(str::to_owned)).collect::<Result<_>>()?;
                 Outputs::Answers { predicted, gold: gold.collect::<Result<_>>()? }
             }
@@ -143,12 +151,19 @@ impl Foreign {
                 return Err(Error::data(&self.path, format!("the id {id} is there twice")));
             }
         }
-        let found: Vec<(String, Option<usize>)> = (0..dataset.len()).map(|row| dataset.id(row)).map(|id| (places.remove(id.as_str()), id)).map(|(place, id)| (id, place)).collect();
+        let found: Vec<(String, Option<usize>)> = (0..dataset.len())
+            .map(|row| dataset.id(row))
+            .map(|id| (places.remove(id.as_str()), id))
+            .map(|(place, id)| (id, place))
+            .collect();
         let mut missing = found.iter().filter(|(_, place)| place.is_none()).map(|(id, _)| id.as_str());
         let absent: Vec<&str> = missing.by_ref().take(LISTED).collect();
         if !absent.is_empty() {
             let count = absent.len() + missing.count();
-            return Err(Error::data(&self.path, format!("has no prediction for {count} of {} rows, such as {}", dataset.len(), absent.join(", "))));
+            return Err(Error::data(
+                &self.path,
+                format!("has no prediction for {count} of {} rows, such as {}", dataset.len(), absent.join(", ")),
+            ));
         }
         if !places.is_empty() {
             let mut strange: Vec<&str> = places.keys().copied().collect();
@@ -176,7 +191,8 @@ impl Foreign {
     fn class(&self, place: usize, dataset: &dyn Dataset, classes: usize) -> Result<usize> {
         let text = self.text(place)?.trim();
         let named = || dataset.class_names()?.iter().position(|name| name == text);
-        let number = text.parse::<usize>().ok().or_else(|| text.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0).map(|v| v as usize));
+        let number =
+            text.parse::<usize>().ok().or_else(|| text.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0).map(|v| v as usize));
         let class = number.or_else(named).filter(|class| *class < classes);
         class.ok_or_else(|| Error::data(&self.path, format!("{}: {text:?} is none of the {classes} classes", self.ids[place])))
     }

@@ -1,4 +1,4 @@
-//! AdamW (Loshchilov and Hutter 2019) by libtorch's fused kernel, with its state in tensors that are saved.
+//! `AdamW` (Loshchilov and Hutter 2019) by libtorch's fused kernel, with its state in tensors that are saved.
 #![allow(unsafe_code, reason = "the shim's operators take raw libtorch tensors")]
 
 use std::{collections::BTreeMap, ffi::c_int};
@@ -121,7 +121,8 @@ impl AdamW {
     /// The moments and step counts by name, as they are saved.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named = |(name, m): (&String, &Moments)| {
-            [("mean", &m.mean), ("square", &m.square), ("steps", &m.steps)].map(|(part, tensor)| (format!("{part}.{name}"), tensor.shallow_clone()))
+            [("mean", &m.mean), ("square", &m.square), ("steps", &m.steps)]
+                .map(|(part, tensor)| (format!("{part}.{name}"), tensor.shallow_clone()))
         };
         self.moments.iter().flat_map(named).collect()
     }

@@ -5,7 +5,10 @@ use std::ffi::c_int;
 
 use tch::{Device, Kind};
 
-use crate::{Result, runtime::{packed::check, Precision}};
+use crate::{
+    Result,
+    runtime::{Precision, packed::check},
+};
 
 unsafe extern "C" {
     fn flava_autocast(cuda: c_int, enabled: c_int, dtype: c_int, was_enabled: *mut c_int, was_dtype: *mut c_int) -> c_int;

@@ -1,4 +1,4 @@
-//! Scalars for TensorBoard: its event files are TFRecords of small protocol buffers, written here by hand.
+//! Scalars for `TensorBoard`: its event files are `TFRecords` of small protocol buffers, written here by hand.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,7 +14,7 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// A new file in `folder`, named so that TensorBoard reads it after those that are there.
+    /// A new file in `folder`, named so that `TensorBoard` reads it after those that are there.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!("events.out.tfevents.{:.6}.flava", seconds());
@@ -73,7 +73,7 @@ fn bytes(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.extend(content);
 }
 
-/// CRC-32C, rotated and shifted as TFRecord wants it.
+/// CRC-32C, rotated and shifted as `TFRecord` wants it.
 fn masked_crc(data: &[u8]) -> u32 {
     let mut crc = !0u32;
     for byte in data {

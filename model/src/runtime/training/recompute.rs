@@ -4,7 +4,6 @@
 use std::{
     ffi::{c_int, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
-
 };
 
 use tch::{Device, Tensor};
