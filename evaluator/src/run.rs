@@ -55,7 +55,10 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         eprintln!("{}", loaded.model.report);
     }
     let rows = |piece: &Result<Piece>| piece.as_ref().map_or(0, |piece| expected_rows(piece, plan.limit));
-    let progress = Progress::new(planned.iter().map(|(_, piece)| rows(piece)).sum(), "rows", plan.settings.quiet);
+    let mut progress = Progress::new(planned.iter().map(|(_, piece)| rows(piece)).sum(), "rows", plan.settings.quiet);
+    let log = plan.out.join("run.log");
+    progress.log_to(&log).map_err(|e| Error::Other(format!("{}: {e}", log.display())))?;
+    progress.say(&format!("{}: {} with model {}", timestamp(), program(), plan.model.name()));
     let mut extractor = Extractor::new(&loaded.model, &plan.settings, &progress);
     extractor.store = if plan.cache { cache::store() } else { None };
     let mut run = Run { plan, loaded: &loaded, extractor };
@@ -240,6 +243,10 @@ impl Run<'_> {
             predictions.write(&folder.predictions(&piece.name(), (place > 0).then_some(split)))?;
         }
         let metrics = scores_of_all(&assignment.metrics, &predictions, &task.name);
+        let mut details = answer.details;
+        if let Some(slices) = slices(&splits.test, &predictions[0].1, assignment.metrics[0], &task.name) {
+            details.insert("slices".into(), slices);
+        }
         let main = assignment.metrics[0].name();
         if metrics.first().is_none_or(|first| first.metric != main) {
             return Err(Error::Other(format!("{main} cannot be computed from what {} gives", assignment.method.name())));
@@ -274,12 +281,25 @@ impl Run<'_> {
             publishable: whole && opened.mismatches.is_empty() && !self.plan.settings.store_f16,
             mismatches: opened.mismatches.clone(),
             notes,
-            details: answer.details,
+            details,
             program: program(),
             date: timestamp(),
             seconds: 0.0,
         })
     }
+}
+
+/// The main metric of each kind of row, where the data tells kinds, as VQA tells kinds of answers.
+fn slices(rows: &Rows, predictions: &Predictions, metric: flava_tasks::Metric, task: &str) -> Option<Value> {
+    let kind = |&row: &usize| rows.dataset().slice(row).map(str::to_owned);
+    let kinds: Vec<String> = rows.indices().iter().map(kind).collect::<Option<_>>().filter(|kinds: &Vec<String>| kinds.len() == predictions.len())?;
+    let mut places: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
+    kinds.iter().enumerate().for_each(|(place, kind)| places.entry(kind).or_default().push(place));
+    let score = |places: &Vec<usize>| {
+        let score = metric.score(&predictions.pick(places), task)?;
+        Some(json!({ metric.name(): score.value, "ci_low": score.ci_low, "ci_high": score.ci_high, "n": score.n }))
+    };
+    Some(places.iter().map(|(kind, places)| ((*kind).to_owned(), score(places).unwrap_or_default())).collect::<serde_json::Map<_, _>>().into())
 }
 
 /// What a reader must know beside the number.

@@ -225,6 +225,9 @@ impl Task {
         if self.name.is_empty() || !self.name.chars().all(spelt) {
             return Some(format!("name {:?} is not of lower-case letters, digits and hyphens", self.name));
         }
+        if ["plan", "status"].contains(&self.name.as_str()) {
+            return Some(format!("the name {} is that of a file of every run", self.name));
+        }
         if self.metrics.is_empty() || self.sources.is_empty() {
             return Some("metrics or source is empty".into());
         }

@@ -261,6 +261,7 @@ fn vqa_is_learned_exported_and_answered_in_evalais_form() {
     assert!(value(&trained, 0) > 0.9, "the picture decides: {}", value(&trained, 0));
     assert_eq!(trained["details"]["answers"]["vocabulary"], 4);
     assert_eq!(trained["details"]["answers"]["ceiling"], 1.0);
+    assert_eq!(trained["details"]["slices"]["other"]["n"], 60, "{}", trained["details"]["slices"]);
     // The table of positions has the larger grid, as transformers would read it.
     let weights = Checkpoint::open(&folder.path().join("finetuned/best")).unwrap();
     assert_eq!(weights.tensors()["flava.image_model.embeddings.position_embeddings"].size(), [1, 37, 32]);

@@ -1,6 +1,12 @@
 //! Progress on stderr: one bar for the whole run, one for what it is doing.
 
-use std::time::Duration;
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::Mutex,
+    time::Duration,
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -10,6 +16,7 @@ pub struct Progress {
     bars: MultiProgress,
     run: ProgressBar,
     quiet: bool,
+    log: Option<Mutex<File>>,
 }
 
 impl Progress {
@@ -21,7 +28,13 @@ impl Progress {
         run.set_style(style(&format!("{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left")));
         run.set_prefix("all");
         run.enable_steady_tick(Duration::from_millis(500));
-        Self { bars, run, quiet }
+        Self { bars, run, quiet, log: None }
+    }
+
+    /// Adds what is said to a file too, whether or not it is shown.
+    pub fn log_to(&mut self, path: &Path) -> std::io::Result<()> {
+        self.log = Some(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?));
+        Ok(())
     }
 
     /// A bar for `count` pieces of the work `name`; it goes away when it is dropped.
@@ -44,6 +57,9 @@ impl Progress {
 
     /// Prints a line above the bars, on stderr, unless quiet was asked for.
     pub fn say(&self, line: &str) {
+        if let Some(mut log) = self.log.as_ref().and_then(|log| log.lock().ok()) {
+            let _written = writeln!(log, "{line}"); // a full disk shows where results are written
+        }
         if !self.quiet {
             self.bars.suspend(|| eprintln!("{line}"));
         }

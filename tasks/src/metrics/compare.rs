@@ -72,22 +72,8 @@ fn aligned(first: &Predictions, second: &Predictions) -> Result<Predictions> {
     let Some(order) = first.ids.iter().map(|id| places.get(id.as_str()).copied()).collect::<Option<Vec<usize>>>() else {
         return differ("rows");
     };
-    let outputs = match &second.outputs {
-        Outputs::Classes { predicted, gold, .. } => {
-            let pick = |values: &[usize]| order.iter().map(|&at| values[at]).collect::<Vec<_>>();
-            Outputs::Classes { predicted: pick(predicted), gold: pick(gold), logits: second.logits_in(&order) }
-        }
-        Outputs::Values { predicted, gold } => {
-            let pick = |values: &[f64]| order.iter().map(|&at| values[at]).collect();
-            Outputs::Values { predicted: pick(predicted), gold: pick(gold) }
-        }
-        Outputs::Answers { predicted, gold } => Outputs::Answers {
-            predicted: order.iter().map(|&at| predicted[at].clone()).collect(),
-            gold: order.iter().map(|&at| gold[at].clone()).collect(),
-        },
-        ranks @ Outputs::Ranks { .. } => ranks.clone(),
-    };
-    let same_truth = match (&first.outputs, &outputs) {
+    let second = second.pick(&order);
+    let same_truth = match (&first.outputs, &second.outputs) {
         (Outputs::Classes { gold: a, .. }, Outputs::Classes { gold: b, .. }) => a == b,
         (Outputs::Values { gold: a, .. }, Outputs::Values { gold: b, .. }) => a == b,
         (Outputs::Answers { gold: a, .. }, Outputs::Answers { gold: b, .. }) => a == b,
@@ -100,7 +86,7 @@ fn aligned(first: &Predictions, second: &Predictions) -> Result<Predictions> {
     if !same_truth {
         return differ("labels");
     }
-    Ok(Predictions { ids: first.ids.clone(), clusters: first.clusters.clone(), outputs })
+    Ok(second)
 }
 
 /// The difference of two means over the same rows.

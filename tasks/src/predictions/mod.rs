@@ -119,11 +119,25 @@ impl Predictions {
         }
     }
 
-    /// The logits of the rows `order`, where there are any.
-    pub(crate) fn logits_in(&self, order: &[usize]) -> Option<Logits> {
-        let Outputs::Classes { logits: Some(logits), .. } = &self.outputs else { return None };
-        let values = order.iter().flat_map(|&row| &logits.values[row * logits.classes..(row + 1) * logits.classes]).copied().collect();
-        Some(Logits { values, classes: logits.classes })
+    /// The rows at these places, in this order; of a retrieval all.
+    #[must_use]
+    pub fn pick(&self, places: &[usize]) -> Self {
+        fn some<T: Clone>(places: &[usize], values: &[T]) -> Vec<T> {
+            places.iter().map(|&place| values[place].clone()).collect()
+        }
+        let outputs = match &self.outputs {
+            Outputs::Classes { predicted, gold, logits } => {
+                let logits = logits.as_ref().map(|logits| Logits {
+                    values: places.iter().flat_map(|&row| &logits.values[row * logits.classes..][..logits.classes]).copied().collect(),
+                    classes: logits.classes,
+                });
+                Outputs::Classes { predicted: some(places, predicted), gold: some(places, gold), logits }
+            }
+            Outputs::Values { predicted, gold } => Outputs::Values { predicted: some(places, predicted), gold: some(places, gold) },
+            Outputs::Answers { predicted, gold } => Outputs::Answers { predicted: some(places, predicted), gold: some(places, gold) },
+            Outputs::Ranks { .. } => return self.clone(),
+        };
+        Self { ids: some(places, &self.ids), clusters: self.clusters.as_ref().map(|clusters| some(places, clusters)), outputs }
     }
 
     /// Whether there are none.

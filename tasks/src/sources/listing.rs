@@ -66,12 +66,14 @@ pub(super) struct Listing {
     rows: Vec<Row>,
     pixels: Option<Arc<dyn Pixels>>,
     class_names: Vec<String>,
+    /// The kind of each row; none where they have no kinds.
+    slices: Vec<Arc<str>>,
 }
 
 impl Listing {
     /// Rows whose pictures are files below `folder`; all of them must be there.
     pub(super) fn of_files(folder: &Path, rows: Vec<Row>) -> Result<Self> {
-        let mut listing = Self { folder: folder.to_owned(), rows, pixels: None, class_names: Vec::new() };
+        let mut listing = Self { folder: folder.to_owned(), rows, pixels: None, class_names: Vec::new(), slices: Vec::new() };
         listing.number_clusters();
         listing.check_files()?;
         Ok(listing)
@@ -80,7 +82,7 @@ impl Listing {
     /// Rows whose pictures are unpacked.
     pub(super) fn of_pixels(folder: &Path, classes: Vec<usize>, pixels: Arc<dyn Pixels>) -> Self {
         let rows = classes.into_iter().enumerate().map(|(index, class)| Row::of_pixels(index, class)).collect();
-        let mut listing = Self { folder: folder.to_owned(), rows, pixels: Some(pixels), class_names: Vec::new() };
+        let mut listing = Self { folder: folder.to_owned(), rows, pixels: Some(pixels), class_names: Vec::new(), slices: Vec::new() };
         listing.number_clusters();
         listing
     }
@@ -88,6 +90,13 @@ impl Listing {
     /// With the names of the classes in the order of the labels.
     pub(super) fn with_class_names(mut self, names: Vec<String>) -> Self {
         self.class_names = names;
+        self
+    }
+
+    /// With the kind of each row; kinds that are not told for all are none.
+    pub(super) fn with_slices(mut self, slices: Vec<Arc<str>>) -> Self {
+        let told = slices.len() == self.rows.len() && slices.iter().all(|slice| !slice.is_empty());
+        self.slices = if told { slices } else { Vec::new() };
         self
     }
 
@@ -162,6 +171,10 @@ impl Dataset for Listing {
 
     fn texts(&self, index: usize) -> usize {
         self.rows[index].texts.len()
+    }
+
+    fn slice(&self, index: usize) -> Option<&str> {
+        self.slices.get(index).map(|slice| &**slice)
     }
 
     fn class_names(&self) -> Option<&[String]> {

@@ -86,6 +86,11 @@ pub trait Dataset: Send + Sync {
     /// How many texts a row has, without reading its picture.
     fn texts(&self, index: usize) -> usize;
 
+    /// The kind of a row, where scores are told by kind too, such as the type of a question's answer.
+    fn slice(&self, _index: usize) -> Option<&str> {
+        None
+    }
+
     /// What the data calls its classes, in the order of the labels, if it says so.
     fn class_names(&self) -> Option<&[String]> {
         None

@@ -39,6 +39,8 @@ struct Annotation {
     question_id: u64,
     image_id: u64,
     answers: Vec<Answer>,
+    #[serde(default)]
+    answer_type: String,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +68,7 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
     let Questions { data_subtype, questions: asked } = read_json(questions)?;
     let mut answers = if annotations.exists() { Some(answers_of(annotations)?) } else { None };
     let mut ids = HashSet::new();
-    let mut rows = Vec::with_capacity(asked.len());
+    let (mut rows, mut kinds) = (Vec::with_capacity(asked.len()), Vec::new());
     for (index, question) in asked.into_iter().enumerate() {
         let id = question.question_id;
         if !ids.insert(id) {
@@ -75,8 +77,11 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
         let label = match &mut answers {
             None => Label::None,
             Some(answers) => match answers.remove(&id) {
-                Some((image, answers)) if image == question.image_id => Label::Answers(answers),
-                Some((image, _)) => {
+                Some((image, answers, kind)) if image == question.image_id => {
+                    kinds.push(kind);
+                    Label::Answers(answers)
+                }
+                Some((image, ..)) => {
                     let reason = format!("question_id {id} belongs to image {image}, in {} to {}", questions.display(), question.image_id);
                     return Err(Error::data(annotations, reason));
                 }
@@ -86,7 +91,7 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
         let file = picture_name(images, &data_subtype, question.image_id);
         rows.push(Row { id: id.to_string(), picture: Picture::File(file), texts: vec![question.question], label, cluster: 0 });
     }
-    Listing::of_files(images, rows)
+    Ok(Listing::of_files(images, rows)?.with_slices(kinds))
 }
 
 /// `COCO_val2014_000000000042.jpg`; some copies leave the first part out.
@@ -98,14 +103,15 @@ fn picture_name(images: &Path, subset: &str, image: u64) -> String {
     if !images.join(&long).exists() && images.join(&short).exists() { short } else { long }
 }
 
-type Answers = HashMap<u64, (u64, Arc<[Arc<str>]>)>;
+/// The picture, the answers and their type of each question.
+type Answers = HashMap<u64, (u64, Arc<[Arc<str>]>, Arc<str>)>;
 
 fn answers_of(path: &Path) -> Result<Answers> {
     let mut interner = Interner::default();
     let mut found = HashMap::new();
-    for Annotation { question_id, image_id, answers } in read_json::<Annotations>(path)?.annotations {
+    for Annotation { question_id, image_id, answers, answer_type } in read_json::<Annotations>(path)?.annotations {
         let answers = answers.iter().map(|answer| interner.get(&answer.answer)).collect();
-        if found.insert(question_id, (image_id, answers)).is_some() {
+        if found.insert(question_id, (image_id, answers, interner.get(&answer_type))).is_some() {
             return Err(Error::data(path, format!("the question_id {question_id} is there twice")));
         }
     }
