@@ -1,25 +1,18 @@
 //! `flava-eval`: measures a FLAVA checkpoint.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use flava_evaluator::{
     Outcome, Plan,
     args::{CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs},
-    cache, compare, dry_run, embed, fetch, listen, run, score, verify,
+    cache, compare,
+    console::{DONE, INTERRUPTED, NOTHING, PARTLY, print},
+    dry_run, embed, fetch, listen, run, score, verify,
 };
 use flava_results::published;
 use flava_tasks::{Registry, Task};
-
-/// Every task ran.
-const DONE: u8 = 0;
-/// Some task failed; the others are written.
-const PARTLY: u8 = 1;
-/// Nothing could be run.
-const NOTHING: u8 = 2;
-/// Ctrl-C was pressed: what shells call it.
-const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
@@ -174,12 +167,4 @@ fn show(task: &Task) -> String {
     }
     text.insert_str(0, &format!("{}\n", lines.join("\n")));
     text.trim_end().to_owned()
-}
-
-/// Writes to stdout; a reader that went away, such as `head`, is no error.
-fn print(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(DONE.into()),
-        other => Ok(other?),
-    }
 }

@@ -1,24 +1,16 @@
 //! `flava-finetune`: trains a FLAVA checkpoint on a task.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
+    console::{DONE, INTERRUPTED, NOTHING, PARTLY, print},
     dry_run, listen, recipe_of, run, submit,
 };
 use flava_results::Record;
-
-/// Trained and scored.
-const DONE: u8 = 0;
-/// It failed on the way.
-const FAILED: u8 = 1;
-/// Nothing could be run.
-const NOTHING: u8 = 2;
-/// Ctrl-C was pressed.
-const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
@@ -28,7 +20,7 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Some(FinetuneCommand::Predict(args)) => predict(args),
         Some(FinetuneCommand::Recipe { task, task_file }) => {
-            recipe_of(task, task_file, None, &[]).map_err(Into::into).and_then(|text| print(&text).map(|()| DONE))
+            recipe_of(task, task_file, None, &[]).and_then(|text| print(&text).map(|()| DONE)).map_err(Into::into)
         }
         None => finetune(&args.run),
     };
@@ -59,7 +51,7 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
             return Ok(INTERRUPTED);
         }
         if !outcome.failures.is_empty() {
-            return Ok(FAILED);
+            return Ok(PARTLY);
         }
         records.extend(outcome.records);
     }
@@ -67,14 +59,16 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         print(&serde_json::to_string_pretty(&records)?)?;
     } else {
         print(&flava_results::table(&records))?;
-        print(&over_seeds(&records))?;
+        if records.len() > 1 {
+            print(&over_seeds(&records))?;
+        }
     }
     Ok(DONE)
 }
 
 /// Median and range of each metric over the seeds: what training varies by, apart from what the rows vary by.
 fn over_seeds(records: &[Record]) -> String {
-    let Some(first) = records.first().filter(|_| records.len() > 1) else { return String::new() };
+    let Some(first) = records.first() else { return String::new() };
     let line = |metric: usize| {
         let mut values: Vec<f64> = records.iter().filter_map(|record| Some(record.metrics.get(metric)?.value * 100.0)).collect();
         values.sort_by(f64::total_cmp);
@@ -90,15 +84,4 @@ fn predict(args: &PredictArgs) -> Result<u8> {
         print(&format!("{}: {rows} answers", path.display()))?;
     }
     Ok(DONE)
-}
-
-/// Writes to stdout; a reader that went away, such as `head`, is no error.
-fn print(text: &str) -> Result<()> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(DONE.into()),
-        other => Ok(other?),
-    }
 }

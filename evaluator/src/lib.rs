@@ -4,6 +4,7 @@ pub mod args;
 mod bundle;
 mod cache;
 mod compare;
+pub mod console;
 mod data;
 mod embed;
 mod embedded;

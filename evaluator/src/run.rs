@@ -274,7 +274,7 @@ impl Run<'_> {
             data: opened.choice.source.name().to_owned(),
             data_revision: opened.choice.located.revision.clone(),
             data_fingerprint: splits.test.fingerprint.clone(),
-            transform: if text_alone { String::new() } else { self.extractor.transform().id() },
+            transform: if text_alone { String::new() } else { answer.transform.unwrap_or_else(|| self.extractor.transform().id()) },
             precision: self.plan.settings.load.precision.name().into(),
             device: self.plan.settings.device_name(),
             seed: self.plan.seed,
@@ -292,14 +292,21 @@ impl Run<'_> {
 /// The main metric of each kind of row, where the data tells kinds, as VQA tells kinds of answers.
 fn slices(rows: &Rows, predictions: &Predictions, metric: flava_tasks::Metric, task: &str) -> Option<Value> {
     let kind = |&row: &usize| rows.dataset().slice(row).map(str::to_owned);
-    let kinds: Vec<String> = rows.indices().iter().map(kind).collect::<Option<_>>().filter(|kinds: &Vec<String>| kinds.len() == predictions.len())?;
+    let kinds: Vec<String> =
+        rows.indices().iter().map(kind).collect::<Option<_>>().filter(|kinds: &Vec<String>| kinds.len() == predictions.len())?;
     let mut places: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
     kinds.iter().enumerate().for_each(|(place, kind)| places.entry(kind).or_default().push(place));
     let score = |places: &Vec<usize>| {
         let score = metric.score(&predictions.pick(places), task)?;
         Some(json!({ metric.name(): score.value, "ci_low": score.ci_low, "ci_high": score.ci_high, "n": score.n }))
     };
-    Some(places.iter().map(|(kind, places)| ((*kind).to_owned(), score(places).unwrap_or_default())).collect::<serde_json::Map<_, _>>().into())
+    Some(
+        places
+            .iter()
+            .map(|(kind, places)| ((*kind).to_owned(), score(places).unwrap_or_default()))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    )
 }
 
 /// What a reader must know beside the number.
@@ -317,6 +324,9 @@ fn notes(plan: &Plan, piece: &Piece, splits: &Splits, answer: &Answer) -> Vec<St
     }
     if answer.skipped > 0 {
         notes.push(format!("{} rows with broken pictures were left out", answer.skipped));
+    }
+    if answer.details.get("chosen_on_test") == Some(&true.into()) {
+        notes.push("the checkpoint was chosen on the rows that are scored, as the task has no others".into());
     }
     if answer.details.get("converged") == Some(&false.into()) {
         notes.push("the probe's fit reached its limit of iterations".into());

@@ -11,7 +11,7 @@ use crate::support::{
     program::flava_eval,
 };
 
-const MINI: [&str; 10] = [
+const MINI: [&str; 14] = [
     "mini-groups",
     "mini-groups-knn",
     "mini-groups-few-shot",
@@ -22,6 +22,10 @@ const MINI: [&str; 10] = [
     "mini-entailment",
     "mini-sentence",
     "mini-paraphrase",
+    "mini-groups-tuned",
+    "mini-paraphrase-tuned",
+    "mini-entailment-tuned",
+    "mini-vqa-tuned",
 ];
 
 fn record(folder: &Path, task: &str) -> Value {

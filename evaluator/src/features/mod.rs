@@ -2,23 +2,25 @@
 
 mod prepare;
 mod store;
+mod taps;
 
 use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
 
 use flava_model::{
-    EncoderOutput, ImageInputs, Pretrained, Rows as OutputRows, TextInputs,
+    ImageInputs, Pretrained, Rows as OutputRows, TextInputs,
     processor::{Encoding, ImageTransform, Text, image_batch, text_batch},
     runtime::Progress,
 };
 use flava_tasks::{Example, Feature, Label, Tap, Tower};
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{Error, Result, Settings, interrupt};
 
 pub(crate) use prepare::{Pixels, Preparation, Prepared, Rows, sample, text_of};
 pub(crate) use store::Store;
 use store::{About, Piece, SHARD, Shards};
+use taps::{joint_mask, output_rows, read};
 
 /// Longest text in tokens, as in the paper's pretraining and zero-shot evaluation.
 pub(crate) const MAX_TOKENS: usize = 77;
@@ -182,8 +184,8 @@ impl<'a> Extractor<'a> {
             let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
             let output =
                 if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
-            let read = |feature: &Feature| self.read(*feature, &output, inputs.attention_mask.as_ref());
-            Ok((batch.collect(), wanted.iter().map(read).collect::<Result<_>>()?))
+            let of = |feature: &Feature| read(&self.model.flava, *feature, &output, inputs.attention_mask.as_ref());
+            Ok((batch.collect(), wanted.iter().map(of).collect::<Result<_>>()?))
         })?;
         // Back to the order of the texts.
         let mut places = vec![0i64; order.len()];
@@ -257,14 +259,14 @@ impl<'a> Extractor<'a> {
         let all = output_rows(wanted) == OutputRows::All;
         if wanted[0].tower == Tower::Image {
             let output = if all { flava.encode_image(&images)? } else { flava.encode_image_cls(&images)? };
-            return wanted.iter().map(|feature| self.read(*feature, &output, None)).collect();
+            return wanted.iter().map(|feature| read(&self.model.flava, *feature, &output, None)).collect();
         }
         let inputs = self.text_inputs(rows.iter().filter_map(|row| row.encoding.as_ref()))?;
         let (image, text) = (flava.encode_image(&images)?, flava.encode_text(&inputs)?);
         let mask = inputs.attention_mask.as_ref();
         let output = if all { flava.encode_multimodal(&image, &text, mask)? } else { flava.encode_multimodal_cls(&image, &text, mask)? };
         let joint_mask = mask.map(|mask| joint_mask(mask, &output)).transpose()?;
-        wanted.iter().map(|feature| self.read(*feature, &output, joint_mask.as_ref())).collect()
+        wanted.iter().map(|feature| read(&self.model.flava, *feature, &output, joint_mask.as_ref())).collect()
     }
 
     pub(crate) fn images<'p>(&self, pixels: impl Iterator<Item = &'p Pixels>) -> Result<ImageInputs> {
@@ -274,25 +276,6 @@ impl<'a> Extractor<'a> {
 
     pub(crate) fn text_inputs<'e>(&self, encodings: impl IntoIterator<Item = &'e Encoding>) -> Result<TextInputs> {
         Ok(text_batch(encodings, self.model.text.pad_id(), self.model.options.device)?)
-    }
-
-    /// A feature of an encoder's output, \[batch, width\].
-    fn read(&self, feature: Feature, output: &EncoderOutput, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (flava, (image, text, multimodal)) = (&self.model.flava, self.model.flava.encoders());
-        let values = match (feature.tap, feature.tower) {
-            (Tap::Cls, _) => output.cls(),
-            (Tap::Mean, _) => mean_of_others(&output.last_hidden_state, mask)?,
-            (Tap::Pooler, Tower::Image) => image.pool(output)?,
-            (Tap::Pooler, Tower::Text) => text.pool(output)?,
-            (Tap::Pooler, Tower::Multimodal) => multimodal.pool(output)?,
-            (Tap::Embedding, Tower::Text) => flava.project_text(output)?,
-            (Tap::Embedding, _) => flava.project_image(output)?,
-            (Tap::Layer(n), _) => {
-                let states = output.cls_of_layers.get(usize::from(n) - 1);
-                states.ok_or_else(|| Error::Other(format!("there is no {}", feature.name())))?.shallow_clone()
-            }
-        };
-        Ok(values.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)
     }
 
     fn about(&self, pass: &Pass, feature: Feature) -> About {
@@ -370,28 +353,6 @@ impl<'a> Extractor<'a> {
         };
         (0..wanted.len()).map(column).collect()
     }
-}
-
-/// Which rows of the output the features need.
-fn output_rows(wanted: &[Feature]) -> OutputRows {
-    if wanted.iter().any(|feature| feature.tap == Tap::Mean) { OutputRows::All } else { OutputRows::Cls }
-}
-
-/// The text's mask with ones for the rows before it.
-fn joint_mask(text_mask: &Tensor, output: &EncoderOutput) -> Result<Tensor> {
-    let ((batch, seq), (_, all, _)) = (text_mask.size2()?, output.last_hidden_state.size3()?);
-    let ones = Tensor::f_ones([batch, (all - seq).max(0)], (text_mask.kind(), text_mask.device()))?;
-    Ok(Tensor::f_cat(&[&ones, text_mask], 1)?)
-}
-
-/// The mean of all states but the first, \[batch, size\]; the mask hides padding.
-fn mean_of_others(states: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let (_, seq, _) = states.size3()?;
-    let others = states.f_narrow(1, 1, seq - 1)?.f_to_kind(Kind::Float)?;
-    let Some(mask) = mask else { return Ok(others.f_mean_dim(1, false, Kind::Float)?) };
-    let mask = mask.f_narrow(1, 1, seq - 1)?.f_unsqueeze(-1)?.f_to_kind(Kind::Float)?; // [batch, seq - 1, 1]
-    let sum = others.f_mul(&mask)?.f_sum_dim_intlist(1, false, Kind::Float)?;
-    Ok(sum.f_div(&mask.f_sum_dim_intlist(1, false, Kind::Float)?.f_clamp_min(1.0)?)?)
 }
 
 /// The places of each shard.

@@ -143,6 +143,11 @@ impl TrainingRows {
         Ok(Inputs { targets: target_tensor(&targets, network.output.width())?.f_to_device(device)?, text, images })
     }
 
+    /// Ids of some rows.
+    pub(crate) fn ids(&self, places: &[usize]) -> Vec<String> {
+        places.iter().map(|&place| self.rows.dataset().id(self.rows.indices()[place])).collect()
+    }
+
     /// Tokens of some rows, padding left out.
     pub(crate) fn tokens(&self, places: &[usize]) -> usize {
         places.iter().filter_map(|&place| self.encodings.get(place)).map(|encoding| encoding.input_ids.len()).sum()

@@ -182,7 +182,6 @@ impl Loop<'_> {
         };
         let factor = self.state.scaler.factor;
         let norm = self.optimiser.gradient_norm()? / factor;
-        let skipped = self.state.scaler.skipped;
         if self.state.scaler.allows(norm) {
             let clip = self.training.recipe.clip_norm;
             let cut = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
@@ -191,8 +190,9 @@ impl Loop<'_> {
             }
             self.optimiser.step(self.schedule.rate(self.state.step))?;
             self.follow()?;
-        } else if self.state.scaler.skipped >= MOST_SKIPPED && skipped + 1 == self.state.scaler.skipped && self.state.scaler.factor <= 1.0 {
-            let reason = format!("the gradients of step {} are not finite, and not of several before", self.state.step + 1);
+        } else if self.state.scaler.in_a_row >= MOST_SKIPPED && self.state.scaler.factor <= 1.0 {
+            let rows = self.rows.ids(&batch.places[..batch.places.len().min(4)]).join(", ");
+            let reason = format!("the gradients of step {} are not finite, nor of several before (rows {rows}, ..)", self.state.step + 1);
             return Err(Error::Other(format!("{reason}: lower learning_rate, or set clip_norm")));
         }
         Ok((loss, norm))

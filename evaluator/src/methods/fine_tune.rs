@@ -1,6 +1,6 @@
 //! Fine-tuning as a method: the task's recipe from the checkpoint's weights, or what a fine-tuned checkpoint answers.
 
-use flava_tasks::Recipe;
+use flava_tasks::{Recipe, Tower};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
@@ -35,13 +35,15 @@ pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Res
         ("base".to_owned(), json!(saved.base)),
         ("steps".to_owned(), json!(saved.step)),
         ("chosen_by".to_owned(), json!(saved.reached)),
+        ("chosen_on_test".to_owned(), json!(saved.reached.as_ref().is_some_and(|best| best.score.split == splits.test.split.name))),
         ("tuned_folder".to_owned(), json!(folder.file_name().map(|name| name.to_string_lossy().into_owned()))),
     ]);
     if let Some(ceiling) = ceiling(&network, &splits.test) {
         details.insert("answers".into(), json!({ "vocabulary": network.output.width(), "ceiling": ceiling }));
     }
     let train_rows = splits.train.as_ref().map_or(0, crate::features::Rows::len);
-    Ok(Answer { predictions: answers, skipped: 0, train_rows, details })
+    let transform = (saved.feature.tower != Tower::Text).then(|| network.image.transform(settings.order).id());
+    Ok(Answer { predictions: answers, skipped: 0, train_rows, transform, details })
 }
 
 /// Trains into a folder of the run, or goes on there; the folder of the best checkpoint.

@@ -29,5 +29,5 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     let predictions = vec![reported.ok_or_else(|| Error::Other("no k was tried".into()))?];
     let details =
         Map::from_iter([("k".into(), json!(KS[0])), ("temperature".into(), json!(TEMPERATURE)), ("accuracy_by_k".into(), by_k.into())]);
-    Ok(Answer { predictions, skipped: train.skipped + test.skipped, train_rows: train.ids.len(), details })
+    Ok(Answer { predictions, skipped: train.skipped + test.skipped, train_rows: train.ids.len(), transform: None, details })
 }

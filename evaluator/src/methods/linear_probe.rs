@@ -38,7 +38,7 @@ pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     details.insert("train_loss".into(), json!(fit.loss));
     details.insert("held_out".into(), described);
     details.insert("search".into(), Value::Array(tried.iter().map(report).collect()));
-    Ok(Answer { predictions, skipped: skipped + skipped_of_test, train_rows: rows, details })
+    Ok(Answer { predictions, skipped: skipped + skipped_of_test, train_rows: rows, transform: None, details })
 }
 
 fn report(tried: &flava_heads::Tried) -> Value {

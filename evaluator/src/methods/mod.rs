@@ -64,6 +64,8 @@ pub(crate) struct Answer {
     pub(crate) predictions: Vec<Predictions>,
     pub(crate) skipped: usize,
     pub(crate) train_rows: usize,
+    /// How pictures became pixels, where it was not the checkpoint's way.
+    pub(crate) transform: Option<String>,
     pub(crate) details: Map<String, Value>,
 }
 

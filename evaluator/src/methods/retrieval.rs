@@ -53,7 +53,7 @@ pub(super) fn run(job: &Job, reranked: Option<usize>, extractor: &Extractor) -> 
         details.insert("reranked".into(), json!(best));
     }
     let predictions = Predictions { ids: Vec::new(), clusters: None, outputs };
-    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, details })
+    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, transform: None, details })
 }
 
 /// For each picture, the rank of its best caption.

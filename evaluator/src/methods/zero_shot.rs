@@ -21,7 +21,7 @@ pub(super) fn run(job: &Job, prompts: &Prompts, extractor: &Extractor) -> Result
     if let Outputs::Classes { predicted, gold, .. } = &predictions.outputs {
         details.insert("class_order".into(), class_order(predicted, gold, prompts.class_names.len(), job.seed));
     }
-    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, details })
+    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, transform: None, details })
 }
 
 /// The share of right answers, and what it is when the class names are given to other classes. Where both are about the same,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use flava_model::runtime::{DeviceChoice, Precision};
-use flava_tasks::{Protocol, Suite};
+
+use super::{DataArgs, ModelArgs, ProtocolArg, SuiteArg};
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and image-text tasks.
 ///
@@ -72,55 +72,6 @@ pub enum TasksCommand {
     },
 }
 
-/// A suite on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum SuiteArg {
-    /// The paper's 35 tasks.
-    Paper,
-    /// Zero-shot classification on the paper's vision sets.
-    ZeroShot,
-    /// The paper's tasks on other splits.
-    Variants,
-    /// Drawn from emoji.
-    Mini,
-    /// Those of --task-file.
-    Own,
-}
-
-impl From<SuiteArg> for Suite {
-    fn from(arg: SuiteArg) -> Self {
-        match arg {
-            SuiteArg::Paper => Self::Paper,
-            SuiteArg::ZeroShot => Self::ZeroShot,
-            SuiteArg::Variants => Self::Variants,
-            SuiteArg::Mini => Self::Mini,
-            SuiteArg::Own => Self::Own,
-        }
-    }
-}
-
-/// A protocol on the command line.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum ProtocolArg {
-    /// The paper's rows, metrics and features.
-    #[default]
-    Flava,
-    /// CLIP's.
-    Clip,
-    /// Whatever a source calls its splits; projected features.
-    AsPublished,
-}
-
-impl From<ProtocolArg> for Protocol {
-    fn from(arg: ProtocolArg) -> Self {
-        match arg {
-            ProtocolArg::Flava => Self::Flava,
-            ProtocolArg::Clip => Self::Clip,
-            ProtocolArg::AsPublished => Self::AsPublished,
-        }
-    }
-}
-
 /// Fetching from the Hub.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["tasks", "model"]))]
@@ -154,26 +105,6 @@ pub struct FetchArgs {
     pub quiet: bool,
 }
 
-/// Where data is and whose rows are used.
-#[derive(Debug, Args)]
-pub struct DataArgs {
-    /// Folder of the data: a bundle of `fetch --to`, repositories as DIR/OWNER/NAME, or original archives [default: the Hub].
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Whose splits, metric and features the numbers follow.
-    #[arg(long, value_enum, default_value = "flava")]
-    pub protocol: ProtocolArg,
-    /// Run on data that is not what the protocol asks for, and mark the record.
-    #[arg(long)]
-    pub allow_mismatch: bool,
-    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
-    #[arg(long)]
-    pub offline: bool,
-    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
-    #[arg(long, value_name = "FILE")]
-    pub task_file: Vec<PathBuf>,
-}
-
 /// Checking data.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -200,33 +131,6 @@ pub struct VerifyArgs {
     pub data_args: DataArgs,
 }
 
-/// How a model is loaded and run.
-#[derive(Debug, Args)]
-pub struct ModelArgs {
-    /// Where to run: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", help_heading = "Running")]
-    pub device: DeviceChoice,
-    /// Precision of weights and activations: f32, bf16 or f16.
-    #[arg(long, default_value = "f32", help_heading = "Running")]
-    pub precision: Precision,
-    /// Rows that are encoded at once: a number, or auto, which steps down where memory is short. Scores depend on it by
-    /// rounding at most.
-    #[arg(long, default_value = "auto", value_name = "N|auto", help_heading = "Running")]
-    pub batch_size: BatchSize,
-    /// Threads of the model and of decoding [default: all cores].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
-    pub threads: Option<u16>,
-    /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall pictures differs.
-    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u8).range(12..=13), value_name = "VERSION", help_heading = "Running")]
-    pub pillow: u8,
-    /// Leave rows with broken pictures out instead of failing the task; they are counted.
-    #[arg(long, help_heading = "Running")]
-    pub skip_broken: bool,
-    /// No progress on stderr.
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
-}
-
 /// Which penalties a probe tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SweepArg {
@@ -235,43 +139,6 @@ pub enum SweepArg {
     Halving,
     /// All.
     Full,
-}
-
-/// How many rows are encoded at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchSize {
-    /// As many as the device is good for, fewer where its memory is too small.
-    Auto,
-    /// So many.
-    Rows(usize),
-}
-
-impl BatchSize {
-    /// Rows to begin with on a device.
-    pub fn rows(self, device: tch::Device) -> usize {
-        match self {
-            Self::Rows(rows) => rows,
-            Self::Auto if device.is_cuda() => 256,
-            Self::Auto => 32,
-        }
-    }
-
-    /// Whether it may be lowered.
-    pub fn is_auto(self) -> bool {
-        self == Self::Auto
-    }
-}
-
-impl std::str::FromStr for BatchSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            _ if text == "auto" => Ok(Self::Auto),
-            Ok(rows @ 1..=4096) => Ok(Self::Rows(rows)),
-            _ => Err(format!("{text:?} is neither auto nor 1 to 4096")),
-        }
-    }
 }
 
 /// What to do with the tasks whose rows say "linear probe".
@@ -294,7 +161,7 @@ pub struct ScoreArgs {
     /// Predictions: a run's predictions/TASK.parquet, which is scored as it is, or another program's .parquet, .csv, .tsv, .json or
     /// .jsonl with an id (or `question_id`, index) and logits, prediction, label, answer or proba for every row of the task.
     #[arg(long, value_name = "FILE")]
-    pub predictions: std::path::PathBuf,
+    pub predictions: PathBuf,
     /// Seed of drawn data.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
@@ -421,118 +288,6 @@ pub struct EmbedArgs {
     /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
     #[arg(long)]
     pub offline: bool,
-    /// How the model is run.
-    #[command(flatten)]
-    pub model_args: ModelArgs,
-}
-
-/// Fine-tunes a FLAVA checkpoint on a task.
-///
-/// The encoder that the task reads (text, image, or all three) and a head on its CLS state are trained by the task's recipe; the
-/// checkpoint that does best on the validation rows is kept in OUT/best and scored on the test rows. The same command goes on where it was
-/// stopped. `flava-eval --model OUT --tasks TASK` scores it again.
-///
-/// Exit status: 0 if it is trained and scored, 1 if it failed on the way, 2 if nothing could be run, 130 if it was interrupted.
-#[derive(Debug, Parser)]
-#[command(name = "flava-finetune", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, max_term_width = 100)]
-pub struct FinetuneArgs {
-    /// What to do instead of training.
-    #[command(subcommand)]
-    pub command: Option<FinetuneCommand>,
-    /// What to train.
-    #[command(flatten)]
-    pub run: FinetuneRunArgs,
-}
-
-/// What `flava-finetune` does besides training.
-#[derive(Debug, Subcommand)]
-pub enum FinetuneCommand {
-    /// Answer a test set in the form that its server takes.
-    Predict(PredictArgs),
-    /// Print a task's recipe, to start one of your own from.
-    Recipe {
-        /// The task.
-        task: String,
-        /// A file of tasks of your own; may be repeated.
-        #[arg(long, value_name = "FILE")]
-        task_file: Vec<PathBuf>,
-    },
-}
-
-/// Training.
-#[derive(Debug, Args)]
-pub struct FinetuneRunArgs {
-    /// The task, by name or alias: vqa, rte, snli-ve, or one of --task-file.
-    #[arg(value_name = "TASK")]
-    pub task: Option<String>,
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
-    #[arg(long, value_name = "DIR|REPO")]
-    pub model: Option<String>,
-    /// Start from random weights of the checkpoint's sizes instead of its own.
-    #[arg(long)]
-    pub random_init: bool,
-    /// Where the data is.
-    #[command(flatten)]
-    pub data_args: DataArgs,
-    /// A recipe of your own [default: the task's; `flava-finetune recipe TASK` prints it].
-    #[arg(long, value_name = "FILE", help_heading = "Recipe")]
-    pub recipe: Option<PathBuf>,
-    /// A setting in place of the recipe's, such as lr=3e-5, epochs=3 or head.dropout=0.2; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE", help_heading = "Recipe")]
-    pub set: Vec<String>,
-    /// Seed of the head, the order of the rows, dropout and sampling.
-    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Recipe")]
-    pub seed: u64,
-    /// Train so often, with seeds from --seed on, and report median and range.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Recipe")]
-    pub seeds: u64,
-    /// Use a random sample of so many rows of each split.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: Option<u32>,
-    /// Rows that go through the network at once; gradients of a batch are summed up [default: all, fewer where memory is short].
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Running")]
-    pub micro_batch: usize,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time.
-    #[arg(long, help_heading = "Running")]
-    pub recompute: bool,
-    /// Go on from OUT/last, and fail if there is none; without, it is gone on from if it is there.
-    #[arg(long, help_heading = "Running")]
-    pub resume: bool,
-    /// Print the recipe and what data is there, and train nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Folder for checkpoints, log and results.
-    #[arg(long, value_name = "DIR", default_value = "finetuned", help_heading = "Output")]
-    pub out: PathBuf,
-    /// Print the records as JSON instead of a table.
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-    /// How the model is run.
-    #[command(flatten)]
-    pub model_args: ModelArgs,
-}
-
-/// Answering a test set.
-#[derive(Debug, Args)]
-pub struct PredictArgs {
-    /// A folder of flava-finetune.
-    #[arg(long, value_name = "DIR")]
-    pub model: String,
-    /// The task [default: the one that the model was trained on].
-    #[arg(long, value_name = "NAME")]
-    pub task: Option<String>,
-    /// Answer this split instead of the official test sets.
-    #[arg(long, value_name = "NAME")]
-    pub split: Option<String>,
-    /// Folder for the files.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub out: PathBuf,
-    /// Seed of drawn data.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub seed: u64,
-    /// Where the data is.
-    #[command(flatten)]
-    pub data_args: DataArgs,
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,
