@@ -278,7 +278,7 @@ impl Plan {
                 random_init: args.random_init,
                 micro_batch: args.micro_batch,
                 recompute: args.recompute,
-                resume: args.resume,
+                resume: args.resume && seed == args.seed,
             },
             settings: Settings::new(&args.model_args)?,
         };

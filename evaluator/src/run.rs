@@ -9,7 +9,7 @@ use flava_model::{
     runtime::{Fill, Progress, Vars},
 };
 use flava_results::{Record, RunFolder, timestamp};
-use flava_tasks::{Error as TaskError, Feature, Method, Predictions, Source, Split, Task, sources::OpenSplit};
+use flava_tasks::{Error as TaskError, Feature, Method, Predictions, Recipe, Source, Split, Task, sources::OpenSplit};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor, nn::VarStore};
@@ -49,8 +49,8 @@ pub(crate) struct Run<'a> {
 pub fn run(plan: &Plan) -> Result<Outcome> {
     let planned: Vec<(String, Result<Piece>)> = plan.tasks.iter().flat_map(|task| pieces(plan, task)).collect();
     let names: Vec<String> = planned.iter().map(|(name, _)| name.clone()).collect();
-    let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
     let loaded = plan.model.load(&plan.settings, &plan.places)?;
+    let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
     if !loaded.model.report.unexpected.is_empty() {
         eprintln!("{}", loaded.model.report);
     }
@@ -60,7 +60,8 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     progress.log_to(&log).map_err(|e| Error::Other(format!("{}: {e}", log.display())))?;
     progress.say(&format!("{}: {} with model {}", timestamp(), program(), plan.model.name()));
     let mut extractor = Extractor::new(&loaded.model, &plan.settings, &progress);
-    extractor.store = if plan.cache { cache::store() } else { None };
+    // Which rows are broken may change while their ids stay: what lacks some is not kept.
+    extractor.store = if plan.cache && !plan.settings.skip_broken { cache::store() } else { None };
     let mut run = Run { plan, loaded: &loaded, extractor };
     let mut outcome = Outcome { planned: planned.len(), ..Outcome::default() };
     if plan.model == ModelChoice::Embedded {
@@ -154,7 +155,7 @@ impl Run<'_> {
         let prompts = data::prompts(plan, &piece.task, &piece.assignment, &opened)?;
         let splits = self.splits(&opened)?;
         let key = self.key(piece, &splits, prompts.as_ref().map(|chosen| format!("{} {}", chosen.origin, chosen.digest())));
-        if let Some(record) = folder.finished(&name, &key).filter(|_| !plan.again) {
+        if let Some(record) = folder.finished(&name, &key).filter(|record| !plan.again && record.skipped == 0) {
             folder.keep(&record)?;
             self.extractor.progress.say(&format!("{name}: its record is there already (--again measures it again)"));
             return Ok(record);
@@ -201,16 +202,18 @@ impl Run<'_> {
     fn key(&self, piece: &Piece, splits: &Splits, prompts: Option<String>) -> String {
         let (plan, model) = (self.plan, &self.loaded.model);
         let device = if model.options.device.is_cuda() { "cuda" } else { "cpu" };
+        let tunes = matches!(piece.assignment.method, Method::FineTune { .. });
+        let recipe = tunes.then(|| Recipe::of(&piece.task, plan.tuning.recipe.as_deref(), &plan.tuning.set).ok().map(|(recipe, _)| recipe));
         let all = json!({
             "task": piece.task.name, "version": piece.task.version, "variant": piece.variant,
             "method": serde_json::to_value(&piece.assignment.method).unwrap_or_default(),
             "metrics": serde_json::to_value(&piece.assignment.metrics).unwrap_or_default(),
-            "protocol": piece.assignment.protocol.name(), "model": model.fingerprint, "tokenizer": model.text.digest(),
+            "protocol": piece.assignment.protocol.name(), "model": model.identity(), "tokenizer": model.text.digest(),
             "rows": splits.all().map(|rows| rows.fingerprint.clone()).collect::<Vec<_>>(), "prompts": prompts,
             "seed": plan.seed, "precision": plan.settings.load.precision.name(), "device": device, "stored_f16": plan.settings.store_f16,
             "transform": self.extractor.transform().id(), "skip_broken": plan.settings.skip_broken, "program": program(),
             "batch_size": format!("{:?}", plan.settings.batch_size), "allow_mismatch": plan.allow_mismatch,
-            "tuning": format!("{:?} {:?} {}", plan.tuning.recipe, plan.tuning.set, plan.tuning.random_init),
+            "recipe": recipe, "random_init": plan.tuning.random_init,
         });
         Sha256::digest(all.to_string())[..16].iter().map(|b| format!("{b:02x}")).collect()
     }

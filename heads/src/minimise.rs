@@ -36,6 +36,8 @@ pub(crate) struct Minimiser {
     high: Option<(f64, f64, f64)>,
     step: f64,
     tried: usize,
+    /// Whether the next place is taken whatever it is: the best of a search that found no better.
+    settled: bool,
     /// Steps made.
     pub(crate) iterations: usize,
     /// Whether no step lowers the value any more, to within rounding.
@@ -54,6 +56,7 @@ impl Minimiser {
             high: None,
             step: 0.0,
             tried: 0,
+            settled: false,
             iterations: 0,
             stuck: false,
         }
@@ -79,7 +82,7 @@ impl Minimiser {
         let bound = at.value + DECREASE * trial.step * at.slope;
         let low_value = self.low.as_ref().map_or(at.value, |low| low.value);
         let (low_step, low_slope) = self.low.as_ref().map_or((0.0, at.slope), |low| (low.step, low.slope));
-        if flat {
+        if flat || self.settled {
             return self.accept(trial);
         }
         if !trial.value.is_finite() || trial.value > bound || (low_step > 0.0 && trial.value >= low_value) {
@@ -95,7 +98,10 @@ impl Minimiser {
         }
         if self.tried >= MAX_SEARCH {
             return match self.low.take() {
-                Some(low) if low.value < self.at.as_ref().map_or(f64::INFINITY, |at| at.value) => self.accept(low),
+                Some(low) if low.value < self.at.as_ref().map_or(f64::INFINITY, |at| at.value) => {
+                    (self.step, self.settled) = (low.step, true);
+                    false
+                }
                 _ if self.pairs.is_empty() => {
                     self.stuck = true;
                     false
@@ -156,7 +162,7 @@ impl Minimiser {
         self.stuck = at.slope == 0.0;
         // The space is scaled so that a step of one is about right, but the first must not leave it.
         self.step = if self.pairs.is_empty() { (4.0 / (-at.slope).sqrt()).min(1.0) } else { 1.0 };
-        (self.low, self.high, self.tried) = (None, None, 0);
+        (self.low, self.high, self.tried, self.settled) = (None, None, 0, false);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{LinearHead, Result, sweep::accuracy};
+use crate::{Error, LinearHead, Result, sweep::accuracy};
 
 /// Penalties that are tried, in units of the number of examples times the mean variance of a feature.
 const PENALTIES: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
@@ -77,11 +77,13 @@ impl Ridge {
         let mut best: Option<Self> = None;
         for scale in PENALTIES {
             let penalty = scale * unit.max(f64::MIN_POSITIVE);
-            let accuracy = accuracy(&moments.solve(penalty)?, held_out)?;
+            // Too weak a penalty leaves a singular matrix where there are fewer rows than features.
+            let Ok(head) = moments.solve(penalty) else { continue };
+            let accuracy = accuracy(&head, held_out)?;
             if best.as_ref().is_none_or(|best| accuracy >= best.accuracy) {
                 best = Some(Self { penalty, accuracy });
             }
         }
-        Ok(best.expect("penalties were tried"))
+        best.ok_or_else(|| Error::Input("the features are constant".into()))
     }
 }

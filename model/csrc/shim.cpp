@@ -62,8 +62,8 @@ std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
   return all;
 }
 
-// gradients of the outputs in, gradients of the inputs out (null: none); 0 on success.
-using Backward = int (*)(void* data, Tensor* const* gradients, size_t outputs, Tensor** results, size_t inputs);
+// gradients of the outputs in, gradients of the inputs out (null: none); 0 on success, else what went wrong is in `message`.
+using Backward = int (*)(void* data, Tensor* const* gradients, size_t outputs, Tensor** results, size_t inputs, char* message, size_t room);
 using Drop = void (*)(void* data);
 
 // A node of the graph whose backward pass is a closure of Rust; the closure is dropped with the graph.
@@ -85,7 +85,9 @@ struct ClosureNode : torch::autograd::Node {
     std::vector<Tensor*> in;
     for (Tensor& gradient : gradients) in.push_back(gradient.defined() ? &gradient : nullptr);
     std::vector<Tensor*> results(inputs, nullptr);
-    TORCH_CHECK(backward(data, in.data(), in.size(), results.data(), inputs) == 0, "the backward pass of a recomputed layer failed");
+    char message[512] = "";
+    const int code = backward(data, in.data(), in.size(), results.data(), inputs, message, sizeof(message));
+    TORCH_CHECK(code == 0, "the backward pass of a recomputed layer failed: ", static_cast<const char*>(message));
     torch::autograd::variable_list out(inputs);
     for (size_t i = 0; i < inputs; ++i) {
       if (!results[i]) continue;
@@ -181,6 +183,15 @@ int flava_autocast(int cuda, int enabled, int dtype, int* was_enabled, int* was_
     } else if (at::autocast::decrement_nesting() == 0) {
       at::autocast::clear_cache();
     }
+  });
+}
+
+// Whether autocast is on, and its kind.
+int flava_autocast_state(int cuda, int* enabled, int* dtype) {
+  return guarded([&] {
+    const auto device = cuda ? at::kCUDA : at::kCPU;
+    *enabled = at::autocast::is_autocast_enabled(device);
+    *dtype = static_cast<int>(at::autocast::get_autocast_dtype(device));
   });
 }
 

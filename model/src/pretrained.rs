@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use sha2::{Digest, Sha256};
 use tch::{Device, nn::VarStore};
 
 use crate::{
@@ -92,6 +93,12 @@ impl Pretrained {
         let text = Arc::new(text);
         let fingerprint = format!("untrained-seed-{seed}");
         Self { flava, config, image, text, fingerprint, report: LoadReport::default(), options }.finish(store)
+    }
+
+    /// A digest of the weights and of how they are put together.
+    pub fn identity(&self) -> String {
+        let config: String = Sha256::digest(self.config.to_json(""))[..4].iter().map(|b| format!("{b:02x}")).collect();
+        format!("{}-{config}", self.fingerprint)
     }
 
     /// Checks that the parts fit each other and prepares the weights for inference.

@@ -106,8 +106,19 @@ impl RunFolder {
         read_record(&self.folder.join(format!("{name}.json"))).filter(|record| record.key == key)
     }
 
-    /// Notes that a task's turn has come.
+    /// Notes that a task's turn has come. What an earlier run measured under other settings is put aside, in `earlier/`.
     pub fn start(&mut self, name: &str) -> Result<()> {
+        let record = self.folder.join(format!("{name}.json"));
+        if let Some(before) = read_record(&record) {
+            let aside = self.folder.join("earlier");
+            fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+            let stem = format!("{name}.{}", before.key.get(..8).unwrap_or("unknown"));
+            let predictions = self.predictions(name, None);
+            if predictions.exists() {
+                fs::rename(&predictions, aside.join(format!("{stem}.parquet"))).map_err(|e| Error::io(&predictions, e))?;
+            }
+            fs::rename(&record, aside.join(format!("{stem}.json"))).map_err(|e| Error::io(&record, e))?;
+        }
         self.set(name, State::Running, "", &Value::Null)
     }
 

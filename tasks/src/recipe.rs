@@ -173,6 +173,7 @@ impl Recipe {
     /// What contradicts itself in it, if anything.
     fn problem(&self) -> Option<String> {
         let share = |value: f64| (0.0..1.0).contains(&value);
+        let positive = |value: f64| value.is_finite() && value >= 0.0;
         let dropout = match self.head {
             HeadRecipe::Pooled { dropout } | HeadRecipe::Mlp { dropout, .. } => dropout,
         };
@@ -181,10 +182,16 @@ impl Recipe {
             _ if self.steps == Some(0) || self.epochs.is_some_and(|epochs| epochs <= 0.0) => Some("there is nothing to train".into()),
             _ if self.batch_size == 0 => Some("batch_size is 0".into()),
             _ if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 => Some(format!("learning_rate {}", self.learning_rate)),
-            _ if self.warmup < 0.0 => Some(format!("warmup {}", self.warmup)),
             _ if ![dropout, self.dropout, self.ema, self.betas[0], self.betas[1]].into_iter().all(share) => {
                 Some("dropout, ema and betas are at least 0 and below 1".into())
             }
+            _ if self.epochs.is_some_and(|epochs| !epochs.is_finite() || epochs > 1e6) => {
+                Some(format!("epochs {}", self.epochs.unwrap_or(0.0)))
+            }
+            _ if ![self.eps, self.weight_decay, self.clip_norm, self.head_rate_factor, self.warmup].into_iter().all(positive) => {
+                Some("eps, weight_decay, clip_norm, head_rate_factor and warmup are finite and not negative".into())
+            }
+            _ if matches!(self.head, HeadRecipe::Mlp { hidden, .. } if hidden < 1) => Some("head.hidden is at least 1".into()),
             _ if self.max_tokens < 3 => Some(format!("max_tokens {} leaves no room for a word", self.max_tokens)),
             _ => None,
         }

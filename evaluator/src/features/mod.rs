@@ -136,7 +136,7 @@ impl<'a> Extractor<'a> {
         let mut wanted = vec![feature];
         if self.store.is_some() {
             let later = self.later.get(origin).into_iter().flatten();
-            for other in later.filter(|other| other.tower == feature.tower) {
+            for other in later.filter(|other| other.tower == feature.tower && self.check(**other).is_ok()) {
                 if !wanted.contains(other) {
                     wanted.push(*other);
                 }
@@ -158,11 +158,20 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    /// Text embeddings, \[texts, projection\].
+    /// Text embeddings, \[texts, projection\]. The same text is encoded once, so that its copies tie exactly.
     pub(crate) fn text_embeddings(&self, texts: &[Text], name: &str) -> Result<Tensor> {
-        let digest = Sha256::digest(format!("{texts:?}"));
+        let (mut distinct, mut known, mut places): (Vec<Text>, HashMap<String, i64>, Vec<i64>) = Default::default();
+        for text in texts {
+            let place = *known.entry(format!("{text:?}")).or_insert(distinct.len() as i64);
+            if place == distinct.len() as i64 {
+                distinct.push(*text);
+            }
+            places.push(place);
+        }
+        let digest = Sha256::digest(format!("{distinct:?}"));
         let data: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
-        Ok(self.texts(texts, (&data, name), &[Feature::TEXT_EMBEDDING])?.values)
+        let values = self.texts(&distinct, (&data, name), &[Feature::TEXT_EMBEDDING])?.values;
+        Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
     }
 
     /// Features of texts, in the order given. Texts of like length go together, so that little is padded.
@@ -180,7 +189,8 @@ impl<'a> Extractor<'a> {
         let batches = shards_of(ordered.len()).flat_map(|shard| by_tokens(&ordered, shard)).collect();
         let pass = Pass { data, name: &format!("{name}: texts"), places: ordered.len(), preparation, batches };
         let rows = output_rows(wanted);
-        let pieces = self.run(&pass, wanted, |batch| {
+        let first = self.first(&pass, wanted)?;
+        let pieces = self.run(&pass, wanted, first, |batch| {
             let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
             let output =
                 if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
@@ -216,7 +226,7 @@ impl<'a> Extractor<'a> {
         let first = self.first(&pass, wanted)?;
         let ahead = Preparation { transform: self.transform(), text, loader: self.settings.loader() };
         let mut loader = ahead.start(rows, pass.batches.iter().filter(|batch| batch.start >= first * SHARD).cloned().collect());
-        let mut pieces = self.run(&pass, wanted, |_| {
+        let mut pieces = self.run(&pass, wanted, first, |_| {
             let mut whole: Vec<Prepared> = Vec::with_capacity(size);
             for row in loader.next().unwrap_or_default() {
                 match row {
@@ -281,7 +291,7 @@ impl<'a> Extractor<'a> {
     fn about(&self, pass: &Pass, feature: Feature) -> About {
         let device = if self.model.options.device.is_cuda() { "cuda" } else { "cpu" };
         About {
-            weights: self.model.fingerprint.clone(),
+            weights: self.model.identity(),
             feature: feature.name(),
             preparation: pass.preparation.clone(),
             precision: format!("{} on {device}", self.model.options.precision.name()),
@@ -307,11 +317,12 @@ impl<'a> Extractor<'a> {
         &self,
         pass: &Pass,
         wanted: &[Feature],
+        first: usize,
         mut step: impl FnMut(Range<usize>) -> Result<(Vec<usize>, Vec<Tensor>)>,
     ) -> Result<Vec<Piece>> {
         let _guard = tch::no_grad_guard();
         let shards = self.shards(pass, wanted)?;
-        let first = self.first(pass, wanted)? * SHARD;
+        let first = first * SHARD;
         let bar = self.progress.task(pass.name, pass.places);
         bar.add_to_run(first.min(pass.places));
         let half = |values: Tensor| if self.settings.store_f16 { values.f_to_kind(Kind::Half)?.f_to_kind(Kind::Float) } else { Ok(values) };

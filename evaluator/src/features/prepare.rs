@@ -92,7 +92,7 @@ impl Preparation {
     }
 
     fn row(&self, dataset: &dyn Dataset, row: usize, position: usize) -> Result<Prepared> {
-        let example = dataset.get(row)?;
+        let example = dataset.get(row).map_err(|e| Error::Row { id: dataset.id(row), reason: e.to_string() })?;
         let broken = |reason: String| Error::Row { id: example.id.clone(), reason };
         let bytes = example.image.as_ref().ok_or_else(|| broken("there is no picture".into()))?;
         let pixels = self.transform.apply(&decode(bytes).map_err(|e| broken(e.to_string()))?);

@@ -83,8 +83,15 @@ impl Store {
         if !text.exists() {
             fs::create_dir_all(&folder).map_err(io)?;
             let json = serde_json::to_string_pretty(about).map_err(|e| Error::Other(e.to_string()))?;
-            flava_results::write_beside(&text, &json).map_err(io)?;
+            // Another run may have been quicker.
+            if let Err(error) = flava_results::write_beside(&text, &json)
+                && !text.exists()
+            {
+                return Err(io(error));
+            }
         }
+        // When it was used last is what pruning goes by; a store that cannot be written to is not pruned either.
+        let _stamped = fs::File::options().append(true).open(&text).and_then(|file| file.set_modified(SystemTime::now()));
         Ok(Shards { folder, about: about.clone() })
     }
 
@@ -111,8 +118,7 @@ impl Entry {
         let about = serde_json::from_str(&fs::read_to_string(folder.join("about.json")).ok()?).ok()?;
         let files = fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.metadata().ok());
         let (bytes, used) = files.fold((0, SystemTime::UNIX_EPOCH), |(bytes, used), file| {
-            let times = [file.accessed().ok(), file.modified().ok()];
-            (bytes + file.len(), times.into_iter().flatten().fold(used, SystemTime::max))
+            (bytes + file.len(), file.modified().map_or(used, |modified| used.max(modified)))
         });
         Some(Self { folder: folder.to_owned(), about, bytes, unused: used.elapsed().unwrap_or_default() })
     }
@@ -142,7 +148,8 @@ impl Shards {
         let places = serde_json::to_string(&piece.places).map_err(|e| broken(&e))?;
         let file =
             safetensors::serialize([("values", view)], Some(HashMap::from([("places".to_owned(), places)]))).map_err(|e| broken(&e))?;
-        let part = path.with_extension(format!("{}.part", std::process::id()));
+        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let part = path.with_extension(format!("{}-{moment}.part", std::process::id()));
         let written = fs::write(&part, file).and_then(|()| fs::rename(&part, &path));
         written.map_err(|e| {
             let _gone = fs::remove_file(&part);

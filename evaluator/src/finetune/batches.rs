@@ -21,6 +21,7 @@ use super::{Network, Output};
 use crate::{
     Error, Result, Settings,
     features::{Pixels, Preparation, Rows, text_of},
+    interrupt,
 };
 
 /// Batches among whose rows those of like length are brought together.
@@ -185,6 +186,7 @@ pub(crate) fn encodings(rows: &Rows, network: &Network, max_tokens: usize) -> Re
     let max_tokens = max_tokens.min(network.config.text_config.max_position_embeddings as usize);
     let mut all = Vec::with_capacity(rows.len());
     for some in rows.indices().chunks(TEXTS) {
+        interrupt::check()?;
         let texts = some.iter().map(|&row| Ok((rows.dataset().id(row), rows.dataset().texts_of(row)?))).collect::<Result<Vec<_>>>()?;
         let inputs = texts.iter().map(|(id, texts)| text_of(texts).map_err(|reason| Error::Other(format!("{id}: {reason}"))));
         let inputs = inputs.collect::<Result<Vec<Text>>>()?;

@@ -18,7 +18,7 @@ use crate::{Error, Result, plan::registry_of};
 
 pub(crate) use network::{Base, Network, Output};
 pub(crate) use predict::{ceiling, predictions};
-pub(crate) use saved::{Saved, is_tuned};
+pub(crate) use saved::{Saved, is_tuned, last};
 pub use submission::submit;
 pub(crate) use trainer::{Training, train};
 

@@ -81,6 +81,17 @@ fn best(outputs: &Tensor) -> Result<Vec<usize>> {
     Ok(best.into_iter().map(|place| place as usize).collect())
 }
 
+/// An error that names the first row with a number that is none.
+pub(crate) fn finite(outputs: &Tensor, ids: &[String]) -> Result<()> {
+    let bad: Vec<i64> = outputs.f_isfinite()?.f_all_dim(1, false)?.f_logical_not()?.f_nonzero()?.f_flatten(0, -1)?.try_into()?;
+    match bad.first() {
+        Some(&row) => {
+            Err(Error::Other(format!("{}: the head's output is not a number (and of {} rows in all)", ids[row as usize], bad.len())))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The answers beside what is right.
 pub(crate) fn predictions(
     network: &mut Network,
@@ -94,6 +105,7 @@ pub(crate) fn predictions(
     let ids: Vec<String> = rows.indices().iter().map(|&row| dataset.id(row)).collect();
     let labels: Vec<Label> = rows.indices().iter().map(|&row| dataset.label(row)).collect();
     let wrong = |row: usize| Error::Other(format!("{} has no label that the answer could be compared with", ids[row]));
+    finite(&outputs, &ids)?;
     let outputs = match &network.output {
         Output::Classes { classes } => {
             let gold = labels.iter().enumerate().map(|(row, l)| if let Label::Class(c) = l { Ok(*c) } else { Err(wrong(row)) });

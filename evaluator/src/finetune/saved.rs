@@ -54,6 +54,10 @@ pub(crate) struct State {
     /// The best score so far, and evaluations since then.
     pub(crate) best: Option<Reached>,
     pub(crate) without_gain: usize,
+    /// The step of the last evaluation.
+    pub(crate) evaluated: usize,
+    /// Rows that went through the network at once.
+    pub(crate) micro_batch: usize,
 }
 
 /// Tensors by name.
@@ -92,7 +96,10 @@ impl Saved {
         let head = network.store.variables().into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect();
         write_tensors(&part.join(HEAD), head)?;
         if let Some((state, optimiser, average)) = training {
-            write_tensors(&part.join(MOMENTS), optimiser.state())?;
+            let moments = optimiser.state();
+            if !moments.is_empty() {
+                write_tensors(&part.join(MOMENTS), moments)?;
+            }
             if let Some(average) = average {
                 write_tensors(&part.join(AVERAGE), average.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect())?;
             }
@@ -100,9 +107,7 @@ impl Saved {
         }
         write(&part.join(DESCRIPTION), self)?;
         let old = sibling(folder, "old");
-        if old.exists() {
-            fs::remove_dir_all(&old).map_err(io)?;
-        }
+        restore(folder);
         if folder.exists() {
             fs::rename(folder, &old).map_err(io)?;
         }
@@ -127,7 +132,10 @@ impl Saved {
         let state = read(&folder.join(STATE))?;
         Checkpoint::open(folder)?.load_into(&network.store)?.require(&["flava"])?;
         network.load_head(&folder.join(HEAD))?;
-        optimiser.load_state(tensors(&folder.join(MOMENTS))?)?;
+        let moments = folder.join(MOMENTS);
+        if moments.exists() {
+            optimiser.load_state(tensors(&moments)?)?;
+        }
         let average = folder.join(AVERAGE);
         let average = if average.exists() { Some(tensors(&average)?) } else { None };
         Ok((state, average))
@@ -161,11 +169,15 @@ fn sibling(folder: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}.{ending}", folder.display()))
 }
 
-/// Where training goes on from: the last folder, or the one before it if a run was killed between two renames.
-pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
+/// Gives a folder its name back if a run was killed between two renames, and takes away what another left after them.
+fn restore(folder: &Path) {
     let old = sibling(folder, "old");
-    if !folder.exists() && is_tuned(&old) && fs::rename(&old, folder).is_err() {
-        return None;
-    }
-    folder.join(STATE).exists().then(|| folder.to_owned())
+    let _restored = if folder.exists() { fs::remove_dir_all(&old) } else { fs::rename(&old, folder) };
+}
+
+/// Where the training in a folder goes on from.
+pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
+    restore(&folder.join("best"));
+    restore(&folder.join("last"));
+    Some(folder.join("last")).filter(|last| last.join(STATE).exists())
 }

@@ -37,10 +37,11 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
         interrupt::check()?;
         let rows = open(task, &submission, &places, args)?;
         let outputs = predict::outputs(&mut network, &rows, saved.recipe.max_tokens, &settings, &progress)?;
+        let ids: Vec<String> = rows.indices().iter().map(|&row| rows.dataset().id(row)).collect();
+        predict::finite(&outputs, &ids)?;
         let answers = predict::answers(&network, &outputs)?;
         let probabilities: Option<Vec<f32>> =
             if outputs.size()[1] == 2 { Some(outputs.f_softmax(1, tch::Kind::Float)?.f_select(1, 1)?.try_into()?) } else { None };
-        let ids: Vec<String> = rows.indices().iter().map(|&row| rows.dataset().id(row)).collect();
         let text = text(&submission, &ids, &answers, probabilities.as_deref())?;
         let path = args.out.join(&submission.file);
         flava_results::write_beside(&path, &text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;

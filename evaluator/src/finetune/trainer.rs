@@ -58,7 +58,6 @@ struct Loop<'a> {
     /// The moving average of the weights, where there is one.
     average: Option<Weights>,
     log: Log,
-    micro_batch: usize,
 }
 
 /// What is summed up between two lines of the log.
@@ -90,10 +89,11 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
     let mut optimiser = AdamW::new(network.groups(recipe), (recipe.betas[0], recipe.betas[1]), recipe.eps);
     let mut network = network;
     network.flava.set_recompute(training.recompute);
-    let mut state = State { step: 0, scaler: LossScaler::new(half), best: None, without_gain: 0 };
+    let micro_batch = if training.micro_batch == 0 { recipe.batch_size } else { training.micro_batch };
+    let mut state = State { step: 0, scaler: LossScaler::new(half), best: None, without_gain: 0, evaluated: 0, micro_batch };
     let mut average =
         (recipe.ema > 0.0).then(|| network.trained().into_iter().map(|(name, t)| (name, t.detach().copy())).collect::<Vec<_>>());
-    if let Some(folder) = last(&training.folder.join("last")) {
+    if let Some(folder) = last(training.folder) {
         let before = Saved::read(&folder)?;
         if before.key != training.saved.key {
             let reason = "holds a training of other settings, weights or data";
@@ -109,9 +109,8 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
         }
     }
     let log = Log::open(training.folder, state.step)?;
-    let micro_batch = if training.micro_batch == 0 { recipe.batch_size } else { training.micro_batch };
     let schedule = Schedule { peak: recipe.learning_rate, warmup, steps, decay };
-    Loop { training, network, optimiser, rows, schedule, state, average, log, micro_batch }.run()
+    Loop { training, network, optimiser, rows, schedule, state, average, log }.run()
 }
 
 impl Loop<'_> {
@@ -126,13 +125,18 @@ impl Loop<'_> {
         bar.add(self.state.step);
         let mut sums = Sums::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
+        if self.state.evaluated < self.state.step && (self.state.step.is_multiple_of(every) || self.state.step == steps) {
+            self.evaluate()?; // a run was killed in the midst of it
+        }
         let batches = self.rows.steps(self.state.step, steps, self.training.settings.loader());
         for batch in batches {
             if self.stops_early() {
                 break;
             }
             if interrupt::check().is_err() {
-                self.save_last()?;
+                if self.state.step > 0 {
+                    self.save_last()?;
+                }
                 return Err(Error::Interrupted);
             }
             let batch = batch?;
@@ -146,6 +150,7 @@ impl Loop<'_> {
                 sums = Sums::default();
             }
             if step.is_multiple_of(every) || step == steps {
+                self.save_last()?; // an evaluation may take long, or fail
                 self.evaluate()?;
             }
             if step.is_multiple_of(every) || step == steps || saved.elapsed() > SAVE_EVERY {
@@ -172,9 +177,11 @@ impl Loop<'_> {
             tch::manual_seed(seed);
             self.optimiser.zero_gradients();
             match self.accumulate(batch) {
-                Err(error) if self.training.micro_batch == 0 && self.micro_batch > 1 && error.to_string().contains("out of memory") => {
-                    self.micro_batch = self.micro_batch.min(batch.places.len()).div_ceil(2);
-                    let line = format!("memory is short: going on with {} rows at once", self.micro_batch);
+                Err(error)
+                    if self.training.micro_batch == 0 && self.state.micro_batch > 1 && error.to_string().contains("out of memory") =>
+                {
+                    self.state.micro_batch = self.state.micro_batch.min(batch.places.len()).div_ceil(2);
+                    let line = format!("memory is short: going on with {} rows at once", self.state.micro_batch);
                     self.training.progress.say(&line);
                 }
                 other => break other?,
@@ -202,8 +209,8 @@ impl Loop<'_> {
     fn accumulate(&mut self, batch: &Batch) -> Result<f64> {
         let (rows, device) = (batch.places.len(), self.network.store.device());
         let mut total = 0.0;
-        for start in (0..rows).step_by(self.micro_batch) {
-            let part = start..(start + self.micro_batch).min(rows);
+        for start in (0..rows).step_by(self.state.micro_batch) {
+            let part = start..(start + self.state.micro_batch).min(rows);
             let share = part.len() as f64 / rows as f64;
             let inputs = self.rows.tensors(batch, part, &self.network, device)?;
             let loss = {
@@ -244,6 +251,7 @@ impl Loop<'_> {
     fn evaluate(&mut self) -> Result<()> {
         let Training { chosen_on, metrics, recipe, settings, progress, saved, folder, .. } = self.training;
         self.exchange()?;
+        self.state.evaluated = self.state.step;
         let predictions = predictions(&mut self.network, chosen_on, recipe.max_tokens, settings, progress)?;
         let Some(score) = scored(metrics, &predictions, &saved.task, &chosen_on.split.name) else {
             let metric = metrics.first().map_or("", |metric| metric.name());

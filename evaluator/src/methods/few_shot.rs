@@ -48,7 +48,13 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     let shots = SHOTS[SHOTS.len() - 1];
     let details =
         Map::from_iter([("shots".into(), json!(shots)), ("penalty".into(), json!(PENALTY)), ("accuracy_by_shots".into(), by_shots.into())]);
-    Ok(Answer { predictions, skipped: train.skipped + test.skipped, train_rows: shots * job.task.classes, transform: None, details })
+    Ok(Answer {
+        predictions,
+        skipped: train.skipped + test.skipped,
+        train_rows: draw_rows(&classes, shots, "", job.seed).len(),
+        transform: None,
+        details,
+    })
 }
 
 /// Rows of each class, or all of a class that has fewer.

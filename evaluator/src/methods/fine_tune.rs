@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Answer, Splits};
 use crate::{
     Error, ModelChoice, Piece, Result,
-    finetune::{Base, Network, Output, Saved, Training, ceiling, is_tuned, predictions, train},
+    finetune::{Base, Network, Output, Saved, Training, ceiling, is_tuned, last, predictions, train},
     run::Run,
 };
 
@@ -59,9 +59,17 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         (ModelChoice::Embedded, _) | (_, None) => Base::Embedded,
         (_, Some(folder)) => Base::Folder(folder.clone()),
     };
+    if settings.skip_broken && feature.tower != Tower::Text {
+        return Err(Error::Other("--skip-broken is not for fine-tuning: mend the pictures, or take their rows out of the data".into()));
+    }
     let output = Output::of(task, train_rows.dataset(), &recipe)?;
     let folder = if plan.tuning.always { plan.out.clone() } else { plan.out.join("finetuned").join(piece.name()) };
-    if plan.tuning.resume && !folder.join("last").exists() {
+    if plan.again {
+        for part in ["last", "best"].map(|part| folder.join(part)).iter().filter(|part| part.exists()) {
+            std::fs::remove_dir_all(part).map_err(|e| Error::Other(format!("{}: {e}", part.display())))?;
+        }
+    }
+    if plan.tuning.resume && last(&folder).is_none() {
         return Err(Error::Other(format!("--resume: there is nothing to go on from in {}", folder.display())));
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::Other(format!("{}: {e}", folder.display())))?;

@@ -16,10 +16,14 @@ pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     let Division { fit, held_out, rows, skipped, described } = Division::new(job, extractor, extractor.model.options.device)?;
     let mut details = Map::new();
     if job.preview {
-        let ridge = Ridge::fit(&fit.0, &fit.1, classes, (&held_out.0, &held_out.1))?;
-        let line = format!("{}: preview: ridge regression gets {:.4} of the held-out rows right", job.task.name, ridge.accuracy);
-        extractor.progress.say(&line);
-        details.insert("preview".into(), json!({ "penalty": ridge.penalty, "accuracy": ridge.accuracy }));
+        let line = match Ridge::fit(&fit.0, &fit.1, classes, (&held_out.0, &held_out.1)) {
+            Ok(ridge) => {
+                details.insert("preview".into(), json!({ "penalty": ridge.penalty, "accuracy": ridge.accuracy }));
+                format!("preview: ridge regression gets {:.4} of the held-out rows right", ridge.accuracy)
+            }
+            Err(error) => format!("no preview: {error}"),
+        };
+        extractor.progress.say(&format!("{}: {line}", job.task.name));
     }
     let sweep = if job.full_sweep { Sweep::Full } else { Sweep::Halving };
     let probe = Probe::new(vec![fit.0], &fit.1, classes)?;

@@ -107,6 +107,7 @@ impl Shortlist {
         let best = self.items.iter().filter(is_right).map(|&item| score(item)).reduce(f32::max);
         match best {
             None => self.rank.max(self.items.len() + 1),
+            Some(best) if best.is_nan() => self.items.len().max(1),
             Some(best) => {
                 1 + self.items.iter().filter(|item| !is_right(item)).filter(|&&item| score(item) >= best || score(item).is_nan()).count()
             }

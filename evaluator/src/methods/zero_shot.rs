@@ -37,6 +37,9 @@ fn class_order(predicted: &[usize], gold: &[usize], classes: usize, seed: u64) -
     let shuffled: Vec<f64> = (0..ORDERS)
         .map(|_| {
             order.shuffle(&mut rng);
+            while classes > 1 && order.is_sorted() {
+                order.shuffle(&mut rng);
+            }
             share(&order)
         })
         .collect();

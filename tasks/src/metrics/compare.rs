@@ -113,7 +113,9 @@ fn by_student(value: f64, standard_error: f64, n: usize, units: usize, test: Tes
     let half = quantile(degrees) * standard_error;
     let p = match StudentsT::new(0.0, 1.0, degrees) {
         Ok(t) if standard_error > 0.0 => 2.0 * t.cdf(-(value / standard_error).abs()),
-        _ => f64::from(value == 0.0),
+        // All differ alike: as many coins that fell on one side.
+        _ if value != 0.0 && units > 1 => 2.0 * 0.5f64.powi(units.min(1000) as i32),
+        _ => 1.0,
     };
     Difference { value, standard_error, ci_low: value - half, ci_high: value + half, p, test, n }
 }

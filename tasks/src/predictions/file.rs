@@ -21,6 +21,8 @@ use super::{Logits, Outputs, Predictions, Ranked};
 use crate::{Error, Result};
 
 const KIND: &str = "flava.kind";
+/// Classes that are believed where nothing says how many there are.
+const MOST_CLASSES: usize = 1 << 14;
 
 impl Outputs {
     fn kind(&self) -> &'static str {
@@ -115,6 +117,10 @@ impl Predictions {
             "classes" => {
                 let (predicted, gold) = (table.integers("predicted")?, table.integers("gold")?);
                 let logits = if table.has("logits") { Some(table.logits(&table.strings("id")?)?) } else { None };
+                let classes = logits.as_ref().map_or(MOST_CLASSES, Logits::classes);
+                if let Some(class) = predicted.iter().chain(&gold).find(|class| **class >= classes) {
+                    return Err(Error::data(path, format!("holds the class {class}, which is none of {classes}")));
+                }
                 Outputs::Classes { predicted, gold, logits }
             }
             "values" => Outputs::Values { predicted: table.floats("predicted")?, gold: table.floats("gold")? },
@@ -184,7 +190,9 @@ impl<'a> Table<'a> {
         let parts = self.column(name, &arrow_schema::DataType::Float64)?;
         let all =
             parts.iter().flat_map(|part| part.as_any().downcast_ref::<Float64Array>().map(|p| p.values().to_vec()).unwrap_or_default());
-        Ok(all.collect())
+        let finite =
+            |value: f64| if value.is_finite() { Ok(value) } else { Err(Error::data(self.path, format!("column {name} holds {value}"))) };
+        all.map(finite).collect()
     }
 
     /// Lists of numbers, all of one length.

@@ -16,6 +16,8 @@ use crate::{Dataset, Error, Label, Result};
 const IDS: [&str; 4] = ["id", "question_id", "index", "idx"];
 /// What they call the column of answers.
 const ANSWERS: [&str; 6] = ["prediction", "predicted", "label", "answer", "class", "value"];
+/// Of these the ones that are answers beside logits, where the others may be the truth.
+const PREDICTIONS: [&str; 2] = ["prediction", "predicted"];
 /// The column of probabilities of class 1.
 const PROBABILITY: &str = "proba";
 /// Missing or unknown ids that a message lists.
@@ -49,8 +51,9 @@ impl Foreign {
         let table = Table::open(path)?;
         let id = IDS.into_iter().find(|name| table.has(name)).ok_or_else(|| no_column(path, "ids", &IDS))?;
         let ids = table.strings(id)?;
-        let answers = ANSWERS.into_iter().find(|name| table.has(name)).map(|name| table.strings(name)).transpose()?;
         let logits = if table.has("logits") { Some(table.logits(&ids)?) } else { None };
+        let names = if logits.is_some() { &PREDICTIONS[..] } else { &ANSWERS };
+        let answers = names.iter().find(|name| table.has(name)).map(|name| table.strings(name)).transpose()?;
         Self::new(path, ids, answers, logits)
     }
 
@@ -58,7 +61,8 @@ impl Foreign {
         let first = rows.first().ok_or_else(|| Error::data(path, "holds no predictions"))?;
         let column = |names: &[&'static str]| names.iter().copied().find(|name| first.contains_key(*name));
         let id = column(&IDS).ok_or_else(|| no_column(path, "ids", &IDS))?;
-        let (answer, logits) = (column(&ANSWERS), column(&["logits"]));
+        let logits = column(&["logits"]);
+        let answer = column(if logits.is_some() { &PREDICTIONS } else { &ANSWERS });
         let probability = column(&[PROBABILITY]).filter(|_| logits.is_none());
         let cell = |row: usize, name: &str| match rows[row].get(name) {
             None | Some(Value::Null) => Err(Error::data(path, format!("prediction {} has no {name}", row + 1))),
@@ -190,10 +194,10 @@ impl Foreign {
     /// A class by number or by name.
     fn class(&self, place: usize, dataset: &dyn Dataset, classes: usize) -> Result<usize> {
         let text = self.text(place)?.trim();
-        let named = || dataset.class_names()?.iter().position(|name| name == text);
+        let named = dataset.class_names().and_then(|names| names.iter().position(|name| name == text));
         let number =
             text.parse::<usize>().ok().or_else(|| text.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0).map(|v| v as usize));
-        let class = number.or_else(named).filter(|class| *class < classes);
+        let class = named.or(number).filter(|class| *class < classes);
         class.ok_or_else(|| Error::data(&self.path, format!("{}: {text:?} is none of the {classes} classes", self.ids[place])))
     }
 }

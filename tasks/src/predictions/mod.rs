@@ -104,7 +104,8 @@ impl Logits {
 
     /// By how much class 1 is likelier than class 0, for each row of two.
     pub(crate) fn margins(&self) -> Option<Vec<f64>> {
-        (self.classes == 2).then(|| self.rows().map(|row| f64::from(row[1]) - f64::from(row[0])).collect())
+        (self.classes == 2)
+            .then(|| self.rows().map(|row| if row[0] == row[1] { 0.0 } else { f64::from(row[1]) - f64::from(row[0]) }).collect())
     }
 }
 

@@ -132,15 +132,19 @@ impl AnswerVocabulary {
         self.answers.iter().enumerate().map(|(place, answer)| (answer.as_str(), place)).collect()
     }
 
-    /// The answers that people of `splits` gave at least `least` times. VQAv2's train and val give 3,129 at nine (the released
-    /// lists count processed answers; `process` does so).
+    /// The answers that are the most frequent one of at least `least` questions of `splits`, each question counting once; of VQAv2's
+    /// train and val these are the 3,129 of the released lists. `process` brings answers into the form in which they are compared.
     pub fn count(splits: &[&dyn Dataset], least: usize, process: impl Fn(&str) -> String) -> Self {
         let mut processed: HashMap<Arc<str>, String> = HashMap::new();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for split in splits {
             for index in 0..split.len() {
                 let Label::Answers(answers) = split.label(index) else { continue };
-                for answer in answers.iter() {
+                let texts: Vec<&Arc<str>> = answers.iter().collect();
+                let times = |answer: &Arc<str>| texts.iter().filter(|other| **other == answer).count();
+                // Of equally frequent ones the first that was given.
+                let best = texts.iter().enumerate().max_by_key(|(place, answer)| (times(answer), std::cmp::Reverse(*place)));
+                if let Some((_, answer)) = best {
                     let text = processed.entry(Arc::clone(answer)).or_insert_with(|| process(answer));
                     *counts.entry(text.clone()).or_default() += 1;
                 }

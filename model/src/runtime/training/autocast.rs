@@ -11,6 +11,7 @@ use crate::{
 };
 
 unsafe extern "C" {
+    fn flava_autocast_state(cuda: c_int, enabled: *mut c_int, dtype: *mut c_int) -> c_int;
     fn flava_autocast(cuda: c_int, enabled: c_int, dtype: c_int, was_enabled: *mut c_int, was_dtype: *mut c_int) -> c_int;
 }
 
@@ -27,12 +28,23 @@ impl Autocast {
         if precision == Precision::F32 {
             return Ok(None);
         }
-        let (cuda, mut before) = (device.is_cuda(), (0, 0));
         // c10::ScalarType's numbers.
-        let dtype = if precision.kind() == Kind::Half { 5 } else { 15 };
+        Self::switch_on(device, if precision.kind() == Kind::Half { 5 } else { 15 }).map(Some)
+    }
+
+    /// As it is now, for a time when it may be off.
+    pub(super) fn now(device: Device) -> Result<Option<c_int>> {
+        let (mut enabled, mut dtype) = (0, 0);
+        // SAFETY: writes two numbers.
+        check(unsafe { flava_autocast_state(device.is_cuda().into(), &raw mut enabled, &raw mut dtype) })?;
+        Ok((enabled != 0).then_some(dtype))
+    }
+
+    pub(super) fn switch_on(device: Device, dtype: c_int) -> Result<Self> {
+        let (cuda, mut before) = (device.is_cuda(), (0, 0));
         // SAFETY: writes two numbers.
         check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut before.0, &raw mut before.1) })?;
-        Ok(Some(Self { cuda, before }))
+        Ok(Self { cuda, before })
     }
 }
 

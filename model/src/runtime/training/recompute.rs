@@ -2,19 +2,20 @@
 #![allow(unsafe_code, reason = "a closure of Rust becomes a node of libtorch's graph")]
 
 use std::{
-    ffi::{c_int, c_void},
+    ffi::{c_char, c_int, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
+use super::Autocast;
 use crate::{
     Result,
     runtime::packed::{call, check},
 };
 
-type Backward = extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize) -> c_int;
+type Backward = extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize, *mut c_char, usize) -> c_int;
 type Drop = extern "C" fn(*mut c_void);
 type Closure = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
@@ -33,13 +34,17 @@ pub fn recomputed(xs: &Tensor, layer: impl Fn(&Tensor) -> Result<Tensor> + 'stat
         _ => -1,
     };
     let random = state(device)?;
+    let (place, autocast) = (xs.device(), Autocast::now(xs.device())?);
     let output = tch::no_grad(|| layer(xs))?;
     let input = xs.detach();
     let backward: Closure = Box::new(move |gradient| {
         let now = state(device)?;
         set_state(device, &random)?;
         let xs = input.detach().set_requires_grad(true);
-        let ys = tch::with_grad(|| layer(&xs));
+        let ys = {
+            let _autocast = autocast.map(|dtype| Autocast::switch_on(place, dtype)).transpose()?;
+            tch::with_grad(|| layer(&xs))
+        };
         set_state(device, &now)?;
         // SAFETY: both tensors outlive the call.
         check(unsafe { flava_backward(ys?.as_ptr(), gradient.as_ptr()) })?;
@@ -51,7 +56,15 @@ pub fn recomputed(xs: &Tensor, layer: impl Fn(&Tensor) -> Result<Tensor> + 'stat
     Ok(output)
 }
 
-extern "C" fn run(data: *mut c_void, gradients: *const *mut C_tensor, outputs: usize, results: *mut *mut C_tensor, inputs: usize) -> c_int {
+extern "C" fn run(
+    data: *mut c_void,
+    gradients: *const *mut C_tensor,
+    outputs: usize,
+    results: *mut *mut C_tensor,
+    inputs: usize,
+    message: *mut c_char,
+    room: usize,
+) -> c_int {
     let body = || -> Result<()> {
         if outputs != 1 || inputs != 1 {
             return Ok(());
@@ -69,14 +82,18 @@ extern "C" fn run(data: *mut c_void, gradients: *const *mut C_tensor, outputs: u
         Ok(())
     };
     // Unwinding into C++ would end the process.
-    match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => {
-            eprintln!("backward pass: {error}");
-            1
-        }
-        Err(_) => 1,
+    let reason = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return 0,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    let length = reason.len().min(room.saturating_sub(1));
+    // SAFETY: `message` has `room` bytes, of which the last written one is zero.
+    unsafe {
+        std::ptr::copy_nonoverlapping(reason.as_ptr(), message.cast::<u8>(), length);
+        *message.add(length) = 0;
     }
+    1
 }
 
 extern "C" fn free(data: *mut c_void) {
@@ -99,6 +116,29 @@ mod tests {
     use tch::Kind;
 
     use super::*;
+
+    /// The second run is in the precision of the first, also where the backward pass begins outside it.
+    #[test]
+    fn layers_are_recomputed_in_their_own_precision() {
+        use crate::runtime::Precision;
+        let weight = Tensor::randn([64, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let xs = Tensor::randn([8, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let gradient = |again: bool| {
+            let inner = weight.shallow_clone();
+            let layer = move |xs: &Tensor| Ok(xs.f_matmul(&inner)?.f_relu()?);
+            let loss = {
+                let _autocast = Autocast::new(Device::Cpu, Precision::Bf16).unwrap();
+                let hidden = &xs * 1.0;
+                let ys = if again { recomputed(&hidden, layer).unwrap() } else { layer(&hidden).unwrap() };
+                assert_eq!(ys.kind(), Kind::BFloat16);
+                ys.to_kind(Kind::Float).square().sum(Kind::Float)
+            };
+            weight.shallow_clone().zero_grad();
+            loss.backward();
+            weight.grad().copy()
+        };
+        assert!(gradient(false) == gradient(true), "bit for bit");
+    }
 
     #[test]
     fn gradients_are_those_of_a_kept_layer_with_dropout() {
