@@ -124,7 +124,7 @@ pub struct Recipe {
     /// Decay of a moving average of the weights, which is what is evaluated and kept; 0 keeps the weights themselves.
     #[serde(default)]
     pub ema: f64,
-    /// VQA: how often an answer must have been given in training to be one that is chosen from.
+    /// VQA: of how many training questions an answer must be the most frequent one to be one that is chosen from.
     #[serde(default = "answer_min_count")]
     pub answer_min_count: usize,
 }

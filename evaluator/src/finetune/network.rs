@@ -50,7 +50,7 @@ impl Output {
             Label::Answers(_) => {
                 let answers = AnswerVocabulary::count(&[train], recipe.answer_min_count, process_answer);
                 if answers.answers.len() < 2 {
-                    let reason = "fewer than two answers were given that often in training";
+                    let reason = "fewer than two answers are that of so many training questions";
                     return Err(Error::Other(format!("answer_min_count {}: {reason}", recipe.answer_min_count)));
                 }
                 Self::Answers { answers }

@@ -20,7 +20,7 @@ use crate::{
 
 use duplicates::{Duplicates, Prints};
 
-/// How often an answer must occur in training to be one that is chosen from.
+/// Of how many training questions an answer must be the most frequent one to be one that is chosen from.
 const LEAST: usize = 9;
 
 /// What was found about a split.
@@ -56,7 +56,7 @@ pub struct Leak {
 /// What a classifier over the answers of the training split could reach at most.
 #[derive(Debug, Serialize)]
 pub struct AnswersCheck {
-    /// Answers that were given nine times or more, in the form in which they are compared.
+    /// Answers that are the most frequent one of nine questions or more, in the form in which they are compared.
     pub vocabulary: usize,
     /// The mean score of whoever always gives the best of them.
     pub ceiling: f64,
@@ -118,7 +118,7 @@ impl Verified {
             }
             if let Some(AnswersCheck { vocabulary, ceiling }) = task.answers {
                 lines.push(format!(
-                    "    {vocabulary} answers occur {LEAST} times or more in training; with them {:.2} % can be reached",
+                    "    {vocabulary} answers are those of {LEAST} training questions or more; with them {:.2} % can be reached",
                     ceiling * 100.0
                 ));
             }
