@@ -72,7 +72,8 @@ fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Resul
     let metric: Metric = serde_json::from_value(main.metric.clone().into()).map_err(|e| Error::Other(e.to_string()))?;
     let read = |folder: &std::path::Path, record: &Record| -> Result<Predictions> {
         let path = RunFolder::predictions_in(folder, &record.name(), None);
-        Predictions::read(&path)?.ok_or_else(|| Error::Other(format!("{}: holds no predictions", path.display())))
+        let found = Predictions::read(&path)?.filter(|(_, of)| *of == record.task);
+        Ok(found.ok_or_else(|| Error::Other(format!("{}: holds no predictions of {}", path.display(), record.task)))?.0)
     };
     let difference = metric.compare(&read(&args.first, first)?, &read(&args.second, second)?, &first.task)?;
     let missing = || Error::Other(format!("the second run has no {}", main.metric));

@@ -243,7 +243,7 @@ impl Run<'_> {
         let mut notes = notes(self.plan, piece, splits, &answer);
         let predictions: Vec<(String, Predictions)> = names.zip(answer.predictions).collect();
         for (place, (split, predictions)) in predictions.iter().enumerate() {
-            predictions.write(&folder.predictions(&piece.name(), (place > 0).then_some(split)))?;
+            predictions.write(&folder.predictions(&piece.name(), (place > 0).then_some(split)), &task.name)?;
         }
         let metrics = scores_of_all(&assignment.metrics, &predictions, &task.name);
         let mut details = answer.details;

@@ -53,7 +53,10 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
     let assignment = task.assign(protocol).ok_or_else(none)?;
     let parquet = args.predictions.extension().is_some_and(|ending| ending == "parquet");
     let own = if parquet { Predictions::read(&args.predictions)? } else { None };
-    let (predictions, split) = if let Some(own) = own {
+    let (predictions, split) = if let Some((own, of)) = own {
+        if of != task.name {
+            return Err(Error::Other(format!("{}: holds predictions of {of}, not of {}", args.predictions.display(), task.name)));
+        }
         (own, "as predicted".to_owned())
     } else {
         let foreign = Foreign::read(&args.predictions)?;

@@ -32,6 +32,15 @@ fn a_runs_predictions_score_as_the_run_did() {
 }
 
 #[test]
+fn predictions_of_another_task_are_refused() {
+    let folder = tempdir().unwrap();
+    assert_eq!(flava_eval(folder.path(), &["--tasks", "mini-sentence", "--limit", "60"]).code, 0);
+    let wrong =
+        flava_eval(folder.path(), &["score", "--task", "mini-paraphrase", "--predictions", "runs/predictions/mini-sentence.parquet"]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("holds predictions of mini-sentence"), "{}", wrong.stderr);
+}
+
+#[test]
 fn foreign_predictions_are_matched_by_id_whatever_their_form() {
     let folder = tempdir().unwrap();
     let score = |file: &str, text: &str| {

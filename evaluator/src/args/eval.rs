@@ -11,7 +11,8 @@ use super::{DataArgs, ModelArgs, ProtocolArg, SuiteArg};
 /// Without --model it runs the mini suite, drawn from emoji, on a small embedded model: no data and no network needed.
 /// Results go to a table on stdout, and to a JSON file per task and results.csv in the folder --out.
 ///
-/// Exit status: 0 if every task ran, 1 if some task failed (the others are written), 2 if nothing could be run.
+/// Exit status: 0 if every task ran, 1 if some task failed (the others are written), 2 if nothing could be run,
+/// 130 if it was interrupted. The same command goes on where it was stopped.
 #[derive(Debug, Parser)]
 #[command(name = "flava-eval", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, max_term_width = 100)]
 pub struct EvalArgs {

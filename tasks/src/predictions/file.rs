@@ -1,7 +1,7 @@
 //! Predictions as parquet files, so that they can be scored again without a model.
 //!
 //! Columns: `id`, `cluster` where rows share pictures, then by kind `predicted`, `gold` and `logits` (classes, values),
-//! `answer` and `answers` (words), or `query`, `picture` and `rank` (retrieval). The metadata's `flava.kind` names the kind.
+//! `answer` and `answers` (words), or `query`, `picture` and `rank` (retrieval). The metadata's `flava.kind` names the kind, `flava.task` the task.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -21,6 +21,7 @@ use super::{Logits, Outputs, Predictions, Ranked};
 use crate::{Error, Result};
 
 const KIND: &str = "flava.kind";
+const TASK: &str = "flava.task";
 /// Classes that are believed where nothing says how many there are.
 const MOST_CLASSES: usize = 1 << 14;
 
@@ -40,22 +41,22 @@ fn integers(values: impl IntoIterator<Item = usize>) -> ArrayRef {
 }
 
 impl Predictions {
-    /// Writes a parquet file, whole or not at all.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// Writes a parquet file of a task's predictions, whole or not at all.
+    pub fn write(&self, path: &Path, task: &str) -> Result<()> {
         let part = path.with_extension("parquet.part");
-        let written = self.write_parquet(&part).and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
+        let written = self.write_parquet(&part, task).and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
         written.inspect_err(|_| {
             let _gone = std::fs::remove_file(&part);
         })
     }
 
-    fn write_parquet(&self, path: &Path) -> Result<()> {
+    fn write_parquet(&self, path: &Path, task: &str) -> Result<()> {
         let broken = |e: &dyn std::fmt::Display| Error::data(path, format!("cannot be written: {e}"));
         let batch = RecordBatch::try_from_iter(self.columns()).map_err(|e| broken(&e))?;
-        let kind = KeyValue::new(KIND.into(), self.outputs.kind().to_owned());
+        let told = [(KIND, self.outputs.kind()), (TASK, task)].map(|(key, value)| KeyValue::new(key.into(), value.to_owned()));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_key_value_metadata(Some(vec![kind]))
+            .set_key_value_metadata(Some(told.into()))
             .build();
         let file = File::create(path).map_err(|e| Error::io(path, e))?;
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(|e| broken(&e))?;
@@ -109,8 +110,8 @@ impl Predictions {
         columns
     }
 
-    /// Reads what [`Self::write`] wrote; None if the file is another's.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
+    /// Reads what [`Self::write`] wrote, and the task's name; None if the file is another program's.
+    pub fn read(path: &Path) -> Result<Option<(Self, String)>> {
         let table = Table::open(path)?;
         let Some(kind) = table.kind.as_deref() else { return Ok(None) };
         let outputs = match kind {
@@ -136,7 +137,7 @@ impl Predictions {
         };
         let ids = if table.has("id") { table.strings("id")? } else { Vec::new() };
         let clusters = if table.has("cluster") { Some(table.integers("cluster")?) } else { None };
-        Ok(Some(Self { ids, clusters, outputs }))
+        Ok(Some((Self { ids, clusters, outputs }, table.task.clone().unwrap_or_default())))
     }
 }
 
@@ -145,6 +146,7 @@ pub(super) struct Table<'a> {
     path: &'a Path,
     batches: Vec<RecordBatch>,
     pub(super) kind: Option<String>,
+    task: Option<String>,
 }
 
 impl<'a> Table<'a> {
@@ -153,9 +155,10 @@ impl<'a> Table<'a> {
         let broken = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&e))?;
         let pairs = builder.metadata().file_metadata().key_value_metadata();
-        let kind = pairs.into_iter().flatten().find(|pair| pair.key == KIND).and_then(|pair| pair.value.clone());
+        let told = |key: &str| pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
+        let (kind, task) = (told(KIND), told(TASK));
         let batches = builder.build().and_then(|reader| reader.collect::<std::result::Result<_, _>>().map_err(Into::into));
-        Ok(Self { path, batches: batches.map_err(|e| broken(&e))?, kind })
+        Ok(Self { path, batches: batches.map_err(|e| broken(&e))?, kind, task })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -251,8 +254,8 @@ mod tests {
             let queries = matches!(outputs, Outputs::Ranks { .. });
             let ids = if queries { Vec::new() } else { ids.to_vec() };
             let written = Predictions { ids, clusters: (!queries).then(|| vec![0, 0]), outputs };
-            written.write(&path).unwrap();
-            assert_eq!(Predictions::read(&path).unwrap(), Some(written));
+            written.write(&path, "colours").unwrap();
+            assert_eq!(Predictions::read(&path).unwrap(), Some((written, "colours".to_owned())));
         }
         std::fs::write(&path, "PAR1 and nothing").unwrap();
         assert!(Predictions::read(&path).unwrap_err().to_string().contains("p.parquet"));
