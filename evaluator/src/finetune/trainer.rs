@@ -72,19 +72,12 @@ struct Sums {
     seconds: f64,
 }
 
-/// Trains a network, or goes on where that was left; the best score reached, and the network of the last step.
+/// Trains a network, or goes on where that was left; the best score reached.
 pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
     let recipe = training.recipe;
     let rows = TrainingRows::new(training.train, &network, (recipe.batch_size, recipe.max_tokens), training.settings, training.saved.seed)?;
     let rows = Arc::new(rows);
-    let pass = rows.batches_of_a_pass();
-    let steps = recipe.steps.unwrap_or_else(|| (recipe.epochs.unwrap_or(0.0) * pass as f64).round().max(1.0) as usize);
-    let warmup = if recipe.warmup < 1.0 { (recipe.warmup * steps as f64).round() as usize } else { recipe.warmup as usize };
-    let decay = match recipe.decay {
-        RateDecay::Linear => Decay::Linear,
-        RateDecay::Cosine => Decay::Cosine,
-        RateDecay::Constant => Decay::Constant,
-    };
+    let schedule = schedule(recipe, rows.batches_of_a_pass());
     let half = training.settings.load.precision == flava_model::runtime::Precision::F16;
     let mut optimiser = AdamW::new(network.groups(recipe), (recipe.betas[0], recipe.betas[1]), recipe.eps);
     let mut network = network;
@@ -100,7 +93,7 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
             return Err(Error::Other(format!("{}: {reason}; choose another --out", training.folder.display())));
         }
         (state, average) = Saved::resume(&folder, &mut network, &mut optimiser)?;
-        training.progress.say(&format!("going on from step {} of {steps}", state.step));
+        training.progress.say(&format!("going on from step {} of {}", state.step, schedule.steps));
     }
     let device = network.store.device();
     if let Some(average) = &mut average {
@@ -109,8 +102,19 @@ pub(crate) fn train(training: &Training, network: Network) -> Result<Reached> {
         }
     }
     let log = Log::open(training.folder, state.step)?;
-    let schedule = Schedule { peak: recipe.learning_rate, warmup, steps, decay };
     Loop { training, network, optimiser, rows, schedule, state, average, log }.run()
+}
+
+/// The recipe's learning rates over all steps, of which a pass over the rows has so many.
+fn schedule(recipe: &Recipe, pass: usize) -> Schedule {
+    let steps = recipe.steps.unwrap_or_else(|| (recipe.epochs.unwrap_or(0.0) * pass as f64).round().max(1.0) as usize);
+    let warmup = if recipe.warmup < 1.0 { (recipe.warmup * steps as f64).round() as usize } else { recipe.warmup as usize };
+    let decay = match recipe.decay {
+        RateDecay::Linear => Decay::Linear,
+        RateDecay::Cosine => Decay::Cosine,
+        RateDecay::Constant => Decay::Constant,
+    };
+    Schedule { peak: recipe.learning_rate, warmup, steps, decay }
 }
 
 impl Loop<'_> {
