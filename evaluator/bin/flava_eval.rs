@@ -8,7 +8,7 @@ use flava_evaluator::{
     Outcome, Plan,
     args::{CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs},
     cache, compare,
-    console::{DONE, INTERRUPTED, NOTHING, PARTLY, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, print},
     dry_run, embed, fetch, listen, run, score, verify,
 };
 use flava_results::published;
@@ -35,13 +35,7 @@ fn main() -> ExitCode {
         }),
         None => evaluate(&args.run),
     };
-    result.map_or_else(
-        |error| {
-            eprintln!("error: {error}"); // each message is whole: its causes are inside
-            NOTHING.into()
-        },
-        Into::into,
-    )
+    ended(result)
 }
 
 fn evaluate(args: &RunArgs) -> Result<u8> {

@@ -7,7 +7,7 @@ use clap::Parser;
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
-    console::{DONE, INTERRUPTED, NOTHING, PARTLY, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, print},
     dry_run, listen, recipe_of, run, submit,
 };
 use flava_results::Record;
@@ -24,13 +24,7 @@ fn main() -> ExitCode {
         }
         None => finetune(&args.run),
     };
-    result.map_or_else(
-        |error| {
-            eprintln!("error: {error}"); // each message is whole: its causes are inside
-            NOTHING.into()
-        },
-        Into::into,
-    )
+    ended(result)
 }
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {

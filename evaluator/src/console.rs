@@ -1,6 +1,10 @@
 //! How the programs end and what they print.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
 use crate::{Error, Result};
 
@@ -12,6 +16,16 @@ pub const PARTLY: u8 = 1;
 pub const NOTHING: u8 = 2;
 /// Ctrl-C was pressed: what shells call it.
 pub const INTERRUPTED: u8 = 130;
+
+/// A program's end: what it says of an error, and its exit code.
+pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
+    result
+        .unwrap_or_else(|error| {
+            eprintln!("error: {error}"); // each message is whole: its causes are inside
+            NOTHING
+        })
+        .into()
+}
 
 /// Writes to stdout; a reader that went away, such as `head`, is no error.
 pub fn print(text: &str) -> Result<()> {

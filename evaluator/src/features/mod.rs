@@ -49,14 +49,6 @@ impl Features {
         };
         self.labels.iter().zip(&self.ids).map(class).collect()
     }
-
-    /// Which rows share a picture, if any do.
-    pub(crate) fn shared(&self) -> Option<Vec<usize>> {
-        let mut distinct: Vec<usize> = self.clusters.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        (distinct.len() < self.clusters.len()).then(|| self.clusters.clone())
-    }
 }
 
 /// A model and how it is run.
@@ -197,13 +189,7 @@ impl<'a> Extractor<'a> {
             let of = |feature: &Feature| read(&self.model.flava, *feature, &output, inputs.attention_mask.as_ref());
             Ok((batch.collect(), wanted.iter().map(of).collect::<Result<_>>()?))
         })?;
-        // Back to the order of the texts.
-        let mut places = vec![0i64; order.len()];
-        for (place, &text) in order.iter().enumerate() {
-            places[text] = place as i64;
-        }
-        let places = Tensor::from_slice(&places);
-        let back = |piece: Piece| Ok(Piece { values: piece.values.f_index_select(0, &places)?, places: (0..order.len()).collect() });
+        let back = |piece: Piece| Ok(Piece { values: in_row_order(&piece.values, &order)?, places: (0..order.len()).collect() });
         pieces.into_iter().map(back).collect()
     }
 
@@ -259,8 +245,7 @@ impl<'a> Extractor<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let column = |i: usize| Ok(Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?);
-        (0..parts.first().map_or(0, Vec::len)).map(column).collect()
+        (0..parts.first().map_or(0, Vec::len)).map(|i| joined(&parts, i)).collect()
     }
 
     fn encode(&self, rows: &[Prepared], wanted: &[Feature]) -> Result<Vec<Tensor>> {
@@ -338,8 +323,7 @@ impl<'a> Extractor<'a> {
             if let Some(shards) = shards.as_ref().filter(|_| batch.end % SHARD == 0 || batch.end == pass.places) {
                 let shard = (batch.end - 1) / SHARD;
                 for (i, shards) in shards.iter().enumerate().filter(|_| !parts.is_empty()) {
-                    let values = Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?;
-                    shards.write(shard, &Piece { places: places.clone(), values })?;
+                    shards.write(shard, &Piece { places: places.clone(), values: joined(&parts, i)? })?;
                 }
                 if parts.is_empty() {
                     return Err(Error::Other(format!(
@@ -358,10 +342,7 @@ impl<'a> Extractor<'a> {
         if parts.is_empty() {
             return Ok(vec![Piece { places, values: Tensor::new() }]);
         }
-        let column = |i: usize| {
-            let values = half(Tensor::f_cat(&parts.iter().map(|part| &part[i]).collect::<Vec<_>>(), 0)?)?;
-            Ok(Piece { places: places.clone(), values })
-        };
+        let column = |i: usize| Ok(Piece { places: places.clone(), values: half(joined(&parts, i)?)? });
         (0..wanted.len()).map(column).collect()
     }
 }
@@ -371,8 +352,20 @@ fn shards_of(places: usize) -> impl Iterator<Item = Range<usize>> {
     (0..places).step_by(SHARD).map(move |start| start..(start + SHARD).min(places))
 }
 
+/// The feature at `i` of all batches, one below the other.
+fn joined(batches: &[Vec<Tensor>], i: usize) -> Result<Tensor> {
+    Ok(Tensor::f_cat(&batches.iter().map(|batch| &batch[i]).collect::<Vec<_>>(), 0)?)
+}
+
+/// Values whose place `p` belongs to row `order[p]`, in the order of the rows.
+pub(crate) fn in_row_order(values: &Tensor, order: &[usize]) -> Result<Tensor> {
+    let mut places = vec![0i64; order.len()];
+    order.iter().enumerate().for_each(|(place, &row)| places[row] = place as i64);
+    Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
+}
+
 /// A shard's texts, shortest first, in batches of a bounded number of tokens.
-fn by_tokens(ordered: &[&Encoding], shard: Range<usize>) -> Vec<Range<usize>> {
+pub(crate) fn by_tokens(ordered: &[&Encoding], shard: Range<usize>) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let mut start = shard.start;
     while start < shard.end {

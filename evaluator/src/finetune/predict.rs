@@ -1,18 +1,26 @@
 //! A network's answers to the rows of a split.
 
+use std::ops::Range;
+
 use flava_model::runtime::{Precision, Progress, training::Autocast};
 use flava_results::MetricValue;
-use flava_tasks::{Label, Metric, Outputs, Predictions, Tower, metrics::official_accuracy, predictions::Logits};
+use flava_tasks::{
+    Label, Metric, Outputs, Predictions, Tower,
+    metrics::official_accuracy,
+    predictions::{Logits, shared},
+};
 use tch::{Device, Kind, Tensor};
 
 use super::{
     Network, Output,
     batches::{encodings, inputs, preparation},
 };
-use crate::{Error, Result, Settings, features::Rows, interrupt, score::scores};
-
-/// Tokens of a batch of texts.
-const BATCH_TOKENS: usize = 4096;
+use crate::{
+    Error, Result, Settings,
+    features::{Rows, by_tokens, in_row_order},
+    interrupt,
+    score::scores,
+};
 
 /// The head's numbers for each row, \[rows, width\], f32 on the CPU.
 pub(crate) fn outputs(network: &mut Network, rows: &Rows, max_tokens: usize, settings: &Settings, progress: &Progress) -> Result<Tensor> {
@@ -25,22 +33,14 @@ pub(crate) fn outputs(network: &mut Network, rows: &Rows, max_tokens: usize, set
     if pictures.is_none() {
         order.sort_by_key(|&place| texts[place].input_ids.len());
     }
-    let size = settings.batch_size.rows(device);
-    let mut batches: Vec<&[usize]> = Vec::new();
-    let mut rest = order.as_slice();
-    while !rest.is_empty() {
-        let fits = |count: &usize| *count == 1 || pictures.is_some() || count * texts[rest[count - 1]].input_ids.len() <= BATCH_TOKENS;
-        let most = if pictures.is_some() { size } else { rest.len() };
-        let count = (1..=most.min(rest.len())).take_while(fits).last().unwrap_or(1);
-        batches.push(&rest[..count]);
-        rest = &rest[count..];
-    }
+    let batches: Vec<Range<usize>> = if pictures.is_some() {
+        let size = settings.batch_size.rows(device);
+        (0..rows.len()).step_by(size).map(|start| start..(start + size).min(rows.len())).collect()
+    } else {
+        by_tokens(&order.iter().map(|&place| &texts[place]).collect::<Vec<_>>(), 0..rows.len())
+    };
     let bar = progress.task(&format!("{}: answers", rows.split.name), rows.len());
-    let ranges = batches.iter().scan(0, |start, batch| {
-        *start += batch.len();
-        Some(*start - batch.len()..*start)
-    });
-    let mut loader = pictures.map(|pictures| pictures.start(rows, ranges.collect()));
+    let mut loader = pictures.map(|pictures| pictures.start(rows, batches.clone()));
     let mut parts = Vec::with_capacity(batches.len());
     for batch in batches {
         interrupt::check()?;
@@ -51,15 +51,13 @@ pub(crate) fn outputs(network: &mut Network, rows: &Rows, max_tokens: usize, set
                 rows.into_iter().map(|row| row.pixels).collect()
             }
         };
-        let (text, images) = inputs(batch.iter().filter_map(|&place| texts.get(place)), &pixels, network.text.pad_id(), device)?;
+        let (text, images) =
+            inputs(order[batch.clone()].iter().filter_map(|&place| texts.get(place)), &pixels, network.text.pad_id(), device)?;
         let _autocast = Autocast::new(device, autocast_of(settings))?;
         parts.push(network.forward(text.as_ref(), images.as_ref(), false)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
         bar.add(batch.len());
     }
-    let sorted = Tensor::f_cat(&parts, 0)?;
-    let mut places = vec![0i64; order.len()];
-    order.iter().enumerate().for_each(|(place, &row)| places[row] = place as i64);
-    Ok(sorted.f_index_select(0, &Tensor::from_slice(&places))?)
+    in_row_order(&Tensor::f_cat(&parts, 0)?, &order)
 }
 
 /// Weights are f32; what is computed with is what was asked for.
@@ -123,9 +121,8 @@ pub(crate) fn predictions(
             Outputs::Answers { predicted: answers(network, &outputs)?, gold: gold.collect::<Result<_>>()? }
         }
     };
-    let clusters: Vec<usize> = rows.indices().iter().map(|&row| dataset.cluster(row)).collect();
-    let shared = clusters.iter().collect::<std::collections::HashSet<_>>().len() < clusters.len();
-    Ok(Predictions { ids, clusters: shared.then_some(clusters), outputs })
+    let clusters = shared(rows.indices().iter().map(|&row| dataset.cluster(row)).collect());
+    Ok(Predictions { ids, clusters, outputs })
 }
 
 /// The first metric's score of predictions; None where it is not defined, as a correlation is not of answers that are all the same.

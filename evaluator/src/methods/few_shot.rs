@@ -22,16 +22,19 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     let device = extractor.model.options.device;
     let train = extractor.features(job.train()?, feature)?;
     let test = extractor.features(&job.splits.test, feature)?;
-    let (values, truth, scored) = (train.values.f_to_device(device)?, labels(&train)?, test.values.f_to_device(device)?);
+    let (values, truth, scored) =
+        (train.values.f_to_device(device)?, labels(&train)?.f_to_device(device)?, test.values.f_to_device(device)?);
     let classes = train.classes()?;
     let mut by_shots = Map::new();
-    let mut reported = Vec::new();
+    let (mut reported, mut train_rows) = (Vec::new(), 0);
     for shots in SHOTS {
         let mut draws = Vec::new();
         for draw in 0..DRAWS {
-            let rows = Tensor::from_slice(&draw_rows(&classes, shots, &format!("few-shot {shots} {draw}"), job.seed)).to_device(device);
+            let drawn = draw_rows(&classes, shots, &format!("few-shot {shots} {draw}"), job.seed);
+            train_rows = drawn.len();
+            let rows = Tensor::from_slice(&drawn).f_to_device(device)?;
             let features = values.f_index_select(0, &rows)?;
-            let probe = Probe::new(vec![features], &truth.to_device(device).f_index_select(0, &rows)?, job.task.classes as i64)?;
+            let probe = Probe::new(vec![features], &truth.f_index_select(0, &rows)?, job.task.classes as i64)?;
             let (head, _) = probe.fit(&[(PENALTY, None)], &OPTIONS)?.remove(0);
             let predictions = classified(&test, &head.forward(&scored)?)?;
             let accuracy = Metric::Accuracy.score(&predictions, &job.task.name).map_or(0.0, |score| score.value);
@@ -48,13 +51,7 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     let shots = SHOTS[SHOTS.len() - 1];
     let details =
         Map::from_iter([("shots".into(), json!(shots)), ("penalty".into(), json!(PENALTY)), ("accuracy_by_shots".into(), by_shots.into())]);
-    Ok(Answer {
-        predictions,
-        skipped: train.skipped + test.skipped,
-        train_rows: draw_rows(&classes, shots, "", job.seed).len(),
-        transform: None,
-        details,
-    })
+    Ok(Answer { predictions, skipped: train.skipped + test.skipped, train_rows, transform: None, details })
 }
 
 /// Rows of each class, or all of a class that has fewer.

@@ -13,7 +13,11 @@ pub(crate) use fine_tune::tuned;
 pub use retrieval::ranks;
 
 use flava_heads::ItmHead;
-use flava_tasks::{Assignment, Method, Outputs, Predictions, Task, predictions::Logits, sources::Prompts};
+use flava_tasks::{
+    Assignment, Method, Outputs, Predictions, Task,
+    predictions::{Logits, shared},
+    sources::Prompts,
+};
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
@@ -102,7 +106,7 @@ fn classified(features: &Features, logits: &Tensor) -> Result<Predictions> {
     let logits = Logits::new(values, classes as usize, &features.ids)?;
     Ok(Predictions {
         ids: features.ids.clone(),
-        clusters: features.shared(),
+        clusters: shared(features.clusters.clone()),
         outputs: Outputs::Classes { predicted: logits.best(), gold: features.classes()?, logits: Some(logits) },
     })
 }

@@ -9,7 +9,7 @@ mod retrieval;
 mod score;
 mod vqa;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use self::{
     ranks::{Ordered, Pairs},
     score::Scale,
 };
-use crate::{Method, Outputs, Predictions};
+use crate::{Method, Outputs, Predictions, predictions::shared};
 
 /// What is computed from predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,9 +193,7 @@ impl Metric {
     fn row_clusters(self, predictions: &Predictions) -> Option<Vec<usize>> {
         let Outputs::Ranks { texts, images } = &predictions.outputs else { return predictions.clusters.clone() };
         let queries = if self.recall()?.0 { texts } else { images };
-        let pictures: Vec<usize> = queries.iter().map(|ranked| ranked.picture).collect();
-        let distinct: HashSet<&usize> = pictures.iter().collect();
-        (distinct.len() < pictures.len()).then_some(pictures)
+        shared(queries.iter().map(|ranked| ranked.picture).collect())
     }
 
     /// The metric as a function of how often each row counts, of those that are no mean over rows.

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Logits, Outputs, Predictions, file::Table};
+use super::{Logits, Outputs, Predictions, file::Table, shared};
 use crate::{Dataset, Error, Label, Result};
 
 /// What people call the column of ids.
@@ -142,9 +142,7 @@ impl Foreign {
             }
             _ => return Err(Error::Predictions("the task's rows have no labels that predictions could be compared with".into())),
         };
-        let clusters: Vec<usize> = (0..rows).map(|row| dataset.cluster(row)).collect();
-        let shared = clusters.iter().collect::<std::collections::HashSet<_>>().len() < rows;
-        Ok(Predictions { ids, clusters: shared.then_some(clusters), outputs })
+        Ok(Predictions { ids, clusters: shared((0..rows).map(|row| dataset.cluster(row)).collect()), outputs })
     }
 
     /// For each row of `dataset`, its place in the file.

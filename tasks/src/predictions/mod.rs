@@ -3,7 +3,7 @@
 mod file;
 mod foreign;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{Error, Result};
 
@@ -18,6 +18,12 @@ pub struct Predictions {
     pub clusters: Option<Vec<usize>>,
     /// Answers and truth.
     pub outputs: Outputs,
+}
+
+/// The pictures that rows belong to, for [`Predictions::clusters`]; None where no two rows share one.
+pub fn shared(pictures: Vec<usize>) -> Option<Vec<usize>> {
+    let distinct: HashSet<&usize> = pictures.iter().collect();
+    (distinct.len() < pictures.len()).then_some(pictures)
 }
 
 /// Answers and truth, by kind.
