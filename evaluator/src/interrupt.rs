@@ -16,7 +16,12 @@ pub fn listen() {
     });
 }
 
+/// Whether Ctrl-C was pressed.
+pub fn interrupted() -> bool {
+    ASKED.load(Ordering::SeqCst)
+}
+
 /// An error once Ctrl-C was pressed.
 pub(crate) fn check() -> Result<()> {
-    if ASKED.load(Ordering::SeqCst) { Err(Error::Interrupted) } else { Ok(()) }
+    if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }

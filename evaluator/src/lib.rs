@@ -26,7 +26,7 @@ pub use embed::embed;
 pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
 pub use finetune::{recipe_of, submit};
-pub use interrupt::listen;
+pub use interrupt::{interrupted, listen};
 pub use methods::ranks;
 pub use places::Places;
 pub use plan::{Loaded, ModelChoice, Piece, Plan, Settings, Tuning};

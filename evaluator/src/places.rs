@@ -68,6 +68,28 @@ impl Places {
         Ok((snapshot.folder, snapshot.commit))
     }
 
+    /// A folder with some of a model's files, those of `names` that it has: a folder here, or `owner/name` on the Hub.
+    pub fn part_of_model(&self, model: &str, names: &[&str]) -> Result<PathBuf> {
+        let folder = PathBuf::from(model);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let repo = RepoId::parse(RepoKind::Model, model)
+            .map_err(|_| Error::Other(format!("{model}: is no folder, and no owner/name on the Hub")))?;
+        let there = |folder: &PathBuf| names.iter().any(|name| folder.join(name).exists());
+        if let Some(snapshot) = self.hub.snapshot(&repo).filter(|snapshot| there(&snapshot.folder)) {
+            return Ok(snapshot.folder);
+        }
+        let listing = self.hub.list(&repo).map_err(ModelError::from)?;
+        let jobs = jobs_of(&listing, names, &Place::Cache);
+        if jobs.is_empty() {
+            return Err(Error::Other(format!("{model} has none of {}", names.join(", "))));
+        }
+        self.fetch(&jobs)?;
+        let snapshot = self.hub.snapshot(&listing.repo).ok_or_else(|| ModelError::from(HubError::Missing { repo: repo.to_string() }))?;
+        Ok(snapshot.folder)
+    }
+
     /// The best source for a task, fetched if it is nowhere and the network may be used.
     pub fn source<'a>(&self, task: &'a Task, assignment: &Assignment, allow_mismatch: bool) -> Result<Choice<'a>> {
         match task.find_source(assignment, self, allow_mismatch) {

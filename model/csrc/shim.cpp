@@ -207,6 +207,13 @@ int flava_adamw(Tensor* const* parameters, Tensor* const* gradients, Tensor* con
   });
 }
 
+// Takes the gradients of all tensors away.
+int flava_forget_gradients(Tensor* const* tensors, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = Tensor();
+  });
+}
+
 // The norm of all tensors together.
 int flava_norm(Tensor* const* tensors, size_t count, double* out) {
   return guarded([&] {

@@ -12,14 +12,15 @@ const GROUPS: i64 = 4;
 
 /// A convolution with stride 1 that keeps the size.
 #[derive(Debug)]
-struct Convolution {
+pub struct Convolution {
     weight: Tensor,
     bias: Tensor,
     padding: i64,
 }
 
 impl Convolution {
-    fn new(vars: &Vars, input: i64, output: i64, kernel: i64) -> Self {
+    /// From `input` to `output` channels with a square kernel of an odd side.
+    pub fn new(vars: &Vars, input: i64, output: i64, kernel: i64) -> Self {
         Self {
             weight: vars.weight("weight", &[output, input, kernel, kernel]),
             bias: vars.zeros("bias", &[output]),
@@ -27,23 +28,27 @@ impl Convolution {
         }
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    /// \[batch, input, height, width\] to \[batch, output, height, width\].
+    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Ok(xs.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [self.padding; 2], [1, 1], 1)?)
     }
 }
 
 /// Identity path plus gain times residual path.
 #[derive(Debug)]
-struct ResidualBlock {
+pub struct ResidualBlock {
     id_path: Option<Convolution>,
     convolutions: Vec<Convolution>,
     gain: f64,
 }
 
 impl ResidualBlock {
-    fn new(vars: &Vars, input: i64, output: i64, gain: f64) -> Self {
-        let (path, narrow) = (vars / "res_path" / "path", output / 4);
-        let sizes = [(input, narrow, 3), (narrow, narrow, 3), (narrow, narrow, 3), (narrow, output, 1)];
+    /// A block whose four convolutions, through a quarter of `output` channels, have these kernels: 3, 3, 3, 1 in the encoder and the
+    /// other way round in a decoder.
+    pub fn new(vars: &Vars, (input, output): (i64, i64), kernels: [i64; 4], gain: f64) -> Self {
+        let (path, narrow) = (vars / "res_path" / "path", (output / 4).max(1));
+        let [a, b, c, d] = kernels;
+        let sizes = [(input, narrow, a), (narrow, narrow, b), (narrow, narrow, c), (narrow, output, d)];
         let convolution = |(i, (input, output, kernel))| Convolution::new(&(&path / format!("conv_{}", i + 1)), input, output, kernel);
         Self {
             id_path: (input != output).then(|| Convolution::new(&(vars / "id_path"), input, output, 1)),
@@ -52,7 +57,8 @@ impl ResidualBlock {
         }
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+    /// \[batch, input, height, width\] to \[batch, output, height, width\].
+    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let mut residual = xs.shallow_clone();
         for convolution in &self.convolutions {
             residual = convolution.forward(&residual.f_relu()?)?;
@@ -62,7 +68,7 @@ impl ResidualBlock {
     }
 }
 
-/// `image_codebook`. Always run without gradient and in f32.
+/// `image_codebook`. Run without gradient and in f32, but for [`ImageCodebook::forward`], which trains it.
 #[derive(Debug)]
 pub struct ImageCodebook {
     input: Convolution,
@@ -79,7 +85,10 @@ impl ImageCodebook {
         let mut groups = Vec::new();
         for g in 1..=GROUPS {
             let (group, output) = (&blocks / format!("group_{g}") / "group", width << (g - 1));
-            let block = |b| ResidualBlock::new(&(&group / format!("block_{b}")), if b == 1 { input } else { output }, output, gain);
+            let block = |b| {
+                let sizes = (if b == 1 { input } else { output }, output);
+                ResidualBlock::new(&(&group / format!("block_{b}")), sizes, [3, 3, 3, 1], gain)
+            };
             groups.push((1..=config.num_blocks_per_group).map(block).collect());
             input = output;
         }
@@ -93,6 +102,10 @@ impl ImageCodebook {
     /// What each group puts out, in order: \[batch, width, height, width\], halved in size after all but the last.
     pub fn groups(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let _guard = tch::no_grad_guard();
+        self.states(pixels)
+    }
+
+    fn states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let mut xs = self.input.forward(pixels)?;
         let mut outputs = Vec::new();
         for (g, blocks) in self.groups.iter().enumerate() {
@@ -110,7 +123,12 @@ impl ImageCodebook {
     /// Codebook pixels \[batch, 3, height, width\] to logits \[batch, vocab, height / 8, width / 8\].
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
-        let groups = self.groups(pixels)?;
+        self.forward(pixels)
+    }
+
+    /// As [`Self::logits`], with gradients.
+    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let groups = self.states(pixels)?;
         let last = groups.last().expect("there are four groups");
         self.output.forward(&last.f_relu()?)
     }

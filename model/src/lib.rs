@@ -2,7 +2,7 @@
 //! encoders and the image codebook, and the runtime under them.
 
 pub mod checkpoint;
-mod codebook;
+pub mod codebook;
 pub mod config;
 mod error;
 mod flava;

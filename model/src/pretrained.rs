@@ -97,7 +97,7 @@ impl Pretrained {
 
     /// A digest of the weights and of how they are put together.
     pub fn identity(&self) -> String {
-        let config: String = Sha256::digest(self.config.to_json(""))[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let config: String = Sha256::digest(self.config.to_json("", "float32"))[..4].iter().map(|b| format!("{b:02x}")).collect();
         format!("{}-{config}", self.fingerprint)
     }
 

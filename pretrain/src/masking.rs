@@ -2,12 +2,11 @@
 
 use flava_model::processor::{Encoding, ImageProcessorConfig, TextProcessor};
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Rectangles tried before a mask is left as it is.
 const TRIES: usize = 10;
-/// Share of words that are labelled (BERT).
-const MASKED: f64 = 0.15;
-/// Share of the labelled words that become `[MASK]`; half of the others become random words.
+/// Share of the labelled words that become `[MASK]`; half of the others become random words (BERT).
 const HIDDEN: f64 = 0.8;
 
 /// Generates block-wise masks over a square grid of patches.
@@ -80,22 +79,41 @@ pub struct MaskedText {
     pub labels: Vec<i64>,
 }
 
-/// Labels 15 % of the words that are not special; of these 80 % become `[MASK]`, 10 % a random word, 10 % stay.
-pub fn mask_text(encoding: &Encoding, text: &TextProcessor, ignore: i64, rng: &mut impl Rng) -> MaskedText {
-    let mut masked = MaskedText { input_ids: encoding.input_ids.clone(), labels: vec![ignore; encoding.input_ids.len()] };
-    for (id, label) in masked.input_ids.iter_mut().zip(&mut masked.labels) {
-        if text.is_special(*id) || rng.random::<f64>() >= MASKED {
-            continue;
+/// How words are hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordMasks {
+    /// Share of the words that are labelled.
+    pub rate: f64,
+    /// Whether all pieces of a word are labelled together.
+    pub whole_words: bool,
+}
+
+impl WordMasks {
+    /// Labels a share of the pieces that are not special; of these 80 % become `[MASK]`, 10 % a random piece, 10 % stay.
+    pub fn sample(&self, encoding: &Encoding, text: &TextProcessor, ignore: i64, rng: &mut impl Rng) -> MaskedText {
+        let mut masked = MaskedText { input_ids: encoding.input_ids.clone(), labels: vec![ignore; encoding.input_ids.len()] };
+        let mut chosen = false;
+        for (id, label) in masked.input_ids.iter_mut().zip(&mut masked.labels) {
+            if text.is_special(*id) {
+                continue;
+            }
+            if !self.whole_words || !text.continues_word(*id) {
+                chosen = rng.random::<f64>() < self.rate;
+            }
+            if !chosen {
+                continue;
+            }
+            *label = *id;
+            let fate = rng.random::<f64>();
+            if fate < HIDDEN {
+                *id = text.mask_id();
+            } else if fate < HIDDEN + (1.0 - HIDDEN) / 2.0 {
+                *id = rng.random_range(0..text.vocab_size() as i64);
+            }
         }
-        *label = *id;
-        let fate = rng.random::<f64>();
-        if fate < HIDDEN {
-            *id = text.mask_id();
-        } else if fate < HIDDEN + (1.0 - HIDDEN) / 2.0 {
-            *id = rng.random_range(0..text.vocab_size() as i64);
-        }
+        masked
     }
-    masked
 }
 
 #[cfg(test)]
@@ -136,7 +154,8 @@ mod tests {
         let text = TextProcessor::from_words(&words).unwrap();
         let sentence = vec!["w7"; 40_000].join(" ");
         let encoding = text.encode(&[Text::Single(&sentence)], 1 << 20).unwrap().remove(0);
-        let masked = mask_text(&encoding, &text, -100, &mut stream(1, "words"));
+        let masks = WordMasks { rate: 0.15, whole_words: false };
+        let masked = masks.sample(&encoding, &text, -100, &mut stream(1, "words"));
         let labelled: Vec<i64> = masked.labels.iter().zip(&masked.input_ids).filter(|(l, _)| **l != -100).map(|(_, id)| *id).collect();
         let share = |f: &dyn Fn(i64) -> bool| labelled.iter().filter(|&&id| f(id)).count() as f64 / labelled.len() as f64;
         assert!((labelled.len() as f64 / 40_000.0 - 0.15).abs() < 0.01);
@@ -144,5 +163,20 @@ mod tests {
         assert!((share(&|id| id == encoding.input_ids[1]) - 0.1).abs() < 0.015);
         let ends = (masked.labels[0], masked.labels[masked.labels.len() - 1]);
         assert_eq!(ends, (-100, -100), "special tokens are never labelled");
+    }
+
+    #[test]
+    fn pieces_of_a_word_are_labelled_together() {
+        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "play", "##ing", "##s", "a"].map(str::to_owned);
+        let text = TextProcessor::from_words(&words).unwrap();
+        let sentence = vec!["playings a"; 5000].join(" ");
+        let encoding = text.encode(&[Text::Single(&sentence)], 1 << 20).unwrap().remove(0);
+        let masks = WordMasks { rate: 0.15, whole_words: true };
+        let masked = masks.sample(&encoding, &text, -100, &mut stream(2, "words"));
+        let labelled = masked.labels.iter().filter(|&&label| label != -100).count() as f64;
+        assert!((labelled / 20_000.0 - 0.15).abs() < 0.012, "a share of the pieces too: {labelled}");
+        for word in masked.labels[1..masked.labels.len() - 1].chunks(4) {
+            assert!(word[..3].iter().all(|&label| label == -100) || word[..3].iter().all(|&label| label != -100));
+        }
     }
 }

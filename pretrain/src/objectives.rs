@@ -46,6 +46,22 @@ pub struct PretrainingInputs {
     pub mlm_labels: Option<Tensor>,
     /// 1 where picture and text belong together: \[batch\], int64.
     pub itm_labels: Option<Tensor>,
+    /// What the rows are a part of, where they are not all of it.
+    pub whole: Option<Whole>,
+}
+
+/// The batch that a micro-batch is a part of. Each loss is then the sum over the part's rows divided by the number of all, so that
+/// gradients of the parts add up to those of the whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Whole {
+    /// Labelled patches, of matching pairs.
+    pub patches: usize,
+    /// Labelled words, of matching pairs.
+    pub words: usize,
+    /// Pairs.
+    pub pairs: usize,
+    /// Whether any pair matches.
+    pub any_match: bool,
 }
 
 /// The weighted losses that a batch gave.
@@ -111,6 +127,28 @@ pub struct PretrainingOutput {
     pub mmm_text_logits: Option<Tensor>,
     /// \[matching, batch\] each.
     pub contrastive: Option<ContrastiveLogits>,
+    /// How often the heads are right, of what they are asked.
+    pub right: Vec<Right>,
+}
+
+/// How many of some questions have the right answer first.
+#[derive(Debug)]
+pub struct Right {
+    /// `mim`, `mlm`, `itm`, `mmm_image`, `mmm_text`, `image_to_text` or `text_to_image`.
+    pub name: &'static str,
+    /// A scalar.
+    pub right: Tensor,
+    /// All questions.
+    pub of: i64,
+}
+
+impl Right {
+    /// Of logits \[rows, classes\] for labels \[rows\].
+    pub(crate) fn new(name: &'static str, logits: &Tensor, labels: &Tensor) -> Result<Self> {
+        let _guard = tch::no_grad_guard();
+        let right = logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
+        Ok(Self { name, right, of: labels.size()[0] })
+    }
 }
 
 /// `FlavaForPreTraining`.
@@ -189,6 +227,10 @@ impl FlavaForPreTraining {
             (Some(_), Some(_)) => self.pairs(inputs, &mut output)?,
             (Some(_), None) => self.pictures(inputs, &mut output)?,
             (None, Some(_)) => self.texts(inputs, &mut output)?,
+            (None, None) if output.image.is_some() && output.text.is_some() => {
+                output.matching = inputs.itm_labels.as_ref().map(|labels| matching(labels, None)).transpose()?;
+                self.global_contrastive(&mut output)?;
+            }
             (None, None) => return Err(Error::Input("a batch with neither pictures nor texts".into())),
         }
         Ok(output)
@@ -196,6 +238,16 @@ impl FlavaForPreTraining {
 
     fn encode(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
         let mut output = PretrainingOutput::default();
+        let config = &self.config;
+        let pairs = inputs.pixel_values.is_some() && (inputs.text.is_some() || inputs.masked_text.is_some());
+        let joint = config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0;
+        if pairs && !joint && inputs.text.is_some() {
+            // The contrastive loss alone reads nothing of what is masked.
+            let pixels = inputs.pixel_values.as_ref().expect("pairs").shallow_clone();
+            output.image = Some(self.flava.encode_image_cls(&ImageInputs::new(pixels))?);
+            output.text = Some(self.flava.encode_text_cls(inputs.text.as_ref().expect("pairs"))?);
+            return Ok(output);
+        }
         let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());
         let contrastive = self.config.global_contrastive_weight > 0.0 && inputs.pixel_values.is_some() && inputs.text.is_some();
         if let Some(pixels) = &inputs.pixel_values {
@@ -228,8 +280,10 @@ impl FlavaForPreTraining {
         }
         let states = &output.masked_image.as_ref().expect("encoded").last_hidden_state;
         let labels = self.patch_labels(inputs)?;
-        let (logits, loss) = self.masked_prediction(&self.mim_head, &LastRows(states), labels.as_ref(), self.config.mim_weight)?;
-        (output.mim_logits, output.losses.mim) = (Some(logits), loss);
+        let scale = (self.config.mim_weight, inputs.whole.map(|whole| whole.patches));
+        let predicted = self.masked_prediction(&self.mim_head, "mim", &LastRows(states), labels.as_ref(), scale)?;
+        (output.mim_logits, output.losses.mim) = (Some(predicted.logits), predicted.loss);
+        output.right.extend(predicted.right);
         Ok(())
     }
 
@@ -240,8 +294,10 @@ impl FlavaForPreTraining {
         }
         let states = &output.masked_text.as_ref().expect("encoded").last_hidden_state;
         let labels = inputs.mlm_labels.as_ref();
-        let (logits, loss) = self.masked_prediction(&self.mlm_head, &LastRows(states), labels, self.config.mlm_weight)?;
-        (output.mlm_logits, output.losses.mlm) = (Some(logits), loss);
+        let scale = (self.config.mlm_weight, inputs.whole.map(|whole| whole.words));
+        let predicted = self.masked_prediction(&self.mlm_head, "mlm", &LastRows(states), labels, scale)?;
+        (output.mlm_logits, output.losses.mlm) = (Some(predicted.logits), predicted.loss);
+        output.right.extend(predicted.right);
         Ok(())
     }
 
@@ -252,12 +308,10 @@ impl FlavaForPreTraining {
         if config.itm_weight > 0.0 {
             let logits = self.itm_head.forward(&joint.cls())?;
             if let Some(labels) = &inputs.itm_labels {
-                let loss = cross_entropy(&logits, labels, -100)?;
+                let loss = cross_entropy(&logits, labels, -100, inputs.whole.map(|whole| whole.pairs))?;
                 output.losses.itm = Some(loss.f_mul_scalar(config.itm_weight)?);
-                let positive = labels.f_ne(0)?;
-                // Without a single match all pairs are kept, mismatched as they are (transformers).
-                let any = positive.f_any()?.int64_value(&[]) == 1;
-                output.matching = Some(if any { positive } else { positive.f_ones_like()? });
+                output.matching = Some(matching(labels, inputs.whole)?);
+                output.right.push(Right::new("itm", &logits, labels)?);
             }
             output.itm_logits = Some(logits);
         }
@@ -270,17 +324,19 @@ impl FlavaForPreTraining {
             let labels = self.patch_labels(inputs)?.map(|labels| keep(&labels)).transpose()?;
             let (_, image_rows, _) = output.masked_image.as_ref().expect("encoded").last_hidden_state.size3()?;
             let patches = states.f_narrow(1, PATCHES_START, image_rows - 1)?;
-            let rows = LastRows(&patches);
-            let (logits, loss) = self.masked_prediction(&self.mmm_image_head, &rows, labels.as_ref(), config.mmm_image_weight)?;
-            (output.mmm_image_logits, output.losses.mmm_image) = (Some(logits), loss);
+            let scale = (config.mmm_image_weight, inputs.whole.map(|whole| whole.patches));
+            let predicted = self.masked_prediction(&self.mmm_image_head, "mmm_image", &LastRows(&patches), labels.as_ref(), scale)?;
+            (output.mmm_image_logits, output.losses.mmm_image) = (Some(predicted.logits), predicted.loss);
+            output.right.extend(predicted.right);
         }
         if config.mmm_text_weight > 0.0 {
             let labels = inputs.mlm_labels.as_ref().map(&keep).transpose()?;
             let (_, seq, _) = output.masked_text.as_ref().expect("encoded").last_hidden_state.size3()?;
             let words = states.f_narrow(1, states.size()[1] - seq, seq)?;
-            let rows = LastRows(&words);
-            let (logits, loss) = self.masked_prediction(&self.mmm_text_head, &rows, labels.as_ref(), config.mmm_text_weight)?;
-            (output.mmm_text_logits, output.losses.mmm_text) = (Some(logits), loss);
+            let scale = (config.mmm_text_weight, inputs.whole.map(|whole| whole.words));
+            let predicted = self.masked_prediction(&self.mmm_text_head, "mmm_text", &LastRows(&words), labels.as_ref(), scale)?;
+            (output.mmm_text_logits, output.losses.mmm_text) = (Some(predicted.logits), predicted.loss);
+            output.right.extend(predicted.right);
         }
         if config.global_contrastive_weight > 0.0 && inputs.text.is_some() {
             self.global_contrastive(output)?;
@@ -293,15 +349,31 @@ impl FlavaForPreTraining {
         let image = output.image.as_ref().or(output.masked_image.as_ref()).expect("encoded");
         let text = output.text.as_ref().or(output.masked_text.as_ref()).expect("encoded");
         let (image, text) = (self.flava.project_image(image)?, self.flava.project_text(text)?);
+        let (logits, loss, right) = self.contrast(&image, &text, output.matching.as_ref(), &self.flava.clamped_logit_scale()?)?;
+        output.right.extend(right);
+        (output.contrastive, output.losses.global_contrastive) = (Some(logits), Some(loss));
+        Ok(())
+    }
+
+    /// The weighted contrastive loss of embeddings \[batch, projection\]. Pairs that do not match are no queries, but stay among what
+    /// is searched.
+    pub(crate) fn contrast(
+        &self,
+        image: &Tensor,
+        text: &Tensor,
+        matching: Option<&Tensor>,
+        logit_scale: &Tensor,
+    ) -> Result<(ContrastiveLogits, Tensor, [Right; 2])> {
         let mut labels = Tensor::f_arange(image.size()[0], (Kind::Int64, image.device()))?;
-        let mut logits = contrastive_logits(&image, &text, (&image, &text), &self.flava.clamped_logit_scale()?)?;
-        if let Some(matching) = &output.matching {
+        let mut logits = contrastive_logits(image, text, (image, text), logit_scale)?;
+        if let Some(matching) = matching {
             logits = logits.keep_rows(matching)?;
             labels = labels.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?)?;
         }
         let loss = logits.loss(&labels)?.f_mul_scalar(self.config.global_contrastive_weight)?;
-        (output.contrastive, output.losses.global_contrastive) = (Some(logits), Some(loss));
-        Ok(())
+        let right =
+            [Right::new("image_to_text", &logits.per_image, &labels)?, Right::new("text_to_image", &logits.per_text, &labels)?];
+        Ok((logits, loss, right))
     }
 
     /// The visual word of each hidden patch, `ce_ignore_index` elsewhere, \[batch, patches\]; None for a batch without labels.
@@ -324,24 +396,44 @@ impl FlavaForPreTraining {
         Ok(Some(labels.f_where_self(&mask.f_eq(1)?, &ignored)?))
     }
 
-    /// Logits and weighted loss of a masked-prediction head over the labelled rows; without labels, logits of all rows.
+    /// Logits and loss of a masked-prediction head over the labelled rows; without labels, logits of all rows. `scale` is the loss's
+    /// weight, and the number of rows that it is a mean over where these are but some of them.
     fn masked_prediction(
         &self,
         head: &MaskedPredictionHead,
+        name: &'static str,
         rows: &LastRows,
         labels: Option<&Tensor>,
-        weight: f64,
-    ) -> Result<(Tensor, Option<Tensor>)> {
-        let Some(labels) = labels else { return Ok((head.forward(rows.0)?, None)) };
+        (weight, of): (f64, Option<usize>),
+    ) -> Result<Predicted> {
+        let Some(labels) = labels else { return Ok(Predicted { logits: head.forward(rows.0)?, loss: None, right: None }) };
         let states = rows.take(labels.size2()?.1)?;
         let (states, labels) = labelled_rows(&states, labels, self.config.ce_ignore_index)?;
         let logits = head.forward(&states)?;
         if labels.size()[0] == 0 && self.on_empty == OnEmpty::Skip {
-            return Ok((logits, None));
+            return Ok(Predicted { logits, loss: None, right: None });
         }
-        let loss = cross_entropy(&logits, &labels, self.config.ce_ignore_index)?;
-        Ok((logits, Some(loss.f_mul_scalar(weight)?)))
+        let loss = cross_entropy(&logits, &labels, self.config.ce_ignore_index, of)?.f_mul_scalar(weight)?;
+        let right = Right::new(name, &logits, &labels)?;
+        Ok(Predicted { logits, loss: Some(loss), right: Some(right) })
     }
+}
+
+/// What a head says.
+struct Predicted {
+    logits: Tensor,
+    loss: Option<Tensor>,
+    right: Option<Right>,
+}
+
+/// Which pairs match, \[batch\] bool. Without a single match all are kept, mismatched as they are (transformers).
+pub(crate) fn matching(itm_labels: &Tensor, whole: Option<Whole>) -> Result<Tensor> {
+    let positive = itm_labels.f_ne(0)?;
+    let any = match whole {
+        Some(whole) => whole.any_match,
+        None => positive.f_any()?.int64_value(&[]) == 1,
+    };
+    Ok(if any { positive } else { positive.f_ones_like()? })
 }
 
 /// States of which the last rows are scored: a sequence may start with tokens that have no label.
@@ -357,7 +449,13 @@ impl LastRows<'_> {
     }
 }
 
-fn cross_entropy(logits: &Tensor, labels: &Tensor, ignore: i64) -> Result<Tensor> {
+/// A mean over the rows, or their sum divided by `of`.
+fn cross_entropy(logits: &Tensor, labels: &Tensor, ignore: i64, of: Option<usize>) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
-    Ok(logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, ignore, 0.0)?)
+    let reduction = if of.is_some() { Reduction::Sum } else { Reduction::Mean };
+    let loss = logits.f_cross_entropy_loss(labels, None::<Tensor>, reduction, ignore, 0.0)?;
+    Ok(match of {
+        Some(of) => loss.f_div_scalar(of.max(1) as f64)?,
+        None => loss,
+    })
 }

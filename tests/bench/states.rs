@@ -58,5 +58,5 @@ fn write_copy(model: &Path, copy: &Path) {
     let (_model, store, report) =
         FlavaForPreTraining::load(&checkpoint, config.clone(), Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
     println!("{report}");
-    write_directory(copy, Architecture::FlavaForPreTraining, &config, &store, &parts.image, &parts.text).unwrap();
+    write_directory(copy, Architecture::FlavaForPreTraining, &config, store.variables(), &parts.image, &parts.text).unwrap();
 }

@@ -47,7 +47,7 @@ pub fn write_model(directory: &Path, architecture: Architecture) -> VarStore {
         tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1))); // nothing stays zero or one
     }
     let text = TextProcessor::from_words(&words()).unwrap();
-    write_directory(directory, architecture, &config, &store, &ImageProcessorConfig::for_size(32, 8), &text).unwrap();
+    write_directory(directory, architecture, &config, store.variables(), &ImageProcessorConfig::for_size(32, 8), &text).unwrap();
     store
 }
 

@@ -1,7 +1,6 @@
 //! Fine-tuning: an encoder and a head on its CLS state, trained on a task by its recipe. One engine for texts, pictures and both.
 
 mod batches;
-mod log;
 mod network;
 mod predict;
 mod saved;

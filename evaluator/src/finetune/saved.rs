@@ -7,7 +7,7 @@ use std::{
 };
 
 use flava_model::{
-    checkpoint::{Architecture, Checkpoint, write_directory, write_tensors},
+    checkpoint::{Architecture, Checkpoint, read_tensors, replace_folder, restore_folder, write_directory, write_tensors},
     runtime::training::{AdamW, LossScaler},
 };
 use flava_tasks::{Feature, Recipe};
@@ -87,35 +87,22 @@ impl Saved {
     /// Writes the network, and with `training` all that training goes on from, in place of what is in the folder: the old one stays
     /// whole until the new one is.
     pub(crate) fn write(&self, folder: &Path, network: &Network, training: Option<(&State, &AdamW, Option<&Weights>)>) -> Result<()> {
-        let part = sibling(folder, "part");
-        let io = |e: std::io::Error| Error::Other(format!("{}: {e}", folder.display()));
-        if part.exists() {
-            fs::remove_dir_all(&part).map_err(io)?;
-        }
-        write_directory(&part, Architecture::FlavaModel, &network.config, &network.store, &network.image, &network.text)?;
-        let head = network.store.variables().into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect();
-        write_tensors(&part.join(HEAD), head)?;
-        if let Some((state, optimiser, average)) = training {
-            let moments = optimiser.state();
-            if !moments.is_empty() {
-                write_tensors(&part.join(MOMENTS), moments)?;
+        replace_folder(folder, |part| {
+            let variables = || network.store.variables();
+            write_directory(part, Architecture::FlavaModel, &network.config, variables(), &network.image, &network.text)?;
+            write_tensors(&part.join(HEAD), variables().into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect())?;
+            if let Some((state, optimiser, average)) = training {
+                let moments = optimiser.state();
+                if !moments.is_empty() {
+                    write_tensors(&part.join(MOMENTS), moments)?;
+                }
+                if let Some(average) = average {
+                    write_tensors(&part.join(AVERAGE), average.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect())?;
+                }
+                write(&part.join(STATE), state)?;
             }
-            if let Some(average) = average {
-                write_tensors(&part.join(AVERAGE), average.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect())?;
-            }
-            write(&part.join(STATE), state)?;
-        }
-        write(&part.join(DESCRIPTION), self)?;
-        let old = sibling(folder, "old");
-        restore(folder);
-        if folder.exists() {
-            fs::rename(folder, &old).map_err(io)?;
-        }
-        fs::rename(&part, folder).map_err(io)?;
-        if old.exists() {
-            fs::remove_dir_all(&old).map_err(io)?;
-        }
-        Ok(())
+            write(&part.join(DESCRIPTION), self)
+        })
     }
 
     /// The network of a folder, on a device.
@@ -134,10 +121,10 @@ impl Saved {
         network.load_head(&folder.join(HEAD))?;
         let moments = folder.join(MOMENTS);
         if moments.exists() {
-            optimiser.load_state(tensors(&moments)?)?;
+            optimiser.load_state(read_tensors(&moments)?)?;
         }
         let average = folder.join(AVERAGE);
-        let average = if average.exists() { Some(tensors(&average)?) } else { None };
+        let average = if average.exists() { Some(read_tensors(&average)?) } else { None };
         Ok((state, average))
     }
 }
@@ -145,7 +132,7 @@ impl Saved {
 impl Network {
     fn load_head(&mut self, path: &Path) -> Result<()> {
         let variables = self.store.variables();
-        let mut loaded: Vec<(String, Tensor)> = tensors(path)?;
+        let mut loaded: Vec<(String, Tensor)> = read_tensors(path)?;
         loaded.retain(|(name, tensor)| {
             let fits = variables.get(name).is_some_and(|variable| variable.size() == tensor.size());
             if fits && let Some(mut variable) = variables.get(name).map(Tensor::shallow_clone) {
@@ -160,24 +147,9 @@ impl Network {
     }
 }
 
-fn tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let checkpoint = Checkpoint::open(path)?;
-    checkpoint.tensors().iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_tensor()?))).collect()
-}
-
-fn sibling(folder: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{ending}", folder.display()))
-}
-
-/// Gives a folder its name back if a run was killed between two renames, and takes away what another left after them.
-fn restore(folder: &Path) {
-    let old = sibling(folder, "old");
-    let _restored = if folder.exists() { fs::remove_dir_all(&old) } else { fs::rename(&old, folder) };
-}
-
 /// Where the training in a folder goes on from.
 pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
-    restore(&folder.join("best"));
-    restore(&folder.join("last"));
+    restore_folder(&folder.join("best"));
+    restore_folder(&folder.join("last"));
     Some(folder.join("last")).filter(|last| last.join(STATE).exists())
 }

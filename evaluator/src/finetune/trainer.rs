@@ -8,7 +8,7 @@ use std::{
 
 use flava_model::runtime::{
     Progress,
-    training::{AdamW, Autocast, Decay, LossScaler, Schedule},
+    training::{AdamW, Autocast, Decay, Log, LossScaler, Schedule, peak_memory},
 };
 use flava_tasks::{Metric, RateDecay, Recipe};
 use sha2::{Digest, Sha256};
@@ -17,7 +17,6 @@ use tch::Kind;
 use super::{
     Network, Reached, Saved,
     batches::{Batch, TrainingRows},
-    log::{Log, peak_memory},
     predict::{autocast_of, predictions, scored},
     saved::{State, Weights, last},
 };
@@ -114,7 +113,7 @@ fn schedule(recipe: &Recipe, pass: usize) -> Schedule {
         RateDecay::Cosine => Decay::Cosine,
         RateDecay::Constant => Decay::Constant,
     };
-    Schedule { peak: recipe.learning_rate, warmup, steps, decay }
+    Schedule { peak: recipe.learning_rate, last: 0.0, warmup, steps, decay }
 }
 
 impl Loop<'_> {
@@ -179,7 +178,7 @@ impl Loop<'_> {
         let seed = i64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
         let loss = loop {
             tch::manual_seed(seed);
-            self.optimiser.zero_gradients();
+            self.optimiser.forget_gradients()?;
             match self.accumulate(batch) {
                 Err(error)
                     if self.training.micro_batch == 0 && self.state.micro_batch > 1 && error.to_string().contains("out of memory") =>

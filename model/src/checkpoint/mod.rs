@@ -2,6 +2,7 @@
 //! Hugging Face directory as output.
 
 mod file;
+mod folder;
 mod names;
 mod pickle;
 mod report;
@@ -10,6 +11,7 @@ mod write;
 
 pub(crate) use file::WEIGHTS;
 pub use file::{Checkpoint, CheckpointTensor};
+pub use folder::{read_tensors, replace_folder, restore_folder};
 pub use names::canonical_names;
 pub use report::LoadReport;
 pub use write::{Architecture, write_directory, write_tensors};

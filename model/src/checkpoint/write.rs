@@ -8,7 +8,7 @@ use std::{
 };
 
 use safetensors::{Dtype, View};
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     Error, FlavaConfig, Result,
@@ -57,28 +57,31 @@ impl View for &Stored {
     }
 }
 
-/// Writes `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files into `directory`.
+/// Writes a model of `tensors`, named as in a full checkpoint: `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files into `directory`.
 ///
 /// Each file is written beside its place and renamed, the weights last: a directory that has them is whole.
 pub fn write_directory(
     directory: &Path,
     architecture: Architecture,
     config: &FlavaConfig,
-    store: &VarStore,
+    tensors: impl IntoIterator<Item = (String, Tensor)>,
     image: &ImageProcessorConfig,
     text: &TextProcessor,
 ) -> Result<()> {
     fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
-    write_file(&directory.join("config.json"), config.to_json(architecture.name()).as_bytes())?;
-    write_file(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
-    for (name, contents) in text.files()? {
-        write_file(&directory.join(name), contents.as_bytes())?;
-    }
     let named = |(name, variable): (String, Tensor)| match architecture {
         Architecture::FlavaForPreTraining => Some((name, variable)),
         Architecture::FlavaModel => Some((name.strip_prefix("flava.")?.to_owned(), variable)),
     };
-    write_tensors(&directory.join("model.safetensors"), store.variables().into_iter().filter_map(named).collect())
+    let tensors: Vec<(String, Tensor)> = tensors.into_iter().filter_map(named).collect();
+    let half = tensors.iter().any(|(_, tensor)| tensor.kind() == Kind::Half);
+    let json = config.to_json(architecture.name(), if half { "float16" } else { "float32" });
+    write_file(&directory.join("config.json"), json.as_bytes())?;
+    write_file(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
+    for (name, contents) in text.files()? {
+        write_file(&directory.join(name), contents.as_bytes())?;
+    }
+    write_tensors(&directory.join("model.safetensors"), tensors)
 }
 
 /// Writes tensors by name to a safetensors file, whole or not at all.

@@ -179,11 +179,12 @@ impl FlavaConfig {
         Ok(config)
     }
 
-    /// The text of a `config.json` that transformers loads as `architecture` (`FlavaModel`, `FlavaForPreTraining`).
-    pub fn to_json(&self, architecture: &str) -> String {
+    /// The text of a `config.json` that transformers loads as `architecture` (`FlavaModel`, `FlavaForPreTraining`)
+    /// with weights of `dtype` (`float32`, `float16`).
+    pub fn to_json(&self, architecture: &str, dtype: &str) -> String {
         let mut value = serde_json::to_value(self).expect("a config is plain data");
         value["architectures"] = serde_json::json!([architecture]);
-        value["torch_dtype"] = "float32".into();
+        value["torch_dtype"] = dtype.into();
         format!("{value:#}\n")
     }
 }
@@ -233,6 +234,6 @@ mod tests {
     #[test]
     fn written_configs_read_back() {
         let config = FlavaConfig { projection_dim: 40, ..FlavaConfig::default() };
-        assert_eq!(FlavaConfig::from_json(&config.to_json("FlavaModel")).unwrap(), config);
+        assert_eq!(FlavaConfig::from_json(&config.to_json("FlavaModel", "float32")).unwrap(), config);
     }
 }

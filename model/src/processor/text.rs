@@ -6,7 +6,8 @@ use ahash::AHashMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    AddedToken, EncodeInput, Tokenizer, TruncationParams, TruncationStrategy, models::wordpiece::WordPiece, normalizers::BertNormalizer,
+    AddedToken, EncodeInput, Tokenizer, TruncationParams, TruncationStrategy,
+    models::{TrainerWrapper, wordpiece::{WordPiece, WordPieceTrainerBuilder}}, normalizers::BertNormalizer,
     pre_tokenizers::bert::BertPreTokenizer, processors::template::TemplateProcessing,
 };
 
@@ -55,6 +56,8 @@ impl Default for TokenizerConfig {
 pub struct TextProcessor {
     tokenizer: Tokenizer,
     special: [i64; 5],
+    /// Of each id, whether it goes on with the word of the one before.
+    inner: Vec<bool>,
 }
 
 impl TextProcessor {
@@ -118,7 +121,13 @@ impl TextProcessor {
         // Files may ask for padding or truncation; both are decided by the caller here.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
-        Ok(Self { tokenizer, special })
+        let mut inner = vec![false; tokenizer.get_vocab_size(true)];
+        for (word, id) in tokenizer.get_vocab(true) {
+            if let Some(inner) = inner.get_mut(id as usize) {
+                *inner = word.starts_with("##");
+            }
+        }
+        Ok(Self { tokenizer, special, inner })
     }
 
     /// The id that fills a batch's shorter texts.
@@ -134,6 +143,11 @@ impl TextProcessor {
     /// Whether `id` is `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]` or `[MASK]`.
     pub fn is_special(&self, id: i64) -> bool {
         self.special.contains(&id)
+    }
+
+    /// Whether `id` goes on with the word of the piece before it.
+    pub fn continues_word(&self, id: i64) -> bool {
+        self.inner.get(id as usize).copied().unwrap_or(false)
     }
 
     /// Number of word pieces.
@@ -157,6 +171,26 @@ impl TextProcessor {
         let encodings = tokenizer.encode_batch(inputs, true).map_err(broken)?;
         let wide = |ids: &[u32]| ids.iter().map(|&id| id.into()).collect();
         Ok(encodings.iter().map(|e| Encoding { input_ids: wide(e.get_ids()), token_type_ids: wide(e.get_type_ids()) }).collect())
+    }
+
+    /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece` by the frequency of pairs). The same
+    /// texts give the same pieces in the same order.
+    pub fn train(texts: impl Iterator<Item = String> + Send, vocab_size: usize, min_frequency: u64) -> Result<Self> {
+        let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
+        let blank: Vec<String> = SPECIAL.map(str::to_owned).into();
+        let mut tokenizer = Self::bert(&blank, &TokenizerConfig::default())?.tokenizer;
+        let mut trainer: TrainerWrapper = WordPieceTrainerBuilder::default()
+            .vocab_size(vocab_size)
+            .min_frequency(min_frequency)
+            .special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)).into())
+            .continuing_subword_prefix("##".into())
+            .show_progress(false)
+            .build()
+            .into();
+        tokenizer.train(&mut trainer, texts).map_err(broken)?;
+        let mut words: Vec<(String, u32)> = tokenizer.get_vocab(true).into_iter().collect();
+        words.sort_by_key(|(_, id)| *id);
+        Self::from_words(&words.into_iter().map(|(word, _)| word).collect::<Vec<_>>())
     }
 
     /// A digest of everything that decides the word pieces.

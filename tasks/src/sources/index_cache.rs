@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 /// Raised when what is stored changes its form.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// `$FLAVA_CACHE`, or `flava` in the user's cache folder; None where there is neither.
 pub fn cache_folder() -> Option<PathBuf> {

@@ -2,11 +2,13 @@
 
 mod archive;
 mod class_names;
+mod corpus;
 mod find;
 mod hateful_memes;
 mod image_list;
 mod index_cache;
 mod karpathy;
+mod lines;
 mod listing;
 mod mini;
 mod parquet;
@@ -26,9 +28,10 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Result, Source, SourceFormat, Split, Task};
 
 pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
+pub use corpus::Corpus;
 pub use find::{Choice, Locate, Located};
 pub use index_cache::cache_folder;
-pub use mini::{MiniWorld, vocabulary as mini_vocabulary};
+pub use mini::{MiniWorld, looks as mini_looks, vocabulary as mini_vocabulary};
 pub use vqa::AnswerVocabulary;
 
 /// Rows whose content goes into a fingerprint.

@@ -1,4 +1,5 @@
-//! Tar shards in the layout of clip-benchmark: `nshards.txt` and `<i>.tar`, members `KEY.webp` with `KEY.cls`, `.txt` or `.npy`.
+//! Tar shards: of tasks in the layout of clip-benchmark, `nshards.txt` and `<i>.tar`, members `KEY.webp` with `KEY.cls`, `.txt` or
+//! `.npy`; of corpora under any names, members `KEY.jpg` and `KEY.txt` or `KEY.json`, either alone or both.
 //!
 //! The shards are indexed once, and the index is kept in the user's cache; pictures are read where they lie, nothing is unpacked.
 
@@ -33,6 +34,8 @@ pub(super) enum Kind {
     Labels(usize),
     /// A caption on each line.
     Captions,
+    /// Nothing, or a text; a text may also be without a picture.
+    Anything,
 }
 
 /// What lies beside a picture.
@@ -80,11 +83,26 @@ pub(super) struct Webdataset {
 impl Webdataset {
     /// Opens the shards in `folder`, indexing those that changed since the last time.
     pub(super) fn open(folder: &Path, kind: Kind, root: &Path) -> Result<Self> {
-        let mut known: Vec<Shard> = index_cache::load(folder).unwrap_or_default();
+        let paths = (0..shard_count(folder)?).map(|index| folder.join(format!("{index}.tar"))).collect();
+        let mut dataset = Self::of_files(paths, folder, kind)?;
+        if matches!(kind, Kind::Labels(_)) {
+            dataset.class_names = read_class_names(root)?.unwrap_or_default();
+        }
+        Ok(dataset)
+    }
+
+    /// Opens the shards of a corpus.
+    pub(super) fn open_shards(paths: Vec<PathBuf>) -> Result<Self> {
+        let first = paths.first().cloned().unwrap_or_default();
+        Self::of_files(paths, &first, Kind::Anything)
+    }
+
+    /// `indexed` is the path that the index is kept for.
+    fn of_files(paths: Vec<PathBuf>, indexed: &Path, kind: Kind) -> Result<Self> {
+        let mut known: Vec<Shard> = index_cache::load(indexed).unwrap_or_default();
         let mut dataset = Self { files: Vec::new(), shards: Vec::new(), starts: vec![0], class_names: Vec::new() };
         let mut fresh = false;
-        for index in 0..shard_count(folder)? {
-            let path = folder.join(format!("{index}.tar"));
+        for (index, path) in paths.into_iter().enumerate() {
             let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
             let metadata = file.metadata().map_err(|e| Error::io(&path, e))?;
             let modified = metadata.modified().ok().and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos())).unwrap_or(0);
@@ -94,7 +112,7 @@ impl Webdataset {
                 Shard { samples: std::mem::take(&mut shard.samples), ..*shard }
             } else {
                 fresh = true;
-                Shard { size: metadata.len(), modified, samples: index_shard(&path, &file, metadata.len())? }
+                Shard { size: metadata.len(), modified, samples: index_shard(&path, &file, metadata.len(), kind)? }
             };
             check_samples(&path, &shard.samples, kind)?;
             dataset.starts.push(dataset.starts[index] + shard.samples.len());
@@ -102,10 +120,7 @@ impl Webdataset {
             dataset.shards.push(shard);
         }
         if fresh {
-            index_cache::store(folder, &dataset.shards);
-        }
-        if matches!(kind, Kind::Labels(_)) {
-            dataset.class_names = read_class_names(root)?.unwrap_or_default();
+            index_cache::store(indexed, &dataset.shards);
         }
         Ok(dataset)
     }
@@ -117,7 +132,9 @@ impl Webdataset {
 }
 
 /// Finds the samples of a shard.
-fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
+fn index_shard(path: &Path, file: &File, length: u64, kind: Kind) -> Result<Vec<Sample>> {
+    let loose = matches!(kind, Kind::Anything);
+    let mut keys: Vec<String> = Vec::new();
     let mut pictures: Vec<(String, u64, u64)> = Vec::new();
     let mut sides: HashMap<String, Vec<Side>> = HashMap::new();
     let mut last = String::from("its start");
@@ -132,11 +149,11 @@ fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
             return Err(Error::data(path, format!("is cut off inside {name}")));
         }
         end = offset + size.next_multiple_of(BLOCK);
-        let kind = entry.header().entry_type();
-        if kind == EntryType::Directory {
+        let member = entry.header().entry_type();
+        if member == EntryType::Directory {
             continue;
         }
-        if !kind.is_file() || name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") {
+        if !member.is_file() || name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") {
             return Err(Error::data(path, format!("the member {name:?} is a link or leads out of the archive")));
         }
         // As webdataset has it: the key ends at the first dot of the file's name.
@@ -149,11 +166,23 @@ fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
                 return Err(twice());
             }
             pictures.push((key, offset, size));
-        } else if ["cls", "txt", "npy"].contains(&ending) {
+        } else if (if loose { &["txt", "json"][..] } else { &["cls", "txt", "npy"] }).contains(&ending) {
             let mut bytes = Vec::new();
             entry.by_ref().take(MAX_SIDE + 1).read_to_end(&mut bytes).map_err(|e| broken(&name, &e))?;
-            let side = read_side(ending, &bytes).map_err(|reason| Error::data(path, format!("{name}: {reason}")))?;
+            let side = match read_side(ending, &bytes) {
+                Ok(side) => side,
+                Err(_) if loose => continue, // a sample without its text is broken where a text is wanted, and counted there
+                Err(reason) => return Err(Error::data(path, format!("{name}: {reason}"))),
+            };
             let known = sides.entry(key.clone()).or_default();
+            keys.push(key.clone());
+            // A text of its own comes before what is told of it.
+            if ending == "json" && (side == Side::Captions(Vec::new()) || !known.is_empty()) {
+                continue;
+            }
+            if loose {
+                known.clear();
+            }
             if known.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&side)) {
                 return Err(twice());
             }
@@ -165,14 +194,20 @@ fn index_shard(path: &Path, file: &File, length: u64) -> Result<Vec<Sample>> {
     if length < end + BLOCK {
         return Err(broken(&last, &"its end is missing"));
     }
-    let sample = |(key, offset, size): (String, u64, u64)| {
+    let mut sample = |(key, offset, size): (String, u64, u64)| {
         if size > MAX_PICTURE {
             return Err(Error::data(path, format!("{key}: a picture of {size} bytes")));
         }
-        let sides = sides.remove(&key).ok_or_else(|| Error::data(path, format!("sample {key} has no {key}.cls, .txt or .npy")))?;
+        let missing = || Error::data(path, format!("sample {key} has no {key}.cls, .txt or .npy"));
+        let sides = sides.remove(&key).or_else(|| loose.then(Vec::new)).ok_or_else(missing)?;
         Ok(Sample { key, offset, size, sides })
     };
-    pictures.into_iter().map(sample).collect()
+    let mut samples = pictures.into_iter().map(&mut sample).collect::<Result<Vec<_>>>()?;
+    if loose {
+        let alone = keys.into_iter().filter_map(|key| Some(Sample { sides: sides.remove(&key)?, key, offset: 0, size: 0 }));
+        samples.extend(alone.filter(|sample| !sample.captions().is_empty()));
+    }
+    Ok(samples)
 }
 
 /// A value, or why the member has none.
@@ -187,6 +222,11 @@ fn read_side(ending: &str, bytes: &[u8]) -> Parsed<Side> {
     }
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
     match ending {
+        "json" => {
+            let object: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+            let texts = ["caption", "text"].map(|name| super::lines::texts(&object[name]));
+            Ok(Side::Captions(texts.into_iter().find(|texts| !texts.is_empty()).unwrap_or_default()))
+        }
         "cls" => text.trim().parse().map(Side::Class).map_err(|_| format!("{text:?} is no label")),
         _ => Ok(Side::Captions(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())),
     }
@@ -243,6 +283,7 @@ fn check_samples(path: &Path, samples: &[Sample], kind: Kind) -> Result<()> {
                 labels.iter().find(|label| **label >= classes).map(|label| format!("label {label} is none of the {classes} classes"))
             }
             (Kind::Labels(_), ..) => Some("there are captions where a label should be".into()),
+            (Kind::Anything, ..) => None,
             (Kind::Captions, ..) => sample.captions().is_empty().then(|| "there are no captions".into()),
         };
         if let Some(reason) = wrong {
@@ -279,7 +320,8 @@ impl Dataset for Webdataset {
 
     fn id(&self, index: usize) -> String {
         let (shard, sample) = self.find(index);
-        format!("{shard}.tar/{}", sample.key)
+        let name = self.files[shard].0.file_name().unwrap_or_default().to_string_lossy();
+        format!("{name}/{}", sample.key)
     }
 
     fn label(&self, index: usize) -> Label {
@@ -299,6 +341,11 @@ impl Dataset for Webdataset {
         let (path, file) = &self.files[shard];
         let mut bytes = vec![0; sample.size as usize];
         file.read_exact_at(&mut bytes, sample.offset).map_err(|e| Error::io(path, e))?;
-        Ok(Example { id: self.id(index), image: Some(bytes), texts: sample.captions().to_vec(), label: sample.label() })
+        let image = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Ok(Example { id: self.id(index), image, texts: sample.captions().to_vec(), label: sample.label() })
+    }
+
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.find(index).1.captions().to_vec())
     }
 }

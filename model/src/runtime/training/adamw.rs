@@ -23,6 +23,7 @@ unsafe extern "C" {
         eps: f64,
     ) -> c_int;
     fn flava_norm(tensors: *const *mut C_tensor, count: usize, out: *mut f64) -> c_int;
+    fn flava_forget_gradients(tensors: *const *mut C_tensor, count: usize) -> c_int;
     fn flava_scale(tensors: *const *mut C_tensor, count: usize, factor: f64) -> c_int;
 }
 
@@ -85,11 +86,29 @@ impl AdamW {
         if gradients.is_empty() { Ok(()) } else { check(unsafe { flava_scale(pointers.as_ptr(), pointers.len(), factor) }) }
     }
 
-    /// Forgets all gradients.
-    pub fn zero_gradients(&mut self) {
-        for (_, parameter) in self.groups.iter_mut().flat_map(|group| &mut group.parameters) {
-            parameter.zero_grad();
+    /// Cuts each parameter's gradient to a norm of its own, as DINO does.
+    pub fn clip_each(&self, most: f64) -> Result<()> {
+        for (_, parameter) in self.with_gradients() {
+            let mut gradient = parameter.grad();
+            let norm = gradient.f_norm()?.f_to_kind(Kind::Double)?.double_value(&[]);
+            if norm > most {
+                let _cut = tch::no_grad(|| gradient.f_mul_scalar_(most / norm))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Sets the weight decay of the groups that have one.
+    pub fn set_decay(&mut self, decay: f64) {
+        self.groups.iter_mut().filter(|group| group.decay > 0.0).for_each(|group| group.decay = decay);
+    }
+
+    /// Takes all gradients away: a parameter that a step does not reach has none, and is not updated.
+    pub fn forget_gradients(&self) -> Result<()> {
+        let parameters: Vec<*mut C_tensor> =
+            self.groups.iter().flat_map(|group| &group.parameters).map(|(_, parameter)| parameter.as_ptr().cast_mut()).collect();
+        // SAFETY: the tensors outlive the call.
+        check(unsafe { flava_forget_gradients(parameters.as_ptr(), parameters.len()) })
     }
 
     /// One step at a learning rate, of the parameters that have gradients.
@@ -176,7 +195,7 @@ mod tests {
                 optimiser = AdamW::new(group(&x), (0.9, 0.99), 1e-8);
                 optimiser.load_state(state.into_iter().map(|(name, t)| (name, t.copy())).collect()).unwrap();
             }
-            optimiser.zero_gradients();
+            optimiser.forget_gradients().unwrap();
             x.square().sum(Kind::Float).backward();
             let norm = optimiser.gradient_norm().unwrap();
             let by_hand = expected.iter().map(|x| 4.0 * x * x).sum::<f64>().sqrt();

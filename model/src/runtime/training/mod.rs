@@ -3,6 +3,7 @@
 mod adamw;
 mod autocast;
 mod events;
+mod log;
 mod recompute;
 mod scaler;
 mod schedule;
@@ -10,6 +11,7 @@ mod schedule;
 pub use adamw::{AdamW, Group};
 pub use autocast::Autocast;
 pub use events::EventWriter;
+pub use log::{Log, peak_memory};
 pub use recompute::recomputed;
 pub use scaler::LossScaler;
 pub use schedule::{Decay, Schedule};

@@ -1,15 +1,12 @@
 //! How the learning rate goes: up from zero, then down.
 
-use serde::{Deserialize, Serialize};
-
 /// What follows the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decay {
-    /// Straight down to zero at the last step.
+    /// Straight down.
     #[default]
     Linear,
-    /// Half a cosine down to zero.
+    /// Half a cosine down.
     Cosine,
     /// None.
     Constant,
@@ -20,6 +17,8 @@ pub enum Decay {
 pub struct Schedule {
     /// The highest rate.
     pub peak: f64,
+    /// What it falls to.
+    pub last: f64,
     /// Steps on the way up.
     pub warmup: usize,
     /// All steps.
@@ -36,12 +35,12 @@ impl Schedule {
         }
         let share = (step - self.warmup) as f64 / self.steps.saturating_sub(self.warmup).max(1) as f64;
         let share = share.min(1.0);
-        self.peak
-            * match self.decay {
-                Decay::Linear => 1.0 - share,
-                Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * share).cos()),
-                Decay::Constant => 1.0,
-            }
+        let left = match self.decay {
+            Decay::Linear => 1.0 - share,
+            Decay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * share).cos()),
+            Decay::Constant => 1.0,
+        };
+        self.last + (self.peak - self.last) * left
     }
 }
 
@@ -51,7 +50,7 @@ mod tests {
 
     #[test]
     fn rates_rise_to_the_peak_and_fall_to_nothing() {
-        let schedule = |decay| Schedule { peak: 2.0, warmup: 4, steps: 12, decay };
+        let schedule = |decay| Schedule { peak: 2.0, last: 0.0, warmup: 4, steps: 12, decay };
         let rates = |decay| [0, 3, 4, 8, 12, 99].map(|step| (schedule(decay).rate(step) * 1e6).round() / 1e6);
         assert_eq!(rates(Decay::Linear), [0.5, 2.0, 2.0, 1.0, 0.0, 0.0]);
         assert_eq!(rates(Decay::Cosine), [0.5, 2.0, 2.0, 1.0, 0.0, 0.0]);

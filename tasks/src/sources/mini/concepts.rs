@@ -3,17 +3,32 @@
 use std::sync::LazyLock;
 
 use emojis::Group;
+use image::RgbaImage;
 use sha2::{Digest, Sha256};
 use twemoji_assets::png::PngTwemojiAsset;
 
-/// Groups of Unicode, and what they are called in prompts.
-pub(super) const GROUPS: [(Group, &str); 6] = [
-    (Group::SmileysAndEmotion, "a face or feeling"),
-    (Group::AnimalsAndNature, "an animal or plant"),
-    (Group::FoodAndDrink, "food or drink"),
-    (Group::TravelAndPlaces, "a place or vehicle"),
-    (Group::Activities, "a sport or game"),
-    (Group::Objects, "a tool or thing"),
+/// A group of Unicode and what texts call it.
+#[derive(Debug)]
+pub(super) struct Kind {
+    group: Group,
+    /// In a prompt.
+    pub(super) phrase: &'static str,
+    pub(super) one: &'static str,
+    pub(super) many: &'static str,
+}
+
+const fn kind(group: Group, phrase: &'static str, one: &'static str, many: &'static str) -> Kind {
+    Kind { group, phrase, one, many }
+}
+
+/// The groups that things come from.
+pub(super) const KINDS: [Kind; 6] = [
+    kind(Group::SmileysAndEmotion, "a face or feeling", "face", "faces"),
+    kind(Group::AnimalsAndNature, "an animal or plant", "animal", "animals"),
+    kind(Group::FoodAndDrink, "food or drink", "food", "foods"),
+    kind(Group::TravelAndPlaces, "a place or vehicle", "place", "places"),
+    kind(Group::Activities, "a sport or game", "game", "games"),
+    kind(Group::Objects, "a tool or thing", "tool", "tools"),
 ];
 /// Longer names are left out.
 const MAX_WORDS: usize = 3;
@@ -31,17 +46,16 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Concept {
     pub(super) name: String,
-    /// Index into [`GROUPS`].
-    pub(super) group: usize,
-    /// A PNG of 72x72 pixels with alpha.
-    pub(super) png: &'static [u8],
+    /// Index into [`KINDS`].
+    pub(super) kind: usize,
+    pixels: LazyLock<RgbaImage, Box<dyn FnOnce() -> RgbaImage + Send + Sync>>,
     part: Part,
 }
 
 static CONCEPTS: LazyLock<Vec<Concept>> = LazyLock::new(|| emojis::iter().filter_map(concept).collect());
 
 fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
-    let group = GROUPS.iter().position(|(group, _)| *group == emoji.group())?;
+    let kind = KINDS.iter().position(|kind| kind.group == emoji.group())?;
     let name = emoji.name().to_lowercase().replace('-', " ");
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == ' ');
     if !plain || name.split(' ').count() > MAX_WORDS {
@@ -52,7 +66,28 @@ fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     let asset = PngTwemojiAsset::from_emoji(text).or_else(|| PngTwemojiAsset::from_emoji(&text.replace('\u{fe0f}', "")))?;
     // By name, so that a concept stays in its part when others are added.
     let part = if Sha256::digest(&name)[0] % TEST_SHARE == 0 { Part::Test } else { Part::Train };
-    Some(Concept { name, group, png: asset.data.0, part })
+    let png: &'static [u8] = asset.data.0;
+    let decode = move || {
+        image::load_from_memory_with_format(png, image::ImageFormat::Png).expect("Twemoji's pictures are whole").to_rgba8()
+    };
+    Some(Concept { name, kind, pixels: LazyLock::new(Box::new(decode)), part })
+}
+
+impl Concept {
+    /// 72x72 pixels with alpha.
+    pub(super) fn pixels(&self) -> &RgbaImage {
+        &self.pixels
+    }
+
+    pub(super) fn kind(&self) -> &'static Kind {
+        &KINDS[self.kind]
+    }
+}
+
+impl PartialEq for Concept {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.kind == other.kind
+    }
 }
 
 /// All concepts.

@@ -1,22 +1,21 @@
-//! The mini suite's data: scenes of emoji with captions, questions, hypotheses and sentences, drawn by a seeded generator.
+//! The mini world: scenes of emoji with captions, questions, hypotheses and sentences, drawn by a seeded generator.
 //!
-//! A smoke benchmark: it shows that a model sees, reads and joins both, at no cost of data. Concepts of the test split
-//! never occur in the training split, and neither do their scenes.
+//! The mini suite measures on it, and the mini recipes pretrain on it, at no cost of data. Concepts of the test split never occur in
+//! the other splits, and neither do their scenes.
 
 mod concepts;
 mod scene;
 mod wording;
 
-use rand::{Rng, seq::IndexedRandom};
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Example, Label};
 use crate::{Result, random::stream};
-use concepts::{Concept, Part, of_part};
-use scene::Scene;
-
-pub use wording::vocabulary;
+use concepts::{Concept, KINDS, Part, of_part};
+use scene::{Scene, Single};
+use wording::Naming;
 
 /// What is drawn, and what is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,34 +23,72 @@ pub use wording::vocabulary;
 pub enum MiniWorld {
     /// One emoji; its group.
     Groups,
+    /// Copies of one emoji; their number, size and background as one class of many.
+    Looks,
     /// A scene and its captions.
     Captions,
     /// A scene, a question and one of the possible answers.
     Questions,
     /// A scene and a statement that follows from it, may be so, or contradicts it.
     Hypotheses,
-    /// A caption, well formed or with two words exchanged.
+    /// A caption, well formed or with its words in another order.
     Sentences,
     /// Two captions, of one scene or of two that differ in one detail.
     Paraphrases,
+    /// For pretraining: pictures and a text that goes with each.
+    Pairs,
+    /// For pretraining: pictures alone.
+    Pictures,
+    /// For pretraining: texts alone, some sentences about a scene each.
+    Texts,
 }
 
 /// Questions asked about each scene.
 const QUESTIONS: usize = 3;
 
-/// A split of the mini suite; every row depends on the seed, the split and its index alone.
+/// A split of the mini world; every row depends on the seed, the split and its index alone.
 pub(super) struct Mini {
     world: MiniWorld,
     split: String,
     rows: usize,
     seed: u64,
     concepts: Vec<&'static Concept>,
+    /// The concepts of each kind.
+    kinds: Vec<Vec<&'static Concept>>,
+}
+
+/// What a picture shows.
+enum Content {
+    Scene(Scene),
+    Single(Single),
+    Alone(Single),
+}
+
+impl Content {
+    fn draw(&self) -> Vec<u8> {
+        match self {
+            Self::Scene(scene) => scene.draw(),
+            Self::Single(single) => single.draw(false),
+            Self::Alone(single) => single.draw(true),
+        }
+    }
+
+    fn text(&self, rng: &mut ChaCha8Rng) -> String {
+        match self {
+            Self::Scene(scene) => scene.text(rng),
+            Self::Single(single) => single.text(rng),
+            Self::Alone(single) => single.text_alone(rng),
+        }
+    }
 }
 
 impl Mini {
     pub(super) fn new(world: MiniWorld, split: &str, rows: usize, seed: u64) -> Self {
         let part = if split == "test" { Part::Test } else { Part::Train };
-        Self { world, split: split.to_owned(), rows, seed, concepts: of_part(part) }
+        let concepts = of_part(part);
+        let of_kind = |kind| concepts.iter().filter(|c| c.kind == kind).copied().collect();
+        let kinds = (0..KINDS.len()).map(of_kind).collect();
+        Self { world, split: split.to_owned(), rows, seed, concepts, kinds }
     }
 
     /// Random numbers for one thing of this split.
@@ -63,53 +100,90 @@ impl Mini {
         Scene::sample(&self.concepts, &mut self.rng("scene", index))
     }
 
-    /// A picture of a single concept of a random group, and that group.
-    fn single(&self, index: usize) -> (&'static Concept, ChaCha8Rng) {
-        let mut rng = self.rng("single", index);
-        let group = rng.random_range(0..concepts::GROUPS.len());
-        let members: Vec<&&Concept> = self.concepts.iter().filter(|c| c.group == group).collect();
-        (members.choose(&mut rng).expect("every group has members"), rng)
+    /// One thing of a random kind.
+    fn alone(&self, index: usize) -> Single {
+        let mut rng = self.rng("alone", index);
+        Single::sample(self.kinds.choose(&mut rng).expect("there are kinds"), true, &mut rng)
+    }
+
+    fn single(&self, index: usize) -> Single {
+        Single::sample(&self.concepts, false, &mut self.rng("single", index))
+    }
+
+    /// What a row's picture shows; none where there is no picture.
+    fn content(&self, index: usize) -> Option<Content> {
+        Some(match self.world {
+            MiniWorld::Groups => Content::Alone(self.alone(index)),
+            MiniWorld::Looks => Content::Single(self.single(index)),
+            MiniWorld::Captions | MiniWorld::Hypotheses => Content::Scene(self.scene(index)),
+            MiniWorld::Questions => Content::Scene(self.scene(index / QUESTIONS)),
+            MiniWorld::Sentences | MiniWorld::Paraphrases | MiniWorld::Texts => return None,
+            // Two scenes to one picture of each other sort.
+            MiniWorld::Pairs | MiniWorld::Pictures => match index % 4 {
+                0 => Content::Alone(self.alone(index)),
+                1 => Content::Single(self.single(index)),
+                _ => Content::Scene(self.scene(index)),
+            },
+        })
     }
 
     fn texts_and_label(&self, index: usize) -> (Vec<String>, Label) {
         let mut rng = self.rng("text", index);
         let class = Label::Class;
         match self.world {
-            MiniWorld::Groups => (Vec::new(), class(self.single(index).0.group)),
-            MiniWorld::Captions => (self.scene(index).captions().into(), Label::None),
+            MiniWorld::Groups => (Vec::new(), class(self.alone(index).group.concept.kind)),
+            MiniWorld::Looks => (Vec::new(), class(self.single(index).look())),
+            MiniWorld::Captions => (self.scene(index).captions(Naming::Name).into(), Label::None),
             MiniWorld::Questions => {
-                let (question, answer) = self.scene(index / QUESTIONS).question(index % QUESTIONS, &self.concepts, &mut rng);
+                let (question, answer) = self.scene(index / QUESTIONS).question(index % QUESTIONS, &mut rng);
                 (vec![question], class(answer))
             }
             MiniWorld::Hypotheses => {
                 let label = index % 3;
-                (vec![self.scene(index).hypothesis(label, &self.concepts, &mut rng)], class(label))
+                (vec![self.scene(index).statement(label, &mut rng)], class(label))
             }
             MiniWorld::Sentences => {
-                let [caption, _] = self.scene(index).captions();
+                let [caption, _] = self.scene(index).captions(Naming::Name);
                 let well_formed = index % 2 == 1;
-                (vec![if well_formed { caption } else { wording::exchange_words(&caption, &mut rng) }], class(well_formed.into()))
+                (vec![if well_formed { caption } else { wording::shuffled(&caption, &mut rng) }], class(well_formed.into()))
             }
             MiniWorld::Paraphrases => {
                 let scene = self.scene(index);
                 let same = index % 2 == 1;
                 let other = if same { scene.clone() } else { scene.with_one_change(&mut rng) };
-                (vec![scene.captions()[0].clone(), other.captions()[1].clone()], class(same.into()))
+                let [first, second] = [&scene, &other].map(|scene| scene.captions(Naming::Name));
+                (vec![first[0].clone(), second[1].clone()], class(same.into()))
             }
+            MiniWorld::Pairs => (self.content(index).map(|content| content.text(&mut rng)).into_iter().collect(), Label::None),
+            MiniWorld::Pictures => (Vec::new(), Label::None),
+            MiniWorld::Texts => (vec![wording::document(&self.scene(index), &mut rng)], Label::None),
         }
     }
+}
 
-    fn picture(&self, index: usize) -> Option<Vec<u8>> {
-        match self.world {
-            MiniWorld::Groups => {
-                let (concept, mut rng) = self.single(index);
-                Some(scene::draw_single(concept, &mut rng))
-            }
-            MiniWorld::Captions | MiniWorld::Hypotheses => Some(self.scene(index).draw()),
-            MiniWorld::Questions => Some(self.scene(index / QUESTIONS).draw()),
-            MiniWorld::Sentences | MiniWorld::Paraphrases => None,
-        }
-    }
+/// Names of the classes of [`MiniWorld::Looks`], for prompts.
+pub fn looks() -> Vec<String> {
+    wording::looks()
+}
+
+/// A `WordPiece` vocabulary for the mini suite: BERT's special tokens, every word of the suite, and single characters so
+/// that other words can be spelt.
+pub fn vocabulary() -> Vec<String> {
+    let world = Mini::new(MiniWorld::Texts, "train", 4000, 0);
+    let mut known: std::collections::BTreeSet<String> = (0..world.rows)
+        .flat_map(|index| world.texts_and_label(index).0)
+        .chain(concepts::all().iter().map(|concept| concept.name.clone()))
+        .chain(wording::looks())
+        .chain(KINDS.iter().map(|kind| format!("{} {} {}", kind.phrase, kind.one, kind.many)))
+        .flat_map(|text| text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let characters: Vec<String> = ('!'..='~').filter(|c| !c.is_ascii_uppercase()).map(String::from).collect();
+    let inner = characters.iter().map(|c| format!("##{c}"));
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let mut vocabulary: Vec<String> = special.into_iter().chain(characters.iter().cloned()).chain(inner).collect();
+    known.retain(|word| !vocabulary.contains(word));
+    vocabulary.extend(known);
+    vocabulary
 }
 
 impl Dataset for Mini {
@@ -139,7 +213,7 @@ impl Dataset for Mini {
 
     fn get(&self, index: usize) -> Result<Example> {
         let (texts, label) = self.texts_and_label(index);
-        Ok(Example { id: self.id(index), image: self.picture(index), texts, label })
+        Ok(Example { id: self.id(index), image: self.content(index).map(|content| content.draw()), texts, label })
     }
 }
 
@@ -149,8 +223,18 @@ mod tests {
 
     use super::*;
 
-    const WORLDS: [MiniWorld; 6] =
-        [MiniWorld::Groups, MiniWorld::Captions, MiniWorld::Questions, MiniWorld::Hypotheses, MiniWorld::Sentences, MiniWorld::Paraphrases];
+    const WORLDS: [MiniWorld; 10] = [
+        MiniWorld::Groups,
+        MiniWorld::Looks,
+        MiniWorld::Captions,
+        MiniWorld::Questions,
+        MiniWorld::Hypotheses,
+        MiniWorld::Sentences,
+        MiniWorld::Paraphrases,
+        MiniWorld::Pairs,
+        MiniWorld::Pictures,
+        MiniWorld::Texts,
+    ];
 
     #[test]
     fn rows_repeat_and_do_not_depend_on_what_else_is_drawn() {
@@ -169,20 +253,40 @@ mod tests {
         assert!(test.iter().all(|c| !train.contains(c.name.as_str())));
     }
 
+    /// What is asked on test scenes is asked in words of the training splits, names of things apart.
     #[test]
-    fn pictures_decode_and_every_word_is_in_the_vocabulary() {
-        let words: HashSet<String> = vocabulary().into_iter().collect();
+    fn pictures_decode_and_only_names_are_new_words() {
+        let texts = |world, split: &str, rows| {
+            let rows = Mini::new(world, split, rows, 0);
+            (0..rows.len()).flat_map(|index| rows.texts_of(index).unwrap()).collect::<Vec<_>>()
+        };
+        let split = |text: &String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut known: HashSet<String> = texts(MiniWorld::Pairs, "train", 4000).iter().flat_map(split).collect();
+        known.extend(texts(MiniWorld::Texts, "train", 4000).iter().flat_map(split));
+        known.extend(of_part(Part::Test).iter().flat_map(|concept| split(&concept.name)));
         for world in WORLDS {
-            let split = Mini::new(world, "test", 40, 0);
-            for index in 0..split.len() {
-                let example = split.get(index).unwrap();
+            let rows = Mini::new(world, "test", 40, 0);
+            for index in 0..rows.len() {
+                let example = rows.get(index).unwrap();
                 if let Some(bytes) = example.image {
                     let picture = image::load_from_memory(&bytes).unwrap();
                     assert_eq!((picture.width(), picture.height()), (scene::SIDE, scene::SIDE));
                 }
-                for word in example.texts.iter().flat_map(|t| wording::words(t)) {
-                    assert!(words.contains(&word), "{word} of {:?}", example.texts);
-                }
+                let strange = example.texts.iter().flat_map(split).find(|word| !known.contains(word));
+                assert_eq!(strange, None, "of {:?}", example.texts);
+            }
+        }
+        assert!(looks().iter().flat_map(split).all(|word| known.contains(&word)));
+    }
+
+    /// Answers differ between the scenes of a question: the words alone do not tell them.
+    #[test]
+    fn statements_are_true_or_false_of_their_scene() {
+        let rows = Mini::new(MiniWorld::Hypotheses, "test", 600, 0);
+        for index in (0..rows.len()).filter(|index| index % 3 != 1) {
+            let (scene, texts) = (rows.scene(index), rows.texts_of(index).unwrap());
+            if let Some(said) = texts[0].strip_prefix("the background is ") {
+                assert_eq!(said == scene::COLOURS[scene.background].0, index % 3 == 0, "{texts:?}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Scenes: a background and a few concepts on a grid, as a picture and as words.
+//! Scenes: a background and groups of things on it, side by side or one above the other, as a picture.
 
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, codecs::png::PngEncoder, imageops};
 use rand::{
@@ -6,17 +6,14 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 
-use super::{
-    concepts::Concept,
-    wording::{self, NUMBERS},
-};
+use super::concepts::Concept;
 
 /// Side of a picture in pixels.
 pub(super) const SIDE: u32 = 96;
-/// Cells along one side.
-const GRID: u32 = 3;
-/// Most of one concept.
-const MOST: usize = 3;
+/// Most things of one group.
+pub(super) const MOST: usize = 3;
+/// Sides of small and large things in scenes, in pixels.
+const SIZES: [u32; 2] = [16, 30];
 
 /// Backgrounds: name and colour.
 pub(super) const COLOURS: [(&str, [u8; 3]); 8] = [
@@ -30,122 +27,154 @@ pub(super) const COLOURS: [(&str, [u8; 3]); 8] = [
     ("grey", [140, 140, 140]),
 ];
 
-/// Answers to questions, in the order of their labels.
-pub(super) fn answers() -> Vec<&'static str> {
-    COLOURS.iter().map(|(name, _)| *name).chain(NUMBERS).chain(["yes", "no"]).collect()
+/// Some copies of one thing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Group {
+    pub(super) concept: &'static Concept,
+    /// 1 to [`MOST`].
+    pub(super) count: usize,
+    pub(super) large: bool,
 }
 
-/// Two concepts, how often each, and the background.
+/// Where the first group is, seen from the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    Left,
+    Right,
+    Above,
+    Below,
+}
+
+impl Relation {
+    pub(super) const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Above, Self::Below];
+
+    /// Where the second is, seen from the first.
+    pub(super) fn inverse(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+            Self::Above => Self::Below,
+            Self::Below => Self::Above,
+        }
+    }
+}
+
+/// Two groups of different kinds, where they are, and the background.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
-    background: usize,
-    items: [(&'static Concept, usize); 2],
-    /// Cells, shuffled: the first ones are taken in the order of the items.
-    cells: Vec<u32>,
+    pub(super) background: usize,
+    pub(super) groups: [Group; 2],
+    pub(super) relation: Relation,
+    /// Of where exactly things lie.
+    layout: u64,
+}
+
+fn group(concept: &'static Concept, rng: &mut impl Rng) -> Group {
+    Group { concept, count: rng.random_range(1..=MOST), large: rng.random() }
 }
 
 impl Scene {
     pub(super) fn sample(concepts: &[&'static Concept], rng: &mut impl Rng) -> Self {
-        let background = rng.random_range(0..COLOURS.len());
-        let pair: Vec<&&Concept> = concepts.choose_multiple(rng, 2).collect();
-        let items = [0, 1].map(|i| (*pair[i], rng.random_range(1..=MOST)));
-        let mut cells: Vec<u32> = (0..GRID * GRID).collect();
-        cells.shuffle(rng);
-        Self { background, items, cells }
-    }
-
-    fn colour(&self) -> &'static str {
-        COLOURS[self.background].0
-    }
-
-    /// The same facts in two wordings.
-    pub(super) fn captions(&self) -> [String; 2] {
-        let [(a, n), (b, m)] = self.items;
-        let (a, b, n, m) = (&a.name, &b.name, NUMBERS[n - 1], NUMBERS[m - 1]);
-        let colour = self.colour();
-        [format!("{n} {a} and {m} {b} on a {colour} background"), format!("a {colour} picture with {m} {b} next to {n} {a}")]
-    }
-
-    /// A question of one of three kinds and its answer's label.
-    pub(super) fn question(&self, kind: usize, concepts: &[&'static Concept], rng: &mut impl Rng) -> (String, usize) {
-        let (concept, count) = self.items[rng.random_range(0..2)];
-        match kind {
-            0 => ("what color is the background ?".into(), self.background),
-            1 => (format!("how many {} are there ?", concept.name), COLOURS.len() + count - 1),
-            _ if rng.random() => (format!("is there any {} ?", concept.name), COLOURS.len() + MOST),
-            _ => (format!("is there any {} ?", self.absent(concepts, rng).name), COLOURS.len() + MOST + 1),
+        let first = *concepts.choose(rng).expect("there are concepts");
+        let others: Vec<&&Concept> = concepts.iter().filter(|c| c.kind != first.kind).collect();
+        let second = **others.choose(rng).expect("there are several kinds");
+        Self {
+            background: rng.random_range(0..COLOURS.len()),
+            groups: [group(first, rng), group(second, rng)],
+            relation: Relation::ALL[rng.random_range(0..Relation::ALL.len())],
+            layout: rng.random(),
         }
     }
 
-    /// A statement that follows (0), may be so (1) or contradicts the scene (2).
-    pub(super) fn hypothesis(&self, label: usize, concepts: &[&'static Concept], rng: &mut impl Rng) -> String {
-        let (concept, count) = self.items[rng.random_range(0..2)];
-        let (name, count) = (&concept.name, NUMBERS[count - 1]);
-        match (label, rng.random_range(0..3)) {
-            (0, 0) => format!("the background is {}", self.colour()),
-            (0, 1) => format!("there are {count} {name}"),
-            (0, _) => format!("the picture shows {name}"),
-            (1, _) => wording::unknowable(name, rng),
-            (_, 0) => format!("the background is {}", other(self.background, COLOURS.len(), rng, |i| COLOURS[i].0)),
-            (_, 1) => format!("there are {} {name}", other(self.count_of(concept) - 1, MOST, rng, |i| NUMBERS[i])),
-            (_, _) => format!("the picture shows {}", self.absent(concepts, rng).name),
-        }
-    }
-
-    /// The same scene with another background or number.
+    /// The same scene with one other background, number, size or place.
     pub(super) fn with_one_change(&self, rng: &mut impl Rng) -> Self {
         let mut changed = self.clone();
-        if rng.random() {
-            changed.background = other(self.background, COLOURS.len(), rng, |i| i);
-        } else {
-            let item = rng.random_range(0..2);
-            changed.items[item].1 = other(self.items[item].1 - 1, MOST, rng, |i| i) + 1;
+        let group = &mut changed.groups[rng.random_range(0..2)];
+        match rng.random_range(0..4) {
+            0 => changed.background = other(self.background, COLOURS.len(), rng),
+            1 => group.count = other(group.count - 1, MOST, rng) + 1,
+            2 => group.large = !group.large,
+            _ => changed.relation = changed.relation.inverse(),
         }
         changed
     }
 
-    fn count_of(&self, concept: &Concept) -> usize {
-        self.items.iter().find(|(c, _)| c.name == concept.name).map_or(0, |(_, count)| *count)
-    }
-
-    fn absent(&self, concepts: &[&'static Concept], rng: &mut impl Rng) -> &'static Concept {
-        loop {
-            let concept = concepts.choose(rng).expect("there are concepts");
-            if self.count_of(concept) == 0 {
-                return concept;
-            }
-        }
-    }
-
     /// The picture, as a PNG file.
     pub(super) fn draw(&self) -> Vec<u8> {
-        let mut canvas = RgbImage::from_pixel(SIDE, SIDE, Rgb(COLOURS[self.background].1));
-        let cell = SIDE / GRID;
-        let drawn = self.items.iter().flat_map(|(concept, count)| std::iter::repeat_n(concept, *count));
-        for (concept, place) in drawn.zip(&self.cells) {
-            paste(&mut canvas, concept, (place % GRID * cell, place / GRID * cell), cell);
+        let mut rng = crate::random::stream(&format!("layout {}", self.layout));
+        let mut canvas = canvas(self.background);
+        let first_leads = matches!(self.relation, Relation::Left | Relation::Above);
+        let beside = matches!(self.relation, Relation::Left | Relation::Right);
+        for (place, group) in self.groups.iter().enumerate() {
+            let half = if (place == 0) == first_leads { 0 } else { SIDE / 2 };
+            let mut cells: Vec<u32> = (0..MOST as u32).collect();
+            cells.shuffle(&mut rng);
+            let (long, short) = (SIDE / MOST as u32, SIDE / 2);
+            let size = SIZES[usize::from(group.large)];
+            for cell in cells.into_iter().take(group.count) {
+                let along = cell * long + rng.random_range(0..=long - size);
+                let across = half + rng.random_range(0..=short - size);
+                let at = if beside { (across, along) } else { (along, across) };
+                paste(&mut canvas, group.concept, at, size);
+            }
         }
         encode(&canvas)
     }
 }
 
-/// One concept, large, somewhere on a random background.
-pub(super) fn draw_single(concept: &Concept, rng: &mut impl Rng) -> Vec<u8> {
-    let mut canvas = RgbImage::from_pixel(SIDE, SIDE, Rgb(COLOURS[rng.random_range(0..COLOURS.len())].1));
-    let size = rng.random_range(48..=80);
-    let at = (rng.random_range(0..=SIDE - size), rng.random_range(0..=SIDE - size));
-    paste(&mut canvas, concept, at, size);
-    encode(&canvas)
+/// One group alone on a background.
+#[derive(Clone, Debug)]
+pub(super) struct Single {
+    pub(super) background: usize,
+    pub(super) group: Group,
+    layout: u64,
 }
 
-/// Another of `count` things than `not`.
-fn other<T>(not: usize, count: usize, rng: &mut impl Rng, thing: impl Fn(usize) -> T) -> T {
-    thing((not + rng.random_range(1..count)) % count)
+impl Single {
+    /// Of any of `concepts`; `alone` is one thing as large as the picture allows.
+    pub(super) fn sample(concepts: &[&'static Concept], alone: bool, rng: &mut impl Rng) -> Self {
+        let mut group = group(concepts.choose(rng).expect("there are concepts"), rng);
+        if alone {
+            (group.count, group.large) = (1, true);
+        }
+        Self { background: rng.random_range(0..COLOURS.len()), group, layout: rng.random() }
+    }
+
+    /// The picture, as a PNG file; `alone` as it was sampled.
+    pub(super) fn draw(&self, alone: bool) -> Vec<u8> {
+        let mut rng = crate::random::stream(&format!("layout {}", self.layout));
+        let mut canvas = canvas(self.background);
+        if alone {
+            let size = rng.random_range(48..=80);
+            let at = (rng.random_range(0..=SIDE - size), rng.random_range(0..=SIDE - size));
+            paste(&mut canvas, self.group.concept, at, size);
+            return encode(&canvas);
+        }
+        // Nine cells of a third of the picture's side.
+        let cell = SIDE / 3;
+        let mut cells: Vec<u32> = (0..9).collect();
+        cells.shuffle(&mut rng);
+        let size = SIZES[usize::from(self.group.large)];
+        for place in cells.into_iter().take(self.group.count) {
+            let mut along = |cells: u32| cells * cell + rng.random_range(0..=cell - size);
+            let at = (along(place % 3), along(place / 3));
+            paste(&mut canvas, self.group.concept, at, size);
+        }
+        encode(&canvas)
+    }
+}
+
+/// Another of `count` numbers from 0 than `not`.
+pub(super) fn other(not: usize, count: usize, rng: &mut impl Rng) -> usize {
+    (not + rng.random_range(1..count)) % count
+}
+
+fn canvas(background: usize) -> RgbImage {
+    RgbImage::from_pixel(SIDE, SIDE, Rgb(COLOURS[background].1))
 }
 
 fn paste(canvas: &mut RgbImage, concept: &Concept, (left, top): (u32, u32), size: u32) {
-    let emoji = image::load_from_memory_with_format(concept.png, image::ImageFormat::Png).expect("Twemoji's pictures are whole");
-    let emoji = imageops::resize(&emoji.to_rgba8(), size, size, imageops::FilterType::Triangle);
+    let emoji = imageops::resize(concept.pixels(), size, size, imageops::FilterType::Triangle);
     for (x, y, pixel) in emoji.enumerate_pixels() {
         let alpha = u32::from(pixel[3]);
         let under = canvas.get_pixel_mut(left + x, top + y);

@@ -1,0 +1,83 @@
+//! The command line of `flava-pretrain`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use flava_model::runtime::{DeviceChoice, Precision};
+
+/// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook, both encoders alone, all together.
+///
+/// `flava-pretrain run mini` makes a small model from drawn pictures in about an hour; no data is needed. Each stage has a folder in
+/// OUT with its states and log; the same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
+/// layout: `flava-eval --model OUT/model`.
+///
+/// Exit status: 0 if everything ran, 2 if something could not be run, 130 if it was interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "flava-pretrain", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct PretrainArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `flava-pretrain` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run all stages of a recipe.
+    Run(RunArgs),
+    /// Run a recipe up to its tokenizer: word pieces learned from its texts.
+    Tokenizer(RunArgs),
+    /// Run a recipe up to its visual codebook, with a picture of what comes back from it.
+    Codebook(RunArgs),
+    /// Write the untrained model that a recipe begins with.
+    Init(RunArgs),
+    /// List the recipes, or print one to start your own from.
+    Recipes {
+        /// The recipe.
+        name: Option<String>,
+    },
+}
+
+/// Running a recipe.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A recipe: mini, flava-base, one of the paper's columns (flava-c, mlm, ..), at mini size (mini-flava-c, ..), or a .toml file.
+    #[arg(value_name = "RECIPE")]
+    pub recipe: String,
+    /// Folder that the recipe's corpora are below.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub data: PathBuf,
+    /// Folder for everything that is made [default: pretrained/RECIPE].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A setting in place of the recipe's, such as joint.schedule.steps=1000; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of weights, order, masks and views.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print what would be run: sizes, memory, operations and time; train nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Rows that go through the model at once; the contrastive loss is over the whole batch all the same [default: all].
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Running")]
+    pub micro_batch: usize,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time.
+    #[arg(long, help_heading = "Running")]
+    pub recompute: bool,
+    /// Where to run: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", help_heading = "Running")]
+    pub device: DeviceChoice,
+    /// Kind of products: f32, or bf16 and f16 over weights and norms in f32.
+    #[arg(long, default_value = "f32", help_heading = "Running")]
+    pub precision: Precision,
+    /// Threads of the model and of reading [default: all cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
+    pub threads: Option<u16>,
+    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
+    #[arg(long, help_heading = "Running")]
+    pub offline: bool,
+    /// No talk on stderr.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}

@@ -1,0 +1,339 @@
+//! Training of the image codebook: the encoder of a discrete VAE whose words are relaxed by the Gumbel softmax (DALL-E, section 2.1
+//! and appendix A).
+
+mod decoder;
+
+use std::{fs, path::Path, sync::Arc};
+
+use flava_model::{
+    FlavaConfig, ImageCodebook,
+    checkpoint::{read_tensors, write_tensors},
+    config::CodebookConfig,
+    processor::{ImageTransform, image_batch},
+    runtime::{Fill, Loader, LoaderOptions, Vars, stream},
+};
+use flava_tasks::Dataset;
+use image::{RgbImage, imageops};
+use serde_json::json;
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+pub use decoder::Decoder;
+
+use crate::{
+    Error, Result,
+    augment::Crop,
+    order::{Order, Rank},
+    recipe::CodebookStage,
+    rows::picture,
+    trainer::{Learner, Observed, Parameter, Step},
+    visual_words::{VisualWords, count_words},
+};
+
+const DECODER: &str = "decoder.safetensors";
+/// Patches' pixels and channels: what the divergence of a word counts against the likelihood of a pixel (DALL-E, appendix A.2).
+const NUMBERS_OF_A_PATCH: f64 = 8.0 * 8.0 * 3.0;
+/// Pictures that reconstruction is measured on.
+const MEASURED: usize = 256;
+/// Of these, those in the picture of reconstructions.
+const SHOWN: usize = 16;
+
+type Pixels = (Vec<f32>, (usize, usize));
+
+/// Encoder and decoder in training.
+pub struct CodebookTraining {
+    config: CodebookConfig,
+    encoder: ImageCodebook,
+    decoder: Decoder,
+    store: VarStore,
+    stage: CodebookStage,
+    data: Arc<Data>,
+    loader: LoaderOptions,
+    step: usize,
+}
+
+/// Where its pictures come from.
+struct Data {
+    dataset: Arc<dyn Dataset>,
+    order: Order,
+    rank: Rank,
+    transform: ImageTransform,
+    crop: Option<Crop>,
+    batch_size: usize,
+    seed: u64,
+}
+
+/// A batch of pictures.
+pub struct Pictures {
+    pixels: Vec<Pixels>,
+    ids: Vec<String>,
+    broken: (usize, String),
+}
+
+/// How well pictures come back from their words.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Reconstruction {
+    /// Mean squared difference of pixels from 0 to 1.
+    pub squared_error: f64,
+    /// The same for the mean colour of each picture, to compare with.
+    pub squared_error_of_mean: f64,
+    /// Share of the words that occur.
+    pub usage: f64,
+    /// Number of evenly used words that would be as hard to guess.
+    pub perplexity: f64,
+}
+
+impl Data {
+    fn batch(&self, step: usize) -> Result<Pictures> {
+        let mut batch = Pictures { pixels: Vec::new(), ids: Vec::new(), broken: (0, String::new()) };
+        for place in 0..self.batch_size {
+            let draw = self.rank.draw((step * self.batch_size + place) as u64, self.batch_size);
+            let row = self.order.row(draw);
+            match self.pixels(row, draw) {
+                Ok(pixels) => {
+                    batch.pixels.push(pixels);
+                    batch.ids.push(self.dataset.id(row));
+                }
+                Err(reason) => batch.broken = (batch.broken.0 + 1, format!("{}: {reason}", self.dataset.id(row))),
+            }
+        }
+        if batch.pixels.is_empty() {
+            return Err(Error::Training(format!("every row of a batch is broken; the last is {}", batch.broken.1)));
+        }
+        Ok(batch)
+    }
+
+    fn pixels(&self, row: usize, draw: u64) -> std::result::Result<Pixels, String> {
+        let example = self.dataset.get(row).map_err(|e| e.to_string())?;
+        let whole = picture(example.image.as_deref())?;
+        let part = match &self.crop {
+            Some(crop) => crop.apply(&whole, &mut stream(self.seed, &format!("codebook, draw {draw}"))),
+            None => whole,
+        };
+        Ok(self.transform.apply(&part))
+    }
+}
+
+impl CodebookTraining {
+    /// A new encoder and decoder of `config`'s sizes over the pictures of `dataset`.
+    pub fn new(
+        config: &FlavaConfig,
+        stage: &CodebookStage,
+        (dataset, order): (Arc<dyn Dataset>, Order),
+        transform: ImageTransform,
+        (seed, device, loader): (u64, Device, LoaderOptions),
+    ) -> Self {
+        let config = config.image_codebook_config.clone();
+        let mut store = VarStore::new(Device::Cpu);
+        tch::manual_seed(seed as i64);
+        let root = Vars::root(&store, Fill::New(config.initializer_range));
+        let encoder = ImageCodebook::new(&(&root / "image_codebook"), &config);
+        let decoder = Decoder::new(&(&root / "decoder"), &config, if stage.decoder_hidden > 0 { stage.decoder_hidden } else { config.hidden_size });
+        let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
+        variables.sort_by(|a, b| a.0.cmp(&b.0)); // the order decides the numbers
+        for (_, mut weight) in variables.into_iter().filter(|(_, variable)| variable.dim() == 4) {
+            // As DALL-E's code: each output of unit variance where the inputs are.
+            let inputs: i64 = weight.size()[1..].iter().product();
+            tch::no_grad(|| drop(weight.normal_(0.0, 1.0 / (inputs as f64).sqrt())));
+        }
+        store.set_device(device);
+        let rank = Rank::default();
+        let batch_size = stage.schedule.batch_size;
+        let data = Data { dataset, order, rank, transform, crop: stage.crop, batch_size, seed };
+        Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), loader, step: 0 }
+    }
+
+    fn temperature(&self) -> f64 {
+        let [first, last] = self.stage.temperature;
+        let share = (self.step as f64 / self.stage.temperature_steps.max(1) as f64).min(1.0);
+        last + (first - last) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+    }
+
+    fn kl_weight(&self) -> f64 {
+        let share = (self.step as f64 / self.stage.kl_steps.max(1) as f64).min(1.0);
+        self.stage.kl_weight * 0.5 * (1.0 - (std::f64::consts::PI * share).cos())
+    }
+
+    /// How well the first pictures of the corpus come back, and a picture of some of them: originals over reconstructions.
+    pub fn measure(&self) -> Result<(Reconstruction, RgbImage)> {
+        let _guard = tch::no_grad_guard();
+        let rows = MEASURED.min(self.data.dataset.len());
+        let mut counts = vec![0; self.config.vocab_size as usize];
+        let (mut error, mut error_of_mean, mut seen, mut shown) = (0.0, 0.0, 0, Vec::new());
+        for start in (0..rows).step_by(SHOWN) {
+            let whole = Data { crop: None, order: Order::new("", 1, 1, 0), dataset: Arc::clone(&self.data.dataset), transform: self.data.transform.clone(), ..*self.data };
+            let pixels: Vec<Pixels> = (start..(start + SHOWN).min(rows)).filter_map(|row| whole.pixels(row, 0).ok()).collect();
+            if pixels.is_empty() {
+                continue;
+            }
+            let target = image_batch(&pixels.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
+            let words = self.encoder.indices(&target)?;
+            count_words(&words, &mut counts)?;
+            let hot = words.f_one_hot(self.config.vocab_size)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
+            let (mean, _) = self.decoder.forward(&hot)?;
+            let (original, back) = (unmapped(&target)?, unmapped(&mean.f_sigmoid()?)?);
+            let average = original.f_mean_dim([2i64, 3].as_slice(), true, Kind::Float)?;
+            let squared = |other: &Tensor| -> Result<f64> { Ok(original.f_sub(other)?.f_square()?.f_mean(Kind::Double)?.double_value(&[])) };
+            error += squared(&back)? * pixels.len() as f64;
+            error_of_mean += squared(&average)? * pixels.len() as f64;
+            seen += pixels.len();
+            if shown.is_empty() {
+                shown = vec![original, back];
+            }
+        }
+        let (usage, perplexity) = VisualWords::usage(&counts);
+        let count = seen.max(1) as f64;
+        let found = Reconstruction { squared_error: error / count, squared_error_of_mean: error_of_mean / count, usage, perplexity };
+        Ok((found, sheet(&shown)?))
+    }
+
+    /// Writes `reconstructions.png` and `reconstruction.json` into a folder.
+    pub fn report(&self, folder: &Path) -> Result<Reconstruction> {
+        let (found, picture) = self.measure()?;
+        let path = folder.join("reconstructions.png");
+        picture.save(&path).map_err(|e| Error::Training(format!("{}: {e}", path.display())))?;
+        let path = folder.join("reconstruction.json");
+        fs::write(&path, format!("{:#}\n", json!(found))).map_err(|e| flava_model::Error::io(&path, e))?;
+        Ok(found)
+    }
+}
+
+/// From the codebook's pixels, 0.1 to 0.9, back to 0 to 1.
+fn unmapped(pixels: &Tensor) -> Result<Tensor> {
+    Ok(pixels.f_sub_scalar(0.1)?.f_div_scalar(0.8)?.f_clamp(0.0, 1.0)?)
+}
+
+/// Rows of pictures \[count, 3, height, width\], one under the other.
+fn sheet(rows: &[Tensor]) -> Result<RgbImage> {
+    let Some(first) = rows.first() else { return Ok(RgbImage::new(1, 1)) };
+    let (count, _, height, width) = first.size4()?;
+    let mut sheet = RgbImage::new((count * (width + 2)) as u32, (rows.len() as i64 * (height + 2)) as u32);
+    for (y, row) in rows.iter().enumerate() {
+        let bytes = row.f_permute([0, 2, 3, 1])?.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        for x in 0..count {
+            let flat: Vec<u8> = bytes.f_get(x)?.f_flatten(0, -1)?.try_into()?;
+            if let Some(picture) = RgbImage::from_raw(width as u32, height as u32, flat) {
+                imageops::replace(&mut sheet, &picture, x * (width + 2), y as i64 * (height + 2));
+            }
+        }
+    }
+    Ok(sheet)
+}
+
+/// Less the logarithm of the logit-Laplace density of pixels, a mean over all numbers (DALL-E, appendix A.3).
+fn logit_laplace(pixels: &Tensor, mean: &Tensor, log_width: &Tensor) -> Result<Tensor> {
+    let logit = pixels.f_logit(None::<f64>)?;
+    let distance = logit.f_sub(mean)?.f_abs()?.f_div(&log_width.f_exp()?)?;
+    let norm = pixels.f_mul(&pixels.f_rsub_scalar(1)?)?.f_mul_scalar(2.0)?.f_log()?;
+    Ok(distance.f_add(log_width)?.f_add(&norm)?.f_mean(Kind::Float)?)
+}
+
+impl Learner for CodebookTraining {
+    type Batch = Pictures;
+
+    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Pictures>> {
+        let (data, first) = (Arc::clone(&self.data), steps.start);
+        Loader::new(steps.len(), self.loader, move |place| data.batch(first + place))
+    }
+
+    fn gradients(&mut self, batch: &Pictures, step: &Step) -> Result<Observed> {
+        self.step = step.number;
+        tch::manual_seed(step.seed);
+        let pixels = image_batch(&batch.pixels.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
+        let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
+        let noise = logits.f_empty_like()?.f_exponential_(1.0)?.f_log()?.f_neg()?;
+        let words = logits.f_add(&noise)?.f_div_scalar(self.temperature())?.f_softmax(1, Kind::Float)?;
+        let (mean, log_width) = self.decoder.forward(&words)?;
+        let likelihood = logit_laplace(&pixels, &mean, &log_width)?;
+        let log_q = logits.f_log_softmax(1, Kind::Float)?;
+        let divergence = log_q.f_exp()?.f_mul(&log_q)?.f_sum_dim_intlist(1, false, Kind::Float)?.f_mean(Kind::Float)?;
+        let divergence = divergence.f_add_scalar((self.config.vocab_size as f64).ln())?;
+        let weighted = divergence.f_mul_scalar(self.kl_weight() / NUMBERS_OF_A_PATCH)?;
+        // How far the words of a batch are from being used alike.
+        let used = log_q.f_exp()?.f_mean_dim([0i64, 2, 3].as_slice(), false, Kind::Float)?;
+        let uneven = used.f_mul(&used.f_clamp_min(1e-12)?.f_log()?)?.f_sum(Kind::Float)?.f_add_scalar((self.config.vocab_size as f64).ln())?;
+        let uneven = uneven.f_mul_scalar(self.stage.usage_weight)?;
+        likelihood.f_add(&weighted)?.f_add(&uneven)?.f_mul_scalar(step.scale)?.f_backward()?;
+        let value = |loss: &Tensor| loss.double_value(&[]);
+        Ok(Observed {
+            losses: vec![("reconstruction", value(&likelihood)), ("divergence", value(&weighted)), ("uneven_usage", value(&uneven))],
+            rows: batch.pixels.len(),
+            broken: batch.broken.clone(),
+            ..Observed::default()
+        })
+    }
+
+    fn updated(&mut self, _step: &Step) -> Result<()> {
+        Ok(())
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let mut all: Vec<Parameter> = self.store.variables().into_iter().map(|(name, tensor)| Parameter::new(name, tensor)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    fn describe(&self, batch: &Pictures) -> Vec<String> {
+        batch.ids.clone()
+    }
+
+    fn values(&self) -> Vec<(&'static str, f64)> {
+        vec![("temperature", self.temperature()), ("kl_weight", self.kl_weight())]
+    }
+
+    fn flops(&self, _batch: &Pictures) -> f64 {
+        0.0
+    }
+
+    fn save(&self, folder: &Path) -> Result<()> {
+        write_codebook(folder, &self.config, self.store.variables())?;
+        let decoder = self.store.variables().into_iter().filter(|(name, _)| name.starts_with("decoder.")).collect();
+        Ok(write_tensors(&folder.join(DECODER), decoder)?)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        let encoder = read_codebook(folder)?.into_iter().map(|(name, tensor)| (format!("image_codebook.{name}"), tensor));
+        load_exactly(&self.store, encoder.chain(read_tensors(&folder.join(DECODER))?), folder)
+    }
+
+    fn device(&self) -> Device {
+        self.store.device()
+    }
+}
+
+/// Copies tensors into the variables of their names, all of them and no others.
+pub(crate) fn load_exactly(store: &VarStore, tensors: impl Iterator<Item = (String, Tensor)>, from: &Path) -> Result<()> {
+    let mut variables = store.variables();
+    for (name, tensor) in tensors {
+        match variables.remove(&name) {
+            Some(mut variable) if variable.size() == tensor.size() => tch::no_grad(|| variable.copy_(&tensor)),
+            _ => return Err(Error::Training(format!("{}: {name} {:?} does not fit", from.display(), tensor.size()))),
+        }
+    }
+    match variables.keys().next() {
+        Some(missing) => Err(Error::Training(format!("{}: {missing} is missing", from.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Writes the folder that transformers' `FlavaImageCodebook` loads, of the variables under `image_codebook`.
+pub fn write_codebook(folder: &Path, config: &CodebookConfig, variables: impl IntoIterator<Item = (String, Tensor)>) -> Result<()> {
+    let mut json = json!(config);
+    json["architectures"] = json!(["FlavaImageCodebook"]);
+    json["torch_dtype"] = "float32".into();
+    let path = folder.join("config.json");
+    fs::write(&path, format!("{json:#}\n")).map_err(|e| flava_model::Error::io(&path, e))?;
+    let named = variables.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.")?.to_owned(), tensor)));
+    Ok(write_tensors(&folder.join("model.safetensors"), named.collect())?)
+}
+
+/// The tensors of a codebook of its own, or of that of a whole model, without a prefix.
+pub fn read_codebook(folder: &Path) -> Result<Vec<(String, Tensor)>> {
+    let checkpoint = flava_model::checkpoint::Checkpoint::open(folder)?;
+    let tensors = checkpoint.tensors().iter();
+    let named = tensors.filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.").or(name.starts_with("blocks.").then_some(name))?, tensor)));
+    let all = named.map(|(name, tensor)| Ok((name.to_owned(), tensor.to_tensor()?.f_to_kind(Kind::Float)?))).collect::<Result<Vec<_>>>()?;
+    if all.is_empty() {
+        return Err(flava_model::Error::file(folder, "holds no image codebook (blocks.* or image_codebook.blocks.*)").into());
+    }
+    Ok(all)
+}

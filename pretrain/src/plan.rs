@@ -1,0 +1,135 @@
+//! From what was typed to a job, and what it would take.
+
+use std::path::PathBuf;
+
+use flava_evaluator::Places;
+use flava_model::{
+    FlavaConfig,
+    runtime::{LoaderOptions, set_threads},
+};
+
+use crate::{
+    Result, RunArgs, flops,
+    order::Rank,
+    recipe::{Recipe, RowKind, Stage},
+    run::{Job, corpora_of},
+    trainer::{human, peak_of},
+};
+
+/// Share of a large product's speed that a training step is taken to reach before anything was measured.
+const SHARE_OF_PEAK: f64 = 0.4;
+
+/// Decides a run. `until` names the kind of stage that ends it.
+pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
+    let recipe = Recipe::open(&args.recipe, &args.set)?;
+    let device = args.device.resolve()?;
+    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    set_threads(threads);
+    let only = until.map(|kind| {
+        let names: Vec<String> = recipe.stages().map(|(name, _)| name.to_owned()).collect();
+        let end = recipe.stages().position(|(_, stage)| stage.kind() == kind).map_or(names.len(), |place| place + 1);
+        names[..end].to_vec()
+    });
+    let stem = PathBuf::from(&args.recipe).file_stem().map_or_else(|| args.recipe.clone(), |stem| stem.to_string_lossy().into_owned());
+    Ok(Job {
+        name: args.recipe.clone(),
+        recipe,
+        data: args.data.clone(),
+        out: args.out.clone().unwrap_or_else(|| PathBuf::from("pretrained").join(stem)),
+        seed: args.seed,
+        device,
+        precision: args.precision,
+        loader: LoaderOptions { threads, ahead: 2 * threads },
+        micro_batch: args.micro_batch,
+        recompute: args.recompute,
+        only,
+        rank: Rank::default(),
+        places: Places::new(None, args.offline, args.quiet)?,
+        quiet: args.quiet,
+    })
+}
+
+/// Numbers of a model of `config`.
+fn parameters(config: &FlavaConfig) -> f64 {
+    let block = |c: &flava_model::config::BlockConfig| {
+        let (d, f) = (c.hidden_size as f64, c.intermediate_size as f64);
+        c.num_hidden_layers as f64 * (4.0 * d * d + 2.0 * d * f + 9.0 * d + f)
+    };
+    let d = config.hidden_size as f64;
+    let (image, text) = (&config.image_config, &config.text_config);
+    let embeddings = (image.grid().pow(2) + 2) as f64 * d
+        + (image.patch_size.pow(2) * image.num_channels) as f64 * d
+        + (text.vocab_size + text.max_position_embeddings + text.type_vocab_size) as f64 * d;
+    let heads = 2.0 * (image.vocab_size + text.vocab_size) as f64 * (d + 1.0) + 5.0 * d * d;
+    let projections = 2.0 * d * (d + config.projection_dim as f64);
+    block(&image.block()) + block(&text.block()) + block(&config.multimodal_config.block()) + embeddings + heads + projections
+}
+
+/// What a job would do: corpora that are there, sizes, operations and time at this machine's speed.
+pub fn dry_run(job: &Job) -> Result<String> {
+    let recipe = &job.recipe;
+    let words = recipe.stages().find_map(|(_, stage)| if let Stage::Tokenizer(stage) = stage { Some(stage.vocab_size) } else { None });
+    let config = recipe.config(words.filter(|words| *words > 0).unwrap_or(30_522))?;
+    let count = parameters(&config);
+    let peak = peak_of(job.device, job.precision)?;
+    let mut lines = vec![
+        format!("{}: {}", job.name, recipe.summary),
+        format!("cost: {}", recipe.cost),
+        format!("expect: {}", recipe.expect),
+        format!(
+            "model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top",
+            count / 1e6,
+            count * 16.0 / 1e9
+        ),
+        format!("machine: a large product reaches {:.0} GFLOP/s in {}", peak / 1e9, job.precision.name()),
+    ];
+    let mut used: Vec<&str> = recipe.stages().flat_map(|(_, stage)| corpora_of(stage)).collect();
+    used.sort_unstable();
+    used.dedup();
+    for name in used {
+        let state = match recipe.corpora[name].open(&job.data, 0) {
+            Ok(dataset) => format!("{} rows", dataset.len()),
+            Err(error) => format!("not there: {error}"),
+        };
+        lines.push(format!("corpus {name} ({}): {state}", recipe.corpora[name].name()));
+    }
+    let mut total = 0.0;
+    for (name, stage) in recipe.stages() {
+        let (steps, flops) = (stage.steps(), flops_of(stage, &config));
+        total += flops;
+        let time = human(flops / (peak * SHARE_OF_PEAK));
+        lines.push(if steps == 0 {
+            format!("stage {name} ({})", stage.kind())
+        } else if flops == 0.0 {
+            format!("stage {name} ({}): {steps} steps", stage.kind())
+        } else {
+            format!("stage {name} ({}): {steps} steps, {flops:.1e} FLOP, about {time}", stage.kind())
+        });
+    }
+    let time = human(total / (peak * SHARE_OF_PEAK));
+    lines.push(format!("all: {total:.1e} FLOP, about {time} at {:.0} % of that speed; results in {}", SHARE_OF_PEAK * 100.0, job.out.display()));
+    Ok(lines.join("\n"))
+}
+
+/// Operations of all steps of a stage.
+fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
+    match stage {
+        Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
+        Stage::Dino(stage) => {
+            let rows = stage.schedule.batch_size as f64;
+            let patches = |side: i64| (side / config.image_config.patch_size).pow(2) as f64;
+            let global = flops::image(config, 2.0 * rows, patches(config.image_config.image_size));
+            let local = flops::image(config, stage.local_crops as f64 * rows, patches(stage.local_size as i64));
+            stage.schedule.steps as f64 * (4.0 * global + 3.0 * local)
+        }
+        Stage::Train(stage) => {
+            let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
+            let share = |share: &crate::recipe::Share| {
+                let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
+                let tokens = if share.rows == RowKind::Texts { stage.text_length } else { stage.caption_length };
+                share.ratio / all * flops::batch(config, share.rows, (rows, tokens))
+            };
+            stage.schedule.steps as f64 * stage.mixture.iter().map(share).sum::<f64>()
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Rows of corpora as the model reads them: pictures decoded, cropped and normalised, texts as word pieces, both with parts hidden, and
+//! now and then a caption that belongs elsewhere. Everything random depends on the seed, the corpus and the draw alone.
+
+use std::{ops::Range, sync::Arc};
+
+use flava_model::{
+    TextInputs,
+    processor::{Encoding, ImageTransform, Picture, Text, TextProcessor, decode, image_batch, text_batch},
+    runtime::stream,
+};
+use flava_tasks::Dataset;
+use rand::{Rng, seq::IndexedRandom};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    Error, Result,
+    augment::Crop,
+    masking::{BlockMasks, MaskedText, WordMasks},
+    objectives::{PretrainingInputs, Whole},
+    order::{Order, Rank},
+    recipe::RowKind,
+    visual_words::VisualWords,
+};
+
+/// Captions that are drawn before a text of the same words is taken for another's.
+const TRIES: usize = 10;
+/// A picture with a shorter side shows nothing; it counts as broken.
+pub(crate) const SHORTEST_SIDE: usize = 4;
+
+type Pixels = (Vec<f32>, (usize, usize));
+
+/// How rows are made; the same for all corpora of a stage.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    /// The model's pixels.
+    pub transform: ImageTransform,
+    /// The codebook's, from the same part of the picture.
+    pub codebook: ImageTransform,
+    /// Which part; all of it without.
+    pub crop: Option<Crop>,
+    /// Hidden patches.
+    pub masks: BlockMasks,
+    /// Word pieces.
+    pub text: Arc<TextProcessor>,
+    /// Hidden words, and the longest text in tokens: of texts alone, and of captions.
+    pub words: [(WordMasks, usize); 2],
+    /// How often a caption is exchanged.
+    pub negatives: f64,
+    /// The label of what is not hidden.
+    pub ignore: i64,
+    /// Of everything that is drawn.
+    pub seed: u64,
+}
+
+/// A corpus in a mixture.
+pub struct Reader {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Its rows.
+    pub dataset: Arc<dyn Dataset>,
+    /// Their order.
+    pub order: Order,
+    /// What they are read as.
+    pub kind: RowKind,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Which of the draws are this process's.
+    pub rank: Rank,
+    /// Visual words of all its pictures, where they are known ahead.
+    pub visual_words: Option<Arc<VisualWords>>,
+}
+
+/// A row.
+#[derive(Debug)]
+struct Row {
+    id: String,
+    pixels: Option<Pixels>,
+    codebook: Option<Pixels>,
+    labels: Vec<i64>,
+    mask: Vec<bool>,
+    text: Option<(Encoding, MaskedText)>,
+    matches: bool,
+}
+
+/// A batch on its way to the model.
+#[derive(Debug)]
+pub struct Batch {
+    kind: RowKind,
+    rows: Vec<Row>,
+    /// Rows that were left out because they are broken, and why the first was.
+    pub broken: (usize, String),
+}
+
+impl Reader {
+    /// The batch that is the `nth` of this corpus.
+    pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
+        let mut batch = Batch { kind: self.kind, rows: Vec::with_capacity(self.batch_size), broken: (0, String::new()) };
+        for place in 0..self.batch_size as u64 {
+            let draw = self.rank.draw(nth * self.batch_size as u64 + place, self.batch_size);
+            match self.row(draw, preparation) {
+                Ok(row) => batch.rows.push(row),
+                Err(reason) => {
+                    if batch.broken.0 == 0 {
+                        batch.broken.1 = format!("{} of {}: {reason}", self.dataset.id(self.order.row(draw)), self.name);
+                    }
+                    batch.broken.0 += 1;
+                }
+            }
+        }
+        if batch.rows.is_empty() {
+            return Err(Error::Training(format!("every row of a batch is broken; the first is {}", batch.broken.1)));
+        }
+        Ok(batch)
+    }
+
+    fn row(&self, draw: u64, preparation: &Preparation) -> std::result::Result<Row, String> {
+        let Preparation { seed, masks, ignore, .. } = preparation;
+        let index = self.order.row(draw);
+        let mut rng = stream(*seed, &format!("row of {}, draw {draw}", self.name));
+        let mut row = Row {
+            id: self.dataset.id(index),
+            pixels: None,
+            codebook: None,
+            labels: Vec::new(),
+            mask: Vec::new(),
+            text: None,
+            matches: true,
+        };
+        let texts = if self.kind == RowKind::Texts {
+            self.dataset.texts_of(index).map_err(|e| e.to_string())?
+        } else {
+            let example = self.dataset.get(index).map_err(|e| e.to_string())?;
+            let picture = picture(example.image.as_deref())?;
+            self.add_picture(&mut row, picture, index, preparation, &mut rng);
+            row.mask = masks.sample(&mut rng);
+            example.texts
+        };
+        if self.kind != RowKind::Images {
+            let own = texts.choose(&mut rng).filter(|text| !text.trim().is_empty()).ok_or("has no text")?;
+            let other = if self.kind == RowKind::Pairs && rng.random::<f64>() < preparation.negatives {
+                self.other_text(&texts, &mut rng).map_err(|e| e.to_string())?
+            } else {
+                None
+            };
+            row.matches = other.is_none();
+            let (words, longest) = preparation.words[usize::from(self.kind == RowKind::Pairs)];
+            let text = other.as_ref().unwrap_or(own);
+            let encoding = preparation.text.encode(&[Text::Single(text)], longest).map_err(|e| e.to_string())?.remove(0);
+            let masked = words.sample(&encoding, &preparation.text, *ignore, &mut rng);
+            row.text = Some((encoding, masked));
+        }
+        Ok(row)
+    }
+
+    fn add_picture(&self, row: &mut Row, picture: Picture, index: usize, preparation: &Preparation, rng: &mut impl Rng) {
+        let picture = match &preparation.crop {
+            Some(crop) => crop.apply(&picture, rng),
+            None => picture,
+        };
+        row.pixels = Some(preparation.transform.apply(&picture));
+        match &self.visual_words {
+            Some(words) => row.labels = words.of(index),
+            None => row.codebook = Some(preparation.codebook.apply(&picture)),
+        }
+    }
+
+    /// A text of another row that says something else; none where there seems to be none.
+    fn other_text(&self, texts: &[String], rng: &mut impl Rng) -> Result<Option<String>> {
+        for _ in 0..TRIES {
+            let others = self.dataset.texts_of(rng.random_range(0..self.dataset.len()))?;
+            if let Some(other) = others.choose(rng).filter(|other| !texts.contains(other) && !other.trim().is_empty()) {
+                return Ok(Some(other.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A row's picture, decoded, or why it is broken.
+pub(crate) fn picture(bytes: Option<&[u8]>) -> std::result::Result<Picture, String> {
+    let picture = decode(bytes.ok_or("has no picture")?).map_err(|e| e.to_string())?;
+    if picture.width.min(picture.height) < SHORTEST_SIDE {
+        return Err(format!("is a picture of {}x{} pixels", picture.width, picture.height));
+    }
+    Ok(picture)
+}
+
+impl Batch {
+    /// Its rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What its rows are.
+    pub fn kind(&self) -> RowKind {
+        self.kind
+    }
+
+    /// Ids of its rows.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.id.as_str())
+    }
+
+    /// Word pieces, padding left out.
+    pub fn tokens(&self) -> usize {
+        self.rows.iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding.input_ids.len()).sum()
+    }
+
+    /// Longest text in word pieces.
+    pub fn longest(&self) -> usize {
+        self.rows.iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding.input_ids.len()).max().unwrap_or(0)
+    }
+
+    /// What parts of it are parts of.
+    pub fn whole(&self, ignore: i64) -> Whole {
+        let any_match = self.rows.iter().any(|row| row.matches);
+        let mut whole = Whole { patches: 0, words: 0, pairs: self.rows.len(), any_match };
+        for row in self.rows.iter().filter(|row| row.matches || !any_match) {
+            whole.patches += row.mask.iter().filter(|hidden| **hidden).count();
+            whole.words += row.text.iter().flat_map(|(_, masked)| &masked.labels).filter(|label| **label != ignore).count();
+        }
+        whole
+    }
+
+    /// Whether pictures and texts belong together, for some rows: \[rows\], int64.
+    pub fn itm_labels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
+        let labels: Vec<i64> = self.rows[part].iter().map(|row| row.matches.into()).collect();
+        Ok(Tensor::f_from_slice(&labels)?.f_to_device(device)?)
+    }
+
+    /// Some rows' pictures, as they are: \[rows, 3, height, width\].
+    pub fn pixels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
+        let pixels: Vec<&Pixels> = self.rows[part].iter().filter_map(|row| row.pixels.as_ref()).collect();
+        Ok(image_batch(&pixels, device, Kind::Float)?.pixel_values)
+    }
+
+    /// Some rows' texts, as they are.
+    pub fn texts(&self, part: Range<usize>, pad: i64, device: Device) -> Result<TextInputs> {
+        let encodings = self.rows[part].iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding);
+        Ok(text_batch(encodings, pad, device)?)
+    }
+
+    /// Everything that the losses read of some rows; `unmasked` says whether texts as they are come with it.
+    pub fn inputs(&self, part: Range<usize>, unmasked: bool, (pad, ignore): (i64, i64), device: Device) -> Result<PretrainingInputs> {
+        let rows = &self.rows[part.clone()];
+        let mut inputs = PretrainingInputs::default();
+        if self.kind != RowKind::Texts {
+            inputs.pixel_values = Some(self.pixels(part.clone(), device)?);
+            let mask: Vec<bool> = rows.iter().flat_map(|row| row.mask.iter().copied()).collect();
+            inputs.bool_masked_pos = Some(Tensor::f_from_slice(&mask)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
+            if rows.iter().all(|row| row.codebook.is_some()) {
+                let pixels: Vec<&Pixels> = rows.iter().filter_map(|row| row.codebook.as_ref()).collect();
+                inputs.codebook_pixel_values = Some(image_batch(&pixels, device, Kind::Float)?.pixel_values);
+            } else {
+                let labels: Vec<i64> = rows.iter().flat_map(|row| row.labels.iter().copied()).collect();
+                inputs.mim_labels = Some(Tensor::f_from_slice(&labels)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
+            }
+        }
+        if self.kind != RowKind::Images {
+            let texts = self.texts(part.clone(), pad, device)?;
+            let (batch, seq) = texts.input_ids.size2()?;
+            let mut flat = [vec![pad; (batch * seq) as usize], vec![ignore; (batch * seq) as usize]];
+            for (place, (_, masked)) in rows.iter().filter_map(|row| row.text.as_ref()).enumerate() {
+                let start = place * seq as usize;
+                flat[0][start..start + masked.input_ids.len()].copy_from_slice(&masked.input_ids);
+                flat[1][start..start + masked.labels.len()].copy_from_slice(&masked.labels);
+            }
+            let tensor = |flat: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(flat)?.f_view([batch, seq])?.f_to_device(device)?) };
+            inputs.masked_text = Some(TextInputs {
+                input_ids: tensor(&flat[0])?,
+                attention_mask: texts.attention_mask.as_ref().map(Tensor::shallow_clone),
+                token_type_ids: texts.token_type_ids.as_ref().map(Tensor::shallow_clone),
+                position_ids: None,
+            });
+            inputs.mlm_labels = Some(tensor(&flat[1])?);
+            inputs.text = unmasked.then_some(texts);
+        }
+        if self.kind == RowKind::Pairs {
+            inputs.itm_labels = Some(self.itm_labels(part, device)?);
+        }
+        Ok(inputs)
+    }
+}

@@ -1,0 +1,266 @@
+//! Joint training, and its special cases: MLM or MIM alone. Each step's batch comes from one corpus; pairs larger than memory go
+//! through the model in parts whose gradients add up to those of the whole.
+
+use std::{path::Path, sync::Arc};
+
+use flava_model::{
+    FlavaConfig, ImageInputs,
+    checkpoint::{Architecture, Checkpoint, write_directory},
+    processor::{ImageProcessorConfig, TextProcessor},
+    runtime::{Loader, LoaderOptions, Precision, training::Autocast},
+};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+use crate::{
+    Error, Result,
+    mixture::Mixture,
+    objectives::{FlavaForPreTraining, PretrainingOutput, matching},
+    recipe::RowKind,
+    rows::{Batch, Preparation, Reader},
+    trainer::{Learner, Observed, Parameter, Step},
+};
+
+/// Everything that joint training works on.
+pub struct Train {
+    /// The model.
+    pub model: FlavaForPreTraining,
+    /// Its variables.
+    pub store: VarStore,
+    /// How its pictures are prepared.
+    pub processor: ImageProcessorConfig,
+    /// Its tokenizer.
+    pub text: Arc<TextProcessor>,
+    /// The corpora.
+    pub readers: Arc<Vec<Reader>>,
+    /// Which of them each step reads.
+    pub mixture: Arc<Mixture>,
+    /// How rows are made.
+    pub preparation: Arc<Preparation>,
+    /// Threads that make them.
+    pub loader: LoaderOptions,
+    /// Rows that go through the model at once; 0 for all.
+    pub micro_batch: usize,
+    /// Share of a batch among which contrastive partners are looked for.
+    pub contrastive_share: f64,
+    /// Kind of products.
+    pub precision: Precision,
+}
+
+/// Embeddings of pictures and texts, \[rows, projection\] each.
+struct Embeddings {
+    image: Tensor,
+    text: Tensor,
+}
+
+impl Train {
+    fn config(&self) -> &FlavaConfig {
+        &self.model.config
+    }
+
+    fn device(&self) -> Device {
+        self.store.device()
+    }
+
+    fn parts(&self, batch: &Batch) -> Vec<std::ops::Range<usize>> {
+        let size = if self.micro_batch == 0 { batch.len() } else { self.micro_batch };
+        (0..batch.len()).step_by(size.max(1)).map(|start| start..(start + size).min(batch.len())).collect()
+    }
+
+    /// Whether the contrastive loss is computed apart from the others, over embeddings of all parts.
+    fn contrasts_apart(&self, batch: &Batch, parts: usize) -> bool {
+        batch.kind() == RowKind::Pairs && self.config().global_contrastive_weight > 0.0 && (parts > 1 || self.contrastive_share < 1.0)
+    }
+
+    fn masked_losses(&self) -> bool {
+        let config = self.config();
+        config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0
+    }
+
+    /// Adds the gradients of a batch and says what was seen.
+    pub fn backward(&self, batch: &Batch, seed: i64, scale: f64) -> Result<Observed> {
+        let parts = self.parts(batch);
+        let mut observed = Observed { rows: batch.len(), tokens: batch.tokens(), broken: batch.broken.clone(), ..Observed::default() };
+        let apart = self.contrasts_apart(batch, parts.len());
+        let gradients = if apart { Some(self.contrastive_gradients(batch, &parts, (seed, scale), &mut observed)?) } else { None };
+        let whole = (parts.len() > 1).then(|| batch.whole(self.config().ce_ignore_index));
+        for (number, part) in parts.iter().enumerate() {
+            tch::manual_seed(seed.wrapping_add(number as i64));
+            if let Some(gradients) = &gradients {
+                // The embeddings again, with the same dropout, to carry their gradients into the weights.
+                let embeddings = self.embed(batch, part.clone())?;
+                let rows = (part.start as i64, part.len() as i64);
+                let image = embeddings.image.f_mul(&gradients.image.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
+                let text = embeddings.text.f_mul(&gradients.text.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
+                image.f_add(&text)?.f_backward()?;
+                if !self.masked_losses() {
+                    continue;
+                }
+            }
+            let unmasked = !apart && self.config().global_contrastive_weight > 0.0 && batch.kind() == RowKind::Pairs;
+            let mut inputs =
+                batch.inputs(part.clone(), unmasked, (self.text.pad_id(), self.config().ce_ignore_index), self.device())?;
+            inputs.whole = whole;
+            if inputs.mim_labels.is_none() && let Some(pixels) = inputs.codebook_pixel_values.take() {
+                inputs.mim_labels = Some(self.model.codebook()?.indices(&pixels)?); // in f32, outside autocast
+            }
+            let output = {
+                let _autocast = Autocast::new(self.device(), self.precision)?;
+                self.model.forward(&inputs)?
+            };
+            if let Some(total) = output.losses.total() {
+                total.f_mul_scalar(scale)?.f_backward()?;
+            }
+            observed.add(&output)?;
+        }
+        Ok(observed)
+    }
+
+    fn embed(&self, batch: &Batch, part: std::ops::Range<usize>) -> Result<Embeddings> {
+        let _autocast = Autocast::new(self.device(), self.precision)?;
+        let flava = &self.model.flava;
+        let image = flava.encode_image_cls(&ImageInputs::new(batch.pixels(part.clone(), self.device())?))?;
+        let text = flava.encode_text_cls(&batch.texts(part, self.text.pad_id(), self.device())?)?;
+        Ok(Embeddings { image: flava.project_image(&image)?, text: flava.project_text(&text)? })
+    }
+
+    /// The contrastive loss over all parts, and its gradients by the embeddings (gradient caching, Gao et al. 2021): all embeddings
+    /// are in memory at once, but the activations of one part only.
+    fn contrastive_gradients(
+        &self,
+        batch: &Batch,
+        parts: &[std::ops::Range<usize>],
+        (seed, scale): (i64, f64),
+        observed: &mut Observed,
+    ) -> Result<Embeddings> {
+        let (mut images, mut texts) = (Vec::new(), Vec::new());
+        {
+            let _guard = tch::no_grad_guard();
+            for (number, part) in parts.iter().enumerate() {
+                tch::manual_seed(seed.wrapping_add(number as i64));
+                let embeddings = self.embed(batch, part.clone())?;
+                images.push(embeddings.image);
+                texts.push(embeddings.text);
+            }
+        }
+        let leaf = |parts: &[Tensor]| -> Result<Tensor> { Ok(Tensor::f_cat(parts, 0)?.f_detach()?.f_set_requires_grad(true)?) };
+        let (image, text) = (leaf(&images)?, leaf(&texts)?);
+        let labels = batch.itm_labels(0..batch.len(), self.device())?;
+        let rows = ((batch.len() as f64 * self.contrastive_share).round() as usize).clamp(1, batch.len());
+        let matches = matching(&labels, None)?;
+        let all = matches.f_sum(Kind::Int64)?.int64_value(&[]);
+        let mut total: Option<Tensor> = None;
+        for start in (0..batch.len()).step_by(rows) {
+            let (start, count) = (start as i64, rows.min(batch.len() - start) as i64);
+            let matches = matches.f_narrow(0, start, count)?;
+            let queries = matches.f_sum(Kind::Int64)?.int64_value(&[]);
+            if queries == 0 {
+                continue;
+            }
+            let some = |tensor: &Tensor| tensor.f_narrow(0, start, count);
+            let scale = self.model.flava.clamped_logit_scale()?;
+            let (_, loss, right) = self.model.contrast(&some(&image)?, &some(&text)?, Some(&matches), &scale)?;
+            let loss = loss.f_mul_scalar(queries as f64 / all as f64)?;
+            observed.right(right)?;
+            total = Some(match total {
+                None => loss,
+                Some(total) => total.f_add(&loss)?,
+            });
+        }
+        let total = total.ok_or_else(|| Error::Input("a contrastive batch without rows".into()))?;
+        observed.losses.push(("global_contrastive", total.f_to_kind(Kind::Double)?.double_value(&[])));
+        total.f_mul_scalar(scale)?.f_backward()?;
+        Ok(Embeddings { image: image.grad(), text: text.grad() })
+    }
+}
+
+impl Observed {
+    fn add(&mut self, output: &PretrainingOutput) -> Result<()> {
+        for (name, loss) in output.losses.named() {
+            let Some(loss) = loss else { continue };
+            let value = loss.f_to_kind(Kind::Double)?.double_value(&[]);
+            match self.losses.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += value,
+                None => self.losses.push((name, value)),
+            }
+        }
+        for right in &output.right {
+            self.counts.push((right.name, right.right.int64_value(&[]) as f64, right.of as f64));
+        }
+        Ok(())
+    }
+
+    fn right(&mut self, right: impl IntoIterator<Item = crate::objectives::Right>) -> Result<()> {
+        self.counts.extend(right.into_iter().map(|right| (right.name, right.right.int64_value(&[]) as f64, right.of as f64)));
+        Ok(())
+    }
+}
+
+impl Learner for Train {
+    type Batch = Batch;
+
+    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Batch>> {
+        let (readers, mixture, preparation) = (Arc::clone(&self.readers), Arc::clone(&self.mixture), Arc::clone(&self.preparation));
+        let first = steps.start;
+        Loader::new(steps.len(), self.loader, move |place| {
+            let (corpus, nth) = mixture.step(first + place);
+            readers[corpus].batch(nth, &preparation)
+        })
+    }
+
+    fn gradients(&mut self, batch: &Batch, step: &Step) -> Result<Observed> {
+        self.backward(batch, step.seed, step.scale)
+    }
+
+    fn updated(&mut self, _step: &Step) -> Result<()> {
+        self.model.flava.clamp_logit_scale();
+        Ok(())
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let mut all: Vec<Parameter> = self
+            .store
+            .variables()
+            .into_iter()
+            .filter(|(_, variable)| variable.requires_grad())
+            .map(|(name, tensor)| Parameter::new(name, tensor))
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    fn describe(&self, batch: &Batch) -> Vec<String> {
+        batch.ids().map(str::to_owned).collect()
+    }
+
+    fn values(&self) -> Vec<(&'static str, f64)> {
+        let scale = self.model.flava.clamped_logit_scale().map_or(f64::NAN, |scale| scale.double_value(&[]));
+        vec![("logit_scale", scale)]
+    }
+
+    fn flops(&self, batch: &Batch) -> f64 {
+        crate::flops::batch(self.config(), batch.kind(), (batch.len(), batch.longest()))
+    }
+
+    fn save(&self, folder: &Path) -> Result<()> {
+        Ok(write_directory(
+            folder,
+            Architecture::FlavaForPreTraining,
+            self.config(),
+            self.store.variables(),
+            &self.processor,
+            &self.text,
+        )?)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        let report = Checkpoint::open(folder)?.load_into(&self.store)?;
+        if report.missing.is_empty() && report.mismatched.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Training(report.to_string()))
+    }
+
+    fn device(&self) -> Device {
+        self.store.device()
+    }
+}

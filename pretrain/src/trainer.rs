@@ -1,0 +1,507 @@
+//! The loop of every stage: batches made ahead, gradients, an update, a line of the log; states that are saved whole and gone on from,
+//! bit for bit on the CPU.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use flava_model::{
+    checkpoint::{read_tensors, replace_folder, restore_folder, write_tensors},
+    runtime::{
+        Loader, Precision, Progress, stream,
+        training::{AdamW, Decay, Group, Log, LossScaler, Schedule, peak_memory},
+    },
+};
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    Error, Result, interrupted,
+    recipe::{Evaluate, RateDecay, TrainingSchedule},
+};
+
+const STATE: &str = "training_state.json";
+const MOMENTS: &str = "optimiser.safetensors";
+/// Steps between two lines of the log, at most.
+const LOG_EVERY: usize = 50;
+/// Time between two lines on the terminal.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Time after which what was done is saved, whatever the recipe says.
+const SAVE_EVERY: Duration = Duration::from_mins(15);
+/// Steps in a row whose gradients are not finite after which training is given up.
+const MOST_SKIPPED: u32 = 8;
+/// Rows after which too large a share of broken ones ends training.
+const BROKEN_AFTER: u64 = 200;
+
+/// A variable that is trained.
+#[derive(Debug)]
+pub struct Parameter {
+    /// As it is saved.
+    pub name: String,
+    /// Itself.
+    pub tensor: Tensor,
+}
+
+impl Parameter {
+    /// With its name.
+    pub fn new(name: String, tensor: Tensor) -> Self {
+        Self { name, tensor }
+    }
+
+    /// Whether it decays only where everything does: biases, norms, tokens and tables of positions.
+    fn spared(&self) -> bool {
+        self.tensor.dim() < 2 || ["position_embeddings", "_token"].iter().any(|part| self.name.contains(part))
+    }
+}
+
+/// What a step may know of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Counted from 0.
+    pub number: usize,
+    /// Of whatever it draws.
+    pub seed: i64,
+    /// What losses are multiplied by before the backward pass.
+    pub scale: f64,
+}
+
+/// What a step saw.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Losses by name; their sum is the loss.
+    pub losses: Vec<(&'static str, f64)>,
+    /// Of each kind of question, the right answers and all.
+    pub counts: Vec<(&'static str, f64, f64)>,
+    /// Rows.
+    pub rows: usize,
+    /// Word pieces.
+    pub tokens: usize,
+    /// Rows that were left out, and why the first was.
+    pub broken: (usize, String),
+}
+
+/// What is trained: a stage's model, data and losses.
+pub trait Learner {
+    /// A step's data.
+    type Batch: Send + 'static;
+
+    /// The batches of some steps, made ahead.
+    fn batches(&self, steps: Range<usize>) -> Loader<Result<Self::Batch>>;
+    /// Adds the gradients of a batch to the parameters'.
+    fn gradients(&mut self, batch: &Self::Batch, step: &Step) -> Result<Observed>;
+    /// What follows an update.
+    fn updated(&mut self, step: &Step) -> Result<()>;
+    /// What is trained.
+    fn parameters(&self) -> Vec<Parameter>;
+    /// Changes gradients before the update, beyond the clipping that all stages have.
+    fn before_update(&mut self, _optimiser: &mut AdamW, _step: &Step) -> Result<()> {
+        Ok(())
+    }
+    /// Ids of a batch's rows.
+    fn describe(&self, batch: &Self::Batch) -> Vec<String>;
+    /// More numbers for the log.
+    fn values(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+    /// Floating-point operations of a batch's step.
+    fn flops(&self, batch: &Self::Batch) -> f64;
+    /// Writes everything but the optimiser's state.
+    fn save(&self, folder: &Path) -> Result<()>;
+    /// Takes it up again.
+    fn load(&mut self, folder: &Path) -> Result<()>;
+    /// Where it runs.
+    fn device(&self) -> Device;
+}
+
+/// What training goes on from, beside weights and moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Updates that were made.
+    pub step: usize,
+    /// Digest of all that decides the training.
+    pub key: String,
+    /// Factor of f16 losses.
+    pub scaler: LossScaler,
+    /// The best evaluation, and its step.
+    pub best: Option<(usize, f64)>,
+    /// Step of the last evaluation.
+    pub evaluated: usize,
+    /// Rows that were read, and those of them that were broken.
+    pub rows: (u64, u64),
+}
+
+/// Measures a folder and gives the score that states are chosen by.
+pub type Measure<'a> = dyn Fn(&Path, usize, &mut Log) -> Result<Option<f64>> + 'a;
+
+/// How a stage is trained.
+pub struct Trainer<'a> {
+    /// The stage.
+    pub name: &'a str,
+    /// Where its states and log go.
+    pub folder: &'a Path,
+    /// Steps, rates, saving.
+    pub schedule: &'a TrainingSchedule,
+    /// Of everything that is drawn.
+    pub seed: u64,
+    /// Digest of all that decides the training.
+    pub key: String,
+    /// Kind of products.
+    pub precision: Precision,
+    /// What is said.
+    pub progress: &'a Progress,
+    /// When a state is measured, and how.
+    pub evaluate: Option<(&'a Evaluate, &'a Measure<'a>)>,
+    /// Floating-point operations a second that a large product reaches here.
+    pub peak: f64,
+}
+
+/// What is summed up between two lines of the log.
+#[derive(Default)]
+struct Sums {
+    losses: BTreeMap<&'static str, (f64, f64)>,
+    counts: BTreeMap<&'static str, (f64, f64)>,
+    norm: f64,
+    steps: usize,
+    rows: usize,
+    tokens: usize,
+    flops: f64,
+    seconds: f64,
+    waited: f64,
+}
+
+/// What changes from step to step.
+struct Loop<'a, L: Learner> {
+    trainer: &'a Trainer<'a>,
+    learner: L,
+    optimiser: AdamW,
+    schedule: Schedule,
+    state: State,
+    log: Log,
+    said: Instant,
+}
+
+/// The state that a folder's training was left in, if any.
+pub fn last_state(folder: &Path) -> Result<Option<(PathBuf, State)>> {
+    let last = folder.join("last");
+    restore_folder(&last);
+    restore_folder(&folder.join("best"));
+    let path = last.join(STATE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(|e| flava_model::Error::io(&path, e))?;
+    let state = serde_json::from_str(&text).map_err(|e| flava_model::Error::file(&path, e))?;
+    Ok(Some((last, state)))
+}
+
+/// The optimiser of some parameters.
+pub fn optimiser_of(parameters: Vec<Parameter>, schedule: &TrainingSchedule) -> AdamW {
+    let (spared, decayed): (Vec<Parameter>, Vec<Parameter>) =
+        parameters.into_iter().partition(|parameter| parameter.spared() && !schedule.decay_all);
+    let group = |parameters: Vec<Parameter>, decay| Group {
+        parameters: parameters.into_iter().map(|parameter| (parameter.name, parameter.tensor)).collect(),
+        rate_factor: 1.0,
+        decay,
+    };
+    AdamW::new(
+        vec![group(decayed, schedule.weight_decay), group(spared, 0.0)],
+        (schedule.betas[0], schedule.betas[1]),
+        schedule.eps,
+    )
+}
+
+/// The learning rates of a schedule.
+pub fn rates_of(schedule: &TrainingSchedule) -> Schedule {
+    let decay = match schedule.decay {
+        RateDecay::Linear => Decay::Linear,
+        RateDecay::Cosine => Decay::Cosine,
+        RateDecay::Constant => Decay::Constant,
+    };
+    let TrainingSchedule { learning_rate, warmup, steps, final_rate, .. } = *schedule;
+    Schedule { peak: learning_rate, last: final_rate, warmup, steps, decay }
+}
+
+impl Trainer<'_> {
+    /// Trains to the end of the schedule, from where the folder's training was left if there is one.
+    pub fn run<L: Learner>(&self, mut learner: L) -> Result<State> {
+        fs::create_dir_all(self.folder).map_err(|e| flava_model::Error::io(self.folder, e))?;
+        let mut optimiser = optimiser_of(learner.parameters(), self.schedule);
+        let mut state = State {
+            step: 0,
+            key: self.key.clone(),
+            scaler: LossScaler::new(self.precision == Precision::F16),
+            best: None,
+            evaluated: 0,
+            rows: (0, 0),
+        };
+        if let Some((folder, before)) = last_state(self.folder)? {
+            if before.key != self.key {
+                let reason = "holds a training of other settings, corpora or earlier stages";
+                return Err(Error::Training(format!("{}: {reason}; choose another --out, or remove it", self.folder.display())));
+            }
+            learner.load(&folder)?;
+            let moments = folder.join(MOMENTS);
+            if moments.exists() {
+                optimiser.load_state(read_tensors(&moments)?)?;
+            }
+            state = before;
+            if state.step < self.schedule.steps {
+                self.progress.say(&format!("{}: going on from step {} of {}", self.name, state.step, self.schedule.steps));
+            }
+        }
+        let log = Log::open(self.folder, state.step)?;
+        let schedule = rates_of(self.schedule);
+        Loop { trainer: self, learner, optimiser, schedule, state, log, said: Instant::now() }.run()
+    }
+}
+
+impl<L: Learner> Loop<'_, L> {
+    fn run(mut self) -> Result<State> {
+        let (trainer, steps) = (self.trainer, self.schedule.steps);
+        let every = trainer.evaluate.map_or(usize::MAX, |(evaluate, _)| evaluate.every.max(1));
+        let measured = |step: usize| step.is_multiple_of(every) || (step == steps && every != usize::MAX);
+        let log_every = LOG_EVERY.min((steps / 50).max(1));
+        let bar = trainer.progress.task(trainer.name, steps);
+        bar.add(self.state.step);
+        if self.state.step > 0 && self.state.evaluated < self.state.step && measured(self.state.step) {
+            self.evaluate()?; // a run was killed in the midst of it
+        }
+        let mut sums = Sums::default();
+        let (mut began, mut saved) = (Instant::now(), Instant::now());
+        for batch in self.learner.batches(self.state.step..steps) {
+            if interrupted().is_err() {
+                drop(batch);
+                if self.state.step > 0 {
+                    self.save()?;
+                }
+                return Err(Error::Interrupted);
+            }
+            sums.waited += began.elapsed().as_secs_f64();
+            let batch = batch?;
+            let (observed, norm) = self.step(&batch)?;
+            self.state.step += 1;
+            let flops = self.learner.flops(&batch);
+            self.count(&observed)?;
+            sums.add(&observed, norm, flops, began.elapsed().as_secs_f64());
+            bar.add_to_run(1);
+            let step = self.state.step;
+            if step.is_multiple_of(log_every) || step == steps {
+                self.note(&std::mem::take(&mut sums))?;
+            }
+            if step.is_multiple_of(trainer.schedule.save_every) || step == steps || measured(step) || saved.elapsed() > SAVE_EVERY {
+                self.save()?;
+                saved = Instant::now();
+            }
+            if measured(step) {
+                self.evaluate()?;
+                self.save()?;
+            }
+            if step.is_multiple_of(trainer.schedule.save_every) {
+                self.keep()?;
+            }
+            began = Instant::now();
+        }
+        Ok(self.state)
+    }
+
+    /// One update; what it saw, and the norm of its gradients.
+    fn step(&mut self, batch: &L::Batch) -> Result<(Observed, f64)> {
+        let number = self.state.step;
+        let seed = stream(self.trainer.seed, &format!("{}, step {number}", self.trainer.name)).next_u64() as i64;
+        let step = Step { number, seed, scale: self.state.scaler.factor };
+        self.optimiser.forget_gradients()?;
+        let observed = self.learner.gradients(batch, &step)?;
+        let factor = self.state.scaler.factor;
+        let norm = self.optimiser.gradient_norm()? / factor;
+        let loss: f64 = observed.losses.iter().map(|(_, loss)| loss).sum();
+        let norm = if loss.is_finite() { norm } else { f64::NAN };
+        if self.state.scaler.allows(norm) {
+            let clip = self.trainer.schedule.clip_norm;
+            let cut = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+            if (cut / factor - 1.0).abs() > 1e-12 {
+                self.optimiser.scale_gradients(cut / factor)?;
+            }
+            self.learner.before_update(&mut self.optimiser, &step)?;
+            self.optimiser.step(self.schedule.rate(number))?;
+            self.learner.updated(&step)?;
+        } else if self.state.scaler.in_a_row >= MOST_SKIPPED && self.state.scaler.factor <= 1.0 {
+            let path = self.trainer.folder.join("not_finite.json");
+            let report = serde_json::json!({ "step": number + 1, "losses": observed.losses, "rows": self.learner.describe(batch) });
+            fs::write(&path, format!("{report:#}\n")).map_err(|e| flava_model::Error::io(&path, e))?;
+            let reason = format!("{}: losses or gradients of step {} are not finite, nor of several before", self.trainer.name, number + 1);
+            return Err(Error::Training(format!("{reason}; its rows are in {}. Lower learning_rate, or set clip_norm", path.display())));
+        }
+        Ok((observed, norm))
+    }
+
+    /// Keeps account of broken rows.
+    fn count(&mut self, observed: &Observed) -> Result<()> {
+        let (broken, reason) = &observed.broken;
+        self.state.rows.0 += (observed.rows + broken) as u64;
+        self.state.rows.1 += *broken as u64;
+        let (rows, all) = self.state.rows;
+        if *broken > 0 {
+            if all == *broken as u64 {
+                self.trainer.progress.say(&format!("left out: {reason}; more of them are counted"));
+            }
+            let most = self.trainer.schedule.max_broken;
+            if rows >= BROKEN_AFTER && all as f64 > most * rows as f64 {
+                return Err(Error::Training(format!(
+                    "{all} of {rows} rows are broken, more than max_broken = {most} allows; the last: {reason}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        replace_folder(&self.trainer.folder.join("last"), |part| {
+            self.learner.save(part)?;
+            let moments = self.optimiser.state();
+            if !moments.is_empty() {
+                write_tensors(&part.join(MOMENTS), moments)?;
+            }
+            let path = part.join(STATE);
+            let text = serde_json::to_string_pretty(&self.state).map_err(|e| Error::Training(e.to_string()))?;
+            Ok::<(), Error>(fs::write(&path, format!("{text}\n")).map_err(|e| flava_model::Error::io(&path, e))?)
+        })
+    }
+
+    /// Keeps the last state under its number, and as many as are asked for.
+    fn keep(&self) -> Result<()> {
+        let (folder, keep) = (self.trainer.folder, self.trainer.schedule.keep);
+        if keep == 0 {
+            return Ok(());
+        }
+        copy_folder(&folder.join("last"), &folder.join(format!("step-{}", self.state.step)))?;
+        let numbers = fs::read_dir(folder).map_err(|e| flava_model::Error::io(folder, e))?.flatten();
+        let mut numbers: Vec<usize> = numbers.filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).collect();
+        numbers.sort_unstable();
+        for number in &numbers[..numbers.len().saturating_sub(keep)] {
+            let old = folder.join(format!("step-{number}"));
+            fs::remove_dir_all(&old).map_err(|e| flava_model::Error::io(&old, e))?;
+        }
+        Ok(())
+    }
+
+    /// Measures the last state and keeps the best.
+    fn evaluate(&mut self) -> Result<()> {
+        let Some((evaluate, measure)) = self.trainer.evaluate else { return Ok(()) };
+        let step = self.state.step;
+        let last = self.trainer.folder.join("last");
+        self.state.evaluated = step;
+        let Some(score) = measure(&last, step, &mut self.log)? else { return Ok(()) };
+        self.trainer.progress.say(&format!("{}, step {step}: {} {score:.4}", self.trainer.name, evaluate.best_by));
+        if self.state.best.is_none_or(|(_, best)| score > best) {
+            self.state.best = Some((step, score));
+            copy_folder(&last, &self.trainer.folder.join("best"))?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, sums: &Sums) -> Result<()> {
+        let count = sums.steps.max(1) as f64;
+        let step = self.state.step;
+        let rate = self.schedule.rate(step.saturating_sub(1));
+        let mean = |(sum, of): (f64, f64)| sum / of.max(1e-9);
+        let total: f64 = sums.losses.values().map(|(sum, _)| sum).sum::<f64>() / count;
+        let per_second = |amount: f64| amount / sums.seconds.max(1e-9);
+        let share = if self.trainer.peak > 0.0 { per_second(sums.flops) / self.trainer.peak } else { 0.0 };
+        let left = (self.schedule.steps - step) as f64 * sums.seconds / count;
+        let losses: Vec<(String, f64)> = sums.losses.iter().map(|(name, sum)| ((*name).to_owned(), mean(*sum))).collect();
+        let right: Vec<(String, f64)> = sums.counts.iter().map(|(name, sum)| (format!("{name}_accuracy"), mean(*sum))).collect();
+        let extra = self.learner.values();
+        let fixed = [
+            ("loss", total),
+            ("learning_rate", rate),
+            ("gradient_norm", sums.norm / count),
+            ("rows_per_s", per_second(sums.rows as f64)),
+            ("tokens_per_s", per_second(sums.tokens as f64)),
+            ("share_of_peak", share),
+            ("share_waited", sums.waited / sums.seconds.max(1e-9)),
+            ("peak_memory_mb", peak_memory()),
+            ("skipped_steps", f64::from(self.state.scaler.skipped)),
+            ("broken_rows", self.state.rows.1 as f64),
+            ("seconds_left", left),
+        ];
+        let named = losses.iter().chain(&right).map(|(name, value)| (name.as_str(), *value));
+        let all: Vec<(&str, f64)> = fixed.into_iter().chain(named).chain(extra.iter().map(|(name, value)| (*name, *value))).collect();
+        self.log.note("train", step, &all)?;
+        if self.said.elapsed() >= SAY_EVERY || step == self.schedule.steps {
+            self.said = Instant::now();
+            let parts: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+            self.trainer.progress.say(&format!(
+                "{}, step {step} of {}: {}, rate {rate:.1e}, norm {:.2}, {:.0} rows/s, {:.0} % of peak, {} left",
+                self.trainer.name,
+                self.schedule.steps,
+                parts.join(", "),
+                sums.norm / count,
+                per_second(sums.rows as f64),
+                share * 100.0,
+                human(left),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A time to wait as people say it.
+pub(crate) fn human(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..5400 => format!("{} min", whole.div_ceil(60)),
+        5400..172_800 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+impl Sums {
+    fn add(&mut self, observed: &Observed, norm: f64, flops: f64, seconds: f64) {
+        for (name, value) in &observed.losses {
+            let sum = self.losses.entry(name).or_default();
+            *sum = (sum.0 + value, sum.1 + 1.0);
+        }
+        for (name, right, of) in &observed.counts {
+            let sum = self.counts.entry(name).or_default();
+            *sum = (sum.0 + right, sum.1 + of);
+        }
+        self.norm += norm;
+        self.steps += 1;
+        self.rows += observed.rows;
+        self.tokens += observed.tokens;
+        self.flops += flops;
+        self.seconds += seconds;
+    }
+}
+
+/// Copies the files of a folder into another one, whole or not at all.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    replace_folder(to, |part| {
+        for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
+            let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
+            fs::copy(entry.path(), part.join(entry.file_name())).map_err(|e| flava_model::Error::io(entry.path(), e))?;
+        }
+        Ok(())
+    })
+}
+
+/// What a large product reaches on a device, in floating-point operations a second: the best of a few.
+pub fn peak_of(device: Device, precision: Precision) -> Result<f64> {
+    let _guard = tch::no_grad_guard();
+    let side: i64 = if device.is_cuda() { 8192 } else { 1024 };
+    let a = Tensor::f_ones([side, side], (Kind::Float, device))?.f_to_kind(precision.kind())?;
+    let mut best = f64::INFINITY;
+    for _ in 0..6 {
+        let start = Instant::now();
+        let product = a.f_matmul(&a)?;
+        let _done = product.f_select(0, 0)?.f_select(0, 0)?.f_to_kind(Kind::Double)?.double_value(&[]); // waits for a GPU
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (side as f64).powi(3) / best)
+}

@@ -1,0 +1,122 @@
+//! The codebook's word for each patch of each picture of a corpus, computed once and kept: where pictures are not cropped at random, a
+//! training step then pays nothing for its labels.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use flava_model::{
+    ImageCodebook,
+    processor::{ImageTransform, image_batch},
+    runtime::{Loader, LoaderOptions, Progress},
+};
+use flava_tasks::Dataset;
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result, interrupted, rows::picture};
+
+/// Pictures that go through the codebook at once.
+const BATCH: usize = 32;
+/// The word of a picture that is broken; such a row is left out where it is drawn.
+const NONE: u16 = u16::MAX;
+
+/// Words of a corpus, row by row.
+#[derive(Debug)]
+pub struct VisualWords {
+    patches: usize,
+    words: Vec<u16>,
+}
+
+impl VisualWords {
+    /// The words of a row's patches, row by row of the grid.
+    pub fn of(&self, row: usize) -> Vec<i64> {
+        self.words[row * self.patches..(row + 1) * self.patches].iter().map(|&word| word.into()).collect()
+    }
+
+    /// How often each of `vocab` words occurs.
+    pub fn counts(&self, vocab: usize) -> Vec<u64> {
+        let mut counts = vec![0; vocab];
+        self.words.iter().filter_map(|&word| Some(usize::from(word)).filter(|word| *word < vocab)).for_each(|word| counts[word] += 1);
+        counts
+    }
+
+    /// From `file` if it is there and whole, else computed and written there.
+    pub fn open(
+        file: &Path,
+        dataset: &Arc<dyn Dataset>,
+        (codebook, patches): (&ImageCodebook, usize),
+        (transform, loader, device): (&ImageTransform, LoaderOptions, Device),
+        progress: &Progress,
+    ) -> Result<Self> {
+        let rows = dataset.len();
+        if let Ok(bytes) = fs::read(file)
+            && bytes.len() == rows * patches * 2
+        {
+            let words = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+            return Ok(Self { patches, words });
+        }
+        let mut all = Self { patches, words: Vec::with_capacity(rows * patches) };
+        let bar = progress.task("visual words", rows);
+        let (source, how) = (Arc::clone(dataset), transform.clone());
+        let batches = Loader::new(rows.div_ceil(BATCH), loader, move |batch| {
+            (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
+                .map(|row| Some(how.apply(&picture(source.get(row).ok()?.image.as_deref()).ok()?)))
+                .collect::<Vec<_>>()
+        });
+        for batch in batches {
+            interrupted()?;
+            let whole: Vec<_> = batch.iter().flatten().collect();
+            let mut words = Vec::new();
+            if !whole.is_empty() {
+                let indices = codebook.indices(&image_batch(&whole, device, Kind::Float)?.pixel_values)?.f_flatten(1, -1)?;
+                if indices.size2()?.1 != patches as i64 {
+                    let found = indices.size2()?.1;
+                    return Err(Error::Input(format!("the codebook names {found} patches of a picture that has {patches}")));
+                }
+                words = Vec::<i64>::try_from(indices.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
+            }
+            let mut words = words.chunks_exact(patches);
+            for picture in &batch {
+                match picture.as_ref().and_then(|_| words.next()) {
+                    Some(words) => all.words.extend(words.iter().map(|&word| word as u16)),
+                    None => all.words.extend(std::iter::repeat_n(NONE, patches)),
+                }
+            }
+            bar.add(batch.len());
+        }
+        all.write(file)?;
+        Ok(all)
+    }
+
+    fn write(&self, file: &Path) -> Result<()> {
+        let part = file.with_extension("part");
+        let write = || -> std::io::Result<()> {
+            let mut out = BufWriter::new(File::create(&part)?);
+            for word in &self.words {
+                out.write_all(&word.to_le_bytes())?;
+            }
+            out.flush()?;
+            fs::rename(&part, file)
+        };
+        Ok(write().map_err(|e| flava_model::Error::io(file, e))?)
+    }
+
+    /// Share of `vocab` words that occur, and the number of evenly used words that would be as hard to guess.
+    pub fn usage(counts: &[u64]) -> (f64, f64) {
+        let total = counts.iter().sum::<u64>().max(1) as f64;
+        let used = counts.iter().filter(|&&count| count > 0).count() as f64 / counts.len().max(1) as f64;
+        let entropy: f64 = counts.iter().filter(|&&count| count > 0).map(|&count| -(count as f64 / total) * (count as f64 / total).ln()).sum();
+        (used, entropy.exp())
+    }
+}
+
+/// Counts of words in a tensor of them.
+pub(crate) fn count_words(words: &Tensor, counts: &mut [u64]) -> Result<()> {
+    for word in Vec::<i64>::try_from(words.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)? {
+        counts[word as usize] += 1;
+    }
+    Ok(())
+}

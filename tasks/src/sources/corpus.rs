@@ -1,0 +1,190 @@
+//! What a model is pretrained on: pictures, texts, or pairs of them, without labels.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Dataset, MiniWorld, guarded,
+    lines::{Form, Lines},
+    listing::{Listing, Row},
+    matching, mini, parquet, webdataset,
+};
+use crate::{Columns, Error, Result};
+
+/// Endings of the pictures of a folder.
+const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tiff"];
+
+/// A corpus as a recipe names it. Patterns have at most one `*`, which stands for no slash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Corpus {
+    /// Tar shards: members `KEY.jpg`, `.png` or `.webp` with `KEY.txt` (a caption on each line) or `KEY.json` (`caption` or `text`).
+    Webdataset {
+        /// Pattern of the shards.
+        files: String,
+    },
+    /// Hugging Face parquet.
+    Parquet {
+        /// Pattern of the files.
+        files: String,
+        /// Column of the pictures.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        image: String,
+        /// Column of the texts: strings, or lists of them.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    },
+    /// All pictures below a folder.
+    ImageFolder {
+        /// The folder.
+        path: String,
+    },
+    /// A document or sentence on each line.
+    Text {
+        /// Pattern of the files.
+        files: String,
+    },
+    /// A JSON object on each line.
+    Jsonl {
+        /// Pattern of the files.
+        files: String,
+        /// Key of the picture's path, from the file's folder.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        image: String,
+        /// Key of the text, or list of texts.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    },
+    /// Drawn from emoji.
+    Mini {
+        /// `pairs`, `pictures` or `texts`.
+        world: MiniWorld,
+        /// How many.
+        rows: usize,
+    },
+}
+
+impl Corpus {
+    /// Opens it; paths that are not absolute are below `root`.
+    ///
+    /// # Errors
+    /// Where nothing is there, a shard is missing or cut, or a column is not there.
+    pub fn open(&self, root: &Path, seed: u64) -> Result<Arc<dyn Dataset>> {
+        let open = || -> Result<Arc<dyn Dataset>> {
+            Ok(match self {
+                Self::Webdataset { files } => Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?),
+                Self::Parquet { files, image, text } => {
+                    let columns = Columns { image: image.clone(), captions: text.clone(), ..Columns::default() };
+                    Arc::new(parquet::ParquetDataset::open(&files_of(root, files)?, &columns, "", 0, root)?)
+                }
+                Self::ImageFolder { path } => Arc::new(image_folder(&root.join(path))?),
+                Self::Text { files } => Arc::new(Lines::open(&files_of(root, files)?, Form::Text)?),
+                Self::Jsonl { files, image, text } => {
+                    let form = Form::Json { image: image.clone(), text: text.clone() };
+                    Arc::new(Lines::open(&files_of(root, files)?, form)?)
+                }
+                Self::Mini { world, rows } => Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed)),
+            })
+        };
+        let dataset = guarded(root, open)?;
+        if dataset.is_empty() {
+            return Err(Error::data(root, format!("the corpus {} is empty", self.name())));
+        }
+        Ok(dataset)
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Webdataset { files } | Self::Parquet { files, .. } | Self::Text { files } | Self::Jsonl { files, .. } => files.clone(),
+            Self::ImageFolder { path } => path.clone(),
+            Self::Mini { world, .. } => format!("mini {}", format!("{world:?}").to_lowercase()),
+        }
+    }
+}
+
+/// The files of a pattern, none missing from their numbering.
+fn files_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+    let full = root.join(pattern);
+    let (folder, name) = (full.parent().unwrap_or(root), full.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let files = matching(folder, &name)?;
+    let numbers: Vec<u64> = files.iter().filter_map(|file| number_of(file)).collect();
+    if numbers.len() == files.len()
+        && let Some([before, _]) = numbers.array_windows::<2>().find(|[a, b]| *b > a + 1)
+    {
+        return Err(Error::data(folder, format!("lacks number {} of {name}", before + 1)));
+    }
+    Ok(files)
+}
+
+/// The number that a shard's name ends with, before its first ending.
+fn number_of(file: &Path) -> Option<u64> {
+    let name = file.file_name()?.to_str()?;
+    let stem = name.split('.').next()?;
+    let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    // Of equal width, so that the order of the names is that of the numbers.
+    (digits > 2 && !name.contains("-of-")).then(|| stem[stem.len() - digits..].parse().ok())?
+}
+
+fn image_folder(folder: &Path) -> Result<Listing> {
+    let mut files = Vec::new();
+    collect(folder, "", &mut files)?;
+    files.sort();
+    Listing::of_files(folder, files.into_iter().map(|file| Row::of_file(file, 0)).collect())
+}
+
+/// Pictures below a folder, as paths from it. Links are not followed: they may lead anywhere, also round in circles.
+fn collect(folder: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let entry = entry.map_err(|e| Error::io(folder, e))?;
+        let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+        if kind.is_dir() {
+            collect(&entry.path(), &path, files)?;
+        } else if name.rsplit_once('.').is_some_and(|(_, ending)| PICTURES.contains(&ending.to_ascii_lowercase().as_str())) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_read_in_place_and_blank_ones_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.txt"), "one line\n\n  \r\nanother \u{e9}\nlast").unwrap();
+        let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
+        let all: Vec<String> = (0..texts.len()).flat_map(|i| texts.texts_of(i).unwrap()).collect();
+        assert_eq!(all, ["one line", "another \u{e9}", "last"]);
+        fs::write(folder.path().join("b.jsonl"), "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n").unwrap();
+        let json = Corpus::Jsonl { files: "b.jsonl".into(), image: String::new(), text: "t".into() }.open(folder.path(), 0).unwrap();
+        assert_eq!(json.texts_of(0).unwrap(), ["x", "y"]);
+        for (row, needle) in [(1, "no text under"), (2, "is no JSON")] {
+            assert!(json.get(row).unwrap_err().to_string().contains(needle));
+        }
+        let json = Corpus::Jsonl { files: "b.jsonl".into(), image: "i".into(), text: "t".into() }.open(folder.path(), 0).unwrap();
+        assert!(json.get(3).unwrap_err().to_string().contains("outside its folder"));
+    }
+
+    #[test]
+    fn gaps_in_the_numbers_of_shards_and_empty_corpora_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in [0, 1, 3] {
+            fs::write(folder.path().join(format!("s-{number:04}.txt")), "x\n").unwrap();
+        }
+        let open = |files: &str| Corpus::Text { files: files.into() }.open(folder.path(), 0).err().unwrap().to_string();
+        assert!(open("s-*.txt").contains("lacks number 2"), "{}", open("s-*.txt"));
+        assert!(open("none-*.txt").contains("holds no file"));
+        fs::write(folder.path().join("empty.txt"), "\n\n").unwrap();
+        assert!(open("empty.txt").contains("empty"));
+    }
+}

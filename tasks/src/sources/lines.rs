@@ -1,0 +1,143 @@
+//! Files of lines: a text on each, or a JSON object. They are indexed once when they are opened and read where they lie.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    Dataset, Example, Label,
+    listing::{MAX_PICTURE, read_limited},
+};
+use crate::{Error, Result};
+
+/// Longest line in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// What a line holds.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// A text.
+    Text,
+    /// A JSON object with these keys; an empty one is not read. A picture is the path of a file, from the folder of the lines' own.
+    Json { image: String, text: String },
+}
+
+/// One line.
+#[derive(Clone, Copy)]
+struct Line {
+    file: u32,
+    start: u64,
+    length: u32,
+}
+
+/// The lines of some files that are not blank.
+pub(super) struct Lines {
+    files: Vec<(PathBuf, File)>,
+    lines: Vec<Line>,
+    form: Form,
+}
+
+impl Lines {
+    pub(super) fn open(paths: &[PathBuf], form: Form) -> Result<Self> {
+        let mut all = Self { files: Vec::new(), lines: Vec::new(), form };
+        for path in paths {
+            let file = File::open(path).map_err(|e| Error::io(path, e))?;
+            all.index(path, &file)?;
+            all.files.push((path.clone(), file));
+        }
+        Ok(all)
+    }
+
+    fn index(&mut self, path: &Path, file: &File) -> Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let (mut start, mut number, mut line) = (0, 0, Vec::new());
+        loop {
+            line.clear();
+            let read = reader.read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))? as u64;
+            if read == 0 {
+                return Ok(());
+            }
+            number += 1;
+            if read > LONGEST {
+                return Err(Error::data(path, format!("line {number} has {read} bytes; documents are one a line, of {LONGEST} at most")));
+            }
+            if !line.trim_ascii().is_empty() {
+                self.lines.push(Line { file: self.files.len() as u32, start, length: read as u32 });
+            }
+            start += read;
+        }
+    }
+
+    fn read(&self, index: usize) -> Result<(&Path, String)> {
+        let Line { file, start, length } = self.lines[index];
+        let (path, file) = &self.files[file as usize];
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, start).map_err(|e| Error::io(path, e))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::data(path, format!("the line at byte {start} is no UTF-8")))?;
+        Ok((path, text.trim().to_owned()))
+    }
+
+    fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
+        let (path, line) = self.read(index)?;
+        let Form::Json { image, text } = &self.form else { return Ok((None, vec![line])) };
+        let at = self.lines[index].start;
+        let wrong = |reason: String| Error::data(path, format!("the line at byte {at} {reason}"));
+        let object: Value = serde_json::from_str(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
+        let texts = if text.is_empty() { Vec::new() } else { texts(&object[text.as_str()]) };
+        if !text.is_empty() && texts.is_empty() {
+            return Err(wrong(format!("has no text under {text:?}")));
+        }
+        if image.is_empty() {
+            return Ok((None, texts));
+        }
+        let picture = object[image.as_str()].as_str().ok_or_else(|| wrong(format!("has no path under {image:?}")))?;
+        if picture.starts_with('/') || picture.split(['/', '\\']).any(|part| part == "..") {
+            return Err(wrong(format!("names the picture {picture:?}, outside its folder")));
+        }
+        Ok((Some(path.parent().unwrap_or(Path::new("")).join(picture)), texts))
+    }
+}
+
+/// A text, or a list of them.
+pub(super) fn texts(value: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    match value {
+        Value::Array(all) => all.iter().filter_map(text).collect(),
+        one => text(one).into_iter().collect(),
+    }
+}
+
+impl Dataset for Lines {
+    fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        let Line { file, start, .. } = self.lines[index];
+        let name = self.files[file as usize].0.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        format!("{name}@{start}")
+    }
+
+    fn label(&self, _index: usize) -> Label {
+        Label::None
+    }
+
+    fn texts(&self, index: usize) -> usize {
+        self.texts_of(index).map_or(0, |texts| texts.len())
+    }
+
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.parsed(index)?.1)
+    }
+
+    fn get(&self, index: usize) -> Result<Example> {
+        let (picture, texts) = self.parsed(index)?;
+        let image = picture.map(|path| read_limited(&path, MAX_PICTURE)).transpose()?;
+        Ok(Example { id: self.id(index), image, texts, label: Label::None })
+    }
+}
