@@ -18,10 +18,13 @@ impl Mixture {
         let pick = |step: usize| {
             let mut place = stream(seed, &format!("mixture, step {step}")).random::<f64>() * total;
             let last = shares.iter().rposition(|share| *share > 0.0).unwrap_or(0);
-            shares.iter().position(|share| {
-                place -= share;
-                place < 0.0
-            }).unwrap_or(last)
+            shares
+                .iter()
+                .position(|share| {
+                    place -= share;
+                    place < 0.0
+                })
+                .unwrap_or(last)
         };
         let steps = (0..steps)
             .map(|step| {

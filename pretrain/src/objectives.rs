@@ -371,8 +371,7 @@ impl FlavaForPreTraining {
             labels = labels.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?)?;
         }
         let loss = logits.loss(&labels)?.f_mul_scalar(self.config.global_contrastive_weight)?;
-        let right =
-            [Right::new("image_to_text", &logits.per_image, &labels)?, Right::new("text_to_image", &logits.per_text, &labels)?];
+        let right = [Right::new("image_to_text", &logits.per_image, &labels)?, Right::new("text_to_image", &logits.per_text, &labels)?];
         Ok((logits, loss, right))
     }
 

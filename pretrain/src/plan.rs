@@ -76,11 +76,7 @@ pub fn dry_run(job: &Job) -> Result<String> {
         format!("{}: {}", job.name, recipe.summary),
         format!("cost: {}", recipe.cost),
         format!("expect: {}", recipe.expect),
-        format!(
-            "model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top",
-            count / 1e6,
-            count * 16.0 / 1e9
-        ),
+        format!("model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top", count / 1e6, count * 16.0 / 1e9),
         format!("machine: a large product reaches {:.0} GFLOP/s in {}", peak / 1e9, job.precision.name()),
     ];
     let mut used: Vec<&str> = recipe.stages().flat_map(|(_, stage)| corpora_of(stage)).collect();
@@ -107,7 +103,11 @@ pub fn dry_run(job: &Job) -> Result<String> {
         });
     }
     let time = human(total / (peak * SHARE_OF_PEAK));
-    lines.push(format!("all: {total:.1e} FLOP, about {time} at {:.0} % of that speed; results in {}", SHARE_OF_PEAK * 100.0, job.out.display()));
+    lines.push(format!(
+        "all: {total:.1e} FLOP, about {time} at {:.0} % of that speed; results in {}",
+        SHARE_OF_PEAK * 100.0,
+        job.out.display()
+    ));
     Ok(lines.join("\n"))
 }
 

@@ -574,7 +574,8 @@ impl Recipe {
         let mut before: Vec<&str> = Vec::new();
         for name in &self.run {
             let stage = self.stage.get(name).ok_or_else(|| {
-                let near = closest(name, self.stage.keys().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
+                let near =
+                    closest(name, self.stage.keys().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
                 format!("run names the stage {name}, which is not there{near}")
             })?;
             if before.contains(&name.as_str()) {
@@ -599,7 +600,9 @@ impl Recipe {
             Stage::Tokenizer(stage) => {
                 stage.corpora.iter().try_for_each(|name| self.corpus(name))?;
                 if stage.from.is_empty() && (stage.corpora.is_empty() || stage.vocab_size < 100) {
-                    return Err("a tokenizer is learned from corpora, to at least 100 pieces (vocab_size), or taken from a folder (from)".into());
+                    return Err(
+                        "a tokenizer is learned from corpora, to at least 100 pieces (vocab_size), or taken from a folder (from)".into()
+                    );
                 }
                 Ok(())
             }
@@ -641,7 +644,9 @@ impl Recipe {
             let lossless = match share.rows {
                 RowKind::Images => weights.mim <= 0.0,
                 RowKind::Texts => weights.mlm <= 0.0,
-                RowKind::Pairs => weights.itm <= 0.0 && weights.global_contrastive <= 0.0 && weights.mmm_image <= 0.0 && weights.mmm_text <= 0.0,
+                RowKind::Pairs => {
+                    weights.itm <= 0.0 && weights.global_contrastive <= 0.0 && weights.mmm_image <= 0.0 && weights.mmm_text <= 0.0
+                }
             };
             if lossless && share.ratio > 0.0 {
                 return Err(format!("{} is drawn, but every loss of its rows has weight 0", share.corpus));
@@ -689,11 +694,18 @@ fn check_schedule(schedule: &TrainingSchedule) -> std::result::Result<(), String
     Ok(())
 }
 
-/// Puts `over` over `under`, table by table; a key with `!` at its end replaces a table instead of joining it.
+/// Puts `over` over `under`, table by table. A table of another `format` or `kind` replaces what was there: its keys mean other things.
 fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
-            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (Some(Value::Table(under)), Value::Table(over)) => {
+                let differs = |tag: &str| over.get(tag).is_some_and(|tag_over| under.get(tag) != Some(tag_over));
+                if differs("format") || differs("kind") {
+                    *under = over;
+                } else {
+                    merge(under, over);
+                }
+            }
             (_, value) => drop(under.insert(key, value)),
         }
     }

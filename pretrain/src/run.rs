@@ -254,16 +254,17 @@ impl Run<'_> {
             corpora.push(self.corpus(corpus)?);
         }
         let most = |dataset: &Arc<dyn Dataset>| if stage.max_texts == 0 { dataset.len() } else { stage.max_texts.min(dataset.len()) };
-        let bar = Mutex::new(self.progress.task(name, corpora.iter().map(most).sum()));
+        let bar = Mutex::new(self.progress.task(name, 2 * corpora.iter().map(most).sum::<usize>()));
         let failed: Mutex<Option<Error>> = Mutex::new(None);
-        let rows = corpora.iter().flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
-        let texts = rows
-            .map_while(|(dataset, row)| {
+        let texts = || {
+            let rows = corpora.iter().flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
+            rows.map_while(|(dataset, row)| {
                 let texts = interrupted().and_then(|()| Ok(dataset.texts_of(row)?));
                 bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(1);
                 texts.map_err(|e| *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(e)).ok()
             })
-            .flatten();
+            .flatten()
+        };
         let learned = TextProcessor::train(texts, stage.vocab_size, stage.min_frequency)?;
         match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),
@@ -300,7 +301,8 @@ impl Run<'_> {
         let order = self.order(&stage.corpus, dataset.len());
         let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
         let make = || {
-            let (dataset, order) = (Arc::clone(&dataset), Order::new(&stage.corpus, order.rows(), self.job.recipe.shuffle_buffer, self.job.seed));
+            let (dataset, order) =
+                (Arc::clone(&dataset), Order::new(&stage.corpus, order.rows(), self.job.recipe.shuffle_buffer, self.job.seed));
             CodebookTraining::new(&config, stage, (dataset, order), transform.clone(), (self.job.seed, self.job.device, self.job.loader))
         };
         if !self.is_trained(&folder, key, stage.schedule.steps)? {
@@ -363,7 +365,8 @@ impl Run<'_> {
             let variables = store.variables();
             for (name, tensor) in read_codebook(folder)? {
                 let name = format!("image_codebook.{name}");
-                let mut variable = variables.get(&name).ok_or_else(|| Error::Input(format!("{name} is not the codebook's")))?.shallow_clone();
+                let mut variable =
+                    variables.get(&name).ok_or_else(|| Error::Input(format!("{name} is not the codebook's")))?.shallow_clone();
                 if variable.size() != tensor.size() {
                     let (have, want) = (tensor.size(), variable.size());
                     return Err(Error::Input(format!("{}: {name} is {have:?}, the recipe's model has {want:?}", folder.display())));
@@ -396,7 +399,11 @@ impl Run<'_> {
                         if *part == Part::All && name.starts_with("image_codebook.") {
                             continue;
                         }
-                        return Err(Error::Input(format!("{}: {name} is {size}, the recipe's model has {:?}", folder.display(), variables[&name].size())));
+                        return Err(Error::Input(format!(
+                            "{}: {name} is {size}, the recipe's model has {:?}",
+                            folder.display(),
+                            variables[&name].size()
+                        )));
                     };
                     let value = tensor.to_tensor()?.f_to_kind(Kind::Float)?;
                     if let Some(variable) = variables.get_mut(&name) {
@@ -552,7 +559,9 @@ impl Run<'_> {
         let checkpoint = Checkpoint::open(folder)?;
         let kind = if self.job.recipe.final_weights == FinalWeights::F16 { Kind::Half } else { Kind::Float };
         let tensors = checkpoint.tensors().iter();
-        let tensors = tensors.map(|(name, tensor)| Ok((name.clone(), tensor.to_tensor()?.f_to_kind(kind)?))).collect::<Result<Vec<(String, Tensor)>>>()?;
+        let tensors = tensors
+            .map(|(name, tensor)| Ok((name.clone(), tensor.to_tensor()?.f_to_kind(kind)?)))
+            .collect::<Result<Vec<(String, Tensor)>>>()?;
         let processor = self.job.recipe.processor(&config);
         write_directory(&out, Architecture::FlavaForPreTraining, &config, tensors, &processor, &*self.text()?)?;
         let text = toml::to_string(&self.job.recipe).map_err(|e| Error::Input(e.to_string()))?;
@@ -563,8 +572,7 @@ impl Run<'_> {
 
 /// Writes the model that a recipe's training begins with: seeded weights, no stage run but those that make tokenizer and codebook.
 pub fn init(job: &Job) -> Result<PathBuf> {
-    let mut run =
-        Run { job, progress: Progress::new(0, "steps", job.quiet), corpora: Mutex::default(), made: Made::default(), peak: 0.0 };
+    let mut run = Run { job, progress: Progress::new(0, "steps", job.quiet), corpora: Mutex::default(), made: Made::default(), peak: 0.0 };
     let names: Vec<(String, Stage)> = job.recipe.stages().map(|(name, stage)| (name.to_owned(), stage.clone())).collect();
     for (name, stage) in names.iter().filter(|(_, stage)| matches!(stage, Stage::Tokenizer(_))) {
         run.stage(name, stage)?;

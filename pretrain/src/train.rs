@@ -97,10 +97,11 @@ impl Train {
                 }
             }
             let unmasked = !apart && self.config().global_contrastive_weight > 0.0 && batch.kind() == RowKind::Pairs;
-            let mut inputs =
-                batch.inputs(part.clone(), unmasked, (self.text.pad_id(), self.config().ce_ignore_index), self.device())?;
+            let mut inputs = batch.inputs(part.clone(), unmasked, (self.text.pad_id(), self.config().ce_ignore_index), self.device())?;
             inputs.whole = whole;
-            if inputs.mim_labels.is_none() && let Some(pixels) = inputs.codebook_pixel_values.take() {
+            if inputs.mim_labels.is_none()
+                && let Some(pixels) = inputs.codebook_pixel_values.take()
+            {
                 inputs.mim_labels = Some(self.model.codebook()?.indices(&pixels)?); // in f32, outside autocast
             }
             let output = {
@@ -242,14 +243,7 @@ impl Learner for Train {
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        Ok(write_directory(
-            folder,
-            Architecture::FlavaForPreTraining,
-            self.config(),
-            self.store.variables(),
-            &self.processor,
-            &self.text,
-        )?)
+        Ok(write_directory(folder, Architecture::FlavaForPreTraining, self.config(), self.store.variables(), &self.processor, &self.text)?)
     }
 
     fn load(&mut self, folder: &Path) -> Result<()> {

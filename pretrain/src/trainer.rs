@@ -208,11 +208,7 @@ pub fn optimiser_of(parameters: Vec<Parameter>, schedule: &TrainingSchedule) -> 
         rate_factor: 1.0,
         decay,
     };
-    AdamW::new(
-        vec![group(decayed, schedule.weight_decay), group(spared, 0.0)],
-        (schedule.betas[0], schedule.betas[1]),
-        schedule.eps,
-    )
+    AdamW::new(vec![group(decayed, schedule.weight_decay), group(spared, 0.0)], (schedule.betas[0], schedule.betas[1]), schedule.eps)
 }
 
 /// The learning rates of a schedule.

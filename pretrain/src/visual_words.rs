@@ -108,7 +108,8 @@ impl VisualWords {
     pub fn usage(counts: &[u64]) -> (f64, f64) {
         let total = counts.iter().sum::<u64>().max(1) as f64;
         let used = counts.iter().filter(|&&count| count > 0).count() as f64 / counts.len().max(1) as f64;
-        let entropy: f64 = counts.iter().filter(|&&count| count > 0).map(|&count| -(count as f64 / total) * (count as f64 / total).ln()).sum();
+        let entropy: f64 =
+            counts.iter().filter(|&&count| count > 0).map(|&count| -(count as f64 / total) * (count as f64 / total).ln()).sum();
         (used, entropy.exp())
     }
 }

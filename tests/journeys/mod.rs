@@ -3,6 +3,7 @@
 mod embed;
 mod evaluate;
 mod finetune;
+mod pretrain;
 mod resume;
 mod scores;
 mod zero_shot;

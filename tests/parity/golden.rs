@@ -62,6 +62,7 @@ pub(super) fn inputs(golden: &Golden, case: &str) -> PretrainingInputs {
         masked_text: text("input_ids_masked", false),
         mlm_labels: get("mlm_labels"),
         itm_labels: get("itm_labels"),
+        whole: None,
     }
 }
 

@@ -8,3 +8,4 @@ mod metrics;
 mod pillow;
 mod probe;
 mod tokenizer;
+mod training;

@@ -5,4 +5,5 @@ pub mod fixtures;
 pub mod golden;
 pub mod hub_server;
 pub mod program;
+pub mod recipes;
 pub mod sources;

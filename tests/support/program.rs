@@ -26,7 +26,11 @@ pub fn command(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Comm
 
 /// One of the binaries in `folder` with no environment but `variables`.
 pub fn program(name: &str, folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
-    let path = if name == "flava-finetune" { env!("CARGO_BIN_EXE_flava-finetune") } else { env!("CARGO_BIN_EXE_flava-eval") };
+    let path = match name {
+        "flava-finetune" => env!("CARGO_BIN_EXE_flava-finetune"),
+        "flava-pretrain" => env!("CARGO_BIN_EXE_flava-pretrain"),
+        _ => env!("CARGO_BIN_EXE_flava-eval"),
+    };
     let mut command = Command::new(path);
     command.args(args).current_dir(folder).env_clear().envs(variables.iter().copied());
     command

@@ -12,7 +12,10 @@ fn sibling(folder: &Path, ending: &str) -> PathBuf {
 }
 
 /// Lets `write` fill a new folder beside `folder`, then puts it in its place. If anything fails on the way, the old one stays.
-pub fn replace_folder<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> std::result::Result<(), E>) -> std::result::Result<(), E> {
+pub fn replace_folder<E: From<Error>>(
+    folder: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let (part, old) = (sibling(folder, "part"), sibling(folder, "old"));
     let io = |e: std::io::Error| E::from(Error::io(folder, e));
     if part.exists() {

@@ -1,14 +1,20 @@
 //! Texts to word pieces, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as BERT's tokenizer.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use ahash::AHashMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    AddedToken, EncodeInput, Tokenizer, TruncationParams, TruncationStrategy,
-    models::{TrainerWrapper, wordpiece::{WordPiece, WordPieceTrainerBuilder}}, normalizers::BertNormalizer,
-    pre_tokenizers::bert::BertPreTokenizer, processors::template::TemplateProcessing,
+    AddedToken, EncodeInput, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
+    TruncationParams, TruncationStrategy,
+    models::{
+        TrainerWrapper,
+        wordpiece::{WordPiece, WordPieceTrainerBuilder},
+    },
+    normalizers::BertNormalizer,
+    pre_tokenizers::bert::BertPreTokenizer,
+    processors::template::TemplateProcessing,
 };
 
 use crate::{Error, Result};
@@ -49,6 +55,32 @@ impl Default for TokenizerConfig {
     fn default() -> Self {
         Self { do_lower_case: true, tokenize_chinese_chars: true, strip_accents: None }
     }
+}
+
+/// The characters that words go on with, in order: the most frequent ones, as many as the trainer's alphabet has.
+fn inner_characters(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, min_frequency: u64) -> Result<Vec<char>> {
+    const MOST: usize = 1000;
+    let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
+    let mut counts: BTreeMap<char, u64> = BTreeMap::new();
+    for text in texts {
+        let mut text = NormalizedString::from(text);
+        if let Some(normalizer) = tokenizer.get_normalizer() {
+            normalizer.normalize(&mut text).map_err(broken)?;
+        }
+        let mut words = PreTokenizedString::from(text);
+        if let Some(splitter) = tokenizer.get_pre_tokenizer() {
+            splitter.pre_tokenize(&mut words).map_err(broken)?;
+        }
+        for (word, ..) in words.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            word.chars().skip(1).for_each(|c| *counts.entry(c).or_default() += 1);
+        }
+    }
+    let mut known: Vec<(char, u64)> = counts.into_iter().filter(|(_, count)| *count >= min_frequency).collect();
+    known.sort_by_key(|(c, count)| (std::cmp::Reverse(*count), *c));
+    known.truncate(MOST);
+    let mut characters: Vec<char> = known.into_iter().map(|(c, _)| c).collect();
+    characters.sort_unstable();
+    Ok(characters)
 }
 
 /// A `WordPiece` tokenizer.
@@ -173,21 +205,24 @@ impl TextProcessor {
         Ok(encodings.iter().map(|e| Encoding { input_ids: wide(e.get_ids()), token_type_ids: wide(e.get_type_ids()) }).collect())
     }
 
-    /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece` by the frequency of pairs). The same
-    /// texts give the same pieces in the same order.
-    pub fn train(texts: impl Iterator<Item = String> + Send, vocab_size: usize, min_frequency: u64) -> Result<Self> {
+    /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece` by the frequency of pairs), which
+    /// are gone through twice. The same texts give the same pieces in the same order.
+    pub fn train<T: Iterator<Item = String> + Send>(texts: impl Fn() -> T, vocab_size: usize, min_frequency: u64) -> Result<Self> {
         let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let blank: Vec<String> = SPECIAL.map(str::to_owned).into();
         let mut tokenizer = Self::bert(&blank, &TokenizerConfig::default())?.tokenizer;
+        // The trainer numbers inner characters as a hash map gives them, and ties between pairs go by number: so they are given first.
+        let inner = inner_characters(&tokenizer, texts(), min_frequency)?;
+        let first = SPECIAL.iter().map(|token| (*token).to_owned()).chain(inner.into_iter().map(|c| format!("##{c}")));
         let mut trainer: TrainerWrapper = WordPieceTrainerBuilder::default()
             .vocab_size(vocab_size)
             .min_frequency(min_frequency)
-            .special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)).into())
+            .special_tokens(first.map(|token| AddedToken::from(token, true)).collect())
             .continuing_subword_prefix("##".into())
             .show_progress(false)
             .build()
             .into();
-        tokenizer.train(&mut trainer, texts).map_err(broken)?;
+        tokenizer.train(&mut trainer, texts()).map_err(broken)?;
         let mut words: Vec<(String, u32)> = tokenizer.get_vocab(true).into_iter().collect();
         words.sort_by_key(|(_, id)| *id);
         Self::from_words(&words.into_iter().map(|(word, _)| word).collect::<Vec<_>>())

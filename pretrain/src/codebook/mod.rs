@@ -127,7 +127,8 @@ impl CodebookTraining {
         tch::manual_seed(seed as i64);
         let root = Vars::root(&store, Fill::New(config.initializer_range));
         let encoder = ImageCodebook::new(&(&root / "image_codebook"), &config);
-        let decoder = Decoder::new(&(&root / "decoder"), &config, if stage.decoder_hidden > 0 { stage.decoder_hidden } else { config.hidden_size });
+        let decoder =
+            Decoder::new(&(&root / "decoder"), &config, if stage.decoder_hidden > 0 { stage.decoder_hidden } else { config.hidden_size });
         let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0)); // the order decides the numbers
         for (_, mut weight) in variables.into_iter().filter(|(_, variable)| variable.dim() == 4) {
@@ -160,7 +161,13 @@ impl CodebookTraining {
         let mut counts = vec![0; self.config.vocab_size as usize];
         let (mut error, mut error_of_mean, mut seen, mut shown) = (0.0, 0.0, 0, Vec::new());
         for start in (0..rows).step_by(SHOWN) {
-            let whole = Data { crop: None, order: Order::new("", 1, 1, 0), dataset: Arc::clone(&self.data.dataset), transform: self.data.transform.clone(), ..*self.data };
+            let whole = Data {
+                crop: None,
+                order: Order::new("", 1, 1, 0),
+                dataset: Arc::clone(&self.data.dataset),
+                transform: self.data.transform.clone(),
+                ..*self.data
+            };
             let pixels: Vec<Pixels> = (start..(start + SHOWN).min(rows)).filter_map(|row| whole.pixels(row, 0).ok()).collect();
             if pixels.is_empty() {
                 continue;
@@ -172,7 +179,8 @@ impl CodebookTraining {
             let (mean, _) = self.decoder.forward(&hot)?;
             let (original, back) = (unmapped(&target)?, unmapped(&mean.f_sigmoid()?)?);
             let average = original.f_mean_dim([2i64, 3].as_slice(), true, Kind::Float)?;
-            let squared = |other: &Tensor| -> Result<f64> { Ok(original.f_sub(other)?.f_square()?.f_mean(Kind::Double)?.double_value(&[])) };
+            let squared =
+                |other: &Tensor| -> Result<f64> { Ok(original.f_sub(other)?.f_square()?.f_mean(Kind::Double)?.double_value(&[])) };
             error += squared(&back)? * pixels.len() as f64;
             error_of_mean += squared(&average)? * pixels.len() as f64;
             seen += pixels.len();
@@ -208,7 +216,13 @@ fn sheet(rows: &[Tensor]) -> Result<RgbImage> {
     let (count, _, height, width) = first.size4()?;
     let mut sheet = RgbImage::new((count * (width + 2)) as u32, (rows.len() as i64 * (height + 2)) as u32);
     for (y, row) in rows.iter().enumerate() {
-        let bytes = row.f_permute([0, 2, 3, 1])?.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let bytes = row
+            .f_permute([0, 2, 3, 1])?
+            .f_mul_scalar(255.0)?
+            .f_round()?
+            .f_to_kind(Kind::Uint8)?
+            .f_to_device(Device::Cpu)?
+            .f_contiguous()?;
         for x in 0..count {
             let flat: Vec<u8> = bytes.f_get(x)?.f_flatten(0, -1)?.try_into()?;
             if let Some(picture) = RgbImage::from_raw(width as u32, height as u32, flat) {
@@ -250,7 +264,8 @@ impl Learner for CodebookTraining {
         let weighted = divergence.f_mul_scalar(self.kl_weight() / NUMBERS_OF_A_PATCH)?;
         // How far the words of a batch are from being used alike.
         let used = log_q.f_exp()?.f_mean_dim([0i64, 2, 3].as_slice(), false, Kind::Float)?;
-        let uneven = used.f_mul(&used.f_clamp_min(1e-12)?.f_log()?)?.f_sum(Kind::Float)?.f_add_scalar((self.config.vocab_size as f64).ln())?;
+        let uneven =
+            used.f_mul(&used.f_clamp_min(1e-12)?.f_log()?)?.f_sum(Kind::Float)?.f_add_scalar((self.config.vocab_size as f64).ln())?;
         let uneven = uneven.f_mul_scalar(self.stage.usage_weight)?;
         likelihood.f_add(&weighted)?.f_add(&uneven)?.f_mul_scalar(step.scale)?.f_backward()?;
         let value = |loss: &Tensor| loss.double_value(&[]);
@@ -330,7 +345,8 @@ pub fn write_codebook(folder: &Path, config: &CodebookConfig, variables: impl In
 pub fn read_codebook(folder: &Path) -> Result<Vec<(String, Tensor)>> {
     let checkpoint = flava_model::checkpoint::Checkpoint::open(folder)?;
     let tensors = checkpoint.tensors().iter();
-    let named = tensors.filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.").or(name.starts_with("blocks.").then_some(name))?, tensor)));
+    let named = tensors
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.").or(name.starts_with("blocks.").then_some(name))?, tensor)));
     let all = named.map(|(name, tensor)| Ok((name.to_owned(), tensor.to_tensor()?.f_to_kind(Kind::Float)?))).collect::<Result<Vec<_>>>()?;
     if all.is_empty() {
         return Err(flava_model::Error::file(folder, "holds no image codebook (blocks.* or image_codebook.blocks.*)").into());

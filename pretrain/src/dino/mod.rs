@@ -254,7 +254,12 @@ impl Learner for Dino {
         let _guard = tch::no_grad_guard();
         let mean = taught.f_mean_dim([0].as_slice(), true, Kind::Float)?;
         self.centre = self.centre.f_lerp(&mean, 1.0 - self.stage.centre_momentum)?;
-        Ok(Observed { losses: vec![("dino", loss.double_value(&[]))], rows: rows as usize, broken: batch.broken.clone(), ..Observed::default() })
+        Ok(Observed {
+            losses: vec![("dino", loss.double_value(&[]))],
+            rows: rows as usize,
+            broken: batch.broken.clone(),
+            ..Observed::default()
+        })
     }
 
     fn before_update(&mut self, optimiser: &mut AdamW, step: &Step) -> Result<()> {
@@ -297,7 +302,9 @@ impl Learner for Dino {
     fn save(&self, folder: &Path) -> Result<()> {
         let variables = self.saved.variables();
         write_directory(folder, Architecture::FlavaForPreTraining, &self.model.config, variables, &self.processor, &self.text)?;
-        let named = |prefix: &'static str, store: &VarStore| store.variables().into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor));
+        let named = |prefix: &'static str, store: &VarStore| {
+            store.variables().into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        };
         let mut all: Vec<(String, Tensor)> = named("student.", &self.store).chain(named("teacher.", &self.teacher_head)).collect();
         all.push(("centre".into(), self.centre.shallow_clone()));
         Ok(write_tensors(&folder.join(STATE), all)?)
@@ -312,7 +319,10 @@ impl Learner for Dino {
         };
         load_exactly(&self.store, of("student.").into_iter(), &path)?;
         load_exactly(&self.teacher_head, of("teacher.").into_iter(), &path)?;
-        let centre = all.iter().find(|(name, _)| name == "centre").ok_or_else(|| Error::Training(format!("{}: centre is missing", path.display())))?;
+        let centre = all
+            .iter()
+            .find(|(name, _)| name == "centre")
+            .ok_or_else(|| Error::Training(format!("{}: centre is missing", path.display())))?;
         self.centre = centre.1.f_to_device(self.saved.device())?;
         Ok(())
     }

@@ -165,7 +165,8 @@ mod tests {
         let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
         let all: Vec<String> = (0..texts.len()).flat_map(|i| texts.texts_of(i).unwrap()).collect();
         assert_eq!(all, ["one line", "another \u{e9}", "last"]);
-        fs::write(folder.path().join("b.jsonl"), "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n").unwrap();
+        fs::write(folder.path().join("b.jsonl"), "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n")
+            .unwrap();
         let json = Corpus::Jsonl { files: "b.jsonl".into(), image: String::new(), text: "t".into() }.open(folder.path(), 0).unwrap();
         assert_eq!(json.texts_of(0).unwrap(), ["x", "y"]);
         for (row, needle) in [(1, "no text under"), (2, "is no JSON")] {

@@ -67,9 +67,8 @@ fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     // By name, so that a concept stays in its part when others are added.
     let part = if Sha256::digest(&name)[0] % TEST_SHARE == 0 { Part::Test } else { Part::Train };
     let png: &'static [u8] = asset.data.0;
-    let decode = move || {
-        image::load_from_memory_with_format(png, image::ImageFormat::Png).expect("Twemoji's pictures are whole").to_rgba8()
-    };
+    let decode =
+        move || image::load_from_memory_with_format(png, image::ImageFormat::Png).expect("Twemoji's pictures are whole").to_rgba8();
     Some(Concept { name, kind, pixels: LazyLock::new(Box::new(decode)), part })
 }
 

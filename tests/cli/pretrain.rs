@@ -1,0 +1,148 @@
+//! What `flava-pretrain` says of recipes and corpora that cannot be used.
+
+use std::{fs, path::Path};
+
+use flava_model::checkpoint::Architecture;
+use tempfile::tempdir;
+
+use crate::support::{
+    fixtures::{digit, write_model},
+    program::{Run, program},
+    recipes::write_tiny_recipe,
+};
+
+fn pretrain(folder: &Path, args: &[&str]) -> Run {
+    program("flava-pretrain", folder, &[], &[args, &["--device", "cpu", "--offline"]].concat()).output().unwrap().into()
+}
+
+/// The message of a run of the tiny recipe that ends before its first step.
+fn refused(folder: &Path, more: &[&str]) -> String {
+    write_tiny_recipe(folder, "");
+    let run = pretrain(folder, &[&["run", "tiny.toml", "--out", "out"], more].concat());
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(!folder.join("out/joint").exists(), "nothing was trained");
+    run.stderr
+}
+
+/// A tar file with members of these names and contents.
+fn tar(path: &Path, members: &[(&str, &[u8])]) {
+    let mut archive = tar::Builder::new(fs::File::create(path).unwrap());
+    for (name, data) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *data).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+#[test]
+fn recipes_that_cannot_be_run_are_refused_with_the_nearest_name() {
+    let folder = tempdir().unwrap();
+    for (args, needle) in [
+        (vec!["run", "flava-cc"], "did you mean flava-c"),
+        (vec!["run", "none.toml"], "none.toml"),
+        (vec!["run", "mini", "--set", "joint.schedule.stepps=3"], "did you mean steps"),
+        (vec!["run", "mini", "--set", "joint.mixture=[]"], "mixture names no corpus"),
+        (vec!["run", "mini", "--set", "joint"], "is no key=value"),
+    ] {
+        let run = pretrain(folder.path(), &args);
+        assert_eq!(run.code, 2, "{args:?}");
+        assert!(run.stderr.contains(needle), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
+    let folder = tempdir().unwrap();
+    let path = folder.path();
+    let picture = digit(3, 0);
+    fs::write(path.join("empty.txt"), "\n \n").unwrap();
+    for number in [0, 2] {
+        tar(&path.join(format!("gap-{number:03}.tar")), &[("a.png", &picture), ("a.txt", b"a")]);
+    }
+    tar(&path.join("cut.tar"), &[("a.png", &picture), ("a.txt", b"a")]);
+    let whole = fs::read(path.join("cut.tar")).unwrap();
+    fs::write(path.join("cut.tar"), &whole[..700]).unwrap();
+    for (corpus, needle) in [
+        (r#"corpora.texts={format="text", files="empty.txt"}"#, "empty"),
+        (r#"corpora.texts={format="text", files="missing-*.txt"}"#, "holds no file missing-*.txt"),
+        (r#"corpora.pairs={format="webdataset", files="gap-*.tar"}"#, "lacks number 1"),
+        (r#"corpora.pairs={format="webdataset", files="cut.tar"}"#, "cut off"),
+        (r#"corpora.images={format="image_folder", path="nowhere"}"#, "nowhere"),
+        (r#"corpora.images={format="parquet", files="empty.txt", image="image"}"#, "parquet"),
+    ] {
+        let message = refused(path, &["--set", corpus]);
+        assert!(message.contains(needle), "{corpus}: {message}");
+    }
+}
+
+#[test]
+fn parts_of_other_models_are_refused_with_the_shapes() {
+    let folder = tempdir().unwrap();
+    write_model(&folder.path().join("other"), Architecture::FlavaForPreTraining);
+    let message = refused(folder.path(), &["--set", r#"codebook={kind="codebook", from="other"}"#]);
+    assert!(message.contains("image_codebook.blocks") && message.contains("does not fit"), "{message}");
+    write_tiny_recipe(folder.path(), "");
+    let init = r#"joint.init=[{from="other", parts=["text"]}]"#;
+    let run = pretrain(folder.path(), &["run", "tiny.toml", "--out", "out2", "--set", init]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("flava.text_model") && run.stderr.contains("the recipe's model has"), "{}", run.stderr);
+}
+
+/// Some broken pictures are left out and counted, too many end the training.
+#[test]
+fn broken_pictures_are_counted_up_to_a_limit() {
+    let folder = tempdir().unwrap();
+    let pictures = folder.path().join("pictures/deep");
+    fs::create_dir_all(&pictures).unwrap();
+    for number in 0..60 {
+        fs::write(pictures.join(format!("{number}.png")), digit(number % 10, number)).unwrap();
+    }
+    fs::write(pictures.join("x.png"), b"no picture").unwrap();
+    fs::write(pictures.join("y.png"), &digit(1, 1)[..40]).unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let corpus = r#"corpora.images={format="image_folder", path="pictures"}"#;
+    let run = |out: &str, most: &str| {
+        let most = format!("image.schedule.max_broken={most}");
+        let args = ["run", "tiny.toml", "--out", out, "--set", corpus, "--set", &most, "--set", "image.schedule.steps=80"];
+        pretrain(
+            folder.path(),
+            &[&args[..], &["--set", "codebook.schedule.max_broken=1.0", "--set", "joint.schedule.max_broken=1.0"]].concat(),
+        )
+    };
+    let few = run("few", "0.2");
+    assert_eq!(few.code, 0, "{}", few.stderr);
+    assert!(few.stderr.contains("left out"), "{}", few.stderr);
+    let many = run("many", "0.01");
+    assert_eq!(many.code, 2);
+    assert!(many.stderr.contains("rows are broken, more than max_broken = 0.01"), "{}", many.stderr);
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_take() {
+    let folder = tempdir().unwrap();
+    let run = pretrain(folder.path(), &["run", "flava-base", "--dry-run", "--data", "."]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for needle in ["M parameters", "FLOP", "corpus pairs", "not there", "214286 steps"] {
+        assert!(run.stdout.contains(needle), "{needle}: {}", run.stdout);
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");
+}
+
+#[test]
+fn a_tokenizer_and_a_codebook_can_be_had_alone() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    for command in ["tokenizer", "codebook"] {
+        let run = pretrain(folder.path(), &[command, "tiny.toml", "--out", "out"]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    let words = fs::read_to_string(folder.path().join("out/tokenizer/vocab.txt")).unwrap();
+    assert!(words.starts_with("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n") && words.lines().count() <= 300, "{words}");
+    assert!(folder.path().join("out/codebook/reconstructions.png").exists());
+    assert!(!folder.path().join("out/text").exists());
+    let again = pretrain(folder.path(), &["tokenizer", "tiny.toml", "--out", "again"]);
+    assert_eq!(again.code, 0);
+    assert_eq!(words, fs::read_to_string(folder.path().join("again/tokenizer/vocab.txt")).unwrap());
+}

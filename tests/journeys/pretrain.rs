@@ -1,0 +1,139 @@
+//! From nothing to a checkpoint: all stages, killed and gone on, measured on the way, read by the other programs.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use flava_model::runtime::stream;
+use rand::Rng;
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{
+    program::{Run, command, program},
+    recipes::write_tiny_recipe,
+};
+
+const KILLS: usize = 8;
+
+fn pretrain(folder: &Path, args: &[&str]) -> Command {
+    program("flava-pretrain", folder, &[], &[args, &["--device", "cpu"]].concat())
+}
+
+fn run(folder: &Path, args: &[&str]) -> Run {
+    pretrain(folder, args).output().unwrap().into()
+}
+
+/// The files below a folder that say what was made, by their paths.
+fn made(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(folder).unwrap().display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if [".safetensors", ".bin", ".json", ".txt", "key"].iter().any(|ending| name.ends_with(ending)) {
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Killed at random moments in every stage, a run ends with the bytes of one that was left alone.
+#[test]
+fn a_pretraining_that_is_killed_ends_as_if_it_had_not_been() {
+    let (whole, killed) = (tempdir().unwrap(), tempdir().unwrap());
+    for folder in [&whole, &killed] {
+        write_tiny_recipe(folder.path(), "");
+    }
+    let args = ["run", "tiny.toml", "--out", "out"];
+    let began = Instant::now();
+    let first = run(whole.path(), &args);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert_eq!(first.stdout.trim(), "out/model");
+    let seconds = began.elapsed().as_secs_f64();
+    let mut rng = stream(3, "moments of killing");
+    for _ in 0..KILLS {
+        let mut process = pretrain(killed.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_secs_f64(rng.random_range(0.1..0.6) * seconds));
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let last = run(killed.path(), &args);
+    assert_eq!(last.code, 0, "{}", last.stderr);
+    let (whole, killed) = (made(&whole.path().join("out")), made(&killed.path().join("out")));
+    assert!(whole.keys().eq(killed.keys()), "{:?} and {:?}", whole.keys(), killed.keys());
+    for stage in ["codebook", "text", "image", "joint"] {
+        assert!(whole.contains_key(&format!("{stage}/last/optimiser.safetensors")), "{stage}");
+    }
+    for (name, bytes) in whole {
+        assert!(bytes == killed[&name], "{name} differs");
+    }
+}
+
+#[test]
+fn ctrl_c_saves_and_the_same_command_goes_on() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let args = ["run", "tiny.toml", "--out", "out", "--set", "text.schedule.steps=4000"];
+    let mut process = pretrain(folder.path(), &args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    while !folder.path().join("out/text/last").exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    let state: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("out/text/last/training_state.json")).unwrap()).unwrap();
+    let step = state["step"].as_u64().unwrap();
+    assert!(step > 0 && step < 4000);
+    let other = run(folder.path(), &["run", "tiny.toml", "--out", "out", "--set", "text.schedule.steps=5"]);
+    assert_eq!(other.code, 2);
+    assert!(other.stderr.contains("other settings"), "{}", other.stderr);
+}
+
+/// The best state is chosen by a task of flava-eval, old states are kept by number, and the other programs read the result.
+#[test]
+fn a_model_is_measured_while_it_is_trained() {
+    let folder = tempdir().unwrap();
+    let more = r#"joint.evaluate = { every = 4, tasks = "mini-groups-knn,mini-retrieval", best_by = "mini-retrieval" }"#;
+    write_tiny_recipe(folder.path(), more);
+    let run = run(folder.path(), &["run", "tiny.toml", "--out", "out", "--set", "joint.schedule.keep=2", "--micro-batch", "3"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let log = fs::read_to_string(folder.path().join("out/joint/log.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let evaluated: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "evaluation").collect();
+    assert_eq!(evaluated.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [4, 8, 9]);
+    assert!(evaluated[0]["mini-groups-knn"].is_f64() && evaluated[0]["mini-retrieval"].is_f64());
+    let trained = lines.iter().filter(|line| line["kind"] == "train").last().unwrap();
+    for name in ["loss", "gradient_norm", "rows_per_s", "logit_scale", "share_of_peak", "peak_memory_mb"] {
+        assert!(trained[name].is_number(), "{name} in {trained}");
+    }
+    for name in ["best/model.safetensors", "step-6", "step-8"] {
+        assert!(folder.path().join("out/joint").join(name).exists(), "{name}");
+    }
+    assert!(!folder.path().join("out/joint/step-4").exists());
+    let eval = ["--model", "out/model", "--tasks", "mini-sentence", "--device", "cpu", "--limit", "50"];
+    let eval: Run = command(folder.path(), &[], &eval).output().unwrap().into();
+    assert_eq!(eval.code, 0, "{}", eval.stderr);
+}
+
+/// Every column of the paper at the size of a test.
+#[test]
+fn every_recipe_runs() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let tiny = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
+    for column in ["mim", "mlm", "flava-c-local", "flava-c", "flava-mm", "flava-without-init", "flava-beit-init", "flava"] {
+        fs::write(folder.path().join("column.toml"), tiny.replace("extends = \"mini\"", &format!("extends = \"mini-{column}\""))).unwrap();
+        let run = run(folder.path(), &["run", "column.toml", "--out", column, "--quiet"]);
+        assert_eq!(run.code, 0, "{column}: {}", run.stderr);
+        assert!(folder.path().join(column).join("model/model.safetensors").exists(), "{column}");
+    }
+}

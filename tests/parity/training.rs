@@ -1,0 +1,189 @@
+//! Training step by step: transformers' losses and torch's `AdamW` over fifty steps, and gradients of parts against those of the whole.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use flava_model::{
+    AttentionKind, FlavaConfig, TextInputs,
+    checkpoint::{Checkpoint, read_tensors},
+    processor::{ImageProcessorConfig, PassOrder, TextProcessor},
+    runtime::{Fill, LoaderOptions, Precision},
+};
+use flava_pretrain::{
+    BlockMasks, FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
+    TrainingSchedule, WordMasks, optimiser_of, rates_of,
+};
+use flava_tasks::sources::{Corpus, MiniWorld};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+const STEPS: usize = 50;
+
+fn trained(store: &VarStore) -> Vec<Parameter> {
+    let mut all: Vec<(String, Tensor)> = store.variables().into_iter().filter(|(_, variable)| variable.requires_grad()).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.into_iter().map(|(name, tensor)| Parameter::new(name, tensor)).collect()
+}
+
+/// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at the end.
+#[test]
+fn fifty_steps_follow_transformers_and_adamw() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors")).unwrap().into_iter().collect();
+    let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
+    let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
+    let (mut model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let first: BTreeMap<String, Tensor> = store.variables().into_iter().map(|(name, variable)| (name, variable.detach().copy())).collect();
+    let json = r#"{"steps": 50, "batch_size": 4, "learning_rate": 2e-3, "warmup": 10, "weight_decay": 0.1, "decay_all": true}"#;
+    let schedule: TrainingSchedule = serde_json::from_str(json).unwrap();
+    let rates = rates_of(&schedule);
+    let mut optimiser = optimiser_of(trained(&store), &schedule);
+    for step in 0..STEPS {
+        let get = |name: &str| golden.get(&format!("batch{}/inputs/{name}", step % 6)).map(Tensor::shallow_clone);
+        let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
+        let inputs = PretrainingInputs {
+            pixel_values: get("pixel_values"),
+            bool_masked_pos: get("bool_masked_pos"),
+            mim_labels: get("mim_labels"),
+            text: text("input_ids"),
+            masked_text: text("input_ids_masked"),
+            mlm_labels: get("mlm_labels"),
+            itm_labels: get("itm_labels"),
+            ..PretrainingInputs::default()
+        };
+        optimiser.forget_gradients().unwrap();
+        let output = model.forward(&inputs).unwrap();
+        output.losses.total().unwrap().backward();
+        optimiser.step(rates.rate(step)).unwrap();
+        model.flava.clamp_logit_scale();
+        for (name, loss) in output.losses.named() {
+            let theirs = golden.get(&format!("losses/{step}/{name}"));
+            assert_eq!(loss.is_some(), theirs.is_some(), "step {step}: {name}");
+            let (Some(loss), Some(theirs)) = (loss, theirs) else { continue };
+            let difference = (loss.double_value(&[]) - theirs.double_value(&[])).abs();
+            assert!(difference < 1e-4, "step {step}: {name} differs by {difference:.1e}");
+        }
+    }
+    let mut compared = 0;
+    for (name, variable) in store.variables() {
+        // A key's bias moves all scores of a query alike: its gradient is rounding, which AdamW brings to full size.
+        let Some(theirs) = golden.get(&format!("final/{name}")).filter(|_| !name.ends_with("attention.key.bias")) else { continue };
+        let norm = |t: &Tensor| t.to_kind(Kind::Double).norm().double_value(&[]);
+        let (moved, off) = (norm(&(theirs - &first[&name])), norm(&(theirs - variable.detach())));
+        assert!(off <= 1e-3 * moved + 1e-9, "{name} moved by {moved:.2e} and is off by {off:.1e}");
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+fn joint(micro_batch: usize, contrastive_share: f64) -> Train {
+    let words: Vec<String> = flava_tasks::sources::mini_vocabulary();
+    let text = Arc::new(TextProcessor::from_words(&words).unwrap());
+    let part =
+        |layers| format!(r#"{{"hidden_size": 32, "num_hidden_layers": {layers}, "num_attention_heads": 2, "intermediate_size": 48}}"#);
+    let json = format!(
+        r#"{{"hidden_size": 32, "projection_dim": 24, "image_config": {}, "text_config": {}, "multimodal_config": {},
+            "image_codebook_config": {{"hidden_size": 8, "vocab_size": 64}}}}"#,
+        part(2),
+        part(2),
+        part(1)
+    );
+    let mut config: FlavaConfig = serde_json::from_str(&json).unwrap();
+    (config.image_config.image_size, config.image_config.patch_size, config.image_config.vocab_size) = (32, 8, 64);
+    config.text_config.vocab_size = words.len() as i64;
+    config.text_config.max_position_embeddings = 64;
+    let mut processor = ImageProcessorConfig::for_size(32, 8);
+    (processor.total_mask_patches, processor.mask_group_min_patches) = (6, 2);
+    tch::manual_seed(5);
+    let store = VarStore::new(Device::Cpu);
+    let model = FlavaForPreTraining::new(&store, Fill::New(0.1), config, AttentionKind::Fused, OnEmpty::Skip);
+    let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    for (_, mut variable) in variables {
+        // The norm of a token that is all zero has a slope of a million, in which rounding drowns the rest.
+        tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1)));
+    }
+    let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 64 }.open(Path::new("."), 0).unwrap();
+    let reader = Reader {
+        name: "pairs".into(),
+        order: Order::new("pairs", 64, 64, 0),
+        dataset,
+        kind: RowKind::Pairs,
+        batch_size: 24,
+        rank: Rank::default(),
+        visual_words: None,
+    };
+    let masks = WordMasks { rate: 0.3, whole_words: true };
+    let preparation = Preparation {
+        transform: processor.transform(PassOrder::default()),
+        codebook: processor.codebook_transform(PassOrder::default()),
+        crop: None,
+        masks: BlockMasks::new(&processor),
+        text: Arc::clone(&text),
+        words: [(masks, 40), (masks, 40)],
+        negatives: 0.3,
+        ignore: -100,
+        seed: 0,
+    };
+    Train {
+        model,
+        store,
+        processor,
+        text,
+        readers: Arc::new(vec![reader]),
+        mixture: Arc::new(Mixture::new(&[1.0], 4, 0)),
+        preparation: Arc::new(preparation),
+        loader: LoaderOptions::default(),
+        micro_batch,
+        contrastive_share,
+        precision: Precision::F32,
+    }
+}
+
+fn gradients(train: &Train) -> (BTreeMap<String, Tensor>, Vec<(&'static str, f64)>) {
+    let batch = train.readers[0].batch(0, &train.preparation).unwrap();
+    let mut observed = train.backward(&batch, 7, 1.0).unwrap();
+    observed.losses.sort_by_key(|(name, _)| *name);
+    let all = train.store.variables().into_iter().filter(|(_, variable)| variable.grad().defined());
+    (all.map(|(name, variable)| (name, variable.grad().copy())).collect(), observed.losses)
+}
+
+/// All losses of all parts, the contrastive one over the whole batch by gradient caching, against one pass.
+#[test]
+fn gradients_of_parts_are_those_of_the_whole() {
+    let (whole, losses) = gradients(&joint(0, 1.0));
+    assert_eq!(losses.len(), 4, "{losses:?}");
+    for micro_batch in [1, 5, 12] {
+        let (parts, part_losses) = gradients(&joint(micro_batch, 1.0));
+        for ((name, loss), (_, part_loss)) in losses.iter().zip(&part_losses) {
+            assert!((loss - part_loss).abs() < 1e-5, "{name}: {loss} and {part_loss}, micro-batch {micro_batch}");
+        }
+        assert_eq!(whole.len(), parts.len());
+        for (name, gradient) in &whole {
+            let difference = (gradient - &parts[name]).abs().max().double_value(&[]);
+            let size = gradient.abs().max().double_value(&[]);
+            assert!(difference < 1e-6 * size.max(1.0), "{name} of {size:.1e} differs by {difference:.1e}, micro-batch {micro_batch}");
+        }
+    }
+}
+
+/// A local contrastive loss has fewer wrong partners, and is the global one where a part is the whole.
+#[test]
+fn a_local_contrastive_loss_looks_at_fewer() {
+    let loss = |share: f64| gradients(&joint(0, share)).1.into_iter().find(|(name, _)| *name == "global_contrastive").unwrap().1;
+    let (global, local) = (loss(1.0), loss(0.25));
+    assert!(local < global - 0.5, "{local} and {global}: six candidates against 24");
+}
+
+/// Exchanged captions are as many as asked for, and say something else.
+#[test]
+fn captions_are_exchanged_as_often_as_asked_for() {
+    let train = joint(0, 1.0);
+    let (mut all, mut exchanged) = (0.0, 0.0);
+    for nth in 0..60 {
+        let batch = train.readers[0].batch(nth, &train.preparation).unwrap();
+        let labels: Vec<i64> = batch.itm_labels(0..batch.len(), Device::Cpu).unwrap().try_into().unwrap();
+        all += labels.len() as f64;
+        exchanged += labels.iter().filter(|&&label| label == 0).count() as f64;
+    }
+    let (mean, sd) = (0.3 * all, (0.3 * 0.7 * all).sqrt());
+    assert!((exchanged - mean).abs() < 4.0 * sd, "{exchanged} of {all}");
+}
