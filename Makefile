@@ -5,10 +5,10 @@ VENV := third_party/python
 FEATURES := $(if $(shell command -v nasm),--features simd-jpeg)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test check bench parity learn clean
+.PHONY: help setup eval test check pretrain-mini ablation bench parity learn clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: ## fetch libtorch 2.11.0 (CPU, or CUDA where there is an NVIDIA driver); skipped where LIBTORCH is set
 	@$(PYTHON) model/libtorch/get_libtorch.py
@@ -24,14 +24,31 @@ check: setup ## format, lint and documentation, warnings denied
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+pretrain-mini: setup ## make the embedded model again, from nothing, into pretrained/mini/model (half an hour)
+	cargo build --locked --release $(FEATURES) --bins
+	target/release/flava-pretrain run mini
+	target/release/flava-eval --model pretrained/mini/model --suite mini --tasks all --out pretrained/mini/runs
+
+# The paper's columns at mini size, one after the other; what is done already is not done again.
+COLUMNS ?= mim mlm flava-c-local flava-c flava-mm flava-without-init flava-beit-init flava
+SEEDS ?= 0 1 2
+ablation: setup ## the paper's ablation at mini size, three seeds, into results/mini-ablation.csv (some hours)
+	cargo build --locked --release $(FEATURES) --bins
+	for seed in $(SEEDS); do for column in $(COLUMNS); do \
+	  target/release/flava-pretrain run mini-$$column --seed $$seed --out ablation/$$column/seed-$$seed && \
+	  target/release/flava-eval --model ablation/$$column/seed-$$seed/model --suite mini --tasks all --out ablation/$$column/seed-$$seed/runs || exit 1; \
+	done; done
+	target/release/flava-pretrain ablation ablation --out results/mini-ablation.csv
+
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
-	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe
+	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps
 	$(VENV)/bin/python tests/bench/bench.py
 
 parity: setup $(VENV)/ready ## compare the default-size model, and the Hub's files and cache, with Hugging Face's, both ways
-	cargo build --locked --release $(FEATURES) --example states --example hub --bin flava-eval
+	cargo build --locked --release $(FEATURES) --example states --example hub --bins
 	$(VENV)/bin/python tests/bench/parity.py
 	$(VENV)/bin/python tests/bench/interop.py
+	$(VENV)/bin/python tests/bench/pretrained.py
 
 learn: setup $(VENV)/ready ## fine-tune and probe on real sentences, questions and digits, beside scikit-learn (half an hour)
 	cargo build --locked --release $(FEATURES) --bins

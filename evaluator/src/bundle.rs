@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use flava_model::runtime::hex;
 use flava_results::write_beside;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -142,5 +143,5 @@ fn digest(path: &Path) -> Result<(u64, String)> {
         digest.update(&buffer[..count]);
         size += count as u64;
     }
-    Ok((size, digest.finalize().iter().map(|b| format!("{b:02x}")).collect()))
+    Ok((size, hex(&digest.finalize())))
 }

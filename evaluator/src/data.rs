@@ -1,6 +1,6 @@
 //! The data of a task, opened and compared with what its protocol asks for.
 
-use flava_model::processor::decode;
+use flava_model::{processor::decode, runtime::hex};
 use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
     sources::{Choice, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
@@ -105,7 +105,7 @@ impl ChosenPrompts {
     pub(crate) fn digest(&self) -> String {
         let lines = self.prompts.class_names.iter().chain(&self.prompts.templates);
         let digest = Sha256::digest(lines.fold(String::new(), |text, line| text + line + "\n"));
-        digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest[..8])
     }
 }
 

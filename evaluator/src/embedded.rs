@@ -1,45 +1,78 @@
-//! The model that runs where none is given: a tiny FLAVA for the mini suite's pictures and words.
+//! The model that runs where none is given: a small FLAVA that `flava-pretrain run mini` made, part of the program.
 
-use flava_model::{Error, FlavaConfig, LoadOptions, Pretrained, Result, processor::ImageProcessorConfig, processor::TextProcessor};
-use flava_tasks::sources::mini_vocabulary;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
-/// Seed of the untrained weights.
-pub(crate) const SEED: i64 = 0;
+use flava_model::{checkpoint::replace_folder, runtime::hex};
+use flava_tasks::sources::cache_folder;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
 
 /// What is said of the model where results are shown.
 pub(crate) const NOTE: &str =
-    "the embedded model is untrained (seeded random weights): these scores say that the program works, and nothing of FLAVA";
+    "the embedded model is a small one that was pretrained on drawn scenes in minutes: the mini suite shows that all parts work";
 
-/// The embedded model. Until a trained one is embedded its weights are random.
-pub(crate) fn embedded(options: LoadOptions) -> Result<Pretrained> {
-    let Parts { config, image, text } = parts()?;
-    Pretrained::untrained(config, image, text, SEED, options)
+macro_rules! files {
+    ($($name:literal),*) => { [$(($name, include_bytes!(concat!("../../pretrain/mini/", $name)).as_slice())),*] };
+}
+const FILES: [(&str, &[u8]); 7] = files![
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "model.safetensors"
+];
+
+/// The folder that the embedded model is unpacked to: in the user's cache, or where there is none, among the temporary files.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let mut digest = Sha256::new();
+    for (_, bytes) in FILES {
+        digest.update(bytes);
+    }
+    let name = hex(&digest.finalize()[..8]);
+    let mut reasons = Vec::new();
+    for root in cache_folder().into_iter().chain([env::temp_dir().join("flava")]) {
+        let folder = root.join("embedded").join(&name);
+        if is_whole(&folder) {
+            return Ok(folder);
+        }
+        match unpack(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(Error::Other(format!(
+        "the embedded model cannot be unpacked: {}; set FLAVA_CACHE to a folder that can be written",
+        reasons.join("; ")
+    )))
 }
 
-/// Everything of the embedded model but its weights.
-pub(crate) struct Parts {
-    pub(crate) config: FlavaConfig,
-    pub(crate) image: ImageProcessorConfig,
-    pub(crate) text: TextProcessor,
+/// Whether all files are there, byte for byte: others may have written to the place.
+fn is_whole(folder: &Path) -> bool {
+    FILES.iter().all(|(name, bytes)| fs::read(folder.join(name)).is_ok_and(|found| found == *bytes))
 }
 
-/// What the embedded model is made of; seeded with [`SEED`], its weights follow.
-pub(crate) fn parts() -> Result<Parts> {
-    let words = mini_vocabulary();
-    let part =
-        |layers| format!(r#"{{"hidden_size": 64, "num_hidden_layers": {layers}, "num_attention_heads": 4, "intermediate_size": 128}}"#);
-    let json = format!(
-        r#"{{"hidden_size": 64, "projection_dim": 64, "image_config": {}, "text_config": {}, "multimodal_config": {},
-            "image_codebook_config": {{"hidden_size": 16, "vocab_size": 512}}}}"#,
-        part(3),
-        part(3),
-        part(2)
-    );
-    let mut config: FlavaConfig = serde_json::from_str(&json).map_err(|e| Error::Config(e.to_string()))?;
-    config.image_config.image_size = 64;
-    config.image_config.patch_size = 8;
-    config.image_config.vocab_size = 512;
-    config.text_config.vocab_size = words.len() as i64;
-    config.text_config.max_position_embeddings = 77;
-    Ok(Parts { config, image: ImageProcessorConfig::for_size(64, 8), text: TextProcessor::from_words(&words)? })
+fn unpack(folder: &Path) -> Result<()> {
+    let io = |path: &Path, e: std::io::Error| flava_model::Error::io(path, e);
+    let parent = folder.parent().unwrap_or(folder);
+    fs::create_dir_all(parent).map_err(|e| io(parent, e))?;
+    // Two programs may unpack at once: each into a folder of its own, and the later one finds the place taken by the same bytes.
+    let own = parent.join(format!("{}-{}", folder.file_name().unwrap_or_default().to_string_lossy(), std::process::id()));
+    replace_folder(&own, |part| {
+        for (name, bytes) in FILES {
+            fs::write(part.join(name), bytes).map_err(|e| io(part, e))?;
+        }
+        Ok::<(), Error>(())
+    })?;
+    if folder.exists() && !is_whole(folder) {
+        fs::remove_dir_all(folder).map_err(|e| io(folder, e))?;
+    }
+    let moved = fs::rename(&own, folder);
+    let _left = fs::remove_dir_all(&own);
+    if is_whole(folder) { Ok(()) } else { Ok(moved.map_err(|e| io(folder, e))?) }
 }

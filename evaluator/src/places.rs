@@ -5,6 +5,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use flava_model::{
     Error as ModelError,
     hub::{Hub, HubError, Job, Listing, Place, RepoId, RepoKind, files_below},
+    runtime::hex,
     wanted_files,
 };
 use flava_tasks::{
@@ -206,7 +207,7 @@ fn mark_of(choice: &Choice) -> Option<PathBuf> {
     let Choice { source, located, .. } = choice;
     let files: Vec<&str> = source.splits().map(|split| split.files.as_str()).chain(source.extra.iter().map(String::as_str)).collect();
     let digest = Sha256::digest(format!("{} {files:?}", located.root.display()));
-    let name: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    let name = hex(&digest[..16]);
     Some(cache_folder()?.join("complete").join(name))
 }
 

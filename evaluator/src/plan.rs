@@ -13,7 +13,7 @@ use flava_tasks::{Assignment, Feature, Method, Protocol, Recipe, Registry, Suite
 use crate::{
     Error, Result,
     args::{BatchSize, FinetuneRunArgs, MethodArg, ModelArgs, RunArgs, SweepArg},
-    embedded::embedded,
+    embedded,
     places::Places,
 };
 
@@ -34,8 +34,8 @@ pub struct Loaded {
     pub model: Pretrained,
     /// Empty where nobody knows.
     pub revision: String,
-    /// Its folder; none of the embedded one.
-    pub folder: Option<PathBuf>,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 impl ModelChoice {
@@ -64,16 +64,12 @@ impl ModelChoice {
 
     /// Loads it for inference.
     pub fn load(&self, settings: &Settings, places: &Places) -> Result<Loaded> {
-        Ok(match self {
-            Self::Embedded => Loaded { model: embedded(settings.load)?, revision: String::new(), folder: None },
-            Self::Directory(path) => {
-                Loaded { model: Pretrained::open(path, settings.load)?, revision: String::new(), folder: Some(path.clone()) }
-            }
-            Self::Hub(repo) => {
-                let (folder, revision) = places.model(repo)?;
-                Loaded { model: Pretrained::open(&folder, settings.load)?, revision, folder: Some(folder) }
-            }
-        })
+        let (folder, revision) = match self {
+            Self::Embedded => (embedded::folder()?, String::new()),
+            Self::Directory(path) => (path.clone(), String::new()),
+            Self::Hub(repo) => places.model(repo)?,
+        };
+        Ok(Loaded { model: Pretrained::open(&folder, settings.load)?, revision, folder })
     }
 }
 

@@ -6,7 +6,7 @@ use flava_heads::ItmHead;
 use flava_model::{
     ImageInputs, Pretrained,
     checkpoint::Checkpoint,
-    runtime::{Fill, Progress, Vars},
+    runtime::{Fill, Progress, Vars, hex},
 };
 use flava_results::{Record, RunFolder, timestamp};
 use flava_tasks::{Error as TaskError, Feature, Method, Predictions, Recipe, Source, Split, Task, sources::OpenSplit};
@@ -215,7 +215,7 @@ impl Run<'_> {
             "batch_size": format!("{:?}", plan.settings.batch_size), "allow_mismatch": plan.allow_mismatch,
             "recipe": recipe, "random_init": plan.tuning.random_init,
         });
-        Sha256::digest(all.to_string())[..16].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&Sha256::digest(all.to_string())[..16])
     }
 
     /// The checkpoint's matching head, where a piece ranks with it.
@@ -225,13 +225,9 @@ impl Run<'_> {
         }
         let model = &self.loaded.model;
         let mut store = VarStore::new(model.options.device);
-        let fill = if self.loaded.folder.is_some() { Fill::Unset } else { Fill::New(model.config.initializer_range) };
-        tch::manual_seed(0);
         store.set_kind(model.options.precision.kind());
-        let head = ItmHead::new(&(Vars::root(&store, fill) / "itm_head"), model.config.hidden_size);
-        if let Some(folder) = &self.loaded.folder {
-            Checkpoint::open(folder)?.load_into(&store)?.require(&["itm_head"])?;
-        }
+        let head = ItmHead::new(&(Vars::root(&store, Fill::Unset) / "itm_head"), model.config.hidden_size);
+        Checkpoint::open(&self.loaded.folder)?.load_into(&store)?.require(&["itm_head"])?;
         store.freeze();
         Ok(Some(head))
     }

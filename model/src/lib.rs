@@ -22,5 +22,5 @@ pub use flava::Flava;
 pub use image_encoder::{ImageEncoder, ImageInputs, resize_positions};
 pub use layers::{AttentionKind, EncoderOutput, Rows};
 pub use multimodal_encoder::MultimodalEncoder;
-pub use pretrained::{LoadOptions, Pretrained, wanted_files};
+pub use pretrained::{Description, LoadOptions, Pretrained, wanted_files};
 pub use text_encoder::{TextEncoder, TextInputs};

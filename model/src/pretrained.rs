@@ -9,7 +9,7 @@ use crate::{
     AttentionKind, Error, Flava, FlavaConfig, Result,
     checkpoint::{Checkpoint, LoadReport, WEIGHTS},
     processor::{ImageProcessorConfig, PassOrder, TextProcessor},
-    runtime::{Fill, Precision, Vars},
+    runtime::{Fill, Precision, Vars, hex},
 };
 
 /// How a checkpoint is loaded for inference.
@@ -48,12 +48,20 @@ pub struct Pretrained {
     pub options: LoadOptions,
 }
 
-impl Pretrained {
-    /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer files.
-    pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
-        if !directory.is_dir() {
-            return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
-        }
+/// Everything of a directory in Hugging Face's layout but its weights.
+#[derive(Debug)]
+pub struct Description {
+    /// config.json.
+    pub config: FlavaConfig,
+    /// `preprocessor_config.json`, or what goes with the configuration's sizes.
+    pub image: ImageProcessorConfig,
+    /// tokenizer.json, or vocab.txt.
+    pub text: TextProcessor,
+}
+
+impl Description {
+    /// Reads it.
+    pub fn open(directory: &Path) -> Result<Self> {
         let config = FlavaConfig::from_file(&directory.join("config.json"))?;
         let preprocessor = directory.join("preprocessor_config.json");
         let image = if preprocessor.exists() {
@@ -61,7 +69,18 @@ impl Pretrained {
         } else {
             ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize)
         };
-        let text = Arc::new(TextProcessor::from_directory(directory)?);
+        Ok(Self { config, image, text: TextProcessor::from_directory(directory)? })
+    }
+}
+
+impl Pretrained {
+    /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer files.
+    pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
+        if !directory.is_dir() {
+            return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
+        }
+        let Description { config, image, text } = Description::open(directory)?;
+        let text = Arc::new(text);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
         store.set_kind(options.precision.kind());
@@ -75,29 +94,9 @@ impl Pretrained {
         })
     }
 
-    /// The encoders in `store` with new weights, as for a test: seeded, untrained.
-    pub fn untrained(
-        config: FlavaConfig,
-        image: ImageProcessorConfig,
-        text: TextProcessor,
-        seed: i64,
-        options: LoadOptions,
-    ) -> Result<Self> {
-        config.check()?;
-        tch::manual_seed(seed);
-        let mut store = VarStore::new(Device::Cpu);
-        let range = config.initializer_range;
-        let flava = Flava::new(&(Vars::root(&store, Fill::New(range)) / "flava"), &config, options.attention);
-        store.set_kind(options.precision.kind());
-        store.set_device(options.device);
-        let text = Arc::new(text);
-        let fingerprint = format!("untrained-seed-{seed}");
-        Self { flava, config, image, text, fingerprint, report: LoadReport::default(), options }.finish(store)
-    }
-
     /// A digest of the weights and of how they are put together.
     pub fn identity(&self) -> String {
-        let config: String = Sha256::digest(self.config.to_json("", "float32"))[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let config = hex(&Sha256::digest(self.config.to_json("", "float32"))[..4]);
         format!("{}-{config}", self.fingerprint)
     }
 

@@ -1,6 +1,6 @@
 //! `flava-pretrain`: makes FLAVA checkpoints.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
@@ -9,6 +9,7 @@ use flava_evaluator::{
     listen,
 };
 use flava_pretrain::{Command, Error, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
+use flava_results::{ablation, ablation_csv, ablation_markdown, write_beside};
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Command::Codebook(args) => pretrain(args, Some("codebook")),
         Command::Init(args) => untrained(args),
         Command::Recipes { name } => recipes(name.as_deref()),
+        Command::Ablation { runs, out } => ablation_table(runs, out),
     })
 }
 
@@ -45,6 +47,16 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
 
 fn untrained(args: &RunArgs) -> Result<u8> {
     print(&init(&job_of(args, None)?)?.display().to_string())?;
+    Ok(DONE)
+}
+
+fn ablation_table(runs: &Path, out: &Path) -> Result<u8> {
+    let cells = ablation(runs)?;
+    let markdown = ablation_markdown(&cells);
+    for (path, text) in [(out.to_owned(), ablation_csv(&cells)), (out.with_extension("md"), markdown.clone())] {
+        write_beside(&path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    }
+    print(markdown.trim_end())?;
     Ok(DONE)
 }
 

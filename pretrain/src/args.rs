@@ -7,7 +7,7 @@ use flava_model::runtime::{DeviceChoice, Precision};
 
 /// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook, both encoders alone, all together.
 ///
-/// `flava-pretrain run mini` makes a small model from drawn pictures in about an hour; no data is needed. Each stage has a folder in
+/// `flava-pretrain run mini` makes a small model from drawn pictures in half an hour on two cores; no data is needed. Each stage has a folder in
 /// OUT with its states and log; the same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
 /// layout: `flava-eval --model OUT/model`.
 ///
@@ -35,6 +35,15 @@ pub enum Command {
     Recipes {
         /// The recipe.
         name: Option<String>,
+    },
+    /// Make the ablation table from the records of runs in DIR/COLUMN/seed-N/runs (`make ablation` makes them).
+    Ablation {
+        /// Folder of the runs.
+        #[arg(value_name = "DIR")]
+        runs: PathBuf,
+        /// Table to write as CSV; the same in Markdown goes beside it.
+        #[arg(long, value_name = "FILE", default_value = "ablation.csv")]
+        out: PathBuf,
     },
 }
 

@@ -239,13 +239,11 @@ impl FlavaForPreTraining {
     fn encode(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
         let mut output = PretrainingOutput::default();
         let config = &self.config;
-        let pairs = inputs.pixel_values.is_some() && (inputs.text.is_some() || inputs.masked_text.is_some());
         let joint = config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0;
-        if pairs && !joint && inputs.text.is_some() {
+        if let (Some(pixels), Some(text), false) = (&inputs.pixel_values, &inputs.text, joint) {
             // The contrastive loss alone reads nothing of what is masked.
-            let pixels = inputs.pixel_values.as_ref().expect("pairs").shallow_clone();
-            output.image = Some(self.flava.encode_image_cls(&ImageInputs::new(pixels))?);
-            output.text = Some(self.flava.encode_text_cls(inputs.text.as_ref().expect("pairs"))?);
+            output.image = Some(self.flava.encode_image_cls(&ImageInputs::new(pixels.shallow_clone()))?);
+            output.text = Some(self.flava.encode_text_cls(text)?);
             return Ok(output);
         }
         let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 use crate::{
     Error, Result,
     mixture::Mixture,
-    objectives::{FlavaForPreTraining, PretrainingOutput, matching},
+    objectives::{FlavaForPreTraining, PretrainingOutput, Right, matching},
     recipe::RowKind,
     rows::{Batch, Preparation, Reader},
     trainer::{Learner, Observed, Parameter, Step},
@@ -161,7 +161,7 @@ impl Train {
             let scale = self.model.flava.clamped_logit_scale()?;
             let (_, loss, right) = self.model.contrast(&some(&image)?, &some(&text)?, Some(&matches), &scale)?;
             let loss = loss.f_mul_scalar(queries as f64 / all as f64)?;
-            observed.right(right)?;
+            observed.count(&right);
             total = Some(match total {
                 None => loss,
                 Some(total) => total.f_add(&loss)?,
@@ -184,15 +184,12 @@ impl Observed {
                 None => self.losses.push((name, value)),
             }
         }
-        for right in &output.right {
-            self.counts.push((right.name, right.right.int64_value(&[]) as f64, right.of as f64));
-        }
+        self.count(&output.right);
         Ok(())
     }
 
-    fn right(&mut self, right: impl IntoIterator<Item = crate::objectives::Right>) -> Result<()> {
+    fn count<'a>(&mut self, right: impl IntoIterator<Item = &'a Right>) {
         self.counts.extend(right.into_iter().map(|right| (right.name, right.right.int64_value(&[]) as f64, right.of as f64)));
-        Ok(())
     }
 }
 
@@ -252,9 +249,5 @@ impl Learner for Train {
             return Ok(());
         }
         Err(Error::Training(report.to_string()))
-    }
-
-    fn device(&self) -> Device {
-        self.store.device()
     }
 }

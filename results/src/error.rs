@@ -16,6 +16,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file or folder does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another program runs in the folder.
     #[error("{}: another run (process {process}) is using this folder; wait for it, or choose another with --out", folder.display())]
     Locked {

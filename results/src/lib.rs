@@ -1,5 +1,6 @@
 //! Results of evaluation: records with their provenance, the folder of a run, CSV, tables, averages. No torch.
 
+mod ablation;
 mod averages;
 mod csv_table;
 mod error;
@@ -8,6 +9,7 @@ mod record;
 mod run_folder;
 mod table;
 
+pub use ablation::{Cell, ablation, ablation_csv, ablation_markdown};
 pub use averages::{Average, averages, averages_text, median};
 pub use csv_table::csv_table;
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@ use flava_model::checkpoint::Architecture;
 use tempfile::tempdir;
 
 use crate::support::{
-    fixtures::{digit, write_model},
+    fixtures::{digit, write_model, write_tar},
     program::{Run, program},
     recipes::write_tiny_recipe,
 };
@@ -22,18 +22,6 @@ fn refused(folder: &Path, more: &[&str]) -> String {
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(!folder.join("out/joint").exists(), "nothing was trained");
     run.stderr
-}
-
-/// A tar file with members of these names and contents.
-fn tar(path: &Path, members: &[(&str, &[u8])]) {
-    let mut archive = tar::Builder::new(fs::File::create(path).unwrap());
-    for (name, data) in members {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(data.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, name, *data).unwrap();
-    }
-    archive.finish().unwrap();
 }
 
 #[test]
@@ -59,9 +47,9 @@ fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
     let picture = digit(3, 0);
     fs::write(path.join("empty.txt"), "\n \n").unwrap();
     for number in [0, 2] {
-        tar(&path.join(format!("gap-{number:03}.tar")), &[("a.png", &picture), ("a.txt", b"a")]);
+        write_tar(&path.join(format!("gap-{number:03}.tar")), &[("a.png", &picture), ("a.txt", b"a")]);
     }
-    tar(&path.join("cut.tar"), &[("a.png", &picture), ("a.txt", b"a")]);
+    write_tar(&path.join("cut.tar"), &[("a.png", &picture), ("a.txt", b"a")]);
     let whole = fs::read(path.join("cut.tar")).unwrap();
     fs::write(path.join("cut.tar"), &whole[..700]).unwrap();
     for (corpus, needle) in [
@@ -128,6 +116,18 @@ fn a_dry_run_says_what_it_would_take() {
         assert!(run.stdout.contains(needle), "{needle}: {}", run.stdout);
     }
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");
+}
+
+#[test]
+fn the_recipe_that_readme_shows_is_one() {
+    let folder = tempdir().unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let toml =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).find(|toml| toml.contains("extends")).unwrap();
+    fs::write(folder.path().join("mine.toml"), toml).unwrap();
+    let run = pretrain(folder.path(), &["run", "mine.toml", "--dry-run"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("stage joint (train): 20000 steps") && !run.stdout.contains("stage text"), "{}", run.stdout);
 }
 
 #[test]

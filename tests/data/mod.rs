@@ -1,6 +1,7 @@
 //! Data: every source in its public layout, what is wrong with it, and what `verify` says.
 
 mod bad_data;
+mod corpora;
 mod sources;
 mod traps;
 mod verify;

@@ -102,7 +102,7 @@ fn ctrl_c_saves_and_the_same_command_goes_on() {
 #[test]
 fn a_model_is_measured_while_it_is_trained() {
     let folder = tempdir().unwrap();
-    let more = r#"joint.evaluate = { every = 4, tasks = "mini-groups-knn,mini-retrieval", best_by = "mini-retrieval" }"#;
+    let more = r#"joint.evaluate = { every = 4, tasks = "mini-things-knn,mini-retrieval", best_by = "mini-retrieval" }"#;
     write_tiny_recipe(folder.path(), more);
     let run = run(folder.path(), &["run", "tiny.toml", "--out", "out", "--set", "joint.schedule.keep=2", "--micro-batch", "3"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -110,8 +110,8 @@ fn a_model_is_measured_while_it_is_trained() {
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let evaluated: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "evaluation").collect();
     assert_eq!(evaluated.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [4, 8, 9]);
-    assert!(evaluated[0]["mini-groups-knn"].is_f64() && evaluated[0]["mini-retrieval"].is_f64());
-    let trained = lines.iter().filter(|line| line["kind"] == "train").last().unwrap();
+    assert!(evaluated[0]["mini-things-knn"].is_f64() && evaluated[0]["mini-retrieval"].is_f64());
+    let trained = lines.iter().rfind(|line| line["kind"] == "train").unwrap();
     for name in ["loss", "gradient_norm", "rows_per_s", "logit_scale", "share_of_peak", "peak_memory_mb"] {
         assert!(trained[name].is_number(), "{name} in {trained}");
     }

@@ -162,7 +162,7 @@ fn methods_and_features_have_records_of_their_own() {
     assert_eq!(record["details"]["search"].as_array().unwrap().len(), 97);
     assert!(record["details"]["preview"]["accuracy"].as_f64().unwrap() > 0.3);
     let wrong = flava_eval(folder.path(), &["--tasks", "mini-groups", "--features", "image_layer9"]);
-    assert!(wrong.code == 1 && wrong.stderr.contains("has 3 blocks"), "{}", wrong.stderr);
+    assert!(wrong.code == 1 && wrong.stderr.contains("has 4 blocks"), "{}", wrong.stderr);
     let wrong = flava_eval(folder.path(), &["--tasks", "mini-groups", "--features", "image_cs"]);
     assert!(wrong.code == 2 && wrong.stderr.contains("is no feature"), "{}", wrong.stderr);
 }

@@ -75,8 +75,8 @@ fn fifty_steps_follow_transformers_and_adamw() {
 }
 
 fn joint(micro_batch: usize, contrastive_share: f64) -> Train {
-    let words: Vec<String> = flava_tasks::sources::mini_vocabulary();
-    let text = Arc::new(TextProcessor::from_words(&words).unwrap());
+    let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini");
+    let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part =
         |layers| format!(r#"{{"hidden_size": 32, "num_hidden_layers": {layers}, "num_attention_heads": 2, "intermediate_size": 48}}"#);
     let json = format!(
@@ -88,7 +88,7 @@ fn joint(micro_batch: usize, contrastive_share: f64) -> Train {
     );
     let mut config: FlavaConfig = serde_json::from_str(&json).unwrap();
     (config.image_config.image_size, config.image_config.patch_size, config.image_config.vocab_size) = (32, 8, 64);
-    config.text_config.vocab_size = words.len() as i64;
+    config.text_config.vocab_size = text.vocab_size() as i64;
     config.text_config.max_position_embeddings = 64;
     let mut processor = ImageProcessorConfig::for_size(32, 8);
     (processor.total_mask_patches, processor.mask_group_min_patches) = (6, 2);

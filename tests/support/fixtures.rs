@@ -98,24 +98,28 @@ fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: Wri
     writer.close().unwrap();
 }
 
+/// A tar file with members of these names and contents.
+pub fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
+    let mut archive = tar::Builder::new(File::create(path).unwrap());
+    for (name, data) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *data).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
 /// Shards in the layout of clip-benchmark.
 pub fn write_webdataset(folder: &Path, rows: &[(Vec<u8>, i64)], shard_rows: usize) {
     fs::create_dir_all(folder).unwrap();
     let shards: Vec<&[(Vec<u8>, i64)]> = rows.chunks(shard_rows).collect();
     fs::write(folder.join("nshards.txt"), format!("{}\n", shards.len())).unwrap();
     for (index, rows) in shards.into_iter().enumerate() {
-        let mut archive = tar::Builder::new(File::create(folder.join(format!("{index}.tar"))).unwrap());
-        for (row, (bytes, label)) in rows.iter().enumerate() {
-            let mut add = |name: String, data: &[u8]| {
-                let mut header = tar::Header::new_ustar();
-                header.set_size(data.len() as u64);
-                header.set_mode(0o644);
-                archive.append_data(&mut header, name, data).unwrap();
-            };
-            add(format!("s{row:07}.cls"), label.to_string().as_bytes());
-            add(format!("s{row:07}.png"), bytes);
-        }
-        archive.finish().unwrap();
+        let labels: Vec<String> = rows.iter().map(|(_, label)| label.to_string()).collect();
+        let names: Vec<[String; 2]> = (0..rows.len()).map(|row| ["cls", "png"].map(|ending| format!("s{row:07}.{ending}"))).collect();
+        let members = |row: usize| [(names[row][0].as_str(), labels[row].as_bytes()), (names[row][1].as_str(), rows[row].0.as_slice())];
+        write_tar(&folder.join(format!("{index}.tar")), &(0..rows.len()).flat_map(members).collect::<Vec<_>>());
     }
 }
 

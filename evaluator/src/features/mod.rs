@@ -9,7 +9,7 @@ use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
 use flava_model::{
     ImageInputs, Pretrained, Rows as OutputRows, TextInputs,
     processor::{Encoding, ImageTransform, Text, image_batch, text_batch},
-    runtime::Progress,
+    runtime::{Progress, hex},
 };
 use flava_tasks::{Example, Feature, Label, Tap, Tower};
 use sha2::{Digest, Sha256};
@@ -161,7 +161,7 @@ impl<'a> Extractor<'a> {
             places.push(place);
         }
         let digest = Sha256::digest(format!("{distinct:?}"));
-        let data: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let data = hex(&digest[..8]);
         let values = self.texts(&distinct, (&data, name), &[Feature::TEXT_EMBEDDING])?.values;
         Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
     }

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use flava_model::{
     processor::{Encoding, ImageTransform, Text, TextProcessor, decode},
-    runtime::{Loader, LoaderOptions, stream},
+    runtime::{Loader, LoaderOptions, hex, stream},
 };
 use flava_tasks::{Dataset, sources::OpenSplit};
 use rand::seq::index;
@@ -28,7 +28,7 @@ impl Rows {
     pub(crate) fn new(split: OpenSplit, origin: &str, limit: Option<usize>, seed: u64) -> Result<Self> {
         let indices = sample(&split, limit, seed);
         let digest = Sha256::digest(format!("{} {indices:?}", data::fingerprint(&split)?));
-        let fingerprint = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let fingerprint = hex(&digest[..8]);
         Ok(Self { split, fingerprint, origin: origin.to_owned(), indices: Arc::new(indices) })
     }
 

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use flava_model::runtime::hex;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -47,7 +48,7 @@ impl About {
     fn key(&self) -> String {
         let named = Self { name: String::new(), ..self.clone() };
         let digest = Sha256::digest(format!("{VERSION} {}", serde_json::to_string(&named).unwrap_or_default()));
-        digest[..16].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest[..16])
     }
 }
 

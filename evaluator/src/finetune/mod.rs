@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, plan::registry_of};
 
-pub(crate) use network::{Base, Network, Output};
+pub(crate) use network::{Network, Output};
 pub(crate) use predict::{ceiling, predictions};
 pub(crate) use saved::{Saved, is_tuned, last};
 pub use submission::submit;

@@ -1,10 +1,10 @@
 //! The encoder and head that are trained, from a checkpoint's weights or from random ones.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use flava_heads::{Classifier, ClassifierKind};
 use flava_model::{
-    AttentionKind, Flava, FlavaConfig, ImageInputs, TextInputs,
+    AttentionKind, Description, Flava, FlavaConfig, ImageInputs, TextInputs,
     checkpoint::Checkpoint,
     processor::{ImageProcessorConfig, TextProcessor},
     resize_positions,
@@ -14,10 +14,7 @@ use flava_tasks::{Feature, HeadRecipe, Label, Recipe, Task, Tower, metrics::proc
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 
-use crate::{
-    Error, Result,
-    embedded::{self, Parts},
-};
+use crate::{Error, Result};
 
 /// Where the name of the position table is.
 const POSITIONS: &str = "flava.image_model.embeddings.position_embeddings";
@@ -84,33 +81,6 @@ impl Output {
     }
 }
 
-/// What a network starts from.
-pub(crate) enum Base {
-    /// The model that is part of the program.
-    Embedded,
-    /// A folder in Hugging Face's layout.
-    Folder(PathBuf),
-}
-
-impl Base {
-    fn parts(&self) -> Result<Parts> {
-        Ok(match self {
-            Self::Embedded => embedded::parts()?,
-            Self::Folder(folder) => {
-                let config = FlavaConfig::from_file(&folder.join("config.json"))?;
-                let preprocessor = folder.join("preprocessor_config.json");
-                let sizes = (config.image_config.image_size as usize, config.image_config.patch_size as usize);
-                let image = if preprocessor.exists() {
-                    ImageProcessorConfig::from_file(&preprocessor)?
-                } else {
-                    ImageProcessorConfig::for_size(sizes.0, sizes.1)
-                };
-                Parts { config, image, text: TextProcessor::from_directory(folder)? }
-            }
-        })
-    }
-}
-
 /// Encoders, head and their variables.
 pub(crate) struct Network {
     pub(crate) store: VarStore,
@@ -124,15 +94,15 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// From a base; `random` starts from new weights of its sizes.
+    /// From a folder in Hugging Face's layout; `random` starts from new weights of its sizes.
     pub(crate) fn new(
-        base: &Base,
+        folder: &Path,
         random: bool,
         recipe: &Recipe,
         (feature, output): (Feature, Output),
         (seed, device): (u64, Device),
     ) -> Result<Self> {
-        let Parts { mut config, mut image, text } = base.parts()?;
+        let Description { mut config, mut image, text } = Description::open(folder)?;
         let patch = config.image_config.patch_size;
         if recipe.image_size > 0 && feature.tower != Tower::Text {
             if recipe.image_size as i64 % patch != 0 {
@@ -148,11 +118,10 @@ impl Network {
         config.multimodal_config.hidden_dropout_prob = recipe.dropout;
         config.multimodal_config.attention_probs_dropout_prob = recipe.dropout;
         let store = VarStore::new(Device::Cpu);
-        let loaded = matches!(base, Base::Folder(_)) && !random;
-        tch::manual_seed(if matches!(base, Base::Embedded) && !random { embedded::SEED } else { seed as i64 });
-        let fill = if loaded { Fill::Unset } else { Fill::New(config.initializer_range) };
+        tch::manual_seed(seed as i64);
+        let fill = if random { Fill::New(config.initializer_range) } else { Fill::Unset };
         let flava = Flava::new(&(Vars::root(&store, fill) / "flava"), &config, AttentionKind::Fused);
-        if let (Base::Folder(folder), true) = (base, loaded) {
+        if !random {
             load(folder, &store, &config)?;
         }
         tch::manual_seed(seed as i64);
@@ -234,7 +203,7 @@ impl Network {
 }
 
 /// A checkpoint's encoders into the store; a table of positions of another size is resized.
-fn load(folder: &std::path::Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
+fn load(folder: &Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut report = checkpoint.load_into(store)?;
     if let Some(place) = report.mismatched.iter().position(|(name, ..)| name == POSITIONS) {

@@ -14,7 +14,7 @@ use flava_tasks::{Feature, Recipe};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tch::Tensor;
 
-use super::{Base, Network, Output, Reached};
+use super::{Network, Output, Reached};
 use crate::{Error, Result};
 
 const DESCRIPTION: &str = "finetuned.json";
@@ -108,8 +108,7 @@ impl Saved {
     /// The network of a folder, on a device.
     pub(crate) fn network(&self, folder: &Path, device: tch::Device) -> Result<Network> {
         let recipe = Recipe { image_size: 0, ..self.recipe.clone() }; // the folder's own size is the tuned one
-        let mut network =
-            Network::new(&Base::Folder(folder.to_owned()), false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
+        let mut network = Network::new(folder, false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
         network.load_head(&folder.join(HEAD))?;
         Ok(network)
     }

@@ -1,13 +1,14 @@
 //! Fine-tuning as a method: the task's recipe from the checkpoint's weights, or what a fine-tuned checkpoint answers.
 
+use flava_model::runtime::hex;
 use flava_tasks::{Recipe, Tower};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
 use super::{Answer, Splits};
 use crate::{
-    Error, ModelChoice, Piece, Result,
-    finetune::{Base, Network, Output, Saved, Training, ceiling, is_tuned, last, predictions, train},
+    Error, Piece, Result,
+    finetune::{Network, Output, Saved, Training, ceiling, is_tuned, last, predictions, train},
     run::Run,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<Answer> {
     let (plan, settings) = (run.plan, &run.plan.settings);
     let folder = match &run.loaded.folder {
-        Some(folder) if is_tuned(folder) && !plan.tuning.always => {
+        folder if is_tuned(folder) && !plan.tuning.always => {
             let saved = Saved::read(folder)?;
             if saved.task != piece.task.name || saved.task_version != piece.task.version {
                 return Err(Error::Other(format!("the checkpoint was fine-tuned on {} (version {})", saved.task, saved.task_version)));
@@ -55,10 +56,6 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
     // Without a validation split the scored rows choose the checkpoint, as fairseq has it for GLUE; the record says so.
     let chosen_on = splits.validation.as_ref().unwrap_or(&splits.test);
     let feature = assignment.method.feature().ok_or_else(|| Error::Other("there is nothing to fine-tune".into()))?;
-    let base = match (&plan.model, &run.loaded.folder) {
-        (ModelChoice::Embedded, _) | (_, None) => Base::Embedded,
-        (_, Some(folder)) => Base::Folder(folder.clone()),
-    };
     if settings.skip_broken && feature.tower != Tower::Text {
         return Err(Error::Other("--skip-broken is not for fine-tuning: mend the pictures, or take their rows out of the data".into()));
     }
@@ -73,7 +70,8 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         return Err(Error::Other(format!("--resume: there is nothing to go on from in {}", folder.display())));
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::Other(format!("{}: {e}", folder.display())))?;
-    let network = Network::new(&base, plan.tuning.random_init, &recipe, (feature, output.clone()), (plan.seed, settings.load.device))?;
+    let network =
+        Network::new(&run.loaded.folder, plan.tuning.random_init, &recipe, (feature, output.clone()), (plan.seed, settings.load.device))?;
     let digest = Sha256::digest(format!("{key} {}", serde_json::to_string(&recipe).unwrap_or_default()));
     let saved = Saved {
         task: task.name.clone(),
@@ -82,7 +80,7 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         output,
         recipe_name,
         base: if plan.tuning.random_init { "random".into() } else { run.loaded.model.fingerprint.clone() },
-        key: digest[..16].iter().map(|b| format!("{b:02x}")).collect(),
+        key: hex(&digest[..16]),
         seed: plan.seed,
         step: 0,
         reached: None,

@@ -1,6 +1,6 @@
 //! Training rows and how they are divided for the choice of a probe's penalty.
 
-use flava_model::runtime::stream;
+use flava_model::runtime::{hex, stream};
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -47,7 +47,7 @@ impl Division {
             Ok((place(&train.values.f_index_select(0, &rows)?)?, place(&labels(&train)?.f_index_select(0, &rows)?)?))
         };
         let ids: Vec<&str> = out.iter().map(|&row| train.ids[row as usize].as_str()).collect();
-        let digest: String = Sha256::digest(ids.join("\n"))[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let digest = hex(&Sha256::digest(ids.join("\n"))[..8]);
         Ok(Self {
             rows: train.ids.len(),
             skipped: train.skipped,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor, nn::VarStore};
 
 use super::{LoadReport, canonical_names, pickle, safetensors};
-use crate::{Error, Result};
+use crate::{Error, Result, runtime::hex};
 
 /// A tensor of a checkpoint file, not yet read.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl Checkpoint {
             digest.update(format!("{name} {:?} {:?} {:?}\n", tensor.kind, tensor.size, tensor.stride));
             digest.update(tensor.bytes());
         }
-        digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest.finalize()[..8])
     }
 
     /// Copies tensors into the variables of the same name and returns what did not fit.

@@ -13,6 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Checksum, HubError, RemoteFile, RepoId, http::Remote, store::beside};
+use crate::runtime::hex;
 
 /// Tries without any progress before a file is given up.
 const TRIES: u32 = 5;
@@ -64,7 +65,6 @@ impl Hasher {
     }
 
     fn finish(self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
         match self {
             Self::Sha256(hash) => hex(&hash.finalize()),
             Self::Git(hash) => hex(&hash.finalize()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Filter, PassOrder, Picture, resize};
-use crate::{Error, Result};
+use crate::{Error, Result, runtime::hex};
 
 /// (height, width).
 type Size = (usize, usize);
@@ -72,7 +72,7 @@ impl ImageTransform {
     /// Names everything that decides the pixels, such as `224x224-bicubic-pillow13-1f0c9a2b`.
     pub fn id(&self) -> String {
         let digest = Sha256::digest(format!("{self:?}"));
-        let hash: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let hash = hex(&digest[..4]);
         let size = self.output_size().map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
         let filter = format!("{:?}", self.filter).to_lowercase();
         format!("{size}-{filter}-{}-{hash}", self.order.name())

@@ -17,7 +17,7 @@ use tokenizers::{
     processors::template::TemplateProcessing,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, runtime::hex};
 
 /// BERT's special tokens.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
@@ -231,7 +231,7 @@ impl TextProcessor {
     /// A digest of everything that decides the word pieces.
     pub fn digest(&self) -> String {
         let digest = Sha256::digest(self.tokenizer.to_string(false).unwrap_or_default());
-        digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest[..8])
     }
 
     /// The files that transformers loads this tokenizer from: name and contents.

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod device;
+mod hex;
 mod loader;
 mod packed;
 mod precision;
@@ -13,6 +14,7 @@ mod vars;
 
 pub use allocator::keep_freed_memory;
 pub use device::{DeviceChoice, load_cuda, set_threads};
+pub use hex::hex;
 pub use loader::{Loader, LoaderOptions};
 pub use packed::{Fused, PackedLinear, packed_attention};
 pub use precision::Precision;

@@ -88,7 +88,7 @@ impl Data {
         for place in 0..self.batch_size {
             let draw = self.rank.draw((step * self.batch_size + place) as u64, self.batch_size);
             let row = self.order.row(draw);
-            match self.pixels(row, draw) {
+            match self.pixels(row, Some(draw)) {
                 Ok(pixels) => {
                     batch.pixels.push(pixels);
                     batch.ids.push(self.dataset.id(row));
@@ -102,12 +102,13 @@ impl Data {
         Ok(batch)
     }
 
-    fn pixels(&self, row: usize, draw: u64) -> std::result::Result<Pixels, String> {
+    /// A row's pixels: of a part of it that the draw decides, or of all of it.
+    fn pixels(&self, row: usize, draw: Option<u64>) -> std::result::Result<Pixels, String> {
         let example = self.dataset.get(row).map_err(|e| e.to_string())?;
         let whole = picture(example.image.as_deref())?;
-        let part = match &self.crop {
-            Some(crop) => crop.apply(&whole, &mut stream(self.seed, &format!("codebook, draw {draw}"))),
-            None => whole,
+        let part = match (&self.crop, draw) {
+            (Some(crop), Some(draw)) => crop.apply(&whole, &mut stream(self.seed, &format!("codebook, draw {draw}"))),
+            _ => whole,
         };
         Ok(self.transform.apply(&part))
     }
@@ -161,14 +162,7 @@ impl CodebookTraining {
         let mut counts = vec![0; self.config.vocab_size as usize];
         let (mut error, mut error_of_mean, mut seen, mut shown) = (0.0, 0.0, 0, Vec::new());
         for start in (0..rows).step_by(SHOWN) {
-            let whole = Data {
-                crop: None,
-                order: Order::new("", 1, 1, 0),
-                dataset: Arc::clone(&self.data.dataset),
-                transform: self.data.transform.clone(),
-                ..*self.data
-            };
-            let pixels: Vec<Pixels> = (start..(start + SHOWN).min(rows)).filter_map(|row| whole.pixels(row, 0).ok()).collect();
+            let pixels: Vec<Pixels> = (start..(start + SHOWN).min(rows)).filter_map(|row| self.data.pixels(row, None).ok()).collect();
             if pixels.is_empty() {
                 continue;
             }
@@ -308,10 +302,6 @@ impl Learner for CodebookTraining {
     fn load(&mut self, folder: &Path) -> Result<()> {
         let encoder = read_codebook(folder)?.into_iter().map(|(name, tensor)| (format!("image_codebook.{name}"), tensor));
         load_exactly(&self.store, encoder.chain(read_tensors(&folder.join(DECODER))?), folder)
-    }
-
-    fn device(&self) -> Device {
-        self.store.device()
     }
 }
 

@@ -225,7 +225,7 @@ impl Learner for Dino {
         tch::manual_seed(step.seed);
         let device = self.saved.device();
         let rows = (batch.global.len() / GLOBAL) as i64;
-        let _autocast = Autocast::new(device, self.precision)?;
+        let autocast = Autocast::new(device, self.precision)?;
         let taught = {
             let _guard = tch::no_grad_guard();
             let cls = Self::cls(self.model.flava.encoders().0, &batch.global, device)?;
@@ -249,7 +249,7 @@ impl Learner for Dino {
             }
         }
         let loss = loss.f_div_scalar((GLOBAL as i64 * (views - 1)) as f64)?;
-        drop(_autocast);
+        drop(autocast);
         loss.f_mul_scalar(step.scale)?.f_backward()?;
         let _guard = tch::no_grad_guard();
         let mean = taught.f_mean_dim([0].as_slice(), true, Kind::Float)?;
@@ -325,9 +325,5 @@ impl Learner for Dino {
             .ok_or_else(|| Error::Training(format!("{}: centre is missing", path.display())))?;
         self.centre = centre.1.f_to_device(self.saved.device())?;
         Ok(())
-    }
-
-    fn device(&self) -> Device {
-        self.saved.device()
     }
 }

@@ -31,7 +31,7 @@ pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
 pub use corpus::Corpus;
 pub use find::{Choice, Locate, Located};
 pub use index_cache::cache_folder;
-pub use mini::{MiniWorld, looks as mini_looks, vocabulary as mini_vocabulary};
+pub use mini::MiniWorld;
 pub use vqa::AnswerVocabulary;
 
 /// Rows whose content goes into a fingerprint.

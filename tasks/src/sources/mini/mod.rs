@@ -23,6 +23,8 @@ use wording::Naming;
 pub enum MiniWorld {
     /// One emoji; its group.
     Groups,
+    /// One emoji of a few that no other training split shows; which one. Both splits have pictures of each.
+    Things,
     /// Copies of one emoji; their number, size and background as one class of many.
     Looks,
     /// A scene and its captions.
@@ -37,12 +39,14 @@ pub enum MiniWorld {
     Paraphrases,
     /// For pretraining: pictures and a text that goes with each.
     Pairs,
-    /// For pretraining: pictures alone.
+    /// For pretraining: pictures alone, of one thing each.
     Pictures,
     /// For pretraining: texts alone, some sentences about a scene each.
     Texts,
 }
 
+/// Classes of [`MiniWorld::Things`].
+const THINGS: usize = 60;
 /// Questions asked about each scene.
 const QUESTIONS: usize = 3;
 
@@ -84,7 +88,7 @@ impl Content {
 
 impl Mini {
     pub(super) fn new(world: MiniWorld, split: &str, rows: usize, seed: u64) -> Self {
-        let part = if split == "test" { Part::Test } else { Part::Train };
+        let part = if split == "test" || world == MiniWorld::Things { Part::Test } else { Part::Train };
         let concepts = of_part(part);
         let of_kind = |kind| concepts.iter().filter(|c| c.kind == kind).copied().collect();
         let kinds = (0..KINDS.len()).map(of_kind).collect();
@@ -106,6 +110,12 @@ impl Mini {
         Single::sample(self.kinds.choose(&mut rng).expect("there are kinds"), true, &mut rng)
     }
 
+    /// One of the things, in turn.
+    fn thing(&self, index: usize) -> Single {
+        let concept = self.concepts[index % THINGS * self.concepts.len() / THINGS];
+        Single::sample(&[concept], true, &mut self.rng("thing", index))
+    }
+
     fn single(&self, index: usize) -> Single {
         Single::sample(&self.concepts, false, &mut self.rng("single", index))
     }
@@ -114,12 +124,14 @@ impl Mini {
     fn content(&self, index: usize) -> Option<Content> {
         Some(match self.world {
             MiniWorld::Groups => Content::Alone(self.alone(index)),
+            MiniWorld::Things => Content::Alone(self.thing(index)),
             MiniWorld::Looks => Content::Single(self.single(index)),
             MiniWorld::Captions | MiniWorld::Hypotheses => Content::Scene(self.scene(index)),
             MiniWorld::Questions => Content::Scene(self.scene(index / QUESTIONS)),
             MiniWorld::Sentences | MiniWorld::Paraphrases | MiniWorld::Texts => return None,
+            MiniWorld::Pictures => Content::Alone(self.alone(index)),
             // Two scenes to one picture of each other sort.
-            MiniWorld::Pairs | MiniWorld::Pictures => match index % 4 {
+            MiniWorld::Pairs => match index % 4 {
                 0 => Content::Alone(self.alone(index)),
                 1 => Content::Single(self.single(index)),
                 _ => Content::Scene(self.scene(index)),
@@ -132,6 +144,7 @@ impl Mini {
         let class = Label::Class;
         match self.world {
             MiniWorld::Groups => (Vec::new(), class(self.alone(index).group.concept.kind)),
+            MiniWorld::Things => (Vec::new(), class(index % THINGS)),
             MiniWorld::Looks => (Vec::new(), class(self.single(index).look())),
             MiniWorld::Captions => (self.scene(index).captions(Naming::Name).into(), Label::None),
             MiniWorld::Questions => {
@@ -159,31 +172,6 @@ impl Mini {
             MiniWorld::Texts => (vec![wording::document(&self.scene(index), &mut rng)], Label::None),
         }
     }
-}
-
-/// Names of the classes of [`MiniWorld::Looks`], for prompts.
-pub fn looks() -> Vec<String> {
-    wording::looks()
-}
-
-/// A `WordPiece` vocabulary for the mini suite: BERT's special tokens, every word of the suite, and single characters so
-/// that other words can be spelt.
-pub fn vocabulary() -> Vec<String> {
-    let world = Mini::new(MiniWorld::Texts, "train", 4000, 0);
-    let mut known: std::collections::BTreeSet<String> = (0..world.rows)
-        .flat_map(|index| world.texts_and_label(index).0)
-        .chain(concepts::all().iter().map(|concept| concept.name.clone()))
-        .chain(wording::looks())
-        .chain(KINDS.iter().map(|kind| format!("{} {} {}", kind.phrase, kind.one, kind.many)))
-        .flat_map(|text| text.split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .collect();
-    let characters: Vec<String> = ('!'..='~').filter(|c| !c.is_ascii_uppercase()).map(String::from).collect();
-    let inner = characters.iter().map(|c| format!("##{c}"));
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-    let mut vocabulary: Vec<String> = special.into_iter().chain(characters.iter().cloned()).chain(inner).collect();
-    known.retain(|word| !vocabulary.contains(word));
-    vocabulary.extend(known);
-    vocabulary
 }
 
 impl Dataset for Mini {
@@ -223,8 +211,9 @@ mod tests {
 
     use super::*;
 
-    const WORLDS: [MiniWorld; 10] = [
+    const WORLDS: [MiniWorld; 11] = [
         MiniWorld::Groups,
+        MiniWorld::Things,
         MiniWorld::Looks,
         MiniWorld::Captions,
         MiniWorld::Questions,
@@ -276,7 +265,21 @@ mod tests {
                 assert_eq!(strange, None, "of {:?}", example.texts);
             }
         }
-        assert!(looks().iter().flat_map(split).all(|word| known.contains(&word)));
+    }
+
+    /// The registry's prompts stand in the order of the labels, in words that are known.
+    #[test]
+    fn class_names_say_what_the_pictures_show() {
+        let registry = crate::Registry::built_in().unwrap();
+        let crate::Method::ZeroShot { class_names, .. } = &registry.get("mini-zero-shot").unwrap().method else { panic!("zero-shot") };
+        let rows = Mini::new(MiniWorld::Looks, "test", 200, 0);
+        for index in 0..rows.len() {
+            let single = rows.single(index);
+            let (name, group) = (&class_names[single.look()], single.group);
+            let words =
+                [wording::NUMBERS[group.count - 1], if group.large { "large" } else { "small" }, scene::COLOURS[single.background].0];
+            assert!(words.iter().all(|word| name.split(' ').any(|other| other == *word)), "{name}: {words:?}");
+        }
     }
 
     /// Answers differ between the scenes of a question: the words alone do not tell them.

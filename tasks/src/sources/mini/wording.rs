@@ -164,7 +164,7 @@ impl Scene {
 }
 
 impl Single {
-    /// What the picture shows, up to the name: a class of [`looks`].
+    /// What the picture shows, up to the name: a class of the mini zero-shot task, whose names the registry has.
     pub(super) fn look(&self) -> usize {
         (self.background * MOST + self.group.count - 1) * 2 + usize::from(self.group.large)
     }
@@ -187,19 +187,6 @@ impl Single {
             _ => format!("{name} : {}", kind.phrase),
         }
     }
-}
-
-/// Everything but the name that a picture of one group shows, in the order of its labels.
-pub(super) fn looks() -> Vec<String> {
-    let mut all = Vec::new();
-    for (colour, _) in COLOURS {
-        for (count, number) in NUMBERS[..MOST].iter().enumerate() {
-            for size in SIZES {
-                all.push(format!("{number} {size} {} on a {colour} background", if count == 0 { "thing" } else { "things" }));
-            }
-        }
-    }
-    all
 }
 
 /// A document: some sentences about a scene, true in each other's light.

@@ -1,31 +1,36 @@
 //! The loop of every stage: batches made ahead, gradients, an update, a line of the log; states that are saved whole and gone on from,
 //! bit for bit on the CPU.
 
+mod state;
+mod sums;
+
 use std::{
-    collections::BTreeMap,
     fs,
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use flava_model::{
-    checkpoint::{read_tensors, replace_folder, restore_folder, write_tensors},
+    checkpoint::{read_tensors, replace_folder, write_tensors},
     runtime::{
         Loader, Precision, Progress, stream,
         training::{AdamW, Decay, Group, Log, LossScaler, Schedule, peak_memory},
     },
 };
 use rand::RngCore;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+
+pub use state::{State, last_state};
+pub(crate) use sums::human;
 
 use crate::{
     Error, Result, interrupted,
     recipe::{Evaluate, RateDecay, TrainingSchedule},
 };
+use state::{STATE, copy_folder};
+use sums::Sums;
 
-const STATE: &str = "training_state.json";
 const MOMENTS: &str = "optimiser.safetensors";
 /// Steps between two lines of the log, at most.
 const LOG_EVERY: usize = 50;
@@ -114,25 +119,6 @@ pub trait Learner {
     fn save(&self, folder: &Path) -> Result<()>;
     /// Takes it up again.
     fn load(&mut self, folder: &Path) -> Result<()>;
-    /// Where it runs.
-    fn device(&self) -> Device;
-}
-
-/// What training goes on from, beside weights and moments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Updates that were made.
-    pub step: usize,
-    /// Digest of all that decides the training.
-    pub key: String,
-    /// Factor of f16 losses.
-    pub scaler: LossScaler,
-    /// The best evaluation, and its step.
-    pub best: Option<(usize, f64)>,
-    /// Step of the last evaluation.
-    pub evaluated: usize,
-    /// Rows that were read, and those of them that were broken.
-    pub rows: (u64, u64),
 }
 
 /// Measures a folder and gives the score that states are chosen by.
@@ -160,20 +146,6 @@ pub struct Trainer<'a> {
     pub peak: f64,
 }
 
-/// What is summed up between two lines of the log.
-#[derive(Default)]
-struct Sums {
-    losses: BTreeMap<&'static str, (f64, f64)>,
-    counts: BTreeMap<&'static str, (f64, f64)>,
-    norm: f64,
-    steps: usize,
-    rows: usize,
-    tokens: usize,
-    flops: f64,
-    seconds: f64,
-    waited: f64,
-}
-
 /// What changes from step to step.
 struct Loop<'a, L: Learner> {
     trainer: &'a Trainer<'a>,
@@ -183,20 +155,6 @@ struct Loop<'a, L: Learner> {
     state: State,
     log: Log,
     said: Instant,
-}
-
-/// The state that a folder's training was left in, if any.
-pub fn last_state(folder: &Path) -> Result<Option<(PathBuf, State)>> {
-    let last = folder.join("last");
-    restore_folder(&last);
-    restore_folder(&folder.join("best"));
-    let path = last.join(STATE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path).map_err(|e| flava_model::Error::io(&path, e))?;
-    let state = serde_json::from_str(&text).map_err(|e| flava_model::Error::file(&path, e))?;
-    Ok(Some((last, state)))
 }
 
 /// The optimiser of some parameters.
@@ -444,47 +402,6 @@ impl<L: Learner> Loop<'_, L> {
         }
         Ok(())
     }
-}
-
-/// A time to wait as people say it.
-pub(crate) fn human(seconds: f64) -> String {
-    let whole = seconds.round().max(0.0) as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..5400 => format!("{} min", whole.div_ceil(60)),
-        5400..172_800 => format!("{:.1} h", seconds / 3600.0),
-        _ => format!("{:.1} days", seconds / 86_400.0),
-    }
-}
-
-impl Sums {
-    fn add(&mut self, observed: &Observed, norm: f64, flops: f64, seconds: f64) {
-        for (name, value) in &observed.losses {
-            let sum = self.losses.entry(name).or_default();
-            *sum = (sum.0 + value, sum.1 + 1.0);
-        }
-        for (name, right, of) in &observed.counts {
-            let sum = self.counts.entry(name).or_default();
-            *sum = (sum.0 + right, sum.1 + of);
-        }
-        self.norm += norm;
-        self.steps += 1;
-        self.rows += observed.rows;
-        self.tokens += observed.tokens;
-        self.flops += flops;
-        self.seconds += seconds;
-    }
-}
-
-/// Copies the files of a folder into another one, whole or not at all.
-pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    replace_folder(to, |part| {
-        for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
-            let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
-            fs::copy(entry.path(), part.join(entry.file_name())).map_err(|e| flava_model::Error::io(entry.path(), e))?;
-        }
-        Ok(())
-    })
 }
 
 /// What a large product reaches on a device, in floating-point operations a second: the best of a few.

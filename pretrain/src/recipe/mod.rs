@@ -1,0 +1,218 @@
+//! How a model is pretrained: a TOML file with the model's sizes, the corpora, and the stages in their order.
+
+mod check;
+mod settings;
+mod stages;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
+use flava_tasks::sources::Corpus;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+pub use stages::{
+    CodebookStage, DinoStage, Evaluate, Init, Part, RateDecay, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule,
+};
+
+use crate::{Error, Result};
+use settings::{apply, closest, merge, nearest};
+
+/// Sizes, and what a model of that size is trained on.
+const SIZES: [(&str, &str); 2] = [("base", include_str!("../../recipes/base.toml")), ("mini", include_str!("../../recipes/mini.toml"))];
+/// The paper's columns: what differs from the whole of it.
+const COLUMNS: [(&str, &str); 8] = [
+    ("mim", include_str!("../../recipes/mim.toml")),
+    ("mlm", include_str!("../../recipes/mlm.toml")),
+    ("flava-c-local", include_str!("../../recipes/flava-c-local.toml")),
+    ("flava-c", include_str!("../../recipes/flava-c.toml")),
+    ("flava-mm", include_str!("../../recipes/flava-mm.toml")),
+    ("flava-without-init", include_str!("../../recipes/flava-without-init.toml")),
+    ("flava-beit-init", include_str!("../../recipes/flava-beit-init.toml")),
+    ("flava", include_str!("../../recipes/flava.toml")),
+];
+
+/// A recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What it makes.
+    pub summary: String,
+    /// What it costs.
+    pub cost: String,
+    /// What to expect of the result.
+    pub expect: String,
+    /// Where its settings come from.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What of it nobody has published.
+    #[serde(default)]
+    pub guesses: Vec<String>,
+    /// The stages, in order.
+    pub run: Vec<String>,
+    /// Rows of a corpus that are mixed with each other.
+    #[serde(default = "buffer")]
+    pub shuffle_buffer: usize,
+    /// Kind of the weights in the final folder: `f32` or `f16`.
+    #[serde(default)]
+    pub final_weights: FinalWeights,
+    /// Keys of config.json that differ from flava-full's.
+    pub model: Table,
+    /// How patches are hidden.
+    #[serde(default)]
+    pub image_masks: ImageMasks,
+    /// Corpora by name.
+    pub corpora: BTreeMap<String, Corpus>,
+    /// Stages by name.
+    pub stage: BTreeMap<String, Stage>,
+}
+
+fn buffer() -> usize {
+    16_384
+}
+
+/// Kind of the weights in the final folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinalWeights {
+    /// As they are trained.
+    #[default]
+    F32,
+    /// Half the size.
+    F16,
+}
+
+/// How patches are hidden (`BEiT`'s blocks).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageMasks {
+    /// Patches to hide, at most.
+    pub total: usize,
+    /// Smallest block.
+    pub min_block: usize,
+}
+
+impl Default for ImageMasks {
+    fn default() -> Self {
+        Self { total: 75, min_block: 16 }
+    }
+}
+
+impl Recipe {
+    /// A built-in recipe (`mini`, `flava-base`, a column such as `flava-c`, at mini size `mini-flava-c`) or a file, with settings
+    /// `stage.key=value` over it.
+    pub fn open(name: &str, set: &[String]) -> Result<Self> {
+        let wrong = |reason: String| Error::Recipe { name: name.to_owned(), reason };
+        let mut table = Self::table(name)?;
+        for setting in set {
+            apply(&mut table, setting).map_err(|reason| wrong(format!("--set {setting}: {reason}")))?;
+        }
+        let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
+        let recipe: Self = toml::from_str(&text).map_err(|e| wrong(nearest(e.message())))?;
+        recipe.check().map_err(wrong)?;
+        Ok(recipe)
+    }
+
+    /// A recipe as TOML, whole, to start one of your own from.
+    pub fn text(name: &str) -> Result<String> {
+        toml::to_string(&Self::open(name, &[])?).map_err(|e| Error::Input(e.to_string()))
+    }
+
+    /// The names of the built-in recipes.
+    pub fn names() -> Vec<String> {
+        let columns = |prefix: &str| COLUMNS.iter().map(|(name, _)| format!("{prefix}{name}")).collect::<Vec<_>>();
+        ["mini".to_owned(), "flava-base".to_owned()].into_iter().chain(columns("")).chain(columns("mini-")).collect()
+    }
+
+    fn table(name: &str) -> Result<Table> {
+        let wrong = |reason: String| Error::Recipe { name: name.to_owned(), reason };
+        let parse = |text: &str| toml::from_str::<Table>(text).map_err(|e| wrong(e.to_string()));
+        let path = Path::new(name);
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let mut table = parse(&fs::read_to_string(path).map_err(|e| flava_model::Error::io(path, e))?)?;
+            let Some(base) = table.remove("extends") else { return Ok(table) };
+            let base = base.as_str().ok_or_else(|| wrong("extends is no name of a recipe".into()))?;
+            if Path::new(base).extension().is_some() {
+                return Err(wrong(format!("extends {base}: a file extends a built-in recipe")));
+            }
+            let mut whole = Self::table(base)?;
+            merge(&mut whole, table);
+            return Ok(whole);
+        }
+        let (size, column) = match name {
+            "mini" => ("mini", None),
+            "flava-base" => ("base", None),
+            _ => name.strip_prefix("mini-").map_or(("base", Some(name)), |column| ("mini", Some(column))),
+        };
+        let of = |all: &[(&str, &'static str)], name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+        let mut table = parse(of(&SIZES, size).unwrap_or_default())?;
+        let Some(column) = column else { return Ok(table) };
+        let Some(text) = of(&COLUMNS, column) else {
+            let known = Self::names();
+            let near = closest(name, known.iter().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            return Err(wrong(format!("there is no such recipe, and no file of that name (.toml){near}")));
+        };
+        merge(&mut table, parse(text)?);
+        Ok(table)
+    }
+
+    /// The model's configuration; `words` is the size of the tokenizer.
+    pub fn config(&self, words: usize) -> Result<FlavaConfig> {
+        let json = serde_json::to_string(&self.model).map_err(|e| Error::Input(e.to_string()))?;
+        let mut config = FlavaConfig::from_json(&json)?;
+        // A table may be larger than the tokenizer where the recipe says so.
+        let asked = self.model.get("text_config").and_then(|text| text.get("vocab_size")?.as_integer()).unwrap_or(0);
+        config.text_config.vocab_size = asked.max(words as i64);
+        Ok(config)
+    }
+
+    /// How its pictures are prepared.
+    pub fn processor(&self, config: &FlavaConfig) -> ImageProcessorConfig {
+        let image = &config.image_config;
+        let mut processor = ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
+        processor.total_mask_patches = self.image_masks.total;
+        processor.mask_group_min_patches = self.image_masks.min_block;
+        processor
+    }
+
+    /// The stages, in order.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, &Stage)> {
+        self.run.iter().filter_map(|name| Some((name.as_str(), self.stage.get(name)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_recipe_is_sound_and_says_what_it_costs() {
+        for name in Recipe::names() {
+            let recipe = Recipe::open(&name, &[]).unwrap_or_else(|e| panic!("{e}"));
+            assert!(!recipe.summary.is_empty() && !recipe.cost.is_empty() && !recipe.expect.is_empty(), "{name}");
+            assert!(recipe.stages().any(|(_, stage)| stage.steps() > 0), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_go_over_the_recipe_and_mistakes_are_named() {
+        let open = |set: &str| Recipe::open("mini", &[set.to_owned()]);
+        let Stage::Train(joint) = &open("joint.schedule.steps=7").unwrap().stage["joint"] else { panic!("joint trains") };
+        assert_eq!(joint.schedule.steps, 7);
+        for (set, needle) in [
+            ("joint.schedule.step=7", "did you mean steps?"),
+            ("jiont.schedule.steps=7", "did you mean"),
+            ("joint.negatives=2.0", "no share below 1"),
+            ("joint.schedule.warmup=1000000", "a warm-up of 1000000"),
+            ("joint.caption_length=4000", "texts of 4000 tokens"),
+            ("image_masks.total=5000", "image_masks"),
+            ("model.hidden_size=63", "hidden_size"),
+            ("run=[\"joint\", \"textt\"]", "which is not there"),
+            ("joint.weights={mim=0, mlm=1}", "has weight 0"),
+        ] {
+            let message = open(set).expect_err(set).to_string();
+            assert!(message.contains(needle), "{set}: {message}");
+        }
+        assert!(Recipe::open("flava-see", &[]).unwrap_err().to_string().contains("did you mean"));
+    }
+}

@@ -1,0 +1,122 @@
+//! The stages that prepare: the tokenizer, and the codebook, whose training is a stage like others.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use flava_model::{
+    FlavaConfig, ImageCodebook,
+    processor::{PassOrder, TextProcessor},
+    runtime::{Fill, Vars},
+};
+use flava_tasks::Dataset;
+use tch::{Device, nn::VarStore};
+
+use super::{Run, is_done, stages::is_trained, write};
+use crate::{
+    Error, Result,
+    codebook::{CodebookTraining, load_exactly, read_codebook, write_codebook},
+    interrupted,
+    order::Order,
+    recipe::{CodebookStage, TokenizerStage},
+};
+
+impl Run<'_> {
+    pub(super) fn tokenizer(&mut self, name: &str, stage: &TokenizerStage, key: &str) -> Result<()> {
+        let folder = self.folder(name);
+        if !is_done(&folder, key)? {
+            let text = if stage.from.is_empty() {
+                self.learn_tokenizer(name, stage)?
+            } else {
+                const FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+                TextProcessor::from_directory(&self.job.places.part_of_model(&stage.from, &FILES)?)?
+            };
+            fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
+            for (file, contents) in text.files()? {
+                write(&folder.join(file), &contents)?;
+            }
+            write(&folder.join("key"), key)?;
+            self.progress.say(&format!("{name}: {} word pieces", text.vocab_size()));
+        }
+        self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
+        Ok(())
+    }
+
+    fn learn_tokenizer(&self, name: &str, stage: &TokenizerStage) -> Result<TextProcessor> {
+        let mut corpora = Vec::new();
+        for corpus in &stage.corpora {
+            corpora.push(self.corpus(corpus)?);
+        }
+        let most = |dataset: &Arc<dyn Dataset>| if stage.max_texts == 0 { dataset.len() } else { stage.max_texts.min(dataset.len()) };
+        let bar = Mutex::new(self.progress.task(name, 2 * corpora.iter().map(most).sum::<usize>()));
+        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        let texts = || {
+            let rows = corpora.iter().flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
+            rows.map_while(|(dataset, row)| {
+                let texts = interrupted().and_then(|()| Ok(dataset.texts_of(row)?));
+                bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(1);
+                texts.map_err(|e| *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(e)).ok()
+            })
+            .flatten()
+        };
+        let learned = TextProcessor::train(texts, stage.vocab_size, stage.min_frequency)?;
+        match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(learned),
+        }
+    }
+
+    /// The configuration that all models of this run have.
+    pub(super) fn config(&self) -> Result<FlavaConfig> {
+        let words = self.made.text.as_ref().map_or(0, |text| text.vocab_size());
+        self.job.recipe.config(words)
+    }
+
+    pub(super) fn codebook(&mut self, name: &str, stage: &CodebookStage, key: &str) -> Result<()> {
+        let config = self.config()?;
+        let folder = self.folder(name);
+        if !stage.from.is_empty() {
+            if !is_done(&folder, key)? {
+                let from = self.job.places.part_of_model(&stage.from, &["config.json", "model.safetensors", "pytorch_model.bin"])?;
+                let store = VarStore::new(Device::Cpu);
+                let vars = Vars::root(&store, Fill::Unset) / "image_codebook";
+                let _codebook = ImageCodebook::new(&vars, &config.image_codebook_config);
+                let named = read_codebook(&from)?.into_iter().map(|(name, tensor)| (format!("image_codebook.{name}"), tensor));
+                load_exactly(&store, named, &from)?;
+                let last = folder.join("last");
+                fs::create_dir_all(&last).map_err(|e| flava_model::Error::io(&last, e))?;
+                write_codebook(&last, &config.image_codebook_config, store.variables())?;
+                write(&folder.join("key"), key)?;
+            }
+            self.made.codebook = Some(folder.join("last"));
+            return Ok(());
+        }
+        let dataset = self.corpus(&stage.corpus)?;
+        let order = self.order(&stage.corpus, dataset.len());
+        let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
+        let make = || {
+            let (dataset, order) =
+                (Arc::clone(&dataset), Order::new(&stage.corpus, order.rows(), self.job.recipe.shuffle_buffer, self.job.seed));
+            CodebookTraining::new(&config, stage, (dataset, order), transform.clone(), (self.job.seed, self.job.device, self.job.loader))
+        };
+        if !is_trained(&folder, key, stage.schedule.steps)? {
+            self.trainer(name, &folder, &stage.schedule, key, None).run(make())?;
+        }
+        let last = folder.join("last");
+        if !folder.join("reconstruction.json").exists() {
+            let mut trained = make();
+            crate::trainer::Learner::load(&mut trained, &last)?;
+            let found = trained.report(&folder)?;
+            self.progress.say(&format!(
+                "{name}: squared error {:.4} ({:.4} of the mean colour), {:.0} % of the words used, perplexity {:.0}",
+                found.squared_error,
+                found.squared_error_of_mean,
+                found.usage * 100.0,
+                found.perplexity
+            ));
+        }
+        self.made.codebook = Some(last);
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! The stages that train encoders: models with what earlier stages made, their data, and the trainer over both.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use flava_model::{
+    AttentionKind, FlavaConfig,
+    checkpoint::Checkpoint,
+    processor::{PassOrder, TextProcessor},
+    runtime::{Fill, hex, training::Log},
+};
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, nn::VarStore};
+
+use super::{Run, fingerprint};
+use crate::{
+    Error, FlavaForPreTraining, OnEmpty, Result,
+    codebook::read_codebook,
+    dino::Dino,
+    masking::BlockMasks,
+    mixture::Mixture,
+    recipe::{DinoStage, Evaluate, Init, Part, RowKind, Share, TrainStage, TrainingSchedule},
+    rows::{Preparation, Reader},
+    train::Train,
+    trainer::{Measure, State, Trainer, last_state},
+    visual_words::VisualWords,
+};
+
+/// Whether all steps of a training were made.
+pub(super) fn is_trained(folder: &Path, key: &str, steps: usize) -> Result<bool> {
+    Ok(last_state(folder)?.is_some_and(|(_, state)| state.key == key && state.step >= steps))
+}
+
+impl Run<'_> {
+    pub(super) fn trainer<'b>(
+        &'b self,
+        name: &'b str,
+        folder: &'b Path,
+        schedule: &'b TrainingSchedule,
+        key: &str,
+        evaluate: Option<(&'b Evaluate, &'b Measure<'b>)>,
+    ) -> Trainer<'b> {
+        Trainer {
+            name,
+            folder,
+            schedule,
+            seed: self.job.seed,
+            key: key.to_owned(),
+            precision: self.job.precision,
+            progress: &self.progress,
+            evaluate,
+            peak: self.peak,
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<Arc<TextProcessor>> {
+        self.made.text.clone().ok_or_else(|| Error::Input("no stage before this one makes a tokenizer".into()))
+    }
+
+    /// A new model of the recipe's sizes, with the codebook that was made, and its variables.
+    pub(super) fn model(&self, mut config: FlavaConfig) -> Result<(FlavaForPreTraining, VarStore)> {
+        config.init_codebook = self.made.codebook.is_some();
+        let mut store = VarStore::new(Device::Cpu);
+        tch::manual_seed(self.job.seed as i64);
+        let fill = Fill::New(config.initializer_range);
+        let mut model = FlavaForPreTraining::new(&store, fill, config, AttentionKind::Fused, OnEmpty::Skip);
+        if let Some(folder) = &self.made.codebook {
+            let variables = store.variables();
+            for (name, tensor) in read_codebook(folder)? {
+                let name = format!("image_codebook.{name}");
+                let mut variable =
+                    variables.get(&name).ok_or_else(|| Error::Input(format!("{name} is not the codebook's")))?.shallow_clone();
+                if variable.size() != tensor.size() {
+                    let (have, want) = (tensor.size(), variable.size());
+                    return Err(Error::Input(format!("{}: {name} is {have:?}, the recipe's model has {want:?}", folder.display())));
+                }
+                tch::no_grad(|| variable.copy_(&tensor));
+            }
+        }
+        store.set_device(self.job.device);
+        model.flava.set_train(true);
+        model.flava.set_recompute(self.job.recompute);
+        Ok((model, store))
+    }
+
+    /// Takes parts of earlier models over.
+    fn init(&self, store: &VarStore, init: &[Init]) -> Result<()> {
+        for Init { from, parts } in init {
+            let folder = match self.made.models.get(from) {
+                Some(folder) => folder.clone(),
+                None => self.job.places.part_of_model(from, &["config.json", "model.safetensors", "pytorch_model.bin"])?,
+            };
+            let checkpoint = Checkpoint::open(&folder)?;
+            let mut variables = store.variables();
+            for part in parts {
+                let prefix = part.prefix();
+                let names: Vec<String> = variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+                for name in names {
+                    let found = checkpoint.tensors().get(&name);
+                    let Some(tensor) = found.filter(|tensor| variables[&name].size() == tensor.size()) else {
+                        let size = found.map_or("missing".to_owned(), |tensor| format!("{:?}", tensor.size()));
+                        if *part == Part::All && name.starts_with("image_codebook.") {
+                            continue;
+                        }
+                        return Err(Error::Input(format!(
+                            "{}: {name} is {size}, the recipe's model has {:?}",
+                            folder.display(),
+                            variables[&name].size()
+                        )));
+                    };
+                    let value = tensor.to_tensor()?.f_to_kind(Kind::Float)?;
+                    if let Some(variable) = variables.get_mut(&name) {
+                        tch::no_grad(|| variable.copy_(&value));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn dino(&mut self, name: &str, stage: &DinoStage, key: &str) -> Result<PathBuf> {
+        let folder = self.folder(name);
+        let last = folder.join("last");
+        if is_trained(&folder, key, stage.schedule.steps)? {
+            return Ok(last);
+        }
+        let config = self.config()?;
+        let processor = self.job.recipe.processor(&config);
+        let dataset = self.corpus(&stage.corpus)?;
+        let order = self.order(&stage.corpus, dataset.len());
+        let learner = Dino::new(
+            self.model(config)?,
+            stage,
+            (dataset, order),
+            (processor, self.text()?, PassOrder::default()),
+            (self.job.seed, self.job.precision, self.job.loader),
+        )?;
+        self.trainer(name, &folder, &stage.schedule, key, None).run(learner)?;
+        Ok(last)
+    }
+
+    pub(super) fn train(&mut self, name: &str, stage: &TrainStage, key: &str) -> Result<PathBuf> {
+        let folder = self.folder(name);
+        let chosen = |state: &State| if state.best.is_some() { folder.join("best") } else { folder.join("last") };
+        if let Some((_, state)) = last_state(&folder)?.filter(|(_, state)| state.key == key && state.step >= stage.schedule.steps) {
+            return Ok(chosen(&state));
+        }
+        let learner = self.learner(stage)?;
+        self.init(&learner.store, &stage.init)?;
+        let measure = |folder: &Path, step: usize, log: &mut Log| match &stage.evaluate {
+            Some(evaluate) => self.measure(name, folder, evaluate, (step, log)),
+            None => Ok(None),
+        };
+        let evaluate = stage.evaluate.as_ref().map(|evaluate| (evaluate, &measure as &Measure));
+        let state = self.trainer(name, &folder, &stage.schedule, key, evaluate).run(learner)?;
+        Ok(chosen(&state))
+    }
+
+    /// Everything that a stage of joint training works on.
+    fn learner(&self, stage: &TrainStage) -> Result<Train> {
+        let mut config = self.config()?;
+        let weights = &stage.weights;
+        (config.mim_weight, config.mlm_weight, config.itm_weight) = (weights.mim, weights.mlm, weights.itm);
+        (config.mmm_image_weight, config.mmm_text_weight) = (weights.mmm_image, weights.mmm_text);
+        config.global_contrastive_weight = weights.global_contrastive;
+        let rate = stage.dropout;
+        (config.image_config.hidden_dropout_prob, config.image_config.attention_probs_dropout_prob) = (rate, rate);
+        (config.text_config.hidden_dropout_prob, config.text_config.attention_probs_dropout_prob) = (rate, rate);
+        (config.multimodal_config.hidden_dropout_prob, config.multimodal_config.attention_probs_dropout_prob) = (rate, rate);
+        let processor = self.job.recipe.processor(&config);
+        let text = self.text()?;
+        let (model, store) = self.model(config)?;
+        let preparation = Preparation {
+            transform: processor.transform(PassOrder::default()),
+            codebook: processor.codebook_transform(PassOrder::default()),
+            crop: stage.crop,
+            masks: BlockMasks::new(&processor),
+            text: Arc::clone(&text),
+            words: [(stage.text_masks, stage.text_length), (stage.caption_masks, stage.caption_length)],
+            negatives: stage.negatives,
+            ignore: model.config.ce_ignore_index,
+            seed: self.job.seed,
+        };
+        let mut readers = Vec::new();
+        for share in &stage.mixture {
+            readers.push(self.reader(share, stage, (&model, &preparation))?);
+        }
+        let ratios: Vec<f64> = stage.mixture.iter().map(|share| share.ratio).collect();
+        Ok(Train {
+            mixture: Arc::new(Mixture::new(&ratios, stage.schedule.steps, self.job.seed)),
+            model,
+            store,
+            processor,
+            text,
+            readers: Arc::new(readers),
+            preparation: Arc::new(preparation),
+            loader: self.job.loader,
+            micro_batch: self.job.micro_batch,
+            contrastive_share: stage.contrastive_share,
+            precision: self.job.precision,
+        })
+    }
+
+    fn reader(&self, share: &Share, stage: &TrainStage, (model, preparation): (&FlavaForPreTraining, &Preparation)) -> Result<Reader> {
+        let dataset = self.corpus(&share.corpus)?;
+        let weights = &stage.weights;
+        let labelled = match share.rows {
+            RowKind::Images => weights.mim > 0.0,
+            RowKind::Pairs => weights.mmm_image > 0.0,
+            RowKind::Texts => false,
+        };
+        let visual_words = if labelled && stage.crop.is_none() && share.ratio > 0.0 {
+            let codebook = model.codebook()?;
+            let digest = fingerprint(&*dataset) + &self.of_kinds(&["codebook"]).into_iter().cloned().collect::<String>();
+            let file = self.job.out.join(format!("visual-words-{}-{}.bin", share.corpus, hex(&Sha256::digest(digest)[..6])));
+            let patches = model.config.image_config.grid().pow(2) as usize;
+            let how = (&preparation.codebook, self.job.loader, self.job.device);
+            Some(Arc::new(VisualWords::open(&file, &dataset, (codebook, patches), how, &self.progress)?))
+        } else {
+            if labelled {
+                model.codebook()?;
+            }
+            None
+        };
+        Ok(Reader {
+            name: share.corpus.clone(),
+            order: self.order(&share.corpus, dataset.len()),
+            dataset,
+            kind: share.rows,
+            batch_size: share.batch_size.unwrap_or(stage.schedule.batch_size),
+            rank: self.job.rank,
+            visual_words,
+        })
+    }
+}

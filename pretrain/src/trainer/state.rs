@@ -1,0 +1,58 @@
+//! States on disk: what training goes on from.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use flava_model::{
+    checkpoint::{replace_folder, restore_folder},
+    runtime::training::LossScaler,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+pub(super) const STATE: &str = "training_state.json";
+
+/// What training goes on from, beside weights and moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Updates that were made.
+    pub step: usize,
+    /// Digest of all that decides the training.
+    pub key: String,
+    /// Factor of f16 losses.
+    pub scaler: LossScaler,
+    /// The best evaluation, and its step.
+    pub best: Option<(usize, f64)>,
+    /// Step of the last evaluation.
+    pub evaluated: usize,
+    /// Rows that were read, and those of them that were broken.
+    pub rows: (u64, u64),
+}
+
+/// The state that a folder's training was left in, if any.
+pub fn last_state(folder: &Path) -> Result<Option<(PathBuf, State)>> {
+    let last = folder.join("last");
+    restore_folder(&last);
+    restore_folder(&folder.join("best"));
+    let path = last.join(STATE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(|e| flava_model::Error::io(&path, e))?;
+    let state = serde_json::from_str(&text).map_err(|e| flava_model::Error::file(&path, e))?;
+    Ok(Some((last, state)))
+}
+
+/// Copies the files of a folder into another one, whole or not at all.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    replace_folder(to, |part| {
+        for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
+            let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
+            fs::copy(entry.path(), part.join(entry.file_name())).map_err(|e| flava_model::Error::io(entry.path(), e))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,158 @@
+//! The table of an ablation: the paper's columns beside each other, each a mean over the seeds that were run.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::{Error, Record, Result, read_records};
+
+/// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
+const COLUMNS: [&str; 8] = ["mim", "mlm", "flava-c-local", "flava-c", "flava-mm", "flava-without-init", "flava-beit-init", "flava"];
+/// Of the normal distribution.
+const TWO_SIDED_95: f64 = 1.96;
+
+/// A number of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// Recipe.
+    pub column: String,
+    /// Task.
+    pub task: String,
+    /// Its main metric.
+    pub metric: String,
+    /// Seeds that were run.
+    pub seeds: usize,
+    /// Mean over the seeds, a share.
+    pub value: f64,
+    /// Standard deviation over the seeds; none of one seed.
+    pub over_seeds: Option<f64>,
+    /// Lower end of the 95 % interval. The scored rows are the same for all seeds, so that their part does not shrink with them.
+    pub ci_low: f64,
+    /// Upper end.
+    pub ci_high: f64,
+}
+
+/// The cells of runs in folders `COLUMN/seed-N/runs` below `folder`.
+///
+/// # Errors
+/// If there are none, or if runs of a task differ in its version or data.
+pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
+    let mut found: BTreeMap<(usize, usize), Vec<Record>> = BTreeMap::new();
+    let mut tasks: Vec<String> = Vec::new();
+    for (column, name) in COLUMNS.iter().enumerate() {
+        for seed in folders(&folder.join(name))? {
+            for record in read_records(&seed.join("runs"))? {
+                let task = tasks.iter().position(|known| *known == record.task).unwrap_or_else(|| {
+                    tasks.push(record.task.clone());
+                    tasks.len() - 1
+                });
+                found.entry((task, column)).or_default().push(record);
+            }
+        }
+    }
+    let broken = |reason: String| Error::File { path: folder.to_owned(), reason };
+    if found.is_empty() {
+        return Err(broken(format!("holds no COLUMN/seed-N/runs; columns are {}", COLUMNS.join(", "))));
+    }
+    let same = |a: &Record, b: &Record| (a.task_version, &a.data_fingerprint) == (b.task_version, &b.data_fingerprint);
+    let mut first: BTreeMap<usize, &Record> = BTreeMap::new();
+    for ((task, _), records) in &found {
+        let one = *first.entry(*task).or_insert(&records[0]);
+        if let Some(other) = records.iter().find(|other| !same(one, other)) {
+            return Err(broken(format!("runs of {} are of other rows or another version", other.task)));
+        }
+    }
+    Ok(found.iter().map(|((_, column), records)| cell(COLUMNS[*column], records)).collect())
+}
+
+fn cell(column: &str, records: &[Record]) -> Cell {
+    let count = records.len() as f64;
+    let main: Vec<_> = records.iter().map(|record| &record.metrics[0]).collect();
+    let value = main.iter().map(|score| score.value).sum::<f64>() / count;
+    let squares: f64 = main.iter().map(|score| (score.value - value).powi(2)).sum();
+    let over_seeds = (records.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+    let (ci_low, ci_high) = match over_seeds {
+        None => (main[0].ci_low, main[0].ci_high),
+        Some(sd) => {
+            let rows = main.iter().map(|score| score.standard_error.powi(2)).sum::<f64>() / count;
+            let half = TWO_SIDED_95 * (rows + sd * sd / count).sqrt();
+            ((value - half).max(0.0), (value + half).min(1.0))
+        }
+    };
+    Cell {
+        column: column.to_owned(),
+        task: records[0].task.clone(),
+        metric: main[0].metric.clone(),
+        seeds: records.len(),
+        value,
+        over_seeds,
+        ci_low,
+        ci_high,
+    }
+}
+
+/// The folders in a folder, sorted; none where it is not there.
+fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("runs").is_dir()).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The cells as CSV, a line each.
+pub fn ablation_csv(cells: &[Cell]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let head = ["column", "task", "metric", "seeds", "value", "ci_low", "ci_high", "sd_over_seeds"];
+    writer.write_record(head).expect("writing to memory");
+    for cell in cells {
+        let sd = cell.over_seeds.map(|sd| format!("{sd:.6}")).unwrap_or_default();
+        let numbers = [cell.value, cell.ci_low, cell.ci_high].map(|value| format!("{value:.6}"));
+        let [value, low, high] = numbers;
+        let row = [cell.column.clone(), cell.task.clone(), cell.metric.clone(), cell.seeds.to_string(), value, low, high, sd];
+        writer.write_record(row).expect("writing to memory");
+    }
+    String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
+}
+
+/// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 % interval.
+pub fn ablation_markdown(cells: &[Cell]) -> String {
+    let columns: Vec<&str> = COLUMNS.into_iter().filter(|column| cells.iter().any(|cell| cell.column == *column)).collect();
+    let mut tasks: Vec<(&str, &str)> = Vec::new();
+    for cell in cells {
+        if !tasks.contains(&(&cell.task, &cell.metric)) {
+            tasks.push((&cell.task, &cell.metric));
+        }
+    }
+    let head = format!("| task | metric | {} |\n|---|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    let row = |(task, metric): (&str, &str)| {
+        let number = |column: &&str| {
+            let cell = cells.iter().find(|cell| cell.column == **column && cell.task == task);
+            cell.map_or("-".to_owned(), |cell| format!("{:.1} ± {:.1}", cell.value * 100.0, (cell.ci_high - cell.ci_low) * 50.0))
+        };
+        format!("| {task} | {metric} | {} |\n", columns.iter().map(number).collect::<Vec<_>>().join(" | "))
+    };
+    tasks.into_iter().map(row).fold(head, |text, row| text + &row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::record;
+
+    #[test]
+    fn seeds_are_averaged_and_rows_keep_their_part_of_the_interval() {
+        let with = |value: f64| {
+            let mut record = record("mini-vqa");
+            (record.metrics[0].value, record.metrics[0].standard_error) = (value, 0.03);
+            record
+        };
+        let cell = cell("flava", &[with(0.5), with(0.6), with(0.7)]);
+        assert!((cell.value - 0.6).abs() < 1e-12 && (cell.over_seeds.unwrap() - 0.1).abs() < 1e-12);
+        let half = 1.96 * (0.0009f64 + 0.01 / 3.0).sqrt();
+        assert!((cell.ci_high - 0.6 - half).abs() < 1e-12);
+        assert!(ablation_markdown(std::slice::from_ref(&cell)).contains("| mini-vqa |"));
+        assert_eq!(ablation_csv(&[cell]).lines().count(), 2);
+        assert!(ablation(Path::new("nowhere")).is_err());
+    }
+}
