@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn settings_go_over_the_recipe_and_mistakes_are_named() {
         let open = |set: &str| Recipe::open("mini", &[set.to_owned()]);
-        let Stage::Train(joint) = &open("joint.schedule.steps=7").unwrap().stage["joint"] else { panic!("joint trains") };
-        assert_eq!(joint.schedule.steps, 7);
+        let Stage::Train(joint) = &open("joint.schedule.steps=700").unwrap().stage["joint"] else { panic!("joint trains") };
+        assert_eq!(joint.schedule.steps, 700);
         for (set, needle) in [
             ("joint.schedule.step=7", "did you mean steps?"),
             ("jiont.schedule.steps=7", "did you mean"),
@@ -207,8 +207,8 @@ mod tests {
             ("joint.caption_length=4000", "texts of 4000 tokens"),
             ("image_masks.total=5000", "image_masks"),
             ("model.hidden_size=63", "hidden_size"),
-            ("run=[\"joint\", \"textt\"]", "which is not there"),
-            ("joint.weights={mim=0, mlm=1}", "has weight 0"),
+            ("run=[\"tokenizer\", \"textt\"]", "which is not there; did you mean text?"),
+            ("joint.weights={mim=0.0}", "has weight 0"),
         ] {
             let message = open(set).expect_err(set).to_string();
             assert!(message.contains(needle), "{set}: {message}");

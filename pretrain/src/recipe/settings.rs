@@ -23,8 +23,9 @@ pub(super) fn merge(under: &mut Table, over: Table) {
 pub(super) fn apply(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let (key, value) = setting.split_once('=').ok_or("is no key=value")?;
     let mut path: Vec<&str> = key.trim().split('.').collect();
-    let is_stage = table.get("stage").and_then(Value::as_table).is_some_and(|stages| stages.contains_key(path[0]));
-    if is_stage {
+    let stages: Vec<String> =
+        table.get("stage").and_then(Value::as_table).map(|stages| stages.keys().cloned().collect()).unwrap_or_default();
+    if stages.iter().any(|stage| stage == path[0]) {
         path.insert(0, "stage");
     }
     // What TOML does not read is a text.
@@ -35,7 +36,7 @@ pub(super) fn apply(table: &mut Table, setting: &str) -> std::result::Result<(),
     let (last, parents) = path.split_last().ok_or("names no key")?;
     let mut place = table;
     for part in parents {
-        let known: Vec<String> = place.keys().cloned().collect();
+        let known: Vec<String> = place.keys().chain(&stages).cloned().collect();
         let next = place.get_mut(*part).and_then(Value::as_table_mut);
         place = next.ok_or_else(|| {
             let near = closest(part, known.iter().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
