@@ -56,11 +56,6 @@ impl Order {
         Self { rows, shard, buffer, seed, name: name.to_owned(), shards: Kept::default(), buffers: Kept::default() }
     }
 
-    /// Rows of one pass.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// The row of a draw; every row comes once in each pass.
     pub fn row(&self, draw: u64) -> usize {
         let (pass, place) = (draw / self.rows as u64, (draw % self.rows as u64) as usize);

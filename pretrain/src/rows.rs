@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 
 use flava_model::{
     TextInputs,
-    processor::{Encoding, ImageTransform, Picture, Text, TextProcessor, decode, image_batch, text_batch},
+    processor::{Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Text, TextProcessor, decode, image_batch, text_batch},
     runtime::stream,
 };
 use flava_tasks::Dataset;
@@ -50,6 +50,23 @@ pub struct Preparation {
     pub ignore: i64,
     /// Of everything that is drawn.
     pub seed: u64,
+}
+
+impl Preparation {
+    /// Whole pictures as `processor` has them, and captions that are never exchanged.
+    pub fn new(processor: &ImageProcessorConfig, text: Arc<TextProcessor>, words: [(WordMasks, usize); 2], ignore: i64, seed: u64) -> Self {
+        Self {
+            transform: processor.transform(PassOrder::default()),
+            codebook: processor.codebook_transform(PassOrder::default()),
+            crop: None,
+            masks: BlockMasks::new(processor),
+            text,
+            words,
+            negatives: 0.0,
+            ignore,
+            seed,
+        }
+    }
 }
 
 /// A corpus in a mixture.

@@ -215,15 +215,7 @@ impl Learner for Train {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let mut all: Vec<Parameter> = self
-            .store
-            .variables()
-            .into_iter()
-            .filter(|(_, variable)| variable.requires_grad())
-            .map(|(name, tensor)| Parameter::new(name, tensor))
-            .collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        Parameter::of(&self.store)
     }
 
     fn describe(&self, batch: &Batch) -> Vec<String> {

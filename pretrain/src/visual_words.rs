@@ -36,13 +36,6 @@ impl VisualWords {
         self.words[row * self.patches..(row + 1) * self.patches].iter().map(|&word| word.into()).collect()
     }
 
-    /// How often each of `vocab` words occurs.
-    pub fn counts(&self, vocab: usize) -> Vec<u64> {
-        let mut counts = vec![0; vocab];
-        self.words.iter().filter_map(|&word| Some(usize::from(word)).filter(|word| *word < vocab)).for_each(|word| counts[word] += 1);
-        counts
-    }
-
     /// From `file` if it is there and whole, else computed and written there.
     pub fn open(
         file: &Path,

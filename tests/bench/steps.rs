@@ -10,14 +10,14 @@ use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Instant};
 use flava_model::{
     AttentionKind, FlavaConfig, TextInputs,
     checkpoint::{Checkpoint, read_tensors},
-    processor::{ImageProcessorConfig, PassOrder, TextProcessor},
+    processor::{ImageProcessorConfig, TextProcessor},
     runtime::{
         LoaderOptions, Precision, keep_freed_memory,
         training::{Autocast, peak_memory},
     },
 };
 use flava_pretrain::{
-    BlockMasks, FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
+    FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
     TrainingSchedule, WordMasks, optimiser_of,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
@@ -56,8 +56,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         r#"{"steps": 9, "batch_size": 1, "learning_rate": 1e-4, "warmup": 0, "weight_decay": 0.1, "decay_all": true}"#,
     )
     .unwrap();
-    let parameters = store.variables().into_iter().filter(|(_, variable)| variable.requires_grad());
-    let mut optimiser = optimiser_of(parameters.map(|(name, tensor)| Parameter::new(name, tensor)).collect(), &schedule);
+    let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
     let get = |name: &str| batch.get(name).map(Tensor::shallow_clone);
     let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
     let inputs = PretrainingInputs {
@@ -105,17 +104,8 @@ fn cached(folder: &Path, rows: usize, micro_batch: usize) -> serde_json::Value {
         visual_words: None,
     };
     let masks = WordMasks { rate: 0.15, whole_words: true };
-    let preparation = Preparation {
-        transform: processor.transform(PassOrder::default()),
-        codebook: processor.codebook_transform(PassOrder::default()),
-        crop: None,
-        masks: BlockMasks::new(&processor),
-        text: Arc::clone(&text),
-        words: [(masks, 48), (masks, 48)],
-        negatives: 0.1,
-        ignore: -100,
-        seed: 0,
-    };
+    let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 48), (masks, 48)], -100, 0);
+    let preparation = Preparation { negatives: 0.1, ..preparation };
     let batch = reader.batch(0, &preparation).unwrap();
     let before = peak_memory();
     let train = Train {

@@ -5,23 +5,17 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use flava_model::{
     AttentionKind, FlavaConfig, TextInputs,
     checkpoint::{Checkpoint, read_tensors},
-    processor::{ImageProcessorConfig, PassOrder, TextProcessor},
+    processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Fill, LoaderOptions, Precision},
 };
 use flava_pretrain::{
-    BlockMasks, FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
+    FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
     TrainingSchedule, WordMasks, optimiser_of, rates_of,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 const STEPS: usize = 50;
-
-fn trained(store: &VarStore) -> Vec<Parameter> {
-    let mut all: Vec<(String, Tensor)> = store.variables().into_iter().filter(|(_, variable)| variable.requires_grad()).collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    all.into_iter().map(|(name, tensor)| Parameter::new(name, tensor)).collect()
-}
 
 /// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at the end.
 #[test]
@@ -35,7 +29,7 @@ fn fifty_steps_follow_transformers_and_adamw() {
     let json = r#"{"steps": 50, "batch_size": 4, "learning_rate": 2e-3, "warmup": 10, "weight_decay": 0.1, "decay_all": true}"#;
     let schedule: TrainingSchedule = serde_json::from_str(json).unwrap();
     let rates = rates_of(&schedule);
-    let mut optimiser = optimiser_of(trained(&store), &schedule);
+    let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
     for step in 0..STEPS {
         let get = |name: &str| golden.get(&format!("batch{}/inputs/{name}", step % 6)).map(Tensor::shallow_clone);
         let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
@@ -112,17 +106,8 @@ fn joint(micro_batch: usize, contrastive_share: f64) -> Train {
         visual_words: None,
     };
     let masks = WordMasks { rate: 0.3, whole_words: true };
-    let preparation = Preparation {
-        transform: processor.transform(PassOrder::default()),
-        codebook: processor.codebook_transform(PassOrder::default()),
-        crop: None,
-        masks: BlockMasks::new(&processor),
-        text: Arc::clone(&text),
-        words: [(masks, 40), (masks, 40)],
-        negatives: 0.3,
-        ignore: -100,
-        seed: 0,
-    };
+    let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 40), (masks, 40)], -100, 0);
+    let preparation = Preparation { negatives: 0.3, ..preparation };
     Train {
         model,
         store,

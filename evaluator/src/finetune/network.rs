@@ -111,12 +111,7 @@ impl Network {
             config.image_config.image_size = recipe.image_size as i64;
             image = image.with_side(recipe.image_size, patch as usize);
         }
-        config.image_config.hidden_dropout_prob = recipe.dropout;
-        config.image_config.attention_probs_dropout_prob = recipe.dropout;
-        config.text_config.hidden_dropout_prob = recipe.dropout;
-        config.text_config.attention_probs_dropout_prob = recipe.dropout;
-        config.multimodal_config.hidden_dropout_prob = recipe.dropout;
-        config.multimodal_config.attention_probs_dropout_prob = recipe.dropout;
+        config.set_dropout(recipe.dropout);
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed as i64);
         let fill = if random { Fill::New(config.initializer_range) } else { Fill::Unset };

@@ -172,6 +172,14 @@ impl FlavaConfig {
         Self::from_json(&text).map_err(|e| Error::file(path, e))
     }
 
+    /// Sets the dropout of states and attention of all three encoders.
+    pub fn set_dropout(&mut self, rate: f64) {
+        let Self { image_config: image, text_config: text, multimodal_config: multimodal, .. } = self;
+        (image.hidden_dropout_prob, image.attention_probs_dropout_prob) = (rate, rate);
+        (text.hidden_dropout_prob, text.attention_probs_dropout_prob) = (rate, rate);
+        (multimodal.hidden_dropout_prob, multimodal.attention_probs_dropout_prob) = (rate, rate);
+    }
+
     /// Parses and checks the text of a `config.json`.
     pub fn from_json(text: &str) -> Result<Self> {
         let config: Self = serde_json::from_str(text).map_err(|e| Error::Config(e.to_string()))?;

@@ -277,9 +277,7 @@ impl Learner for Dino {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let mut all: Vec<Parameter> = self.store.variables().into_iter().map(|(name, tensor)| Parameter::new(name, tensor)).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        Parameter::of(&self.store)
     }
 
     fn describe(&self, batch: &Views) -> Vec<String> {

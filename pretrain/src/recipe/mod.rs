@@ -115,7 +115,12 @@ impl Recipe {
 
     /// A recipe as TOML, whole, to start one of your own from.
     pub fn text(name: &str) -> Result<String> {
-        toml::to_string(&Self::open(name, &[])?).map_err(|e| Error::Input(e.to_string()))
+        Self::open(name, &[])?.to_toml()
+    }
+
+    /// As TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Input(e.to_string()))
     }
 
     /// The names of the built-in recipes.

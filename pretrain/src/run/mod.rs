@@ -93,8 +93,7 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     let mut progress = Progress::new(steps, "steps", job.quiet);
     let log = job.out.join("run.log");
     progress.log_to(&log).map_err(|e| flava_model::Error::io(&log, e))?;
-    let text = toml::to_string(&job.recipe).map_err(|e| Error::Input(e.to_string()))?;
-    write(&job.out.join("recipe.toml"), &text)?;
+    write(&job.out.join("recipe.toml"), &job.recipe.to_toml()?)?;
     let mut run = Run { job, progress, corpora: Mutex::default(), made: Made::default(), peak: peak_of(job.device, job.precision)? };
     run.check_corpora()?;
     let mut last = None;
@@ -188,8 +187,7 @@ impl Run<'_> {
             corpora.insert(corpus, fingerprint(&*self.corpus(corpus)?));
         }
         let earlier: Vec<&String> = match stage {
-            Stage::Tokenizer(_) => Vec::new(),
-            Stage::Codebook(_) => Vec::new(),
+            Stage::Tokenizer(_) | Stage::Codebook(_) => Vec::new(),
             Stage::Dino(_) => self.of_kinds(&["tokenizer", "codebook"]),
             Stage::Train(stage) => {
                 let from = stage.init.iter().filter_map(|init| self.made.keys.get(&init.from));
@@ -244,8 +242,7 @@ impl Run<'_> {
             .collect::<Result<Vec<(String, Tensor)>>>()?;
         let processor = self.job.recipe.processor(&config);
         write_directory(&out, Architecture::FlavaForPreTraining, &config, tensors, &processor, &*self.text()?)?;
-        let text = toml::to_string(&self.job.recipe).map_err(|e| Error::Input(e.to_string()))?;
-        write(&out.join("recipe.toml"), &text)?;
+        write(&out.join("recipe.toml"), &self.job.recipe.to_toml()?)?;
         Ok(out)
     }
 }

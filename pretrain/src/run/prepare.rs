@@ -18,7 +18,6 @@ use crate::{
     Error, Result,
     codebook::{CodebookTraining, load_exactly, read_codebook, write_codebook},
     interrupted,
-    order::Order,
     recipe::{CodebookStage, TokenizerStage},
 };
 
@@ -93,12 +92,10 @@ impl Run<'_> {
             return Ok(());
         }
         let dataset = self.corpus(&stage.corpus)?;
-        let order = self.order(&stage.corpus, dataset.len());
         let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
         let make = || {
-            let (dataset, order) =
-                (Arc::clone(&dataset), Order::new(&stage.corpus, order.rows(), self.job.recipe.shuffle_buffer, self.job.seed));
-            CodebookTraining::new(&config, stage, (dataset, order), transform.clone(), (self.job.seed, self.job.device, self.job.loader))
+            let data = (Arc::clone(&dataset), self.order(&stage.corpus, dataset.len()));
+            CodebookTraining::new(&config, stage, data, transform.clone(), (self.job.seed, self.job.device, self.job.loader))
         };
         if !is_trained(&folder, key, stage.schedule.steps)? {
             self.trainer(name, &folder, &stage.schedule, key, None).run(make())?;

@@ -19,7 +19,6 @@ use crate::{
     Error, FlavaForPreTraining, OnEmpty, Result,
     codebook::read_codebook,
     dino::Dino,
-    masking::BlockMasks,
     mixture::Mixture,
     recipe::{DinoStage, Evaluate, Init, Part, RowKind, Share, TrainStage, TrainingSchedule},
     rows::{Preparation, Reader},
@@ -165,24 +164,13 @@ impl Run<'_> {
         (config.mim_weight, config.mlm_weight, config.itm_weight) = (weights.mim, weights.mlm, weights.itm);
         (config.mmm_image_weight, config.mmm_text_weight) = (weights.mmm_image, weights.mmm_text);
         config.global_contrastive_weight = weights.global_contrastive;
-        let rate = stage.dropout;
-        (config.image_config.hidden_dropout_prob, config.image_config.attention_probs_dropout_prob) = (rate, rate);
-        (config.text_config.hidden_dropout_prob, config.text_config.attention_probs_dropout_prob) = (rate, rate);
-        (config.multimodal_config.hidden_dropout_prob, config.multimodal_config.attention_probs_dropout_prob) = (rate, rate);
+        config.set_dropout(stage.dropout);
         let processor = self.job.recipe.processor(&config);
         let text = self.text()?;
         let (model, store) = self.model(config)?;
-        let preparation = Preparation {
-            transform: processor.transform(PassOrder::default()),
-            codebook: processor.codebook_transform(PassOrder::default()),
-            crop: stage.crop,
-            masks: BlockMasks::new(&processor),
-            text: Arc::clone(&text),
-            words: [(stage.text_masks, stage.text_length), (stage.caption_masks, stage.caption_length)],
-            negatives: stage.negatives,
-            ignore: model.config.ce_ignore_index,
-            seed: self.job.seed,
-        };
+        let words = [(stage.text_masks, stage.text_length), (stage.caption_masks, stage.caption_length)];
+        let preparation = Preparation::new(&processor, Arc::clone(&text), words, model.config.ce_ignore_index, self.job.seed);
+        let preparation = Preparation { crop: stage.crop, negatives: stage.negatives, ..preparation };
         let mut readers = Vec::new();
         for share in &stage.mixture {
             readers.push(self.reader(share, stage, (&model, &preparation))?);

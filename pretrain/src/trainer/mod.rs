@@ -19,7 +19,7 @@ use flava_model::{
     },
 };
 use rand::RngCore;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 pub use state::{State, last_state};
 pub(crate) use sums::human;
@@ -53,9 +53,12 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// With its name.
-    pub fn new(name: String, tensor: Tensor) -> Self {
-        Self { name, tensor }
+    /// The variables of a store that are trained, in the order of their names.
+    pub fn of(store: &VarStore) -> Vec<Self> {
+        let trained = store.variables().into_iter().filter(|(_, variable)| variable.requires_grad());
+        let mut all: Vec<Self> = trained.map(|(name, tensor)| Self { name, tensor }).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// Whether it decays only where everything does: biases, norms, tokens and tables of positions.
