@@ -17,7 +17,7 @@ pub use contrastive::{ContrastiveLogits, contrastive_logits};
 pub use error::{Error, Result};
 pub use itm::ItmHead;
 pub use linear::{Fit, FitOptions, LinearHead};
-pub use masked_prediction::{MaskedPredictionHead, labelled_rows};
+pub use masked_prediction::MaskedPredictionHead;
 pub use neighbours::Neighbours;
 pub use probe::Probe;
 pub use ridge::{Moments, Ridge};

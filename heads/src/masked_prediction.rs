@@ -2,11 +2,11 @@
 
 use flava_model::{
     layers::{Activation, LayerNorm, Linear},
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, linear, trace::Site},
 };
 use tch::Tensor;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Dense layer, activation and norm before the prediction.
 #[derive(Debug)]
@@ -51,19 +51,6 @@ impl MaskedPredictionHead {
         self.transform.dense_site.see(&dense);
         let hidden = self.transform.layer_norm.forward(&self.transform.activation.forward(&dense))?;
         self.transform.site.see(&hidden);
-        Ok(hidden.f_linear(&self.decoder, Some(&self.bias))?)
+        Ok(linear(&hidden, &self.decoder, Some(&self.bias))?)
     }
-}
-
-/// The rows of `states` \[batch, seq, size\] whose label \[batch, seq\] is not `ignore`, in order: states \[rows, size\]
-/// and labels \[rows\].
-pub fn labelled_rows(states: &Tensor, labels: &Tensor, ignore: i64) -> Result<(Tensor, Tensor)> {
-    let (batch, seq, size) = states.size3()?;
-    if labels.size() != [batch, seq] {
-        return Err(Error::Input(format!("labels {:?} for states {:?}", labels.size(), states.size())));
-    }
-    let labels = labels.f_reshape([-1])?; // [batch * seq]
-    let rows = labels.f_ne(ignore)?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
-    let states = states.f_reshape([-1, size])?.f_index_select(0, &rows)?; // [rows, size]
-    Ok((states, labels.f_index_select(0, &rows)?))
 }

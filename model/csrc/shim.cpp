@@ -1,6 +1,6 @@
-// What tch does not bind: oneDNN's linear layer over a weight that was reordered once for the processor, reached by name
-// through libtorch's dispatcher as its own compiler reaches it, attention over oneDNN's small matrix products; and, for
-// training, autocast, the fused AdamW, the norm of many gradients, and nodes of the graph whose backward pass is Rust.
+// What tch does not bind: oneDNN's linear layer, reached by name through libtorch's dispatcher as its own compiler reaches it,
+// differentiable, or over a weight that was reordered once for the processor; attention over oneDNN's small matrix products; and,
+// for training, autocast, the fused AdamW, the norm of many gradients, and nodes of the graph whose backward pass is Rust.
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
@@ -12,9 +12,11 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -98,6 +100,34 @@ struct ClosureNode : torch::autograd::Node {
   }
 };
 
+using Pointwise = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view,
+                         c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
+
+// activation(x weight^T + bias) by oneDNN: "none" or "gelu" (exact). The weight is dense, of any strides, or reordered.
+Tensor pointwise(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, const char* activation) {
+  static auto linear = op<Pointwise>("mkldnn::_linear_pointwise", "");
+  return linear.call(x, weight, bias, activation, c10::List<std::optional<at::Scalar>>(), "none");
+}
+
+// A linear layer of which all three products are oneDNN's.
+struct LinearFunction : torch::autograd::Function<LinearFunction> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+    context->save_for_backward({x, weight});
+    context->saved_data["bias"] = bias.has_value();
+    return pointwise(x, weight, bias, "none");
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1];
+    const Tensor gradient = gradients[0].reshape({-1, weight.size(0)});  // [rows, out]
+    Tensor by_x, by_weight, by_bias;
+    if (context->needs_input_grad(0)) by_x = pointwise(gradient, weight.t(), {}, "none").view(x.sizes());
+    if (context->needs_input_grad(1)) by_weight = pointwise(gradient.t(), x.reshape({-1, weight.size(1)}).t(), {}, "none");
+    if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) by_bias = gradient.sum(0);
+    return {by_x, by_weight, by_bias};
+  }
+};
+
 at::Generator generator(int device) {
   return at::globalContext().defaultGenerator(device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, device));
 }
@@ -119,10 +149,17 @@ int flava_pack_linear(const Tensor* weight, int64_t rows, Tensor** out) {
 int flava_packed_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, const char* activation, Tensor** out) {
   return guarded([&] {
     at::NoGradGuard guard;
-    using Signature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view,
-                             c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
-    static auto linear = op<Signature>("mkldnn::_linear_pointwise", "");
-    *out = new Tensor(linear.call(*x, *weight, optional(bias), activation, c10::List<std::optional<at::Scalar>>(), "none"));
+    *out = new Tensor(pointwise(*x, *weight, optional(bias), activation));
+  });
+}
+
+// ys: x weight^T + bias, all f32 on the CPU, differentiable.
+int flava_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, Tensor** ys) {
+  return guarded([&] {
+    // For a few rows or columns oneDNN falls back to its reference code.
+    const int64_t out = weight->size(0), in = weight->size(1), few = 16;
+    const bool plain = x->numel() < few * in || in < few || out < few || at::autocast::is_autocast_enabled(at::kCPU);
+    *ys = new Tensor(plain ? at::linear(*x, *weight, optional(bias)) : LinearFunction::apply(*x, *weight, optional(bias)));
   });
 }
 

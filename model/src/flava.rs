@@ -90,35 +90,52 @@ impl Flava {
 
     /// Pixels to states \[batch, 1 + patches, size\].
     pub fn encode_image(&self, inputs: &ImageInputs) -> Result<EncoderOutput> {
-        self.image_model.forward(inputs, Rows::All, self.train)
+        self.encode_image_rows(inputs, &Rows::All)
     }
 
     /// Pixels to the CLS state alone, \[batch, 1, size\]: some 7 % less work than all rows of 12 blocks.
     pub fn encode_image_cls(&self, inputs: &ImageInputs) -> Result<EncoderOutput> {
-        self.image_model.forward(inputs, Rows::Cls, self.train)
+        self.encode_image_rows(inputs, &Rows::Cls)
+    }
+
+    /// Pixels to some states.
+    pub fn encode_image_rows(&self, inputs: &ImageInputs, rows: &Rows) -> Result<EncoderOutput> {
+        self.image_model.forward(inputs, rows, self.train)
     }
 
     /// Tokens to states \[batch, seq, size\].
     pub fn encode_text(&self, inputs: &TextInputs) -> Result<EncoderOutput> {
-        self.text_model.forward(inputs, Rows::All, self.train)
+        self.encode_text_rows(inputs, &Rows::All)
     }
 
     /// Tokens to the CLS state alone, \[batch, 1, size\].
     pub fn encode_text_cls(&self, inputs: &TextInputs) -> Result<EncoderOutput> {
-        self.text_model.forward(inputs, Rows::Cls, self.train)
+        self.encode_text_rows(inputs, &Rows::Cls)
+    }
+
+    /// Tokens to some states.
+    pub fn encode_text_rows(&self, inputs: &TextInputs, rows: &Rows) -> Result<EncoderOutput> {
+        self.text_model.forward(inputs, rows, self.train)
     }
 
     /// What both encoders gave to joint states; `text_mask` \[batch, seq\] is the text's attention mask.
     pub fn encode_multimodal(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>) -> Result<EncoderOutput> {
-        self.fuse(image, text, text_mask, Rows::All)
+        self.encode_multimodal_rows(image, text, text_mask, &Rows::All)
     }
 
     /// As [`Self::encode_multimodal`], the CLS state alone: \[batch, 1, size\].
     pub fn encode_multimodal_cls(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>) -> Result<EncoderOutput> {
-        self.fuse(image, text, text_mask, Rows::Cls)
+        self.encode_multimodal_rows(image, text, text_mask, &Rows::Cls)
     }
 
-    fn fuse(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>, rows: Rows) -> Result<EncoderOutput> {
+    /// As [`Self::encode_multimodal`], some states.
+    pub fn encode_multimodal_rows(
+        &self,
+        image: &EncoderOutput,
+        text: &EncoderOutput,
+        text_mask: Option<&Tensor>,
+        rows: &Rows,
+    ) -> Result<EncoderOutput> {
         let (image, text) = (self.image_to_multimodal(image)?, self.text_to_multimodal(text)?);
         self.multimodal_model.forward(&image, &text, text_mask, rows, self.train)
     }

@@ -161,7 +161,7 @@ impl ImageEncoder {
     }
 
     /// Pixels to \[batch, 1 + patches, size\], row 0 the CLS token.
-    pub fn forward(&self, inputs: &ImageInputs, rows: Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(&self, inputs: &ImageInputs, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let (_, _, height, width) = inputs.pixel_values.size4()?;
         let side = self.image_size;
         if !inputs.interpolate_pos_encoding && (height, width) != (side, side) {

@@ -41,7 +41,7 @@ impl MultimodalEncoder {
 
     /// Projected image states \[batch, images, size\] and text states \[batch, seq, size\] to
     /// \[batch, 1 + images + seq, size\]; `text_mask` \[batch, seq\] hides the text's padding.
-    pub fn forward(&self, image: &Tensor, text: &Tensor, text_mask: Option<&Tensor>, rows: Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(&self, image: &Tensor, text: &Tensor, text_mask: Option<&Tensor>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let (batch, _, size) = image.size3()?;
         let mut parts = vec![image.shallow_clone(), text.shallow_clone()];
         if let Some(cls_token) = &self.cls_token {

@@ -105,7 +105,7 @@ impl TextEncoder {
     }
 
     /// Tokens to \[batch, seq, size\], row 0 the `[CLS]` token.
-    pub fn forward(&self, inputs: &TextInputs, rows: Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(&self, inputs: &TextInputs, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let states = self.embeddings.forward(inputs, train)?;
         let mask = inputs.attention_mask.as_ref().map(|m| AttentionMask::new(m, &states)).transpose()?;
         self.encoder.forward(states, mask.as_ref(), rows, train)

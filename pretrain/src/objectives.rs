@@ -3,9 +3,9 @@
 //! A batch of pictures alone gives MIM, of texts alone MLM; pairs give ITM, MMM on patches and words, and the global
 //! contrastive loss. Each encoder runs once on each distinct input, and only on what a loss of the batch reads.
 
-use flava_heads::{ContrastiveLogits, ItmHead, MaskedPredictionHead, contrastive_logits, labelled_rows};
+use flava_heads::{ContrastiveLogits, ItmHead, MaskedPredictionHead, contrastive_logits};
 use flava_model::{
-    AttentionKind, EncoderOutput, Flava, FlavaConfig, ImageCodebook, ImageInputs, TextInputs,
+    AttentionKind, EncoderOutput, Flava, FlavaConfig, ImageCodebook, ImageInputs, Rows, TextInputs,
     checkpoint::{Checkpoint, LoadReport},
     runtime::{Fill, Vars},
 };
@@ -48,6 +48,8 @@ pub struct PretrainingInputs {
     pub itm_labels: Option<Tensor>,
     /// What the rows are a part of, where they are not all of it.
     pub whole: Option<Whole>,
+    /// Whether the states of all positions are wanted. Otherwise last blocks compute only those that a loss reads.
+    pub all_states: bool,
 }
 
 /// The batch that a micro-batch is a part of. Each loss is then the sum over the part's rows divided by the number of all, so that
@@ -103,15 +105,15 @@ impl Losses {
 pub struct PretrainingOutput {
     /// The weighted losses.
     pub losses: Losses,
-    /// States of the pictures as they are; computed for the contrastive loss only.
+    /// CLS states of the pictures as they are; computed for the contrastive loss only.
     pub image: Option<EncoderOutput>,
-    /// States of the texts as they are; computed for the contrastive loss only.
+    /// CLS states of the texts as they are; computed for the contrastive loss only.
     pub text: Option<EncoderOutput>,
-    /// States of the pictures with patches hidden.
+    /// States of the pictures with patches hidden; without texts, of the hidden patches.
     pub masked_image: Option<EncoderOutput>,
-    /// States of the texts with words hidden.
+    /// States of the texts with words hidden; without pictures, of the hidden words.
     pub masked_text: Option<EncoderOutput>,
-    /// Joint states of both, of all pairs.
+    /// Joint states of both: the CLS of all pairs, then the hidden patches and words of those that match.
     pub masked_multimodal: Option<EncoderOutput>,
     /// Which pairs MMM and the contrastive loss read, \[batch\] bool: the matching ones. None means all.
     pub matching: Option<Tensor>,
@@ -222,124 +224,132 @@ impl FlavaForPreTraining {
 
     /// Runs the encoders that the batch's losses read, the heads on the rows that are scored, and the losses.
     pub fn forward(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
-        let mut output = self.encode(inputs)?;
-        match (&output.masked_image, &output.masked_text) {
-            (Some(_), Some(_)) => self.pairs(inputs, &mut output)?,
-            (Some(_), None) => self.pictures(inputs, &mut output)?,
-            (None, Some(_)) => self.texts(inputs, &mut output)?,
-            (None, None) if output.image.is_some() && output.text.is_some() => {
-                output.matching = inputs.itm_labels.as_ref().map(|labels| matching(labels, None)).transpose()?;
-                self.global_contrastive(&mut output)?;
-            }
-            (None, None) => return Err(Error::Input("a batch with neither pictures nor texts".into())),
-        }
-        Ok(output)
-    }
-
-    fn encode(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
-        let mut output = PretrainingOutput::default();
         let config = &self.config;
         let joint = config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0;
-        if let (Some(pixels), Some(text), false) = (&inputs.pixel_values, &inputs.text, joint) {
-            // The contrastive loss alone reads nothing of what is masked.
-            output.image = Some(self.flava.encode_image_cls(&ImageInputs::new(pixels.shallow_clone()))?);
-            output.text = Some(self.flava.encode_text_cls(text)?);
-            return Ok(output);
-        }
         let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());
-        let contrastive = self.config.global_contrastive_weight > 0.0 && inputs.pixel_values.is_some() && inputs.text.is_some();
-        if let Some(pixels) = &inputs.pixel_values {
-            let masked = ImageInputs {
-                pixel_values: pixels.shallow_clone(),
-                bool_masked_pos: inputs.bool_masked_pos.as_ref().map(Tensor::shallow_clone),
-                interpolate_pos_encoding: false,
-            };
-            if contrastive && inputs.bool_masked_pos.is_some() {
-                output.image = Some(self.flava.encode_image(&ImageInputs::new(pixels.shallow_clone()))?);
-            }
-            output.masked_image = Some(self.flava.encode_image(&masked)?);
+        match (&inputs.pixel_values, masked_text) {
+            (Some(pixels), Some(_)) if !joint && inputs.text.is_some() => self.pairs_apart(pixels, inputs),
+            (Some(pixels), Some(text)) => self.pairs(pixels, text, inputs),
+            (Some(pixels), None) => self.pictures(pixels, inputs),
+            (None, Some(text)) => self.texts(text, inputs),
+            (None, None) => Err(Error::Input("a batch with neither pictures nor texts".into())),
         }
-        if let Some(masked) = masked_text {
-            if let (true, Some(text), Some(_)) = (contrastive, &inputs.text, &inputs.masked_text) {
-                output.text = Some(self.flava.encode_text(text)?);
-            }
-            output.masked_text = Some(self.flava.encode_text(masked)?);
-        }
-        if let (Some(image), Some(text), Some(masked)) = (&output.masked_image, &output.masked_text, masked_text) {
-            output.masked_multimodal = Some(self.flava.encode_multimodal(image, text, masked.attention_mask.as_ref())?);
-        }
+    }
+
+    /// Pairs of which nothing but the contrastive loss is asked, which reads nothing of what is masked.
+    fn pairs_apart(&self, pixels: &Tensor, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let text = inputs.text.as_ref().ok_or_else(|| Error::Input("pairs without texts".into()))?;
+        let mut output = PretrainingOutput {
+            image: Some(self.flava.encode_image_cls(&ImageInputs::new(pixels.shallow_clone()))?),
+            text: Some(self.flava.encode_text_cls(text)?),
+            matching: inputs.itm_labels.as_ref().map(|labels| matching(labels, None)).transpose()?,
+            ..PretrainingOutput::default()
+        };
+        self.global_contrastive(&mut output)?;
         Ok(output)
     }
 
     /// Pictures alone: MIM.
-    fn pictures(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
+    fn pictures(&self, pixels: &Tensor, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let mut output = PretrainingOutput::default();
+        let masked = masked_picture(pixels, inputs);
         if self.config.mim_weight <= 0.0 {
-            return Ok(());
+            output.masked_image = Some(self.flava.encode_image(&masked)?);
+            return Ok(output);
         }
-        let states = &output.masked_image.as_ref().expect("encoded").last_hidden_state;
-        let labels = self.patch_labels(inputs)?;
+        let (_, _, height, width) = pixels.size4()?;
+        let patch = self.config.image_config.patch_size;
+        let seq = 1 + (height / patch) * (width / patch);
+        let scored = Scored::new(self.patch_labels(inputs)?.as_ref(), None, self.config.ce_ignore_index, (pixels.size()[0], 0..seq, seq))?;
+        let rows = rows_to_compute(&[&scored], inputs.all_states)?;
+        let encoded = self.flava.encode_image_rows(&masked, &rows)?;
         let scale = (self.config.mim_weight, inputs.whole.map(|whole| whole.patches));
-        let predicted = self.masked_prediction(&self.mim_head, "mim", &LastRows(states), labels.as_ref(), scale)?;
+        let predicted = self.masked_prediction((&self.mim_head, "mim"), &states_of(&encoded, &rows, &[&scored])?[0], &scored, scale)?;
         (output.mim_logits, output.losses.mim) = (Some(predicted.logits), predicted.loss);
         output.right.extend(predicted.right);
-        Ok(())
+        output.masked_image = Some(encoded);
+        Ok(output)
     }
 
     /// Texts alone: MLM.
-    fn texts(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
+    fn texts(&self, text: &TextInputs, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let mut output = PretrainingOutput::default();
         if self.config.mlm_weight <= 0.0 {
-            return Ok(());
+            output.masked_text = Some(self.flava.encode_text(text)?);
+            return Ok(output);
         }
-        let states = &output.masked_text.as_ref().expect("encoded").last_hidden_state;
-        let labels = inputs.mlm_labels.as_ref();
+        let (batch, seq) = text.input_ids.size2()?;
+        let scored = Scored::new(inputs.mlm_labels.as_ref(), None, self.config.ce_ignore_index, (batch, 0..seq, seq))?;
+        let rows = rows_to_compute(&[&scored], inputs.all_states)?;
+        let encoded = self.flava.encode_text_rows(text, &rows)?;
         let scale = (self.config.mlm_weight, inputs.whole.map(|whole| whole.words));
-        let predicted = self.masked_prediction(&self.mlm_head, "mlm", &LastRows(states), labels, scale)?;
+        let predicted = self.masked_prediction((&self.mlm_head, "mlm"), &states_of(&encoded, &rows, &[&scored])?[0], &scored, scale)?;
         (output.mlm_logits, output.losses.mlm) = (Some(predicted.logits), predicted.loss);
         output.right.extend(predicted.right);
-        Ok(())
+        output.masked_text = Some(encoded);
+        Ok(output)
     }
 
     /// Pairs: ITM on all, then MMM and the contrastive loss on the matching ones.
-    fn pairs(&self, inputs: &PretrainingInputs, output: &mut PretrainingOutput) -> Result<()> {
-        let config = &self.config;
-        let joint = output.masked_multimodal.as_ref().expect("encoded");
+    fn pairs(&self, pixels: &Tensor, masked_text: &TextInputs, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
+        let (config, mut output) = (&self.config, PretrainingOutput::default());
+        let unmasked = if inputs.all_states { Rows::All } else { Rows::Cls };
+        let contrastive = config.global_contrastive_weight > 0.0;
+        if contrastive && inputs.text.is_some() && inputs.bool_masked_pos.is_some() {
+            output.image = Some(self.flava.encode_image_rows(&ImageInputs::new(pixels.shallow_clone()), &unmasked)?);
+        }
+        let image = self.flava.encode_image(&masked_picture(pixels, inputs))?;
+        if let (true, Some(text), Some(_)) = (contrastive, &inputs.text, &inputs.masked_text) {
+            output.text = Some(self.flava.encode_text_rows(text, &unmasked)?);
+        }
+        let text = self.flava.encode_text(masked_text)?;
         if config.itm_weight > 0.0 {
-            let logits = self.itm_head.forward(&joint.cls())?;
+            output.matching = inputs.itm_labels.as_ref().map(|labels| matching(labels, inputs.whole)).transpose()?;
+        }
+        let matching = output.matching.as_ref();
+        let (batch, image_rows, _) = image.last_hidden_state.size3()?;
+        let (_, text_rows, _) = text.last_hidden_state.size3()?;
+        let seq = i64::from(config.multimodal_config.use_cls_token) + image_rows + text_rows;
+        let scored = |labels: Option<&Tensor>, rows| Scored::new(labels, matching, config.ce_ignore_index, (batch, rows, seq));
+        let cls = Scored::cls(batch, seq, pixels.device())?;
+        let patches = if config.mmm_image_weight > 0.0 {
+            Some(scored(self.patch_labels(inputs)?.as_ref(), PATCHES_START..PATCHES_START + image_rows - 1)?)
+        } else {
+            None
+        };
+        let words = if config.mmm_text_weight > 0.0 { Some(scored(inputs.mlm_labels.as_ref(), seq - text_rows..seq)?) } else { None };
+        let asked: Vec<&Scored> = [Some(&cls), patches.as_ref(), words.as_ref()].into_iter().flatten().collect();
+        let rows = rows_to_compute(&asked, inputs.all_states)?;
+        let encoded = self.flava.encode_multimodal_rows(&image, &text, masked_text.attention_mask.as_ref(), &rows)?;
+        let mut states = states_of(&encoded, &rows, &asked)?.into_iter();
+        let mut next = || states.next().expect("as many as are asked");
+        let cls = next();
+        if config.itm_weight > 0.0 {
+            let logits = self.itm_head.forward(&cls)?;
             if let Some(labels) = &inputs.itm_labels {
                 let loss = cross_entropy(&logits, labels, -100, inputs.whole.map(|whole| whole.pairs))?;
                 output.losses.itm = Some(loss.f_mul_scalar(config.itm_weight)?);
-                output.matching = Some(matching(labels, inputs.whole)?);
                 output.right.push(Right::new("itm", &logits, labels)?);
             }
             output.itm_logits = Some(logits);
         }
-        let keep = |t: &Tensor| match &output.matching {
-            Some(matching) => t.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?),
-            None => Ok(t.shallow_clone()),
-        };
-        let states = keep(&joint.last_hidden_state)?; // [matching, rows, size]
-        if config.mmm_image_weight > 0.0 {
-            let labels = self.patch_labels(inputs)?.map(|labels| keep(&labels)).transpose()?;
-            let (_, image_rows, _) = output.masked_image.as_ref().expect("encoded").last_hidden_state.size3()?;
-            let patches = states.f_narrow(1, PATCHES_START, image_rows - 1)?;
+        if let Some(patches) = &patches {
             let scale = (config.mmm_image_weight, inputs.whole.map(|whole| whole.patches));
-            let predicted = self.masked_prediction(&self.mmm_image_head, "mmm_image", &LastRows(&patches), labels.as_ref(), scale)?;
+            let predicted = self.masked_prediction((&self.mmm_image_head, "mmm_image"), &next(), patches, scale)?;
             (output.mmm_image_logits, output.losses.mmm_image) = (Some(predicted.logits), predicted.loss);
             output.right.extend(predicted.right);
         }
-        if config.mmm_text_weight > 0.0 {
-            let labels = inputs.mlm_labels.as_ref().map(&keep).transpose()?;
-            let (_, seq, _) = output.masked_text.as_ref().expect("encoded").last_hidden_state.size3()?;
-            let words = states.f_narrow(1, states.size()[1] - seq, seq)?;
+        if let Some(words) = &words {
             let scale = (config.mmm_text_weight, inputs.whole.map(|whole| whole.words));
-            let predicted = self.masked_prediction(&self.mmm_text_head, "mmm_text", &LastRows(&words), labels.as_ref(), scale)?;
+            let predicted = self.masked_prediction((&self.mmm_text_head, "mmm_text"), &next(), words, scale)?;
             (output.mmm_text_logits, output.losses.mmm_text) = (Some(predicted.logits), predicted.loss);
             output.right.extend(predicted.right);
         }
-        if config.global_contrastive_weight > 0.0 && inputs.text.is_some() {
-            self.global_contrastive(output)?;
+        (output.masked_image, output.masked_text, output.masked_multimodal) = (Some(image), Some(text), Some(encoded));
+        if contrastive && inputs.text.is_some() {
+            self.global_contrastive(&mut output)?;
         }
-        Ok(())
+        Ok(output)
     }
 
     fn global_contrastive(&self, output: &mut PretrainingOutput) -> Result<()> {
@@ -393,27 +403,97 @@ impl FlavaForPreTraining {
         Ok(Some(labels.f_where_self(&mask.f_eq(1)?, &ignored)?))
     }
 
-    /// Logits and loss of a masked-prediction head over the labelled rows; without labels, logits of all rows. `scale` is the loss's
-    /// weight, and the number of rows that it is a mean over where these are but some of them.
+    /// Logits and loss of a masked-prediction head on states \[rows, size\]. `scale` is the loss's weight, and the number of rows that it
+    /// is a mean over where these are but some of them.
     fn masked_prediction(
         &self,
-        head: &MaskedPredictionHead,
-        name: &'static str,
-        rows: &LastRows,
-        labels: Option<&Tensor>,
+        (head, name): (&MaskedPredictionHead, &'static str),
+        states: &Tensor,
+        scored: &Scored,
         (weight, of): (f64, Option<usize>),
     ) -> Result<Predicted> {
-        let Some(labels) = labels else { return Ok(Predicted { logits: head.forward(rows.0)?, loss: None, right: None }) };
-        let states = rows.take(labels.size2()?.1)?;
-        let (states, labels) = labelled_rows(&states, labels, self.config.ce_ignore_index)?;
-        let logits = head.forward(&states)?;
+        let logits = head.forward(states)?;
+        let Some(labels) = &scored.labels else {
+            let shape = [scored.sequences, -1, logits.size()[1]];
+            return Ok(Predicted { logits: logits.f_view(shape)?, loss: None, right: None });
+        };
         if labels.size()[0] == 0 && self.on_empty == OnEmpty::Skip {
             return Ok(Predicted { logits, loss: None, right: None });
         }
-        let loss = cross_entropy(&logits, &labels, self.config.ce_ignore_index, of)?.f_mul_scalar(weight)?;
-        let right = Right::new(name, &logits, &labels)?;
+        let loss = cross_entropy(&logits, labels, self.config.ce_ignore_index, of)?.f_mul_scalar(weight)?;
+        let right = Right::new(name, &logits, labels)?;
         Ok(Predicted { logits, loss: Some(loss), right: Some(right) })
     }
+}
+
+fn masked_picture(pixels: &Tensor, inputs: &PretrainingInputs) -> ImageInputs {
+    ImageInputs {
+        pixel_values: pixels.shallow_clone(),
+        bool_masked_pos: inputs.bool_masked_pos.as_ref().map(Tensor::shallow_clone),
+        interpolate_pos_encoding: false,
+    }
+}
+
+/// Positions that a head reads.
+struct Scored {
+    /// Their places in all sequences one after another, \[rows\].
+    places: Tensor,
+    /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is read.
+    labels: Option<Tensor>,
+    /// The sequences that are read.
+    sequences: i64,
+}
+
+impl Scored {
+    /// Of `batch` sequences of `seq` positions, those in `range` with a label that is not `ignore`. Labels \[batch, count\] stand for the
+    /// last positions of the range: it may start with tokens that have none. Sequences that are not `kept` \[batch\] are left out.
+    fn new(
+        labels: Option<&Tensor>,
+        kept: Option<&Tensor>,
+        ignore: i64,
+        (batch, range, seq): (i64, std::ops::Range<i64>, i64),
+    ) -> Result<Self> {
+        let count = labels.map_or(Ok(range.end - range.start), |labels| labels.size2().map(|(_, count)| count))?;
+        if count > range.end - range.start {
+            return Err(Error::Input(format!("{count} labels for {} positions", range.end - range.start)));
+        }
+        let device = labels.or(kept).map_or(Device::Cpu, Tensor::device);
+        let mut asked = match labels {
+            Some(labels) => labels.f_ne(ignore)?,
+            None => Tensor::f_ones([batch, count], (Kind::Bool, device))?,
+        };
+        if let Some(kept) = kept {
+            asked = asked.f_logical_and(&kept.f_unsqueeze(-1)?)?;
+        }
+        let found = asked.f_reshape([-1])?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
+        let sequence = found.f_div_scalar_mode(count.max(1), "floor")?;
+        let places = found.f_add(&sequence.f_mul_scalar(seq - count)?)?.f_add_scalar(range.end - count)?;
+        let labels = labels.map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found)).transpose()?;
+        let sequences = kept.map_or(Ok(batch), |kept| kept.f_sum(Kind::Int64).map(|sum| sum.int64_value(&[])))?;
+        Ok(Self { places, labels, sequences })
+    }
+
+    /// The first position of each sequence.
+    fn cls(batch: i64, seq: i64, device: Device) -> Result<Self> {
+        let places = Tensor::f_arange(batch, (Kind::Int64, device))?.f_mul_scalar(seq)?;
+        Ok(Self { places, labels: None, sequences: batch })
+    }
+}
+
+/// The rows that an encoder has to give for what is `asked`.
+fn rows_to_compute(asked: &[&Scored], all_states: bool) -> Result<Rows> {
+    let places: Vec<&Tensor> = asked.iter().map(|scored| &scored.places).collect();
+    Ok(if all_states { Rows::All } else { Rows::At(Tensor::f_cat(&places, 0)?.into()) })
+}
+
+/// The normed states \[rows, size\] of each that was `asked`, from the rows that were computed.
+fn states_of(encoded: &EncoderOutput, rows: &Rows, asked: &[&Scored]) -> Result<Vec<Tensor>> {
+    let states = &encoded.last_hidden_state;
+    if let Rows::At(_) = rows {
+        let sizes: Vec<i64> = asked.iter().map(|scored| scored.places.size()[0]).collect();
+        return Ok(states.f_split_with_sizes(sizes, 0)?);
+    }
+    Ok(asked.iter().map(|scored| Rows::At(scored.places.shallow_clone().into()).of(states)).collect::<std::result::Result<_, _>>()?)
 }
 
 /// What a head says.
@@ -431,19 +511,6 @@ pub(crate) fn matching(itm_labels: &Tensor, whole: Option<Whole>) -> Result<Tens
         None => positive.f_any()?.int64_value(&[]) == 1,
     };
     Ok(if any { positive } else { positive.f_ones_like()? })
-}
-
-/// States of which the last rows are scored: a sequence may start with tokens that have no label.
-struct LastRows<'a>(&'a Tensor);
-
-impl LastRows<'_> {
-    fn take(&self, count: i64) -> Result<Tensor> {
-        let (_, seq, _) = self.0.size3()?;
-        if count > seq {
-            return Err(Error::Input(format!("{count} labels for {seq} positions")));
-        }
-        Ok(self.0.f_narrow(1, seq - count, count)?)
-    }
 }
 
 /// A mean over the rows, or their sum divided by `of`.

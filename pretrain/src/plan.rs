@@ -119,8 +119,8 @@ fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
         Stage::Dino(stage) => {
             let rows = stage.schedule.batch_size as f64;
             let patches = |side: i64| (side / config.image_config.patch_size).pow(2) as f64;
-            let global = flops::image(config, 2.0 * rows, patches(config.image_config.image_size));
-            let local = flops::image(config, stage.local_crops as f64 * rows, patches(stage.local_size as i64));
+            let global = flops::image(config, 2.0 * rows, patches(config.image_config.image_size), 1.0);
+            let local = flops::image(config, stage.local_crops as f64 * rows, patches(stage.local_size as i64), 1.0);
             stage.schedule.steps as f64 * (4.0 * global + 3.0 * local)
         }
         Stage::Train(stage) => {

@@ -63,6 +63,7 @@ pub(super) fn inputs(golden: &Golden, case: &str) -> PretrainingInputs {
         mlm_labels: get("mlm_labels"),
         itm_labels: get("itm_labels"),
         whole: None,
+        all_states: true,
     }
 }
 

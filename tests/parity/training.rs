@@ -31,18 +31,7 @@ fn fifty_steps_follow_transformers_and_adamw() {
     let rates = rates_of(&schedule);
     let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
     for step in 0..STEPS {
-        let get = |name: &str| golden.get(&format!("batch{}/inputs/{name}", step % 6)).map(Tensor::shallow_clone);
-        let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
-        let inputs = PretrainingInputs {
-            pixel_values: get("pixel_values"),
-            bool_masked_pos: get("bool_masked_pos"),
-            mim_labels: get("mim_labels"),
-            text: text("input_ids"),
-            masked_text: text("input_ids_masked"),
-            mlm_labels: get("mlm_labels"),
-            itm_labels: get("itm_labels"),
-            ..PretrainingInputs::default()
-        };
+        let inputs = golden_batch(&golden, step % 6);
         optimiser.forget_gradients().unwrap();
         let output = model.forward(&inputs).unwrap();
         output.losses.total().unwrap().backward();
@@ -66,6 +55,58 @@ fn fifty_steps_follow_transformers_and_adamw() {
         compared += 1;
     }
     assert!(compared > 100, "{compared}");
+}
+
+/// Last blocks that compute what is scored alone give the losses and gradients of those that compute everything.
+#[test]
+fn states_that_no_loss_reads_change_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors")).unwrap().into_iter().collect();
+    let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
+    let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
+    let (model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let mut kinds = 0;
+    for batch in 0..6 {
+        let mut seen: Vec<(Vec<f64>, BTreeMap<String, Tensor>)> = Vec::new();
+        for all_states in [false, true] {
+            let inputs = PretrainingInputs { all_states, ..golden_batch(&golden, batch) };
+            let losses = model.forward(&inputs).unwrap().losses;
+            losses.total().unwrap().backward();
+            let values = losses.named().into_iter().filter_map(|(_, loss)| loss).map(|loss| loss.double_value(&[])).collect();
+            let variables = store.variables().into_iter().filter(|(_, variable)| variable.grad().defined());
+            seen.push((values, variables.map(|(name, mut variable)| (name, take_gradient(&mut variable))).collect()));
+        }
+        let [(some, some_gradients), (all, all_gradients)] = &seen[..] else { unreachable!() };
+        assert!(!some.is_empty() && some.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-6), "batch {batch}: {some:?} {all:?}");
+        for (name, gradient) in all_gradients {
+            let scale = gradient.abs().max().double_value(&[]).max(1.0);
+            let off = (gradient - &some_gradients[name]).abs().max().double_value(&[]);
+            assert!(off < 1e-6 * scale, "batch {batch}: {name} is off by {off:.1e} of {scale:.1e}");
+        }
+        kinds += some.len();
+    }
+    assert!(kinds > 6, "batches of all kinds");
+}
+
+fn take_gradient(variable: &mut Tensor) -> Tensor {
+    let gradient = variable.grad().copy();
+    variable.zero_grad();
+    gradient
+}
+
+fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingInputs {
+    let get = |name: &str| golden.get(&format!("batch{batch}/inputs/{name}")).map(Tensor::shallow_clone);
+    let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
+    PretrainingInputs {
+        pixel_values: get("pixel_values"),
+        bool_masked_pos: get("bool_masked_pos"),
+        mim_labels: get("mim_labels"),
+        text: text("input_ids"),
+        masked_text: text("input_ids_masked"),
+        mlm_labels: get("mlm_labels"),
+        itm_labels: get("itm_labels"),
+        ..PretrainingInputs::default()
+    }
 }
 
 fn joint(micro_batch: usize, contrastive_share: f64) -> Train {

@@ -7,7 +7,7 @@ mod taps;
 use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
 
 use flava_model::{
-    ImageInputs, Pretrained, Rows as OutputRows, TextInputs,
+    ImageInputs, Pretrained, TextInputs,
     processor::{Encoding, ImageTransform, Text, image_batch, text_batch},
     runtime::{Progress, hex},
 };
@@ -184,8 +184,7 @@ impl<'a> Extractor<'a> {
         let first = self.first(&pass, wanted)?;
         let pieces = self.run(&pass, wanted, first, |batch| {
             let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
-            let output =
-                if rows == OutputRows::All { self.model.flava.encode_text(&inputs)? } else { self.model.flava.encode_text_cls(&inputs)? };
+            let output = self.model.flava.encode_text_rows(&inputs, &rows)?;
             let of = |feature: &Feature| read(&self.model.flava, *feature, &output, inputs.attention_mask.as_ref());
             Ok((batch.collect(), wanted.iter().map(of).collect::<Result<_>>()?))
         })?;
@@ -251,15 +250,15 @@ impl<'a> Extractor<'a> {
     fn encode(&self, rows: &[Prepared], wanted: &[Feature]) -> Result<Vec<Tensor>> {
         let flava = &self.model.flava;
         let images = self.images(rows.iter().map(|row| &row.pixels))?;
-        let all = output_rows(wanted) == OutputRows::All;
+        let asked = output_rows(wanted);
         if wanted[0].tower == Tower::Image {
-            let output = if all { flava.encode_image(&images)? } else { flava.encode_image_cls(&images)? };
+            let output = flava.encode_image_rows(&images, &asked)?;
             return wanted.iter().map(|feature| read(&self.model.flava, *feature, &output, None)).collect();
         }
         let inputs = self.text_inputs(rows.iter().filter_map(|row| row.encoding.as_ref()))?;
         let (image, text) = (flava.encode_image(&images)?, flava.encode_text(&inputs)?);
         let mask = inputs.attention_mask.as_ref();
-        let output = if all { flava.encode_multimodal(&image, &text, mask)? } else { flava.encode_multimodal_cls(&image, &text, mask)? };
+        let output = flava.encode_multimodal_rows(&image, &text, mask, &asked)?;
         let joint_mask = mask.map(|mask| joint_mask(mask, &output)).transpose()?;
         wanted.iter().map(|feature| read(&self.model.flava, *feature, &output, joint_mask.as_ref())).collect()
     }

@@ -1,12 +1,12 @@
 //! Multi-head self-attention (Vaswani et al. 2017), plain and fused.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Linear;
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Fused, PackedLinear, Vars, packed_attention, trace::Site},
+    runtime::{Fused, PackedLinear, Vars, packed_attention, trace::Site, training::Autocast},
 };
 
 /// How attention is computed. Both give the same numbers within rounding.
@@ -118,7 +118,9 @@ impl SelfAttention {
         }; // [batch, heads, seq, head_dim]
         let dropout = if train { self.dropout } else { 0.0 };
         let additive = mask.map(|mask| &mask.additive);
-        let context = if self.kind == AttentionKind::Plain || mask.is_some_and(|mask| mask.needs_plain) {
+        // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are oneDNN's.
+        let slow = q.device() == Device::Cpu && q.kind() != Kind::Float && q.requires_grad();
+        let context = if self.kind == AttentionKind::Plain || slow || mask.is_some_and(|mask| mask.needs_plain) {
             self.plain(&q, &k, &v, additive, dropout)?
         } else {
             Tensor::f_scaled_dot_product_attention(&q, &k, &v, additive, dropout, false, None::<f64>, false)?
@@ -135,6 +137,7 @@ impl SelfAttention {
     }
 
     fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
+        let xs = &Autocast::cast(xs)?; // once for all three
         let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
         Ok([self.split(&self.query.forward(&asking)?)?, self.split(&self.key.forward(xs)?)?, self.split(&self.value.forward(xs)?)?])
     }

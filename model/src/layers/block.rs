@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Activation, AttentionKind, AttentionMask, LayerNorm, Linear, SelfAttention};
+use super::{Activation, AttentionKind, AttentionMask, LayerNorm, Linear, Rows, SelfAttention};
 use crate::{
     Result,
     config::BlockConfig,
@@ -62,13 +62,15 @@ impl Block {
         }
     }
 
-    /// States \[batch, seq, size\] and a mask to \[batch, seq, size\].
-    ///
-    /// With `rows`, only the first so many rows are computed: \[batch, rows, size\].
-    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: Option<i64>, train: bool) -> Result<Tensor> {
+    /// States \[batch, seq, size\] and a mask to the states of `rows`.
+    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<Tensor> {
         let normed = self.layernorm_before.forward(xs)?;
-        let context = self.attention.attention.forward(&normed, mask, rows, train)?;
-        let xs = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
+        let asking = matches!(rows, Rows::Cls).then_some(1);
+        let mut context = self.attention.attention.forward(&normed, mask, asking, train)?;
+        if let Rows::At(_) = rows {
+            context = rows.of(&context)?;
+        }
+        let xs = rows.of(xs)?;
         let hidden = self.add(&self.attention.output, &context, &xs, Some(&self.attention.site), train)?;
         let normed = self.layernorm_after.forward(&hidden)?;
         let wide = self.intermediate.forward_activated(&normed, self.activation)?; // [batch, seq, wide]

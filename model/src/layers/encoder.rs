@@ -16,9 +16,9 @@ use crate::{
 /// The multimodal encoder reads the former, everything else the latter.
 #[derive(Debug)]
 pub struct EncoderOutput {
-    /// Before the final norm, \[batch, rows, size\].
+    /// Before the final norm, \[batch, rows, size\]; of [`Rows::At`], \[rows, size\].
     pub hidden_states: Tensor,
-    /// After the final norm, \[batch, rows, size\].
+    /// After the final norm, of the same shape.
     pub last_hidden_state: Tensor,
     /// The CLS states after each block, before the final norm, \[batch, size\] each; of a model prepared for inference only.
     pub cls_of_layers: Vec<Tensor>,
@@ -32,13 +32,29 @@ impl EncoderOutput {
 }
 
 /// Which rows of an encoder's output are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The last block computes no others, which saves most of it.
+#[derive(Clone, Debug, Default)]
 pub enum Rows {
     /// The whole sequence.
     #[default]
     All,
-    /// Row 0 alone: the last block then computes no other, which saves most of it.
+    /// Row 0 alone.
     Cls,
+    /// Those at these places of all sequences one after another, \[rows\] int64 below batch * seq; for training.
+    At(Rc<Tensor>),
+}
+
+impl Rows {
+    /// These rows of a sequence of states \[batch, seq, size\].
+    pub fn of(&self, states: &Tensor) -> Result<Tensor> {
+        let (_, _, size) = states.size3()?;
+        Ok(match self {
+            Self::All => states.shallow_clone(),
+            Self::Cls => states.f_narrow(1, 0, 1)?,
+            Self::At(places) => states.f_reshape([-1, size])?.f_index_select(0, places)?,
+        })
+    }
 }
 
 /// Bytes of the widest activation of a block above which an inference batch is run in pieces on the CPU: what fits the
@@ -80,11 +96,11 @@ impl Encoder {
     }
 
     /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`.
-    pub fn forward(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let (batch, seq, _) = embeddings.size3()?;
         let one = seq * self.intermediate_size * embeddings.kind().elt_size_in_bytes() as i64;
         let piece = (PIECE_BYTES / one.max(1)).max(1);
-        if !self.packed || embeddings.device() != Device::Cpu || batch <= piece {
+        if !self.packed || matches!(rows, Rows::At(_)) || embeddings.device() != Device::Cpu || batch <= piece {
             return self.forward_piece(embeddings, mask, rows, train);
         }
         let (mut hidden_states, mut last_hidden_state, mut layers) =
@@ -104,24 +120,23 @@ impl Encoder {
         })
     }
 
-    fn forward_piece(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: Rows, train: bool) -> Result<EncoderOutput> {
+    fn forward_piece(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let mut hidden_states = embeddings;
         let mut cls_of_layers = Vec::new();
         for (i, block) in self.layer.iter().enumerate() {
-            let last = i + 1 == self.layer.len();
-            let rows = (last && rows == Rows::Cls).then_some(1);
+            let asked = if i + 1 == self.layer.len() { rows } else { &Rows::All };
             hidden_states = if self.recompute && hidden_states.requires_grad() {
-                let (block, mask) = (Rc::clone(block), mask.cloned());
-                recomputed(&hidden_states, move |xs| block.forward(xs, mask.as_ref(), rows, train))?
+                let (block, mask, asked) = (Rc::clone(block), mask.cloned(), asked.clone());
+                recomputed(&hidden_states, move |xs| block.forward(xs, mask.as_ref(), &asked, train))?
             } else {
-                block.forward(&hidden_states, mask, rows, train)?
+                block.forward(&hidden_states, mask, asked, train)?
             };
-            if self.packed {
+            if self.packed && !matches!(rows, Rows::At(_)) {
                 cls_of_layers.push(hidden_states.select(1, 0).copy()); // a view would keep all rows of each block
             }
         }
-        if rows == Rows::Cls {
-            hidden_states = hidden_states.f_narrow(1, 0, 1)?;
+        if self.layer.is_empty() {
+            hidden_states = rows.of(&hidden_states)?;
         }
         let last_hidden_state = self.layernorm.forward(&hidden_states)?;
         Ok(EncoderOutput { hidden_states, last_hidden_state, cls_of_layers })

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::Activation;
 use crate::{
     Result,
-    runtime::{Fused, PackedLinear, Vars, trace},
+    runtime::{self, Fused, PackedLinear, Vars, trace},
 };
 
 /// xs weight^T + bias.
@@ -38,7 +38,7 @@ impl Linear {
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         match &self.packed {
             Some(packed) => packed.forward(xs, Fused::Nothing),
-            None => Ok(xs.f_linear(&self.weight, self.bias.as_ref())?),
+            None => runtime::linear(xs, &self.weight, self.bias.as_ref()),
         }
     }
 

@@ -188,7 +188,7 @@ impl Dino {
     fn cls(encoder: &ImageEncoder, pixels: &[Pixels], device: Device) -> Result<Tensor> {
         let inputs = image_batch(&pixels.iter().collect::<Vec<_>>(), device, Kind::Float)?;
         let inputs = ImageInputs { interpolate_pos_encoding: true, ..inputs };
-        Ok(encoder.forward(&inputs, Rows::Cls, true)?.cls())
+        Ok(encoder.forward(&inputs, &Rows::Cls, true)?.cls())
     }
 }
 
@@ -292,8 +292,8 @@ impl Learner for Dino {
     fn flops(&self, batch: &Views) -> f64 {
         let config = &self.model.config;
         let patches = |side: usize| (side as i64 / config.image_config.patch_size).pow(2) as f64;
-        let global = flops::image(config, batch.global.len() as f64, patches(self.data.side));
-        let local = flops::image(config, batch.local.len() as f64, patches(self.stage.local_size));
+        let global = flops::image(config, batch.global.len() as f64, patches(self.data.side), 1.0);
+        let local = flops::image(config, batch.local.len() as f64, patches(self.stage.local_size), 1.0);
         4.0 * global + 3.0 * local // the teacher has no backward pass
     }
 

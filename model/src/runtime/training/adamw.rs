@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ffi::c_int};
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::{Error, Result, runtime::packed::check};
+use crate::{Error, Result, runtime::onednn::check};
 
 unsafe extern "C" {
     fn flava_adamw(

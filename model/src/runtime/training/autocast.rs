@@ -3,17 +3,21 @@
 
 use std::ffi::c_int;
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     Result,
-    runtime::{Precision, packed::check},
+    runtime::{Precision, onednn::check},
 };
 
 unsafe extern "C" {
     fn flava_autocast_state(cuda: c_int, enabled: *mut c_int, dtype: *mut c_int) -> c_int;
     fn flava_autocast(cuda: c_int, enabled: c_int, dtype: c_int, was_enabled: *mut c_int, was_dtype: *mut c_int) -> c_int;
 }
+
+// c10::ScalarType's numbers.
+const HALF: c_int = 5;
+const BFLOAT16: c_int = 15;
 
 /// Autocast while it lives, of one kind of device.
 #[derive(Debug)]
@@ -28,8 +32,15 @@ impl Autocast {
         if precision == Precision::F32 {
             return Ok(None);
         }
-        // c10::ScalarType's numbers.
-        Self::switch_on(device, if precision.kind() == Kind::Half { 5 } else { 15 }).map(Some)
+        Self::switch_on(device, if precision.kind() == Kind::Half { HALF } else { BFLOAT16 }).map(Some)
+    }
+
+    /// `xs` as products will read it: f32 becomes the half kind where autocast is on.
+    pub fn cast(xs: &Tensor) -> Result<Tensor> {
+        Ok(match Self::now(xs.device())? {
+            Some(dtype) if xs.kind() == Kind::Float => xs.f_to_kind(if dtype == HALF { Kind::Half } else { Kind::BFloat16 })?,
+            _ => xs.shallow_clone(),
+        })
     }
 
     /// As it is now, for a time when it may be off.

@@ -12,7 +12,7 @@ use torch_sys::C_tensor;
 use super::Autocast;
 use crate::{
     Result,
-    runtime::packed::{call, check},
+    runtime::onednn::{call, check},
 };
 
 type Backward = extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize, *mut c_char, usize) -> c_int;
