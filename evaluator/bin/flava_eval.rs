@@ -16,7 +16,7 @@ use flava_tasks::{Registry, Task};
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::keep_freed_memory();
+    flava_model::runtime::prepare_memory();
     let args = EvalArgs::parse();
     let result = match &args.command {
         Some(Command::Tasks(args)) => tasks(args),

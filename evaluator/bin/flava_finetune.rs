@@ -14,7 +14,7 @@ use flava_results::Record;
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::keep_freed_memory();
+    flava_model::runtime::prepare_memory();
     let args = FinetuneArgs::parse();
     listen();
     let result = match &args.command {

@@ -13,7 +13,7 @@ use flava_results::{ablation, ablation_csv, ablation_markdown, write_beside};
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::keep_freed_memory();
+    flava_model::runtime::prepare_memory();
     let args = PretrainArgs::parse();
     listen();
     ended(match &args.command {

@@ -29,6 +29,9 @@ pub enum Error {
     /// Of an evaluation.
     #[error(transparent)]
     Evaluator(#[from] flava_evaluator::Error),
+    /// Of the folder of results.
+    #[error(transparent)]
+    Results(#[from] flava_results::Error),
     /// An error that libtorch raised.
     #[error("libtorch: {}", .0.to_string().lines().next().unwrap_or_default())]
     Torch(#[from] tch::TchError),

@@ -11,7 +11,10 @@ use flava_model::{
 };
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    scored::{Scored, Sequences, rows_to_compute, states_of},
+};
 
 /// Rows before the patches in the multimodal sequence: its CLS and the image's. transformers counts two without a CLS of
 /// its own too, so that such a model predicts patches 1, 2, .. and the text's CLS; its checkpoints were trained so.
@@ -259,8 +262,8 @@ impl FlavaForPreTraining {
         }
         let (_, _, height, width) = pixels.size4()?;
         let patch = self.config.image_config.patch_size;
-        let seq = 1 + (height / patch) * (width / patch);
-        let scored = Scored::new(self.patch_labels(inputs)?.as_ref(), None, self.config.ce_ignore_index, (pixels.size()[0], 0..seq, seq))?;
+        let sequences = Sequences { count: pixels.size()[0], length: 1 + (height / patch) * (width / patch), device: pixels.device() };
+        let scored = sequences.scored(0..sequences.length, self.patch_labels(inputs)?.as_ref(), self.config.ce_ignore_index, None)?;
         let rows = rows_to_compute(&[&scored], inputs.all_states)?;
         let encoded = self.flava.encode_image_rows(&masked, &rows)?;
         let scale = (self.config.mim_weight, inputs.whole.map(|whole| whole.patches));
@@ -278,8 +281,9 @@ impl FlavaForPreTraining {
             output.masked_text = Some(self.flava.encode_text(text)?);
             return Ok(output);
         }
-        let (batch, seq) = text.input_ids.size2()?;
-        let scored = Scored::new(inputs.mlm_labels.as_ref(), None, self.config.ce_ignore_index, (batch, 0..seq, seq))?;
+        let (count, length) = text.input_ids.size2()?;
+        let sequences = Sequences { count, length, device: text.input_ids.device() };
+        let scored = sequences.scored(0..length, inputs.mlm_labels.as_ref(), self.config.ce_ignore_index, None)?;
         let rows = rows_to_compute(&[&scored], inputs.all_states)?;
         let encoded = self.flava.encode_text_rows(text, &rows)?;
         let scale = (self.config.mlm_weight, inputs.whole.map(|whole| whole.words));
@@ -307,17 +311,22 @@ impl FlavaForPreTraining {
             output.matching = inputs.itm_labels.as_ref().map(|labels| matching(labels, inputs.whole)).transpose()?;
         }
         let matching = output.matching.as_ref();
-        let (batch, image_rows, _) = image.last_hidden_state.size3()?;
+        let (count, image_rows, _) = image.last_hidden_state.size3()?;
         let (_, text_rows, _) = text.last_hidden_state.size3()?;
-        let seq = i64::from(config.multimodal_config.use_cls_token) + image_rows + text_rows;
-        let scored = |labels: Option<&Tensor>, rows| Scored::new(labels, matching, config.ce_ignore_index, (batch, rows, seq));
-        let cls = Scored::cls(batch, seq, pixels.device())?;
-        let patches = if config.mmm_image_weight > 0.0 {
-            Some(scored(self.patch_labels(inputs)?.as_ref(), PATCHES_START..PATCHES_START + image_rows - 1)?)
-        } else {
-            None
-        };
-        let words = if config.mmm_text_weight > 0.0 { Some(scored(inputs.mlm_labels.as_ref(), seq - text_rows..seq)?) } else { None };
+        let length = i64::from(config.multimodal_config.use_cls_token) + image_rows + text_rows;
+        let sequences = Sequences { count, length, device: pixels.device() };
+        let cls = sequences.cls()?;
+        let mut patches = None;
+        if config.mmm_image_weight > 0.0 {
+            let labels = self.patch_labels(inputs)?;
+            let range = PATCHES_START..PATCHES_START + image_rows - 1;
+            patches = Some(sequences.scored(range, labels.as_ref(), config.ce_ignore_index, matching)?);
+        }
+        let mut words = None;
+        if config.mmm_text_weight > 0.0 {
+            let range = length - text_rows..length;
+            words = Some(sequences.scored(range, inputs.mlm_labels.as_ref(), config.ce_ignore_index, matching)?);
+        }
         let asked: Vec<&Scored> = [Some(&cls), patches.as_ref(), words.as_ref()].into_iter().flatten().collect();
         let rows = rows_to_compute(&asked, inputs.all_states)?;
         let encoded = self.flava.encode_multimodal_rows(&image, &text, masked_text.attention_mask.as_ref(), &rows)?;
@@ -432,68 +441,6 @@ fn masked_picture(pixels: &Tensor, inputs: &PretrainingInputs) -> ImageInputs {
         bool_masked_pos: inputs.bool_masked_pos.as_ref().map(Tensor::shallow_clone),
         interpolate_pos_encoding: false,
     }
-}
-
-/// Positions that a head reads.
-struct Scored {
-    /// Their places in all sequences one after another, \[rows\].
-    places: Tensor,
-    /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is read.
-    labels: Option<Tensor>,
-    /// The sequences that are read.
-    sequences: i64,
-}
-
-impl Scored {
-    /// Of `batch` sequences of `seq` positions, those in `range` with a label that is not `ignore`. Labels \[batch, count\] stand for the
-    /// last positions of the range: it may start with tokens that have none. Sequences that are not `kept` \[batch\] are left out.
-    fn new(
-        labels: Option<&Tensor>,
-        kept: Option<&Tensor>,
-        ignore: i64,
-        (batch, range, seq): (i64, std::ops::Range<i64>, i64),
-    ) -> Result<Self> {
-        let count = labels.map_or(Ok(range.end - range.start), |labels| labels.size2().map(|(_, count)| count))?;
-        if count > range.end - range.start {
-            return Err(Error::Input(format!("{count} labels for {} positions", range.end - range.start)));
-        }
-        let device = labels.or(kept).map_or(Device::Cpu, Tensor::device);
-        let mut asked = match labels {
-            Some(labels) => labels.f_ne(ignore)?,
-            None => Tensor::f_ones([batch, count], (Kind::Bool, device))?,
-        };
-        if let Some(kept) = kept {
-            asked = asked.f_logical_and(&kept.f_unsqueeze(-1)?)?;
-        }
-        let found = asked.f_reshape([-1])?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
-        let sequence = found.f_div_scalar_mode(count.max(1), "floor")?;
-        let places = found.f_add(&sequence.f_mul_scalar(seq - count)?)?.f_add_scalar(range.end - count)?;
-        let labels = labels.map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found)).transpose()?;
-        let sequences = kept.map_or(Ok(batch), |kept| kept.f_sum(Kind::Int64).map(|sum| sum.int64_value(&[])))?;
-        Ok(Self { places, labels, sequences })
-    }
-
-    /// The first position of each sequence.
-    fn cls(batch: i64, seq: i64, device: Device) -> Result<Self> {
-        let places = Tensor::f_arange(batch, (Kind::Int64, device))?.f_mul_scalar(seq)?;
-        Ok(Self { places, labels: None, sequences: batch })
-    }
-}
-
-/// The rows that an encoder has to give for what is `asked`.
-fn rows_to_compute(asked: &[&Scored], all_states: bool) -> Result<Rows> {
-    let places: Vec<&Tensor> = asked.iter().map(|scored| &scored.places).collect();
-    Ok(if all_states { Rows::All } else { Rows::At(Tensor::f_cat(&places, 0)?.into()) })
-}
-
-/// The normed states \[rows, size\] of each that was `asked`, from the rows that were computed.
-fn states_of(encoded: &EncoderOutput, rows: &Rows, asked: &[&Scored]) -> Result<Vec<Tensor>> {
-    let states = &encoded.last_hidden_state;
-    if let Rows::At(_) = rows {
-        let sizes: Vec<i64> = asked.iter().map(|scored| scored.places.size()[0]).collect();
-        return Ok(states.f_split_with_sizes(sizes, 0)?);
-    }
-    Ok(asked.iter().map(|scored| Rows::At(scored.places.shallow_clone().into()).of(states)).collect::<std::result::Result<_, _>>()?)
 }
 
 /// What a head says.

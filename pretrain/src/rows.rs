@@ -8,16 +8,15 @@ use flava_model::{
     processor::{Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Text, TextProcessor, decode, image_batch, text_batch},
     runtime::stream,
 };
-use flava_tasks::Dataset;
 use rand::{Rng, seq::IndexedRandom};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    Error, Result,
+    Result,
     augment::Crop,
+    draws::Draws,
     masking::{BlockMasks, MaskedText, WordMasks},
     objectives::{PretrainingInputs, Whole},
-    order::{Order, Rank},
     recipe::RowKind,
     visual_words::VisualWords,
 };
@@ -71,18 +70,10 @@ impl Preparation {
 
 /// A corpus in a mixture.
 pub struct Reader {
-    /// Its name in the recipe.
-    pub name: String,
     /// Its rows.
-    pub dataset: Arc<dyn Dataset>,
-    /// Their order.
-    pub order: Order,
+    pub draws: Draws,
     /// What they are read as.
     pub kind: RowKind,
-    /// Rows of a batch.
-    pub batch_size: usize,
-    /// Which of the draws are this process's.
-    pub rank: Rank,
     /// Visual words of all its pictures, where they are known ahead.
     pub visual_words: Option<Arc<VisualWords>>,
 }
@@ -90,7 +81,6 @@ pub struct Reader {
 /// A row.
 #[derive(Debug)]
 struct Row {
-    id: String,
     pixels: Option<Pixels>,
     codebook: Option<Pixels>,
     labels: Vec<i64>,
@@ -103,6 +93,8 @@ struct Row {
 #[derive(Debug)]
 pub struct Batch {
     kind: RowKind,
+    /// Ids of its rows.
+    pub ids: Vec<String>,
     rows: Vec<Row>,
     /// Rows that were left out because they are broken, and why the first was.
     pub broken: (usize, String),
@@ -111,42 +103,18 @@ pub struct Batch {
 impl Reader {
     /// The batch that is the `nth` of this corpus.
     pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
-        let mut batch = Batch { kind: self.kind, rows: Vec::with_capacity(self.batch_size), broken: (0, String::new()) };
-        for place in 0..self.batch_size as u64 {
-            let draw = self.rank.draw(nth * self.batch_size as u64 + place, self.batch_size);
-            match self.row(draw, preparation) {
-                Ok(row) => batch.rows.push(row),
-                Err(reason) => {
-                    if batch.broken.0 == 0 {
-                        batch.broken.1 = format!("{} of {}: {reason}", self.dataset.id(self.order.row(draw)), self.name);
-                    }
-                    batch.broken.0 += 1;
-                }
-            }
-        }
-        if batch.rows.is_empty() {
-            return Err(Error::Training(format!("every row of a batch is broken; the first is {}", batch.broken.1)));
-        }
-        Ok(batch)
+        let drawn = self.draws.batch(nth, |index, draw| self.row(index, draw, preparation))?;
+        Ok(Batch { kind: self.kind, ids: drawn.ids, rows: drawn.rows, broken: drawn.broken })
     }
 
-    fn row(&self, draw: u64, preparation: &Preparation) -> std::result::Result<Row, String> {
-        let Preparation { seed, masks, ignore, .. } = preparation;
-        let index = self.order.row(draw);
-        let mut rng = stream(*seed, &format!("row of {}, draw {draw}", self.name));
-        let mut row = Row {
-            id: self.dataset.id(index),
-            pixels: None,
-            codebook: None,
-            labels: Vec::new(),
-            mask: Vec::new(),
-            text: None,
-            matches: true,
-        };
+    fn row(&self, index: usize, draw: u64, preparation: &Preparation) -> std::result::Result<Row, String> {
+        let (Preparation { seed, masks, ignore, .. }, dataset) = (preparation, &self.draws.dataset);
+        let mut rng = stream(*seed, &format!("row of {}, draw {draw}", self.draws.name));
+        let mut row = Row { pixels: None, codebook: None, labels: Vec::new(), mask: Vec::new(), text: None, matches: true };
         let texts = if self.kind == RowKind::Texts {
-            self.dataset.texts_of(index).map_err(|e| e.to_string())?
+            dataset.texts_of(index).map_err(|e| e.to_string())?
         } else {
-            let example = self.dataset.get(index).map_err(|e| e.to_string())?;
+            let example = dataset.get(index).map_err(|e| e.to_string())?;
             let picture = picture(example.image.as_deref())?;
             self.add_picture(&mut row, picture, index, preparation, &mut rng);
             row.mask = masks.sample(&mut rng);
@@ -184,7 +152,8 @@ impl Reader {
     /// A text of another row that says something else; none where there seems to be none.
     fn other_text(&self, texts: &[String], rng: &mut impl Rng) -> Result<Option<String>> {
         for _ in 0..TRIES {
-            let others = self.dataset.texts_of(rng.random_range(0..self.dataset.len()))?;
+            let dataset = &self.draws.dataset;
+            let others = dataset.texts_of(rng.random_range(0..dataset.len()))?;
             if let Some(other) = others.choose(rng).filter(|other| !texts.contains(other) && !other.trim().is_empty()) {
                 return Ok(Some(other.clone()));
             }
@@ -216,11 +185,6 @@ impl Batch {
     /// What its rows are.
     pub fn kind(&self) -> RowKind {
         self.kind
-    }
-
-    /// Ids of its rows.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().map(|row| row.id.as_str())
     }
 
     /// Word pieces, padding left out.

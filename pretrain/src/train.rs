@@ -219,7 +219,7 @@ impl Learner for Train {
     }
 
     fn describe(&self, batch: &Batch) -> Vec<String> {
-        batch.ids().map(str::to_owned).collect()
+        batch.ids.clone()
     }
 
     fn values(&self) -> Vec<(&'static str, f64)> {

@@ -67,7 +67,7 @@ impl RunFolder {
     /// If it cannot be written to, or another program runs in it.
     pub fn open(folder: &Path, plan: &Value, tasks: &[String]) -> Result<Self> {
         fs::create_dir_all(folder.join("predictions")).map_err(|e| Error::io(folder, e))?;
-        let lock = lock(folder)?;
+        let lock = lock_folder(folder)?;
         let path = folder.join("journal.jsonl");
         let mut journal = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
         let mut text = Vec::new();
@@ -197,7 +197,11 @@ fn read_record(path: &Path) -> Option<Record> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-fn lock(folder: &Path) -> Result<File> {
+/// Takes a folder for this program alone, for as long as the file lives.
+///
+/// # Errors
+/// If another program has it.
+pub fn lock_folder(folder: &Path) -> Result<File> {
     let path = folder.join(".lock");
     let mut file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
     match file.try_lock() {

@@ -8,7 +8,7 @@ use std::{env, fs, path::Path, time::Instant};
 use flava_model::{
     ImageInputs, LoadOptions, Pretrained,
     processor::{PassOrder, Text, decode, text_batch},
-    runtime::{Fused, PackedLinear, keep_freed_memory},
+    runtime::{Fused, PackedLinear, prepare_memory},
 };
 use flava_tasks::{Metric, Outputs, Predictions, Registry, SourceFormat, sources::OpenSplit};
 use serde_json::json;
@@ -22,7 +22,7 @@ const REPEATS: usize = 7;
 fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    keep_freed_memory();
+    prepare_memory();
     tch::set_num_threads(THREADS);
     let _guard = tch::no_grad_guard();
     let result = match args[..] {

@@ -1,14 +1,19 @@
+#!/usr/bin/env python3
 """Training steps beside transformers' FlavaForPreTraining and torchmultimodal's FLAVA: the same sizes, batch, labels and AdamW.
 
-Part of bench.py. Masks and visual words are given, so that neither side runs a codebook.
+Part of bench.py. Masks and visual words are given, so that neither side runs a codebook. As a program of its own it is one of the peers,
+so that each has its memory for itself: steps.py transformers|torchmultimodal MODEL BATCH.safetensors KIND PRECISION.
 """
 import json
 import os
+import resource
 import subprocess
+import sys
 import time
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torchmultimodal.models.flava.model import FLAVAForPreTraining, FLAVAPretrainingLoss, flava_model
 from transformers import FlavaConfig, FlavaForPreTraining
 
 import peer
@@ -59,7 +64,7 @@ def timed(step):
     return best
 
 
-def transformers_step(model_dir, inputs, bf16):
+def transformers_step(model_dir, inputs, _, bf16):
     model = FlavaForPreTraining.from_pretrained(model_dir).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.1, fused=True)
 
@@ -73,43 +78,29 @@ def transformers_step(model_dir, inputs, bf16):
     return timed(step)
 
 
-def torchmultimodal_step(config, inputs, kind, bf16):
-    """None where the package is not there."""
-    try:
-        from torchmultimodal.models.flava.model import flava_model_for_pretraining
-    except Exception:
-        return None
-    c = dict(hidden_size=768, num_attention_heads=12, num_hidden_layers=LAYERS)
-    model = flava_model_for_pretraining(
-        **{f"{part}_{name}": value for part in ("image", "text", "multimodal") for name, value in c.items()}).train()
-    del model.image_codebook
-    model.image_codebook = None
+class GivenLabels(torch.nn.Module):
+    """In the codebook's place: its \"picture\" is the visual words already."""
+
+    def forward(self, labels):
+        return labels.clone()
+
+
+def torchmultimodal_step(_, inputs, kind, bf16):
+    config = dict(hidden_size=768, num_attention_heads=12, num_hidden_layers=LAYERS)
+    parts = {f"{part}_{name}": value for part in ("image", "text", "multimodal") for name, value in config.items()}
+    model = FLAVAForPreTraining(flava_model(**parts), GivenLabels(), FLAVAPretrainingLoss()).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True)
     labels = inputs.get("mlm_labels")
-    if labels is not None:
-        labels = torch.where(labels == -100, -1, labels)
-    names = {"images": "image", "texts": "text", "pairs": "mm"}
+    given = dict(
+        image=inputs.get("pixel_values"), image_for_codebook=inputs.get("mim_labels"), image_patches_mask=inputs.get("bool_masked_pos"),
+        text=inputs.get("input_ids"), text_masked=inputs.get("input_ids_masked"), itm_labels=inputs.get("itm_labels"),
+        mlm_labels=None if labels is None else torch.where(labels == -100, -1, labels),
+        required_embedding={"images": "image", "texts": "text", "pairs": "mm"}[kind])
 
     def step():
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            flava = model.model(image=inputs.get("pixel_values"), text=inputs.get("input_ids"),
-                                image_patches_mask=inputs["bool_masked_pos"].flatten(1) if "bool_masked_pos" in inputs else None,
-                                text_masked=inputs.get("input_ids_masked"), required_embedding=names[kind], skip_unmasked_mm_encoder=True)
-            image_labels = inputs["mim_labels"].flatten(1).clone() if "mim_labels" in inputs else None
-            if image_labels is not None:
-                image_labels[inputs["bool_masked_pos"].flatten(1) == 0] = -1
-            out = model.loss(
-                image_sequence=flava.image.last_hidden_state if flava.image else None,
-                text_sequence=flava.text.last_hidden_state if flava.text else None,
-                image_masked_sequence=flava.image_masked.last_hidden_state if flava.image_masked else None,
-                text_masked_sequence=flava.text_masked.last_hidden_state if flava.text_masked else None,
-                multimodal_sequence=flava.multimodal.last_hidden_state if flava.multimodal else None,
-                multimodal_masked_sequence=flava.multimodal_masked.last_hidden_state if flava.multimodal_masked else None,
-                itm_labels=inputs.get("itm_labels"), mim_labels=image_labels, mlm_labels=labels,
-                projected_image_embeddings=flava.projected_image_embeddings, projected_text_embeddings=flava.projected_text_embeddings)
-            loss = sum(value for value in vars(out.losses).values() if value is not None) if not isinstance(out.losses, dict) else sum(
-                value for value in out.losses.values() if value is not None)
+            loss = sum(value for value in model(**given).losses.values() if value is not None)
         loss.backward()
         optimiser.step()
 
@@ -121,24 +112,53 @@ def ours(*args):
     return json.loads(subprocess.run([program, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def bench(report, tmp):
-    path = lambda name: os.path.join(tmp, name)
+PEERS = {"transformers": transformers_step, "torchmultimodal": torchmultimodal_step}
+
+
+def theirs(name, *args):
+    out = subprocess.run([sys.executable, os.path.abspath(__file__), name, *args], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def bench_steps(report, path):
     layers = dict(num_hidden_layers=LAYERS)
     config = FlavaConfig(image_config=layers, text_config=layers, multimodal_config=layers, init_codebook=False)
     FlavaForPreTraining(config).save_pretrained(path("steps"))
-    for bf16 in (False, True):
-        kind_of = "bf16" if bf16 else "f32"
+    for kind_of in ("f32", "bf16"):
         for kind, length, bar in (("images", 0, 1.3), ("texts", PADDED, 1.3), ("pairs", PADDED, 1.05)):
-            inputs = batch(kind, config, length)
-            save_file({name: t.contiguous() for name, t in inputs.items()}, path("batch.safetensors"))
+            save_file({name: t.contiguous() for name, t in batch(kind, config, length).items()}, path("batch.safetensors"))
             mine = ours(path("steps"), path("batch.safetensors"), kind_of, STEPS)
-            theirs = transformers_step(path("steps"), inputs, bf16)
-            report.line(f"step, {kind}, {kind_of}, transformers", ROWS / mine["seconds"], ROWS / theirs, "rows/s", bar)
-            other = torchmultimodal_step(config, inputs, kind, bf16)
-            if other:
-                report.line(f"step, {kind}, {kind_of}, torchmultimodal", ROWS / mine["seconds"], ROWS / other, "rows/s", bar)
+            share = mine["gflops"] / mine["bound_gflops"]
+            for name in PEERS:
+                other = theirs(name, path("steps"), path("batch.safetensors"), kind, kind_of)
+                report.line(f"step, {kind}, {kind_of}, {name}", ROWS / mine["seconds"], ROWS / other["seconds"], "rows/s", bar,
+                            f"{share:.0%} of a large product's speed; peak memory {mine['peak_mb']:.0f} MB, theirs {other['peak_mb']:.0f} MB")
         inputs = batch("texts", config, 24)
         save_file({name: t.contiguous() for name, t in inputs.items()}, path("batch.safetensors"))
+        save_file({name: t.contiguous() for name, t in padded(inputs, PADDED).items()}, path("padded.safetensors"))
         mine = ours(path("steps"), path("batch.safetensors"), kind_of, STEPS)
-        theirs = transformers_step(path("steps"), padded(inputs, PADDED), bf16)
-        report.line(f"step, texts of real lengths, {kind_of}", ROWS / mine["seconds"], ROWS / theirs, "rows/s", 2.0)
+        other = theirs("transformers", path("steps"), path("padded.safetensors"), "texts", kind_of)
+        report.line(f"step, texts of real lengths, {kind_of}", ROWS / mine["seconds"], ROWS / other["seconds"], "rows/s", 2.0)
+
+
+def bench_feed(report):
+    """At mini size: does the loader keep up, what do labels cost, and what does a larger contrastive batch?"""
+    mini = os.path.join(peer.ROOT, "pretrain/mini")
+    feed = ours("feed", mini)
+    report.line("pairs loaded, to what the model takes", feed["loaded"], feed["taken"], "pairs/s", 2.0)
+    report.line("step with cached visual words, to computed ones", feed["taken"], feed["taken_to_label"], "pairs/s", 1.0)
+    small, large = (ours("cached", mini, rows, 64) for rows in (64, 1024))
+    grown = [run["peak_mb"] - run["batch_mb"] for run in (small, large)]
+    report.line("gradient caching, memory of 64 to that of 1,024", grown[0], grown[1], "MB", 0.9)
+
+
+def bench(report, tmp):
+    bench_steps(report, lambda name: os.path.join(tmp, name))
+    bench_feed(report)
+
+
+if __name__ == "__main__":
+    name, model, file, kind, precision = sys.argv[1:]
+    torch.set_num_threads(2)
+    seconds = PEERS[name](model, load_file(file), kind, precision == "bf16")
+    print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

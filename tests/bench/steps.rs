@@ -3,6 +3,8 @@
 //! steps MODEL BATCH.safetensors PRECISION STEPS: MODEL is a directory of `FlavaForPreTraining`, BATCH holds its inputs by their names in
 //! transformers.
 //!
+//! steps feed MODEL: pairs drawn and prepared a second, and pairs that the model takes a second with its labels cached or not.
+//!
 //! steps cached MODEL ROWS MICRO: peak memory of one contrastive step over so many pairs, in parts of MICRO.
 
 use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Instant};
@@ -12,30 +14,38 @@ use flava_model::{
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{
-        LoaderOptions, Precision, keep_freed_memory,
+        LoaderOptions, Precision, Progress, prepare_memory,
         training::{Autocast, peak_memory},
     },
 };
 use flava_pretrain::{
-    FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
-    TrainingSchedule, WordMasks, optimiser_of,
+    Draws, FlavaForPreTraining, Learner, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
+    TrainingSchedule, VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
 };
-use flava_tasks::sources::{Corpus, MiniWorld};
+use flava_tasks::{
+    Dataset,
+    sources::{Corpus, MiniWorld},
+};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 const THREADS: i32 = 2;
+/// Different pairs that are drawn.
+const DRAWN: usize = 4096;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    keep_freed_memory();
+    if env::var("NOKEEP").is_err() {
+        prepare_memory();
+    }
     tch::set_num_threads(THREADS);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
+        ["feed", model] => feed(Path::new(model)),
         ["cached", model, rows, micro] => cached(Path::new(model), rows.parse().unwrap(), micro.parse().unwrap()),
         [model, batch, precision, steps] => timed(Path::new(model), Path::new(batch), precision.parse().unwrap(), steps.parse().unwrap()),
         _ => {
-            eprintln!("usage: steps MODEL BATCH.safetensors PRECISION STEPS | steps cached MODEL ROWS MICRO");
+            eprintln!("usage: steps MODEL BATCH.safetensors PRECISION STEPS | steps feed MODEL | steps cached MODEL ROWS MICRO");
             std::process::exit(2);
         }
     };
@@ -84,44 +94,82 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         loss = total.to_kind(Kind::Double).double_value(&[]);
         best = best.min(start.elapsed().as_secs_f64());
     }
-    json!({ "seconds": best, "loss": loss, "peak_mb": peak_memory() })
+    let memory = peak_memory();
+    let kind = match (&inputs.pixel_values, &inputs.text) {
+        (Some(_), Some(_)) => RowKind::Pairs,
+        (Some(_), None) => RowKind::Images,
+        _ => RowKind::Texts,
+    };
+    let sequences = inputs.text.as_ref().map(|text| text.input_ids.size2().unwrap());
+    let rows = inputs.pixel_values.as_ref().map_or_else(|| sequences.unwrap_or_default().0, |pixels| pixels.size()[0]);
+    let flops = step_flops(&model.config, kind, (rows as usize, sequences.unwrap_or_default().1 as usize));
+    let bound = peak_of(Device::Cpu, precision).unwrap();
+    json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
 }
 
-/// One step over drawn pairs, in parts.
-fn cached(folder: &Path, rows: usize, micro_batch: usize) -> serde_json::Value {
+/// Training on drawn pairs; `words` is where visual words are kept, if they are.
+fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path>) -> Train {
     let (model, store) = load(folder);
     let image = &model.config.image_config;
     let processor = ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
+    let patches = (image.image_size / image.patch_size).pow(2) as usize;
     let text = Arc::new(TextProcessor::from_directory(folder).unwrap());
-    let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 4096 }.open(Path::new("."), 0).unwrap();
-    let reader = Reader {
-        name: "pairs".into(),
-        order: Order::new("pairs", 4096, 4096, 0),
-        dataset,
-        kind: RowKind::Pairs,
-        batch_size: rows,
-        rank: Rank::default(),
-        visual_words: None,
-    };
+    let dataset: Arc<dyn Dataset> = Corpus::Mini { world: MiniWorld::Pairs, rows: DRAWN }.open(Path::new("."), 0).unwrap();
     let masks = WordMasks { rate: 0.15, whole_words: true };
     let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 48), (masks, 48)], -100, 0);
     let preparation = Preparation { negatives: 0.1, ..preparation };
-    let batch = reader.batch(0, &preparation).unwrap();
-    let before = peak_memory();
-    let train = Train {
+    let loader = LoaderOptions { threads: THREADS as usize, ..LoaderOptions::default() };
+    let how = (&preparation.codebook, loader, Device::Cpu);
+    let visual_words = words.map(|file| {
+        Arc::new(VisualWords::open(file, &dataset, (model.codebook().unwrap(), patches), how, &Progress::new(1, "corpus", true)).unwrap())
+    });
+    let draws =
+        Draws { name: "pairs".into(), order: Order::new("pairs", DRAWN, DRAWN, 0), dataset, rank: Rank::default(), batch_size: rows };
+    let reader = Reader { draws, kind: RowKind::Pairs, visual_words };
+    Train {
         model,
         store,
         processor,
         text,
-        readers: Arc::new(Vec::new()),
-        mixture: Arc::new(Mixture::new(&[1.0], 1, 0)),
+        readers: Arc::new(vec![reader]),
+        mixture: Arc::new(Mixture::new(&[1.0], 1000, 0)),
         preparation: Arc::new(preparation),
-        loader: LoaderOptions::default(),
+        loader,
         micro_batch,
         contrastive_share: 1.0,
         precision: Precision::F32,
-    };
+    }
+}
+
+/// What the loader gives, and what the model takes, in rows a second.
+fn feed(folder: &Path) -> serde_json::Value {
+    const ROWS: usize = 128;
+    const BATCHES: usize = 8;
+    let words = env::temp_dir().join(format!("visual-words-{}", std::process::id()));
+    let trains = [pairs(folder, (ROWS, 0), Some(&words)), pairs(folder, (ROWS, 0), None)];
+    std::fs::remove_file(&words).unwrap();
+    let [cached, computed] = trains.map(|train| {
+        let start = Instant::now();
+        let batches: Vec<_> = train.batches(0..BATCHES).map(Result::unwrap).collect();
+        let loaded = start.elapsed().as_secs_f64();
+        let mut best = f64::INFINITY;
+        for batch in &batches {
+            let start = Instant::now();
+            train.backward(batch, 0, 1.0).unwrap();
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        ((BATCHES * ROWS) as f64 / loaded, ROWS as f64 / best)
+    });
+    json!({ "loaded": cached.0, "taken": cached.1, "loaded_to_label": computed.0, "taken_to_label": computed.1 })
+}
+
+/// One step over drawn pairs, in parts.
+fn cached(folder: &Path, rows: usize, micro_batch: usize) -> serde_json::Value {
+    let train = pairs(folder, (rows, micro_batch), None);
+    let batch = train.readers[0].batch(0, &train.preparation).unwrap();
+    let before = peak_memory();
     let start = Instant::now();
     let observed = train.backward(&batch, 0, 1.0).unwrap();
-    json!({ "seconds": start.elapsed().as_secs_f64(), "peak_mb": peak_memory(), "batch_mb": before, "losses": observed.losses.len() })
+    let seconds = start.elapsed().as_secs_f64();
+    json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(), "batch_mb": before, "losses": observed.losses.len() })
 }

@@ -146,3 +146,26 @@ fn a_tokenizer_and_a_codebook_can_be_had_alone() {
     assert_eq!(again.code, 0);
     assert_eq!(words, fs::read_to_string(folder.path().join("again/tokenizer/vocab.txt")).unwrap());
 }
+
+#[test]
+fn a_folder_that_another_run_uses_is_left_alone() {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("out")).unwrap();
+    let lock = fs::File::create(folder.path().join("out/.lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(refused(folder.path(), &[]).contains("another run"));
+}
+
+/// Weights that overflow at once: the rows of the step at which training gave up are written down.
+#[test]
+fn training_whose_losses_are_not_finite_stops_and_names_the_rows() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let settings = ["--set", "text.schedule.learning_rate=1e30", "--set", "text.schedule.steps=60"];
+    let run = pretrain(folder.path(), &[&["run", "tiny.toml", "--out", "out"], &settings[..]].concat());
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("are not finite") && run.stderr.contains("Lower learning_rate"), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(folder.path().join("out/text/not_finite.json")).unwrap()).unwrap();
+    assert_eq!(report["rows"].as_array().unwrap().len(), 8, "{report}");
+    assert!(report["step"].as_u64().unwrap() < 60, "{report}");
+}

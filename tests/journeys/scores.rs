@@ -47,8 +47,8 @@ fn foreign_predictions_are_matched_by_id_whatever_their_form() {
         fs::write(folder.path().join(file), text).unwrap();
         flava_eval(folder.path(), &["score", "--task", "mini-sentence", "--predictions", file, "--json"])
     };
-    let ids: Vec<String> = (0..900).rev().map(|i| format!("test-{i}")).collect(); // the mini suite's classes alternate
-    let class = |i: usize| (899 - i) % 2;
+    let ids: Vec<String> = (0..1800).rev().map(|i| format!("test-{i}")).collect(); // the mini suite's classes alternate
+    let class = |i: usize| (1799 - i) % 2;
     let csv: String = ids.iter().enumerate().map(|(i, id)| format!("{id},{}\n", class(i))).collect();
     assert_eq!(value(&score("p.csv", &format!("id,prediction\n{csv}")).stdout), 1.0);
     let tsv: String = ids.iter().enumerate().map(|(i, id)| format!("{id}\t{}\n", 1 - class(i))).collect();
@@ -59,9 +59,9 @@ fn foreign_predictions_are_matched_by_id_whatever_their_form() {
     let list: Vec<Value> = ids.iter().enumerate().map(|(i, id)| json!({ "question_id": id, "answer": class(i) })).collect();
     assert_eq!(value(&score("p.json", &json!(list).to_string()).stdout), 1.0);
     for (file, text, needle) in [
-        ("few.csv", "id,prediction\ntest-0,1\n".to_owned(), "no prediction for 899 of 900 rows"),
+        ("few.csv", "id,prediction\ntest-0,1\n".to_owned(), "no prediction for 1799 of 1800 rows"),
         ("twice.csv", format!("id,prediction\n{csv}test-0,1\n"), "test-0 is there twice"),
-        ("more.csv", format!("id,prediction\n{csv}test-900,1\n"), "such as test-900"),
+        ("more.csv", format!("id,prediction\n{csv}test-1800,1\n"), "such as test-1800"),
         ("word.csv", format!("id,prediction\n{}", csv.replacen(",1", ",maybe", 1)), "\"maybe\" is none of the 2 classes"),
         ("names.csv", format!("row,prediction\n{csv}"), "no column of ids"),
         ("empty.json", "[]".into(), "holds no predictions"),

@@ -9,7 +9,7 @@ use flava_model::{
     runtime::{Fill, LoaderOptions, Precision},
 };
 use flava_pretrain::{
-    FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
+    Draws, FlavaForPreTraining, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
     TrainingSchedule, WordMasks, optimiser_of, rates_of,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
@@ -137,15 +137,8 @@ fn joint(micro_batch: usize, contrastive_share: f64) -> Train {
         tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1)));
     }
     let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 64 }.open(Path::new("."), 0).unwrap();
-    let reader = Reader {
-        name: "pairs".into(),
-        order: Order::new("pairs", 64, 64, 0),
-        dataset,
-        kind: RowKind::Pairs,
-        batch_size: 24,
-        rank: Rank::default(),
-        visual_words: None,
-    };
+    let draws = Draws { name: "pairs".into(), order: Order::new("pairs", 64, 64, 0), dataset, rank: Rank::default(), batch_size: 24 };
+    let reader = Reader { draws, kind: RowKind::Pairs, visual_words: None };
     let masks = WordMasks { rate: 0.3, whole_words: true };
     let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 40), (masks, 40)], -100, 0);
     let preparation = Preparation { negatives: 0.3, ..preparation };

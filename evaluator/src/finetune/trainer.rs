@@ -26,8 +26,6 @@ use crate::{Error, Result, Settings, features::Rows, interrupt};
 const LOG_EVERY: usize = 50;
 /// Time after which what was done is saved, also between evaluations.
 const SAVE_EVERY: Duration = Duration::from_mins(10);
-/// Steps in a row whose gradients are not finite after which training is given up.
-const MOST_SKIPPED: u32 = 8;
 
 /// What is trained on what, and where it goes.
 pub(crate) struct Training<'a> {
@@ -190,17 +188,11 @@ impl Loop<'_> {
                 other => break other?,
             }
         };
-        let factor = self.state.scaler.factor;
-        let norm = self.optimiser.gradient_norm()? / factor;
-        if self.state.scaler.allows(norm) {
-            let clip = self.training.recipe.clip_norm;
-            let cut = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-            if (cut / factor - 1.0).abs() > 1e-12 {
-                self.optimiser.scale_gradients(cut / factor)?;
-            }
+        let (norm, usable) = self.state.scaler.prepare(&mut self.optimiser, loss, self.training.recipe.clip_norm)?;
+        if usable {
             self.optimiser.step(self.schedule.rate(self.state.step))?;
             self.follow()?;
-        } else if self.state.scaler.in_a_row >= MOST_SKIPPED && self.state.scaler.factor <= 1.0 {
+        } else if self.state.scaler.gives_up() {
             let rows = self.rows.ids(&batch.places[..batch.places.len().min(4)]).join(", ");
             let reason = format!("the gradients of step {} are not finite, nor of several before (rows {rows}, ..)", self.state.step + 1);
             return Err(Error::Other(format!("{reason}: lower learning_rate, or set clip_norm")));

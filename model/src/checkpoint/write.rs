@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -90,8 +90,10 @@ pub fn write_tensors(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<
     let tensors = tensors.iter().map(|(name, tensor)| Ok((name, stored(name, tensor)?))).collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]); // transformers insists on it
     write_beside(path, |part| {
+        let permissions = File::create(part)?.metadata()?.permissions();
         let views = tensors.iter().map(|(name, tensor)| (name, tensor));
-        safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)
+        safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)?;
+        fs::set_permissions(part, permissions) // the crate's file is its owner's alone
     })
 }
 
@@ -107,7 +109,7 @@ fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
 }
 
 /// Writes a file beside its place and renames it, so that no reader ever sees half of it.
-fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
+pub fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
     write_beside(path, |part| fs::write(part, contents))
 }
 

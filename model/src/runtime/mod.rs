@@ -1,9 +1,9 @@
 //! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader, progress.
 
-mod allocator;
 mod device;
 mod hex;
 mod loader;
+mod memory;
 mod onednn;
 mod precision;
 mod progress;
@@ -12,10 +12,10 @@ pub mod trace;
 pub mod training;
 mod vars;
 
-pub use allocator::keep_freed_memory;
 pub use device::{DeviceChoice, load_cuda, set_threads};
 pub use hex::hex;
 pub use loader::{Loader, LoaderOptions};
+pub use memory::prepare_memory;
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};

@@ -12,7 +12,6 @@ use flava_model::{
     processor::{ImageTransform, image_batch},
     runtime::{Fill, Loader, LoaderOptions, Vars, stream},
 };
-use flava_tasks::Dataset;
 use image::{RgbImage, imageops};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -22,7 +21,7 @@ pub use decoder::Decoder;
 use crate::{
     Error, Result,
     augment::Crop,
-    order::{Order, Rank},
+    draws::{Drawn, Draws},
     recipe::CodebookStage,
     rows::picture,
     trainer::{Learner, Observed, Parameter, Step},
@@ -32,7 +31,7 @@ use crate::{
 const DECODER: &str = "decoder.safetensors";
 /// Patches' pixels and channels: what the divergence of a word counts against the likelihood of a pixel (DALL-E, appendix A.2).
 const NUMBERS_OF_A_PATCH: f64 = 8.0 * 8.0 * 3.0;
-/// Pictures that reconstruction is measured on.
+/// Drawn<Pixels> that reconstruction is measured on.
 const MEASURED: usize = 256;
 /// Of these, those in the picture of reconstructions.
 const SHOWN: usize = 16;
@@ -53,20 +52,10 @@ pub struct CodebookTraining {
 
 /// Where its pictures come from.
 struct Data {
-    dataset: Arc<dyn Dataset>,
-    order: Order,
-    rank: Rank,
+    draws: Draws,
     transform: ImageTransform,
     crop: Option<Crop>,
-    batch_size: usize,
     seed: u64,
-}
-
-/// A batch of pictures.
-pub struct Pictures {
-    pixels: Vec<Pixels>,
-    ids: Vec<String>,
-    broken: (usize, String),
 }
 
 /// How well pictures come back from their words.
@@ -83,28 +72,13 @@ pub struct Reconstruction {
 }
 
 impl Data {
-    fn batch(&self, step: usize) -> Result<Pictures> {
-        let mut batch = Pictures { pixels: Vec::new(), ids: Vec::new(), broken: (0, String::new()) };
-        for place in 0..self.batch_size {
-            let draw = self.rank.draw((step * self.batch_size + place) as u64, self.batch_size);
-            let row = self.order.row(draw);
-            match self.pixels(row, Some(draw)) {
-                Ok(pixels) => {
-                    batch.pixels.push(pixels);
-                    batch.ids.push(self.dataset.id(row));
-                }
-                Err(reason) => batch.broken = (batch.broken.0 + 1, format!("{}: {reason}", self.dataset.id(row))),
-            }
-        }
-        if batch.pixels.is_empty() {
-            return Err(Error::Training(format!("every row of a batch is broken; the last is {}", batch.broken.1)));
-        }
-        Ok(batch)
+    fn batch(&self, step: usize) -> Result<Drawn<Pixels>> {
+        self.draws.batch(step as u64, |row, draw| self.pixels(row, Some(draw)))
     }
 
     /// A row's pixels: of a part of it that the draw decides, or of all of it.
     fn pixels(&self, row: usize, draw: Option<u64>) -> std::result::Result<Pixels, String> {
-        let example = self.dataset.get(row).map_err(|e| e.to_string())?;
+        let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
         let whole = picture(example.image.as_deref())?;
         let part = match (&self.crop, draw) {
             (Some(crop), Some(draw)) => crop.apply(&whole, &mut stream(self.seed, &format!("codebook, draw {draw}"))),
@@ -115,11 +89,11 @@ impl Data {
 }
 
 impl CodebookTraining {
-    /// A new encoder and decoder of `config`'s sizes over the pictures of `dataset`.
+    /// A new encoder and decoder of `config`'s sizes over the pictures of `draws`.
     pub fn new(
         config: &FlavaConfig,
         stage: &CodebookStage,
-        (dataset, order): (Arc<dyn Dataset>, Order),
+        draws: Draws,
         transform: ImageTransform,
         (seed, device, loader): (u64, Device, LoaderOptions),
     ) -> Self {
@@ -138,9 +112,7 @@ impl CodebookTraining {
             tch::no_grad(|| drop(weight.normal_(0.0, 1.0 / (inputs as f64).sqrt())));
         }
         store.set_device(device);
-        let rank = Rank::default();
-        let batch_size = stage.schedule.batch_size;
-        let data = Data { dataset, order, rank, transform, crop: stage.crop, batch_size, seed };
+        let data = Data { draws, transform, crop: stage.crop, seed };
         Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), loader, step: 0 }
     }
 
@@ -158,7 +130,7 @@ impl CodebookTraining {
     /// How well the first pictures of the corpus come back, and a picture of some of them: originals over reconstructions.
     pub fn measure(&self) -> Result<(Reconstruction, RgbImage)> {
         let _guard = tch::no_grad_guard();
-        let rows = MEASURED.min(self.data.dataset.len());
+        let rows = MEASURED.min(self.data.draws.dataset.len());
         let mut counts = vec![0; self.config.vocab_size as usize];
         let (mut error, mut error_of_mean, mut seen, mut shown) = (0.0, 0.0, 0, Vec::new());
         for start in (0..rows).step_by(SHOWN) {
@@ -236,17 +208,17 @@ fn logit_laplace(pixels: &Tensor, mean: &Tensor, log_width: &Tensor) -> Result<T
 }
 
 impl Learner for CodebookTraining {
-    type Batch = Pictures;
+    type Batch = Drawn<Pixels>;
 
-    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Pictures>> {
+    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Drawn<Pixels>>> {
         let (data, first) = (Arc::clone(&self.data), steps.start);
         Loader::new(steps.len(), self.loader, move |place| data.batch(first + place))
     }
 
-    fn gradients(&mut self, batch: &Pictures, step: &Step) -> Result<Observed> {
+    fn gradients(&mut self, batch: &Drawn<Pixels>, step: &Step) -> Result<Observed> {
         self.step = step.number;
         tch::manual_seed(step.seed);
-        let pixels = image_batch(&batch.pixels.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
+        let pixels = image_batch(&batch.rows.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
         let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
         let noise = logits.f_empty_like()?.f_exponential_(1.0)?.f_log()?.f_neg()?;
         let words = logits.f_add(&noise)?.f_div_scalar(self.temperature())?.f_softmax(1, Kind::Float)?;
@@ -265,7 +237,7 @@ impl Learner for CodebookTraining {
         let value = |loss: &Tensor| loss.double_value(&[]);
         Ok(Observed {
             losses: vec![("reconstruction", value(&likelihood)), ("divergence", value(&weighted)), ("uneven_usage", value(&uneven))],
-            rows: batch.pixels.len(),
+            rows: batch.rows.len(),
             broken: batch.broken.clone(),
             ..Observed::default()
         })
@@ -279,7 +251,7 @@ impl Learner for CodebookTraining {
         Parameter::of(&self.store)
     }
 
-    fn describe(&self, batch: &Pictures) -> Vec<String> {
+    fn describe(&self, batch: &Drawn<Pixels>) -> Vec<String> {
         batch.ids.clone()
     }
 
@@ -287,7 +259,7 @@ impl Learner for CodebookTraining {
         vec![("temperature", self.temperature()), ("kl_weight", self.kl_weight())]
     }
 
-    fn flops(&self, _batch: &Pictures) -> f64 {
+    fn flops(&self, _batch: &Drawn<Pixels>) -> f64 {
         0.0
     }
 

@@ -15,7 +15,6 @@ use flava_model::{
         training::{AdamW, Autocast},
     },
 };
-use flava_tasks::Dataset;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 pub use head::DinoHead;
@@ -24,8 +23,8 @@ use crate::{
     Error, FlavaForPreTraining, Result,
     augment::view,
     codebook::load_exactly,
+    draws::Draws,
     flops,
-    order::{Order, Rank},
     recipe::DinoStage,
     rows::picture,
     trainer::{Learner, Observed, Parameter, Step},
@@ -58,9 +57,7 @@ pub struct Dino {
 }
 
 struct Data {
-    dataset: Arc<dyn Dataset>,
-    order: Order,
-    rank: Rank,
+    draws: Draws,
     transform: ImageTransform,
     side: usize,
     stage: DinoStage,
@@ -78,33 +75,18 @@ pub struct Views {
 
 impl Data {
     fn batch(&self, step: usize) -> Result<Views> {
-        let size = self.stage.schedule.batch_size;
-        let mut all: Vec<Vec<Pixels>> = Vec::new();
-        let mut views = Views { global: Vec::new(), local: Vec::new(), ids: Vec::new(), broken: (0, String::new()) };
-        for place in 0..size {
-            let draw = self.rank.draw((step * size + place) as u64, size);
-            let row = self.order.row(draw);
-            match self.views(row, draw) {
-                Ok(pixels) => {
-                    all.push(pixels);
-                    views.ids.push(self.dataset.id(row));
-                }
-                Err(reason) => views.broken = (views.broken.0 + 1, format!("{}: {reason}", self.dataset.id(row))),
-            }
-        }
-        if all.is_empty() {
-            return Err(Error::Training(format!("every row of a batch is broken; the last is {}", views.broken.1)));
-        }
+        let mut drawn = self.draws.batch(step as u64, |row, draw| self.views(row, draw))?;
+        let mut views = Views { global: Vec::new(), local: Vec::new(), ids: drawn.ids, broken: drawn.broken };
         for number in 0..GLOBAL + self.stage.local_crops {
             let into = if number < GLOBAL { &mut views.global } else { &mut views.local };
-            into.extend(all.iter_mut().map(|pixels| std::mem::take(&mut pixels[number])));
+            into.extend(drawn.rows.iter_mut().map(|pixels| std::mem::take(&mut pixels[number])));
         }
         Ok(views)
     }
 
     /// The views of a row: large ones first.
     fn views(&self, row: usize, draw: u64) -> std::result::Result<Vec<Pixels>, String> {
-        let example = self.dataset.get(row).map_err(|e| e.to_string())?;
+        let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
         let whole = picture(example.image.as_deref())?;
         let mut rng = stream(self.seed, &format!("views, draw {draw}"));
         let DinoStage { global_crop, local_crop, local_crops, local_size, colours, .. } = &self.stage;
@@ -121,11 +103,11 @@ impl Data {
 }
 
 impl Dino {
-    /// Over the pictures of `dataset`; the model's image encoder, in `saved`, is what student and teacher begin with.
+    /// Over the pictures of `draws`; the model's image encoder, in `saved`, is what student and teacher begin with.
     pub fn new(
         (model, saved): (FlavaForPreTraining, VarStore),
         stage: &DinoStage,
-        (dataset, order): (Arc<dyn Dataset>, Order),
+        draws: Draws,
         (processor, text, pass_order): (ImageProcessorConfig, Arc<TextProcessor>, PassOrder),
         (seed, precision, loader): (u64, Precision, LoaderOptions),
     ) -> Result<Self> {
@@ -147,7 +129,7 @@ impl Dino {
         let transform = ImageTransform { size: None, crop: None, ..processor.transform(pass_order) };
         let side = config.image_config.image_size as usize;
         let centre = Tensor::f_zeros([1, stage.outputs], (Kind::Float, device))?;
-        let data = Data { dataset, order, rank: Rank::default(), transform, side, stage: stage.clone(), seed };
+        let data = Data { draws, transform, side, stage: stage.clone(), seed };
         Ok(Self {
             stage: stage.clone(),
             model,

@@ -11,9 +11,7 @@ use flava_tasks::sources::Corpus;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use stages::{
-    CodebookStage, DinoStage, Evaluate, Init, Part, RateDecay, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule,
-};
+pub use stages::{CodebookStage, DinoStage, Evaluate, Init, Part, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule};
 
 use crate::{Error, Result};
 use settings::{apply, closest, merge, nearest};

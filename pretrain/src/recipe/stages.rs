@@ -1,5 +1,6 @@
 //! What the stages of a recipe are told.
 
+use flava_model::runtime::training::Decay;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -81,8 +82,8 @@ pub struct TrainingSchedule {
     /// Updates over which it rises.
     pub warmup: usize,
     /// What follows.
-    #[serde(default)]
-    pub decay: RateDecay,
+    #[serde(default = "cosine")]
+    pub decay: Decay,
     /// What it ends at.
     #[serde(default)]
     pub final_rate: f64,
@@ -127,17 +128,8 @@ fn hundredth() -> f64 {
     0.01
 }
 
-/// What follows the warm-up of the learning rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RateDecay {
-    /// Straight down.
-    Linear,
-    /// Half a cosine down.
-    #[default]
-    Cosine,
-    /// None.
-    Constant,
+fn cosine() -> Decay {
+    Decay::Cosine
 }
 
 /// The discrete VAE (DALL-E, appendix A).
@@ -186,7 +178,7 @@ fn no_schedule() -> TrainingSchedule {
         batch_size: 1,
         learning_rate: 0.0,
         warmup: 0,
-        decay: RateDecay::Cosine,
+        decay: Decay::Cosine,
         final_rate: 0.0,
         weight_decay: 0.0,
         decay_all: false,

@@ -14,17 +14,20 @@ use clap::Parser;
 use flava_evaluator::{Places, Plan, args::EvalArgs};
 use flava_model::{
     FlavaConfig,
-    checkpoint::{Architecture, Checkpoint, write_directory},
+    checkpoint::{Architecture, Checkpoint, write_directory, write_file},
     processor::TextProcessor,
     runtime::{LoaderOptions, Precision, Progress, hex, training::Log},
 };
+use flava_results::lock_folder;
 use flava_tasks::Dataset;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    Error, Result, interrupted,
+    Error, Result,
+    draws::Draws,
+    interrupted,
     order::{Order, Rank},
     recipe::{Evaluate, FinalWeights, Recipe, Stage},
     trainer::peak_of,
@@ -89,11 +92,12 @@ struct Run<'a> {
 /// Runs the job's stages; the folder of the last model.
 pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
+    let _lock = lock_folder(&job.out)?;
     let steps = job.recipe.stages().map(|(_, stage)| stage.steps()).sum();
     let mut progress = Progress::new(steps, "steps", job.quiet);
     let log = job.out.join("run.log");
     progress.log_to(&log).map_err(|e| flava_model::Error::io(&log, e))?;
-    write(&job.out.join("recipe.toml"), &job.recipe.to_toml()?)?;
+    write_file(&job.out.join("recipe.toml"), job.recipe.to_toml()?.as_bytes())?;
     let mut run = Run { job, progress, corpora: Mutex::default(), made: Made::default(), peak: peak_of(job.device, job.precision)? };
     run.check_corpora()?;
     let mut last = None;
@@ -110,11 +114,6 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     let last = last.map(|folder| run.finish(&folder)).transpose()?;
     run.progress.finish();
     Ok(last)
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    let part = path.with_extension("part");
-    Ok(fs::write(&part, text).and_then(|()| fs::rename(&part, path)).map_err(|e| flava_model::Error::io(path, e))?)
 }
 
 /// The corpora that a stage reads.
@@ -155,8 +154,11 @@ impl Run<'_> {
         Ok(dataset)
     }
 
-    fn order(&self, name: &str, rows: usize) -> Order {
-        Order::new(name, rows, self.job.recipe.shuffle_buffer, self.job.seed)
+    /// Batches of a corpus.
+    fn draws(&self, name: &str, batch_size: usize) -> Result<Draws> {
+        let dataset = self.corpus(name)?;
+        let order = Order::new(name, dataset.len(), self.job.recipe.shuffle_buffer, self.job.seed);
+        Ok(Draws { name: name.to_owned(), dataset, order, rank: self.job.rank, batch_size })
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -242,7 +244,7 @@ impl Run<'_> {
             .collect::<Result<Vec<(String, Tensor)>>>()?;
         let processor = self.job.recipe.processor(&config);
         write_directory(&out, Architecture::FlavaForPreTraining, &config, tensors, &processor, &*self.text()?)?;
-        write(&out.join("recipe.toml"), &self.job.recipe.to_toml()?)?;
+        write_file(&out.join("recipe.toml"), self.job.recipe.to_toml()?.as_bytes())?;
         Ok(out)
     }
 }

@@ -7,13 +7,14 @@ use std::{
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
+    checkpoint::write_file,
     processor::{PassOrder, TextProcessor},
     runtime::{Fill, Vars},
 };
 use flava_tasks::Dataset;
 use tch::{Device, nn::VarStore};
 
-use super::{Run, is_done, stages::is_trained, write};
+use super::{Run, is_done, stages::is_trained};
 use crate::{
     Error, Result,
     codebook::{CodebookTraining, load_exactly, read_codebook, write_codebook},
@@ -33,9 +34,9 @@ impl Run<'_> {
             };
             fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
             for (file, contents) in text.files()? {
-                write(&folder.join(file), &contents)?;
+                write_file(&folder.join(file), contents.as_bytes())?;
             }
-            write(&folder.join("key"), key)?;
+            write_file(&folder.join("key"), key.as_bytes())?;
             self.progress.say(&format!("{name}: {} word pieces", text.vocab_size()));
         }
         self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
@@ -86,23 +87,22 @@ impl Run<'_> {
                 let last = folder.join("last");
                 fs::create_dir_all(&last).map_err(|e| flava_model::Error::io(&last, e))?;
                 write_codebook(&last, &config.image_codebook_config, store.variables())?;
-                write(&folder.join("key"), key)?;
+                write_file(&folder.join("key"), key.as_bytes())?;
             }
             self.made.codebook = Some(folder.join("last"));
             return Ok(());
         }
-        let dataset = self.corpus(&stage.corpus)?;
         let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
-        let make = || {
-            let data = (Arc::clone(&dataset), self.order(&stage.corpus, dataset.len()));
-            CodebookTraining::new(&config, stage, data, transform.clone(), (self.job.seed, self.job.device, self.job.loader))
+        let make = || -> Result<CodebookTraining> {
+            let draws = self.draws(&stage.corpus, stage.schedule.batch_size)?;
+            Ok(CodebookTraining::new(&config, stage, draws, transform.clone(), (self.job.seed, self.job.device, self.job.loader)))
         };
         if !is_trained(&folder, key, stage.schedule.steps)? {
-            self.trainer(name, &folder, &stage.schedule, key, None).run(make())?;
+            self.trainer(name, &folder, &stage.schedule, key, None).run(make()?)?;
         }
         let last = folder.join("last");
         if !folder.join("reconstruction.json").exists() {
-            let mut trained = make();
+            let mut trained = make()?;
             crate::trainer::Learner::load(&mut trained, &last)?;
             let found = trained.report(&folder)?;
             self.progress.say(&format!(

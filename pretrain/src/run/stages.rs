@@ -127,12 +127,10 @@ impl Run<'_> {
         }
         let config = self.config()?;
         let processor = self.job.recipe.processor(&config);
-        let dataset = self.corpus(&stage.corpus)?;
-        let order = self.order(&stage.corpus, dataset.len());
         let learner = Dino::new(
             self.model(config)?,
             stage,
-            (dataset, order),
+            self.draws(&stage.corpus, stage.schedule.batch_size)?,
             (processor, self.text()?, PassOrder::default()),
             (self.job.seed, self.job.precision, self.job.loader),
         )?;
@@ -212,14 +210,7 @@ impl Run<'_> {
             }
             None
         };
-        Ok(Reader {
-            name: share.corpus.clone(),
-            order: self.order(&share.corpus, dataset.len()),
-            dataset,
-            kind: share.rows,
-            batch_size: share.batch_size.unwrap_or(stage.schedule.batch_size),
-            rank: self.job.rank,
-            visual_words,
-        })
+        let draws = self.draws(&share.corpus, share.batch_size.unwrap_or(stage.schedule.batch_size))?;
+        Ok(Reader { draws, kind: share.rows, visual_words })
     }
 }

@@ -14,8 +14,8 @@ use std::{
 use flava_model::{
     checkpoint::{read_tensors, replace_folder, write_tensors},
     runtime::{
-        Loader, Precision, Progress, stream,
-        training::{AdamW, Decay, Group, Log, LossScaler, Schedule, peak_memory},
+        Loader, Precision, Progress, linear, stream,
+        training::{AdamW, Group, Log, LossScaler, Schedule, peak_memory},
     },
 };
 use rand::RngCore;
@@ -26,7 +26,7 @@ pub(crate) use sums::human;
 
 use crate::{
     Error, Result, interrupted,
-    recipe::{Evaluate, RateDecay, TrainingSchedule},
+    recipe::{Evaluate, TrainingSchedule},
 };
 use state::{STATE, copy_folder};
 use sums::Sums;
@@ -38,8 +38,6 @@ const LOG_EVERY: usize = 50;
 const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Time after which what was done is saved, whatever the recipe says.
 const SAVE_EVERY: Duration = Duration::from_mins(15);
-/// Steps in a row whose gradients are not finite after which training is given up.
-const MOST_SKIPPED: u32 = 8;
 /// Rows after which too large a share of broken ones ends training.
 const BROKEN_AFTER: u64 = 200;
 
@@ -174,12 +172,7 @@ pub fn optimiser_of(parameters: Vec<Parameter>, schedule: &TrainingSchedule) -> 
 
 /// The learning rates of a schedule.
 pub fn rates_of(schedule: &TrainingSchedule) -> Schedule {
-    let decay = match schedule.decay {
-        RateDecay::Linear => Decay::Linear,
-        RateDecay::Cosine => Decay::Cosine,
-        RateDecay::Constant => Decay::Constant,
-    };
-    let TrainingSchedule { learning_rate, warmup, steps, final_rate, .. } = *schedule;
+    let TrainingSchedule { learning_rate, warmup, steps, decay, final_rate, .. } = *schedule;
     Schedule { peak: learning_rate, last: final_rate, warmup, steps, decay }
 }
 
@@ -273,20 +266,13 @@ impl<L: Learner> Loop<'_, L> {
         let step = Step { number, seed, scale: self.state.scaler.factor };
         self.optimiser.forget_gradients()?;
         let observed = self.learner.gradients(batch, &step)?;
-        let factor = self.state.scaler.factor;
-        let norm = self.optimiser.gradient_norm()? / factor;
-        let loss: f64 = observed.losses.iter().map(|(_, loss)| loss).sum();
-        let norm = if loss.is_finite() { norm } else { f64::NAN };
-        if self.state.scaler.allows(norm) {
-            let clip = self.trainer.schedule.clip_norm;
-            let cut = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-            if (cut / factor - 1.0).abs() > 1e-12 {
-                self.optimiser.scale_gradients(cut / factor)?;
-            }
+        let loss = observed.losses.iter().map(|(_, loss)| loss).sum();
+        let (norm, usable) = self.state.scaler.prepare(&mut self.optimiser, loss, self.trainer.schedule.clip_norm)?;
+        if usable {
             self.learner.before_update(&mut self.optimiser, &step)?;
             self.optimiser.step(self.schedule.rate(number))?;
             self.learner.updated(&step)?;
-        } else if self.state.scaler.in_a_row >= MOST_SKIPPED && self.state.scaler.factor <= 1.0 {
+        } else if self.state.scaler.gives_up() {
             let path = self.trainer.folder.join("not_finite.json");
             let report = serde_json::json!({ "step": number + 1, "losses": observed.losses, "rows": self.learner.describe(batch) });
             fs::write(&path, format!("{report:#}\n")).map_err(|e| flava_model::Error::io(&path, e))?;
@@ -415,7 +401,7 @@ pub fn peak_of(device: Device, precision: Precision) -> Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..6 {
         let start = Instant::now();
-        let product = a.f_matmul(&a)?;
+        let product = linear(&a, &a, None)?;
         let _done = product.f_select(0, 0)?.f_select(0, 0)?.f_to_kind(Kind::Double)?.double_value(&[]); // waits for a GPU
         best = best.min(start.elapsed().as_secs_f64());
     }

@@ -1,7 +1,10 @@
 //! How the learning rate goes: up from zero, then down.
 
+use serde::{Deserialize, Serialize};
+
 /// What follows the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// Straight down.
     #[default]
