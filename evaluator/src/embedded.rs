@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// What is said of the model where results are shown.
 pub(crate) const NOTE: &str =
-    "the embedded model is a small one that was pretrained on drawn scenes in minutes: the mini suite shows that all parts work";
+    "the embedded model is a small one that was pretrained on drawn scenes within an hour: the mini suite shows that all parts work";
 
 macro_rules! files {
     ($($name:literal),*) => { [$(($name, include_bytes!(concat!("../../pretrain/mini/", $name)).as_slice())),*] };

@@ -31,7 +31,7 @@ use crate::{
 const DECODER: &str = "decoder.safetensors";
 /// Patches' pixels and channels: what the divergence of a word counts against the likelihood of a pixel (DALL-E, appendix A.2).
 const NUMBERS_OF_A_PATCH: f64 = 8.0 * 8.0 * 3.0;
-/// Drawn<Pixels> that reconstruction is measured on.
+/// Pictures that reconstruction is measured on.
 const MEASURED: usize = 256;
 /// Of these, those in the picture of reconstructions.
 const SHOWN: usize = 16;
