@@ -1,6 +1,12 @@
 //! Runs that are killed, interrupted or run twice.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use flava_model::runtime::stream;
 use rand::Rng;
@@ -29,7 +35,7 @@ fn finish(folder: &Path, more: &[&str]) -> Run {
 #[test]
 fn a_run_that_is_killed_twenty_times_ends_as_if_it_had_not_been() {
     let (whole, killed) = (tempdir().unwrap(), tempdir().unwrap());
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let run = finish(whole.path(), &[]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     let seconds = began.elapsed().as_secs_f64();
@@ -38,7 +44,10 @@ fn a_run_that_is_killed_twenty_times_ends_as_if_it_had_not_been() {
     for _ in 0..KILLS {
         // Anywhere from the start of the program to a good way through what is left.
         let mut process = start(killed.path(), &[]).spawn().unwrap();
-        thread::sleep(Duration::from_secs_f64(rng.random_range(0.02..0.3) * seconds));
+        let moment = Instant::now() + Duration::from_secs_f64(rng.random_range(0.02..0.3) * seconds);
+        while Instant::now() < moment && process.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
         ended += usize::from(process.try_wait().unwrap().is_some());
         process.kill().unwrap();
         process.wait().unwrap();
