@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
 use crate::{Error, Record, Result, read_records};
 
 /// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
 const COLUMNS: [&str; 8] = ["mim", "mlm", "flava-c-local", "flava-c", "flava-mm", "flava-without-init", "flava-beit-init", "flava"];
-/// Of the normal distribution.
+/// Standard errors to either side that hold 95 % of a normal distribution.
 const TWO_SIDED_95: f64 = 1.96;
 
 /// A number of the table.
@@ -24,7 +26,8 @@ pub struct Cell {
     pub value: f64,
     /// Standard deviation over the seeds; none of one seed.
     pub over_seeds: Option<f64>,
-    /// Lower end of the 95 % interval. The scored rows are the same for all seeds, so that their part does not shrink with them.
+    /// Lower end of the 95 % interval: of the rows, which are the same for all seeds, so that their part does not shrink with them, and
+    /// of the seeds (Student).
     pub ci_low: f64,
     /// Upper end.
     pub ci_high: f64,
@@ -73,7 +76,7 @@ fn cell(column: &str, records: &[Record]) -> Cell {
         None => (main[0].ci_low, main[0].ci_high),
         Some(sd) => {
             let rows = main.iter().map(|score| score.standard_error.powi(2)).sum::<f64>() / count;
-            let half = TWO_SIDED_95 * (rows + sd * sd / count).sqrt();
+            let half = (TWO_SIDED_95 * rows.sqrt()).hypot(student(count - 1.0) * sd / count.sqrt());
             ((value - half).max(0.0), (value + half).min(1.0))
         }
     };
@@ -87,6 +90,11 @@ fn cell(column: &str, records: &[Record]) -> Cell {
         ci_low,
         ci_high,
     }
+}
+
+/// As [`TWO_SIDED_95`], for a mean whose spread is estimated with so many degrees of freedom.
+fn student(degrees: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, degrees).map_or(TWO_SIDED_95, |t| t.inverse_cdf(0.975))
 }
 
 /// The folders in a folder, sorted; none where it is not there.
@@ -149,8 +157,9 @@ mod tests {
         };
         let cell = cell("flava", &[with(0.5), with(0.6), with(0.7)]);
         assert!((cell.value - 0.6).abs() < 1e-12 && (cell.over_seeds.unwrap() - 0.1).abs() < 1e-12);
-        let half = 1.96 * (0.0009f64 + 0.01 / 3.0).sqrt();
-        assert!((cell.ci_high - 0.6 - half).abs() < 1e-12);
+        // Student's 4.303 for two degrees of freedom.
+        let half = (1.96f64 * 0.03).hypot(4.302_652_73 * (0.01f64 / 3.0).sqrt());
+        assert!((cell.ci_high - 0.6 - half).abs() < 1e-8);
         assert!(ablation_markdown(std::slice::from_ref(&cell)).contains("| mini-vqa |"));
         assert_eq!(ablation_csv(&[cell]).lines().count(), 2);
         assert!(ablation(Path::new("nowhere")).is_err());
