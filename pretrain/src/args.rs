@@ -7,7 +7,7 @@ use flava_model::runtime::{DeviceChoice, Precision};
 
 /// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook, both encoders alone, all together.
 ///
-/// `flava-pretrain run mini` makes a small model from drawn pictures in half an hour on two cores; no data is needed. Each stage has a folder in
+/// `flava-pretrain run mini` makes a small model from drawn pictures in three quarters of an hour on two cores; no data is needed. Each stage has a folder in
 /// OUT with its states and log; the same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
 /// layout: `flava-eval --model OUT/model`.
 ///

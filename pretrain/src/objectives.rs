@@ -55,6 +55,24 @@ pub struct PretrainingInputs {
     pub all_states: bool,
 }
 
+impl PretrainingInputs {
+    /// A batch whose tensors have the names that transformers' model takes them by; texts are of one kind, at positions 0, 1, ..
+    pub fn named(get: impl Fn(&str) -> Option<Tensor>) -> Self {
+        let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
+        Self {
+            pixel_values: get("pixel_values"),
+            bool_masked_pos: get("bool_masked_pos"),
+            codebook_pixel_values: get("codebook_pixel_values"),
+            mim_labels: get("mim_labels"),
+            text: text("input_ids"),
+            masked_text: text("input_ids_masked"),
+            mlm_labels: get("mlm_labels"),
+            itm_labels: get("itm_labels"),
+            ..Self::default()
+        }
+    }
+}
+
 /// The batch that a micro-batch is a part of. Each loss is then the sum over the part's rows divided by the number of all, so that
 /// gradients of the parts add up to those of the whole.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -25,7 +25,7 @@ pub(crate) struct Scored {
     pub places: Tensor,
     /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is read.
     pub labels: Option<Tensor>,
-    /// The sequences that are read.
+    /// The sequences that are read, where all their positions are.
     pub sequences: i64,
 }
 
@@ -50,7 +50,7 @@ impl Sequences {
         let sequence = found.f_div_scalar_mode(labelled.max(1), "floor")?;
         let places = found.f_add(&sequence.f_mul_scalar(length - labelled)?)?.f_add_scalar(range.end - labelled)?;
         let labels = labels.map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found)).transpose()?;
-        let sequences = kept.map_or(Ok(count), |kept| kept.f_sum(Kind::Int64).map(|sum| sum.int64_value(&[])))?;
+        let sequences = places.size()[0] / labelled.max(1);
         Ok(Scored { places, labels, sequences })
     }
 

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Instant};
 
 use flava_model::{
-    AttentionKind, FlavaConfig, TextInputs,
+    AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{
@@ -67,18 +67,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
     )
     .unwrap();
     let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
-    let get = |name: &str| batch.get(name).map(Tensor::shallow_clone);
-    let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
-    let inputs = PretrainingInputs {
-        pixel_values: get("pixel_values"),
-        bool_masked_pos: get("bool_masked_pos"),
-        mim_labels: get("mim_labels"),
-        text: text("input_ids"),
-        masked_text: text("input_ids_masked"),
-        mlm_labels: get("mlm_labels"),
-        itm_labels: get("itm_labels"),
-        ..PretrainingInputs::default()
-    };
+    let inputs = PretrainingInputs::named(|name| batch.get(name).map(Tensor::shallow_clone));
     let mut best = f64::INFINITY;
     let mut loss = 0.0;
     for _ in 0..=steps {

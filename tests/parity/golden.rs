@@ -54,16 +54,10 @@ pub(super) fn inputs(golden: &Golden, case: &str) -> PretrainingInputs {
         })
     };
     PretrainingInputs {
-        pixel_values: get("pixel_values"),
-        bool_masked_pos: get("bool_masked_pos"),
-        codebook_pixel_values: get("codebook_pixel_values"),
-        mim_labels: get("mim_labels"),
         text: text("input_ids", true),
         masked_text: text("input_ids_masked", false),
-        mlm_labels: get("mlm_labels"),
-        itm_labels: get("itm_labels"),
-        whole: None,
         all_states: true,
+        ..PretrainingInputs::named(get)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use flava_model::{
-    AttentionKind, FlavaConfig, TextInputs,
+    AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Fill, LoaderOptions, Precision},
@@ -17,14 +17,20 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 
 const STEPS: usize = 50;
 
-/// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at the end.
-#[test]
-fn fifty_steps_follow_transformers_and_adamw() {
+/// The batches and losses of `training_golden.py`, and the model that it began with.
+fn golden_model() -> (BTreeMap<String, Tensor>, FlavaForPreTraining, VarStore) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors")).unwrap().into_iter().collect();
     let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
     let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
-    let (mut model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let (model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    (golden, model, store)
+}
+
+/// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at the end.
+#[test]
+fn fifty_steps_follow_transformers_and_adamw() {
+    let (golden, mut model, store) = golden_model();
     let first: BTreeMap<String, Tensor> = store.variables().into_iter().map(|(name, variable)| (name, variable.detach().copy())).collect();
     let json = r#"{"steps": 50, "batch_size": 4, "learning_rate": 2e-3, "warmup": 10, "weight_decay": 0.1, "decay_all": true}"#;
     let schedule: TrainingSchedule = serde_json::from_str(json).unwrap();
@@ -60,11 +66,7 @@ fn fifty_steps_follow_transformers_and_adamw() {
 /// Last blocks that compute what is scored alone give the losses and gradients of those that compute everything.
 #[test]
 fn states_that_no_loss_reads_change_nothing() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors")).unwrap().into_iter().collect();
-    let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
-    let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
-    let (model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let (golden, model, store) = golden_model();
     let mut kinds = 0;
     for batch in 0..6 {
         let mut seen: Vec<(Vec<f64>, BTreeMap<String, Tensor>)> = Vec::new();
@@ -95,18 +97,7 @@ fn take_gradient(variable: &mut Tensor) -> Tensor {
 }
 
 fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingInputs {
-    let get = |name: &str| golden.get(&format!("batch{batch}/inputs/{name}")).map(Tensor::shallow_clone);
-    let text = |name: &str| get(name).map(|ids| TextInputs { attention_mask: get("attention_mask"), ..TextInputs::new(ids) });
-    PretrainingInputs {
-        pixel_values: get("pixel_values"),
-        bool_masked_pos: get("bool_masked_pos"),
-        mim_labels: get("mim_labels"),
-        text: text("input_ids"),
-        masked_text: text("input_ids_masked"),
-        mlm_labels: get("mlm_labels"),
-        itm_labels: get("itm_labels"),
-        ..PretrainingInputs::default()
-    }
+    PretrainingInputs::named(|name| golden.get(&format!("batch{batch}/inputs/{name}")).map(Tensor::shallow_clone))
 }
 
 fn joint(micro_batch: usize, contrastive_share: f64) -> Train {

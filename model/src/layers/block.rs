@@ -66,10 +66,7 @@ impl Block {
     pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<Tensor> {
         let normed = self.layernorm_before.forward(xs)?;
         let asking = matches!(rows, Rows::Cls).then_some(1);
-        let mut context = self.attention.attention.forward(&normed, mask, asking, train)?;
-        if let Rows::At(_) = rows {
-            context = rows.of(&context)?;
-        }
+        let context = rows.of(&self.attention.attention.forward(&normed, mask, asking, train)?)?;
         let xs = rows.of(xs)?;
         let hidden = self.add(&self.attention.output, &context, &xs, Some(&self.attention.site), train)?;
         let normed = self.layernorm_after.forward(&hidden)?;
