@@ -73,7 +73,7 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
             }
         }
         if !ids.is_empty() {
-            let inputs = image_batch(&pixels.iter().collect::<Vec<_>>(), model.options.device, model.options.precision.kind())?;
+            let inputs = image_batch(&pixels, model.options.device, model.options.precision.kind())?;
             let output = model.flava.encode_image_cls(&inputs)?;
             spool.add(ids, &output.cls(), &model.flava.project_image(&output)?)?;
         }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_model::{checkpoint::replace_folder, runtime::hex};
+use flava_model::runtime::hex;
 use flava_tasks::sources::cache_folder;
 use sha2::{Digest, Sha256};
 
@@ -63,12 +63,10 @@ fn unpack(folder: &Path) -> Result<()> {
     fs::create_dir_all(parent).map_err(|e| io(parent, e))?;
     // Two programs may unpack at once: each into a folder of its own, and the later one finds the place taken by the same bytes.
     let own = parent.join(format!("{}-{}", folder.file_name().unwrap_or_default().to_string_lossy(), std::process::id()));
-    replace_folder(&own, |part| {
-        for (name, bytes) in FILES {
-            fs::write(part.join(name), bytes).map_err(|e| io(part, e))?;
-        }
-        Ok::<(), Error>(())
-    })?;
+    fs::create_dir_all(&own).map_err(|e| io(&own, e))?;
+    for (name, bytes) in FILES {
+        fs::write(own.join(name), bytes).map_err(|e| io(&own, e))?;
+    }
     if folder.exists() && !is_whole(folder) {
         fs::remove_dir_all(folder).map_err(|e| io(folder, e))?;
     }

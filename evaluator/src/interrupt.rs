@@ -1,4 +1,5 @@
 //! Ctrl-C: what is under way comes to its next safe place and ends there; pressed twice it ends at once.
+#![allow(unsafe_code, reason = "a thread's mask of signals is C's")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +7,11 @@ use crate::{Error, Result};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Takes Ctrl-C (and the signal to terminate) over. Where that cannot be done the program ends at once, as without.
+/// Takes Ctrl-C (and the signals to terminate) over, for the start of `main`. Where that cannot be done the program ends at once, as
+/// without.
+///
+/// The signals come to the thread that waits for them alone: this thread and all that it starts have them blocked, because a signal
+/// that lands in the midst of one of libtorch's products spoils the heap, one time in six.
 pub fn listen() {
     let _set = ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
@@ -14,6 +19,15 @@ pub fn listen() {
         }
         eprintln!("stopping at the next safe place; press Ctrl-C again to stop at once");
     });
+    // SAFETY: a set of signals of this frame's own, made before it is read.
+    unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&raw mut signals, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
+    }
 }
 
 /// Whether Ctrl-C was pressed.

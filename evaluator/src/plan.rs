@@ -221,14 +221,12 @@ impl Plan {
         let suite = args.suite.map_or(default, Into::into);
         let quiet = args.model_args.quiet;
         let tasks = select(&registry, &args.tasks, suite)?.into_iter().cloned().collect();
+        let places = Places::new(args.data_args.data.clone(), args.data_args.offline, quiet)?;
+        let settings = Settings { store_f16: args.store == "f16", ..Settings::new(&args.model_args)? };
         Ok(Self {
-            places: Places::new(args.data_args.data.clone(), args.data_args.offline, quiet)?,
-            model: ModelChoice::new(args.model.as_ref())?,
-            tasks,
             protocol: args.data_args.protocol.into(),
             allow_mismatch: args.data_args.allow_mismatch,
             prompts: args.prompts.clone(),
-            out: args.out.clone(),
             limit: args.limit.map(|n| n as usize),
             seed: args.seed,
             method: args.method.filter(|method| *method != MethodArg::LinearProbe),
@@ -237,9 +235,38 @@ impl Plan {
             preview: args.preview,
             cache: !args.no_cache,
             again: args.again,
-            tuning: Tuning::default(),
-            settings: Settings { store_f16: args.store == "f16", ..Settings::new(&args.model_args)? },
+            ..Self::plain(ModelChoice::new(args.model.as_ref())?, tasks, args.out.clone(), (places, settings))
         })
+    }
+
+    /// A model on tasks as the paper has them, without stored features; results go to `out`.
+    fn plain(model: ModelChoice, tasks: Vec<Task>, out: PathBuf, (places, settings): (Places, Settings)) -> Self {
+        Self {
+            model,
+            tasks,
+            protocol: Protocol::Flava,
+            allow_mismatch: false,
+            places,
+            prompts: None,
+            out,
+            limit: None,
+            seed: 0,
+            method: None,
+            features: Vec::new(),
+            full_sweep: false,
+            preview: false,
+            cache: false,
+            again: false,
+            tuning: Tuning::default(),
+            settings,
+        }
+    }
+
+    /// The measurement of a folder's model on built-in tasks, while it is trained.
+    pub fn of_checkpoint(folder: &Path, tasks: &str, out: PathBuf, how: (Places, Settings)) -> Result<Self> {
+        let registry = registry_of(&[])?;
+        let tasks = select(&registry, tasks, Suite::Paper)?.into_iter().cloned().collect();
+        Ok(Self::plain(ModelChoice::Directory(folder.to_owned()), tasks, out, how))
     }
 
     /// Decides a fine-tuning, for one of its seeds.
@@ -251,22 +278,14 @@ impl Plan {
             return Err(Error::Other(format!("{name} names {} tasks: one is fine-tuned at a time", tasks.len())));
         }
         Recipe::of(&tasks[0], args.recipe.as_deref(), &args.set)?;
+        let places = Places::new(args.data_args.data.clone(), args.data_args.offline, args.model_args.quiet)?;
+        let out = if args.seeds > 1 { args.out.join(format!("seed-{seed}")) } else { args.out.clone() };
+        let model = ModelChoice::new(args.model.as_ref())?;
         let plan = Self {
-            places: Places::new(args.data_args.data.clone(), args.data_args.offline, args.model_args.quiet)?,
-            model: ModelChoice::new(args.model.as_ref())?,
-            tasks,
             protocol: args.data_args.protocol.into(),
             allow_mismatch: args.data_args.allow_mismatch,
-            prompts: None,
-            out: if args.seeds > 1 { args.out.join(format!("seed-{seed}")) } else { args.out.clone() },
             limit: args.limit.map(|n| n as usize),
             seed,
-            method: None,
-            features: Vec::new(),
-            full_sweep: false,
-            preview: false,
-            cache: false,
-            again: false,
             tuning: Tuning {
                 always: true,
                 recipe: args.recipe.clone(),
@@ -276,7 +295,7 @@ impl Plan {
                 recompute: args.recompute,
                 resume: args.resume && seed == args.seed,
             },
-            settings: Settings::new(&args.model_args)?,
+            ..Self::plain(model, tasks, out, (places, Settings::new(&args.model_args)?))
         };
         plan.pieces(&plan.tasks[0])?;
         Ok(plan)

@@ -4,25 +4,22 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::Result;
 
-/// Similarities of a batch to every embedding of all ranks, scaled by the temperature.
+/// Similarities of a batch's pictures and texts, scaled by the temperature.
 #[derive(Debug)]
 pub struct ContrastiveLogits {
-    /// \[images, all texts\].
+    /// \[images, texts\].
     pub per_image: Tensor,
-    /// \[texts, all images\].
+    /// \[texts, images\].
     pub per_text: Tensor,
 }
 
-/// Logits of embeddings of unit length, \[batch, projection\], against those of all ranks, \[all, projection\].
+/// Logits of embeddings of unit length, \[batch, projection\], each picture's against each text's.
 ///
 /// `logit_scale` is the log of the inverse temperature.
-pub fn contrastive_logits(image: &Tensor, text: &Tensor, all: (&Tensor, &Tensor), logit_scale: &Tensor) -> Result<ContrastiveLogits> {
-    let (all_images, all_texts) = all;
-    let temperature = logit_scale.f_exp()?;
-    Ok(ContrastiveLogits {
-        per_image: image.f_matmul(&all_texts.f_transpose(0, 1)?)?.f_mul(&temperature)?,
-        per_text: text.f_matmul(&all_images.f_transpose(0, 1)?)?.f_mul(&temperature)?,
-    })
+pub fn contrastive_logits(image: &Tensor, text: &Tensor, logit_scale: &Tensor) -> Result<ContrastiveLogits> {
+    let factor = logit_scale.f_exp()?;
+    let against = |queries: &Tensor, all: &Tensor| -> Result<Tensor> { Ok(queries.f_matmul(&all.f_transpose(0, 1)?)?.f_mul(&factor)?) };
+    Ok(ContrastiveLogits { per_image: against(image, text)?, per_text: against(text, image)? })
 }
 
 impl ContrastiveLogits {

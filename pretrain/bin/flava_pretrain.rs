@@ -46,7 +46,8 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
 }
 
 fn untrained(args: &RunArgs) -> Result<u8> {
-    print(&init(&job_of(args, None)?)?.display().to_string())?;
+    let job = job_of(args, Some("tokenizer"))?;
+    print(&if args.dry_run { dry_run(&job)? } else { init(&job)?.display().to_string() })?;
     Ok(DONE)
 }
 

@@ -29,7 +29,7 @@ pub enum Command {
     Tokenizer(RunArgs),
     /// Run a recipe up to its visual codebook, with a picture of what comes back from it.
     Codebook(RunArgs),
-    /// Write the untrained model that a recipe begins with.
+    /// Write an untrained model of a recipe's sizes into OUT/untrained, to compare with.
     Init(RunArgs),
     /// List the recipes, or print one to start your own from.
     Recipes {
@@ -68,7 +68,7 @@ pub struct RunArgs {
     /// Print what would be run: sizes, memory, operations and time; train nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Rows that go through the model at once; the contrastive loss is over the whole batch all the same [default: all].
+    /// Rows that go through the encoders at once; the contrastive loss is over the whole batch all the same [default: all].
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Running")]
     pub micro_batch: usize,
     /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time.

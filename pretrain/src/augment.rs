@@ -95,12 +95,13 @@ impl Default for Colours {
     }
 }
 
-/// A view of `side` by `side` pixels: a crop, changed colours, a blur at rate `blur` and inverted bright tones at rate `solarize`.
+/// A view of `side` by `side` pixels: a crop, changed colours, at rate `blur` a blur whose standard deviation is within `sigma`, and at
+/// rate `solarize` inverted bright tones.
 pub fn view(
     picture: &Picture,
     (crop, side): (&Crop, usize),
     colours: &Colours,
-    (blur, solarize): (f64, f64),
+    (blur, sigma, solarize): (f64, [f64; 2], f64),
     rng: &mut impl Rng,
 ) -> Picture {
     let part = crop.apply(picture, rng);
@@ -112,7 +113,7 @@ pub fn view(
         rgb.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = [grey(*pixel) as u8; 3]);
     }
     if rng.random::<f64>() < blur {
-        let sigma = between([0.1, 2.0], rng) * side as f64 / 224.0;
+        let sigma = between(sigma, rng);
         if let Some(sharp) = RgbImage::from_raw(side as u32, side as u32, rgb.clone()).filter(|_| sigma > 0.05) {
             rgb = imageops::blur(&sharp, sigma as f32).into_raw();
         }

@@ -1,17 +1,19 @@
 //! From what was typed to a job, and what it would take.
 
-use std::path::PathBuf;
+use std::{fmt::Write, path::PathBuf};
 
 use flava_evaluator::Places;
 use flava_model::{
     FlavaConfig,
-    runtime::{LoaderOptions, set_threads},
+    runtime::{Fill, set_threads},
 };
 
 use crate::{
-    Result, RunArgs, flops,
+    Error, Result, RunArgs,
+    codebook::{PATCH, networks, step_flops},
+    flops,
     order::Rank,
-    recipe::{Recipe, RowKind, Stage},
+    recipe::{Recipe, RowKind, Share, Stage},
     run::{Job, corpora_of},
     trainer::{human, peak_of},
 };
@@ -25,11 +27,12 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
     let device = args.device.resolve()?;
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     set_threads(threads);
-    let only = until.map(|kind| {
-        let names: Vec<String> = recipe.stages().map(|(name, _)| name.to_owned()).collect();
-        let end = recipe.stages().position(|(_, stage)| stage.kind() == kind).map_or(names.len(), |place| place + 1);
-        names[..end].to_vec()
-    });
+    let until = until
+        .map(|kind| {
+            let found = recipe.stages().find(|(_, stage)| stage.kind() == kind).map(|(name, _)| name.to_owned());
+            found.ok_or_else(|| Error::Input(format!("{} has no stage that makes a {kind}", args.recipe)))
+        })
+        .transpose()?;
     let stem = PathBuf::from(&args.recipe).file_stem().map_or_else(|| args.recipe.clone(), |stem| stem.to_string_lossy().into_owned());
     Ok(Job {
         name: args.recipe.clone(),
@@ -39,12 +42,13 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         seed: args.seed,
         device,
         precision: args.precision,
-        loader: LoaderOptions { threads, ahead: 2 * threads },
+        threads,
         micro_batch: args.micro_batch,
         recompute: args.recompute,
-        only,
+        until,
         rank: Rank::default(),
         places: Places::new(None, args.offline, args.quiet)?,
+        offline: args.offline,
         quiet: args.quiet,
     })
 }
@@ -75,12 +79,12 @@ pub fn dry_run(job: &Job) -> Result<String> {
     let peak = peak_of(job.device, job.precision)?;
     let mut lines = vec![
         format!("{}: {}", job.name, recipe.summary),
-        format!("cost: {}", recipe.cost),
-        format!("expect: {}", recipe.expect),
         format!("model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top", count / 1e6, count * 16.0 / 1e9),
         format!("machine: a large product reaches {:.0} GFLOP/s in {}", peak / 1e9, job.precision.name()),
     ];
-    let mut used: Vec<&str> = recipe.stages().flat_map(|(_, stage)| corpora_of(stage)).collect();
+    let said = [("cost", &recipe.cost), ("expect", &recipe.expect)];
+    lines.splice(1..1, said.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {text}")));
+    let mut used: Vec<&str> = job.stages().flat_map(|(_, stage)| corpora_of(stage)).collect();
     used.sort_unstable();
     used.dedup();
     for name in used {
@@ -91,17 +95,17 @@ pub fn dry_run(job: &Job) -> Result<String> {
         lines.push(format!("corpus {name} ({}): {state}", recipe.corpora[name].name()));
     }
     let mut total = 0.0;
-    for (name, stage) in recipe.stages() {
+    for (name, stage) in job.stages() {
         let (steps, flops) = (stage.steps(), flops_of(stage, &config));
         total += flops;
-        let time = human(flops / (peak * SHARE_OF_PEAK));
-        lines.push(if steps == 0 {
-            format!("stage {name} ({})", stage.kind())
-        } else if flops == 0.0 {
-            format!("stage {name} ({}): {steps} steps", stage.kind())
-        } else {
-            format!("stage {name} ({}): {steps} steps, {flops:.1e} FLOP, about {time}", stage.kind())
-        });
+        let mut line = format!("stage {name} ({})", stage.kind());
+        if steps > 0 {
+            let _written = write!(line, ": {steps} steps, batches of {:.1} GB, two at once", bytes_of_batch(stage, &config) / 1e9);
+        }
+        if flops > 0.0 {
+            let _written = write!(line, ", {flops:.1e} FLOP, about {}", human(flops / (peak * SHARE_OF_PEAK)));
+        }
+        lines.push(line);
     }
     let time = human(total / (peak * SHARE_OF_PEAK));
     lines.push(format!(
@@ -112,9 +116,36 @@ pub fn dry_run(job: &Job) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
+/// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made ahead.
+fn bytes_of_batch(stage: &Stage, config: &FlavaConfig) -> f64 {
+    let side = config.image_config.image_size as f64;
+    let picture = |side: f64| 3.0 * side * side * size_of::<f32>() as f64;
+    let codebook = picture(config.image_config.grid() as f64 * PATCH as f64);
+    match stage {
+        Stage::Tokenizer(_) => 0.0,
+        Stage::Codebook(stage) => stage.schedule.batch_size as f64 * codebook,
+        Stage::Dino(stage) => {
+            stage.schedule.batch_size as f64 * (2.0 * picture(side) + stage.local_crops as f64 * picture(stage.local_size as f64))
+        }
+        Stage::Train(stage) => {
+            let of = |share: &Share| {
+                let labels = if stage.crop.is_some() && stage.weights.read_patches(share.rows) { codebook } else { 0.0 };
+                let row = if share.rows == RowKind::Texts { 0.0 } else { picture(side) + labels };
+                share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
+            };
+            stage.mixture.iter().filter(|share| share.ratio > 0.0).map(of).fold(0.0, f64::max)
+        }
+    }
+}
+
 /// Operations of all steps of a stage.
 fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
     match stage {
+        Stage::Codebook(stage) if stage.from.is_empty() => {
+            let (store, ..) = networks(&config.image_codebook_config, stage, Fill::Unset);
+            let patches = config.image_config.grid().pow(2) as f64;
+            (stage.schedule.steps * stage.schedule.batch_size) as f64 * step_flops(&store, patches)
+        }
         Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
         Stage::Dino(stage) => {
             let rows = stage.schedule.batch_size as f64;
@@ -125,7 +156,7 @@ fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
         }
         Stage::Train(stage) => {
             let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
-            let share = |share: &crate::recipe::Share| {
+            let share = |share: &Share| {
                 let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
                 let tokens = if share.rows == RowKind::Texts { stage.text_length } else { stage.caption_length };
                 share.ratio / all * flops::batch(config, share.rows, (rows, tokens))

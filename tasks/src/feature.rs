@@ -49,8 +49,6 @@ impl Feature {
     pub const TEXT_CLS: Self = Self { tower: Tower::Text, tap: Tap::Cls };
     /// The text embedding.
     pub const TEXT_EMBEDDING: Self = Self { tower: Tower::Text, tap: Tap::Embedding };
-    /// CLS of the multimodal encoder.
-    pub const MULTIMODAL_CLS: Self = Self { tower: Tower::Multimodal, tap: Tap::Cls };
 
     /// As it is written in files and records.
     pub fn name(self) -> String {

@@ -59,6 +59,9 @@ pub struct Columns {
     /// The rows of a split are those where this column has the split's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub split: String,
+    /// Whether a row may lack its captions: those of a corpus may, and are left out where they are drawn.
+    #[serde(skip)]
+    pub gaps: bool,
 }
 
 /// Layouts of the original archives, as torchvision's classes of the same names read them.

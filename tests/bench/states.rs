@@ -30,7 +30,7 @@ fn write_states(model: &Path, pictures: &Path, sentences: &Path, out: &Path) {
     files.sort();
     let transform = model.image.transform(PassOrder::default());
     let pixels: Vec<_> = files.iter().map(|f| transform.apply(&decode(&fs::read(f).unwrap()).unwrap())).collect();
-    let image_inputs = image_batch(&pixels.iter().collect::<Vec<_>>(), Device::Cpu, Kind::Float).unwrap();
+    let image_inputs = image_batch(&pixels, Device::Cpu, Kind::Float).unwrap();
     let sentences = fs::read_to_string(sentences).unwrap();
     let texts: Vec<Text> = sentences.lines().map(Text::Single).collect();
     let text_inputs = text_batch(&model.text.encode(&texts, 77).unwrap(), model.text.pad_id(), Device::Cpu).unwrap();

@@ -14,13 +14,13 @@ use flava_model::{
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{
-        LoaderOptions, Precision, Progress, prepare_memory,
+        Precision, Progress, prepare_memory,
         training::{Autocast, peak_memory},
     },
 };
 use flava_pretrain::{
-    Draws, FlavaForPreTraining, Learner, Mixture, OnEmpty, Order, Parameter, Preparation, PretrainingInputs, Rank, Reader, RowKind, Train,
-    TrainingSchedule, VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
+    Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter, PatchLabels, Preparation, PretrainingInputs,
+    Rank, Reader, RowKind, TrainingSchedule, VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
 };
 use flava_tasks::{
     Dataset,
@@ -97,7 +97,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
 }
 
 /// Training on drawn pairs; `words` is where visual words are kept, if they are.
-fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path>) -> Train {
+fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path>) -> JointTraining {
     let (model, store) = load(folder);
     let image = &model.config.image_config;
     let processor = ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
@@ -107,15 +107,15 @@ fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path
     let masks = WordMasks { rate: 0.15, whole_words: true };
     let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 48), (masks, 48)], -100, 0);
     let preparation = Preparation { negatives: 0.1, ..preparation };
-    let loader = LoaderOptions { threads: THREADS as usize, ..LoaderOptions::default() };
-    let how = (&preparation.codebook, loader, Device::Cpu);
-    let visual_words = words.map(|file| {
-        Arc::new(VisualWords::open(file, &dataset, (model.codebook().unwrap(), patches), how, &Progress::new(1, "corpus", true)).unwrap())
+    let how = (&preparation.codebook, THREADS as usize, Device::Cpu);
+    let labels = words.map_or(PatchLabels::Codebook, |file| {
+        let codebook = (model.codebook().unwrap(), patches);
+        PatchLabels::Known(Arc::new(VisualWords::open(file, &dataset, codebook, how, &Progress::new(1, "corpus", true)).unwrap()))
     });
     let draws =
         Draws { name: "pairs".into(), order: Order::new("pairs", DRAWN, DRAWN, 0), dataset, rank: Rank::default(), batch_size: rows };
-    let reader = Reader { draws, kind: RowKind::Pairs, visual_words };
-    Train {
+    let reader = Reader { draws, kind: RowKind::Pairs, labels };
+    JointTraining {
         model,
         store,
         processor,
@@ -123,7 +123,7 @@ fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path
         readers: Arc::new(vec![reader]),
         mixture: Arc::new(Mixture::new(&[1.0], 1000, 0)),
         preparation: Arc::new(preparation),
-        loader,
+        threads: THREADS as usize,
         micro_batch,
         contrastive_share: 1.0,
         precision: Precision::F32,

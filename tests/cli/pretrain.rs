@@ -33,6 +33,7 @@ fn recipes_that_cannot_be_run_are_refused_with_the_nearest_name() {
         (vec!["run", "mini", "--set", "joint.schedule.stepps=3"], "did you mean steps"),
         (vec!["run", "mini", "--set", "joint.mixture=[]"], "mixture names no corpus"),
         (vec!["run", "mini", "--set", "joint"], "is no key=value"),
+        (vec!["codebook", "mini", "--set", r#"run=["tokenizer", "text"]"#], "mini has no stage that makes a codebook"),
     ] {
         let run = pretrain(folder.path(), &args);
         assert_eq!(run.code, 2, "{args:?}");
@@ -52,7 +53,13 @@ fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
     write_tar(&path.join("cut.tar"), &[("a.png", &picture), ("a.txt", b"a")]);
     let whole = fs::read(path.join("cut.tar")).unwrap();
     fs::write(path.join("cut.tar"), &whole[..700]).unwrap();
+    write_tar(&path.join("twice.tar"), &[("a.png", &picture), ("b.png", &picture), ("a.png", &picture)]);
+    fs::write(path.join("packed.tar"), [&[0x1f, 0x8b], &whole[2..]].concat()).unwrap();
+    fs::write(path.join("words.txt"), "words\n").unwrap();
     for (corpus, needle) in [
+        (r#"corpora.pairs={format="webdataset", files="twice.tar"}"#, "sample a has two members png"),
+        (r#"corpora.pairs={format="webdataset", files="packed.tar"}"#, "is compressed"),
+        (r#"corpora.pairs={format="text", files="words.txt"}"#, "is a picture"),
         (r#"corpora.texts={format="text", files="empty.txt"}"#, "empty"),
         (r#"corpora.texts={format="text", files="missing-*.txt"}"#, "holds no file missing-*.txt"),
         (r#"corpora.pairs={format="webdataset", files="gap-*.tar"}"#, "lacks number 1"),

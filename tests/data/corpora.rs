@@ -55,13 +55,14 @@ fn parquet_folders_and_lines_of_json() {
     write_parquet(&path.join("p-0.parquet"), "image", &digits(7), 3);
     let pictures = open(Corpus::Parquet { files: "p-*.parquet".into(), image: "image".into(), text: String::new() }, path);
     assert_eq!((pictures.len(), pictures.get(6).unwrap().image.unwrap()), (7, digit(6, 0)));
-    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), Some("y"), None]));
     let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
     let mut writer = ArrowWriter::try_new(fs::File::create(path.join("t.parquet")).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let texts = open(Corpus::Parquet { files: "t.parquet".into(), image: String::new(), text: "text".into() }, path);
     assert_eq!(texts.texts_of(1).unwrap(), ["y"]);
+    assert!(texts.texts_of(2).unwrap().is_empty(), "a row without a text is left out where it is drawn");
     fs::create_dir_all(path.join("pictures/deep")).unwrap();
     fs::write(path.join("pictures/deep/b.PNG"), digit(2, 0)).unwrap();
     fs::write(path.join("pictures/a.png"), digit(1, 0)).unwrap();

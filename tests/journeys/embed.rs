@@ -46,7 +46,7 @@ fn pictures_become_features_in_the_order_of_their_names() {
     let model = Pretrained::open(&model, LoadOptions::default()).unwrap();
     let transform = model.image.transform(PassOrder::default());
     let pixels: Vec<_> = [1, 0, 2].map(|class| transform.apply(&decode(&digit(class, 0)).unwrap())).into();
-    let inputs: ImageInputs = image_batch(&pixels.iter().collect::<Vec<_>>(), Device::Cpu, Kind::Float).unwrap();
+    let inputs: ImageInputs = image_batch(&pixels, Device::Cpu, Kind::Float).unwrap();
     let output = model.flava.encode_image(&inputs).unwrap();
     assert_eq!(difference(&features["cls"], &output.cls(), 1e-5, 1e-5), None);
     assert_eq!(difference(&features["embedding"], &model.flava.project_image(&output).unwrap(), 1e-5, 1e-5), None);

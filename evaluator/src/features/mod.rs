@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
 
 use flava_model::{
     ImageInputs, Pretrained, TextInputs,
-    processor::{Encoding, ImageTransform, Text, image_batch, text_batch},
+    processor::{Encoding, ImageTransform, Pixels, Text, image_batch, text_batch},
     runtime::{Progress, hex},
 };
 use flava_tasks::{Example, Feature, Label, Tap, Tower};
@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 
 use crate::{Error, Result, Settings, interrupt};
 
-pub(crate) use prepare::{Pixels, Preparation, Prepared, Rows, sample, text_of};
+pub(crate) use prepare::{Preparation, Prepared, Rows, sample, text_of};
 pub(crate) use store::Store;
 use store::{About, Piece, SHARD, Shards};
 use taps::{joint_mask, output_rows, read};
@@ -265,7 +265,7 @@ impl<'a> Extractor<'a> {
 
     pub(crate) fn images<'p>(&self, pixels: impl Iterator<Item = &'p Pixels>) -> Result<ImageInputs> {
         let options = self.model.options;
-        Ok(image_batch(&pixels.collect::<Vec<_>>(), options.device, options.precision.kind())?)
+        Ok(image_batch(pixels, options.device, options.precision.kind())?)
     }
 
     pub(crate) fn text_inputs<'e>(&self, encodings: impl IntoIterator<Item = &'e Encoding>) -> Result<TextInputs> {

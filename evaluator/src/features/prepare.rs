@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use flava_model::{
-    processor::{Encoding, ImageTransform, Text, TextProcessor, decode},
+    processor::{Encoding, ImageTransform, Pixels, Text, TextProcessor, decode},
     runtime::{Loader, LoaderOptions, hex, stream},
 };
 use flava_tasks::{Dataset, sources::OpenSplit};
@@ -57,9 +57,6 @@ pub(crate) fn sample(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Vec<
         }
     }
 }
-
-/// Pixels of one picture, \[3, height, width\] flattened, and their (height, width).
-pub(crate) type Pixels = (Vec<f32>, (usize, usize));
 
 /// One row after its preparation.
 pub(crate) struct Prepared {

@@ -7,7 +7,7 @@ use std::{
 
 use flava_model::{
     ImageInputs, TextInputs,
-    processor::{Encoding, Text, image_batch, text_batch},
+    processor::{Encoding, Pixels, Text, image_batch, text_batch},
     runtime::{Loader, LoaderOptions, stream},
 };
 use flava_tasks::{
@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 use super::{Network, Output};
 use crate::{
     Error, Result, Settings,
-    features::{Pixels, Preparation, Rows, text_of},
+    features::{Preparation, Rows, text_of},
     interrupt,
 };
 
@@ -171,7 +171,7 @@ pub(crate) fn inputs<'a>(
 ) -> Result<(Option<TextInputs>, Option<ImageInputs>)> {
     let encodings: Vec<&Encoding> = encodings.collect();
     let text = if encodings.is_empty() { None } else { Some(text_batch(encodings, pad, device)?) };
-    let images = if pixels.is_empty() { None } else { Some(image_batch(&pixels.iter().collect::<Vec<_>>(), device, Kind::Float)?) };
+    let images = if pixels.is_empty() { None } else { Some(image_batch(pixels, device, Kind::Float)?) };
     Ok((text, images))
 }
 

@@ -108,14 +108,16 @@ fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
     Ok(Stored { kind, size: tensor.size().iter().map(|&s| s as usize).collect(), tensor })
 }
 
-/// Writes a file beside its place and renames it, so that no reader ever sees half of it.
+/// Writes a file beside its place and renames it, so that no reader ever sees half of it, not even after a power failure.
 pub fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
     write_beside(path, |part| fs::write(part, contents))
 }
 
-fn write_beside(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+/// The same of a file that `write` fills.
+pub fn write_beside(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let part = PathBuf::from(format!("{}.part", path.display()));
-    write(&part).and_then(|()| fs::rename(&part, path)).map_err(|e| {
+    let on_disk = |()| fs::File::open(&part)?.sync_data();
+    write(&part).and_then(on_disk).and_then(|()| fs::rename(&part, path)).map_err(|e| {
         let _gone = fs::remove_file(&part);
         Error::io(path, e)
     })

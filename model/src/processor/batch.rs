@@ -5,8 +5,12 @@ use tch::{Device, Kind, Tensor};
 use super::Encoding;
 use crate::{Error, ImageInputs, Result, TextInputs};
 
-/// Pixels of pictures of one size, each \[3, height, width\] flattened, to \[batch, 3, height, width\].
-pub fn image_batch(pixels: &[&(Vec<f32>, (usize, usize))], device: Device, kind: Kind) -> Result<ImageInputs> {
+/// A picture's numbers, \[3, height, width\] flattened, and its height and width.
+pub type Pixels = (Vec<f32>, (usize, usize));
+
+/// Pixels of pictures of one size to \[batch, 3, height, width\].
+pub fn image_batch<'a>(pixels: impl IntoIterator<Item = &'a Pixels>, device: Device, kind: Kind) -> Result<ImageInputs> {
+    let pixels: Vec<&Pixels> = pixels.into_iter().collect();
     let Some((_, size)) = pixels.first().copied() else { return Err(Error::Input("a batch without pictures".into())) };
     if let Some((_, other)) = pixels.iter().find(|(_, other)| other != size) {
         return Err(Error::Input(format!(
@@ -15,7 +19,7 @@ pub fn image_batch(pixels: &[&(Vec<f32>, (usize, usize))], device: Device, kind:
     }
     let (height, width) = (size.0 as i64, size.1 as i64);
     let mut flat = Vec::with_capacity(pixels.len() * pixels[0].0.len());
-    for (picture, _) in pixels {
+    for (picture, _) in &pixels {
         flat.extend_from_slice(picture);
     }
     let pixel_values = Tensor::f_from_slice(&flat)?.f_view([pixels.len() as i64, 3, height, width])?; // [batch, 3, height, width]

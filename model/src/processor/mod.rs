@@ -6,7 +6,7 @@ mod image;
 mod resize;
 mod text;
 
-pub use batch::{image_batch, text_batch};
+pub use batch::{Pixels, image_batch, text_batch};
 pub use decode::{Picture, decode};
 pub use image::{ImageProcessorConfig, ImageTransform};
 pub use resize::{Filter, PassOrder, resize};

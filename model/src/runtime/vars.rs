@@ -38,7 +38,7 @@ impl<'a> Vars<'a> {
         self.path.components().collect::<Vec<_>>().join(".")
     }
 
-    /// Whether parameters hold values already.
+    /// How new parameters are filled.
     pub fn fill(&self) -> Fill {
         self.fill
     }

@@ -3,14 +3,14 @@
 
 mod decoder;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
-    checkpoint::{read_tensors, write_tensors},
+    checkpoint::{read_tensors, write_file, write_tensors},
     config::CodebookConfig,
-    processor::{ImageTransform, image_batch},
-    runtime::{Fill, Loader, LoaderOptions, Vars, stream},
+    processor::{ImageTransform, Pixels, image_batch},
+    runtime::{Fill, Vars, stream},
 };
 use image::{RgbImage, imageops};
 use serde_json::json;
@@ -21,22 +21,20 @@ pub use decoder::Decoder;
 use crate::{
     Error, Result,
     augment::Crop,
-    draws::{Drawn, Draws},
+    draws::{Drawn, Draws, ahead, picture},
     recipe::CodebookStage,
-    rows::picture,
-    trainer::{Learner, Observed, Parameter, Step},
-    visual_words::{VisualWords, count_words},
+    trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 
 const DECODER: &str = "decoder.safetensors";
 /// Patches' pixels and channels: what the divergence of a word counts against the likelihood of a pixel (DALL-E, appendix A.2).
-const NUMBERS_OF_A_PATCH: f64 = 8.0 * 8.0 * 3.0;
+const NUMBERS_OF_A_PATCH: f64 = (PATCH * PATCH) as f64 * 3.0;
+/// Side of a patch in the codebook's pixels.
+pub(crate) const PATCH: usize = 8;
 /// Pictures that reconstruction is measured on.
 const MEASURED: usize = 256;
 /// Of these, those in the picture of reconstructions.
 const SHOWN: usize = 16;
-
-type Pixels = (Vec<f32>, (usize, usize));
 
 /// Encoder and decoder in training.
 pub struct CodebookTraining {
@@ -46,7 +44,7 @@ pub struct CodebookTraining {
     store: VarStore,
     stage: CodebookStage,
     data: Arc<Data>,
-    loader: LoaderOptions,
+    threads: usize,
     step: usize,
 }
 
@@ -72,10 +70,6 @@ pub struct Reconstruction {
 }
 
 impl Data {
-    fn batch(&self, step: usize) -> Result<Drawn<Pixels>> {
-        self.draws.batch(step as u64, |row, draw| self.pixels(row, Some(draw)))
-    }
-
     /// A row's pixels: of a part of it that the draw decides, or of all of it.
     fn pixels(&self, row: usize, draw: Option<u64>) -> std::result::Result<Pixels, String> {
         let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
@@ -95,15 +89,11 @@ impl CodebookTraining {
         stage: &CodebookStage,
         draws: Draws,
         transform: ImageTransform,
-        (seed, device, loader): (u64, Device, LoaderOptions),
+        (seed, device, threads): (u64, Device, usize),
     ) -> Self {
         let config = config.image_codebook_config.clone();
-        let mut store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed as i64);
-        let root = Vars::root(&store, Fill::New(config.initializer_range));
-        let encoder = ImageCodebook::new(&(&root / "image_codebook"), &config);
-        let decoder =
-            Decoder::new(&(&root / "decoder"), &config, if stage.decoder_hidden > 0 { stage.decoder_hidden } else { config.hidden_size });
+        let (mut store, encoder, decoder) = networks(&config, stage, Fill::New(config.initializer_range));
         let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0)); // the order decides the numbers
         for (_, mut weight) in variables.into_iter().filter(|(_, variable)| variable.dim() == 4) {
@@ -113,7 +103,7 @@ impl CodebookTraining {
         }
         store.set_device(device);
         let data = Data { draws, transform, crop: stage.crop, seed };
-        Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), loader, step: 0 }
+        Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), threads, step: 0 }
     }
 
     fn temperature(&self) -> f64 {
@@ -138,7 +128,7 @@ impl CodebookTraining {
             if pixels.is_empty() {
                 continue;
             }
-            let target = image_batch(&pixels.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
+            let target = image_batch(&pixels, self.store.device(), Kind::Float)?.pixel_values;
             let words = self.encoder.indices(&target)?;
             count_words(&words, &mut counts)?;
             let hot = words.f_one_hot(self.config.vocab_size)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
@@ -154,7 +144,7 @@ impl CodebookTraining {
                 shown = vec![original, back];
             }
         }
-        let (usage, perplexity) = VisualWords::usage(&counts);
+        let (usage, perplexity) = usage(&counts);
         let count = seen.max(1) as f64;
         let found = Reconstruction { squared_error: error / count, squared_error_of_mean: error_of_mean / count, usage, perplexity };
         Ok((found, sheet(&shown)?))
@@ -166,9 +156,64 @@ impl CodebookTraining {
         let path = folder.join("reconstructions.png");
         picture.save(&path).map_err(|e| Error::Training(format!("{}: {e}", path.display())))?;
         let path = folder.join("reconstruction.json");
-        fs::write(&path, format!("{:#}\n", json!(found))).map_err(|e| flava_model::Error::io(&path, e))?;
+        write_file(&path, format!("{:#}\n", json!(found)).as_bytes())?;
         Ok(found)
     }
+}
+
+/// Of words that occur so often each: the share that occurs at all, and the number of evenly used words that would be as hard to guess.
+fn usage(counts: &[u64]) -> (f64, f64) {
+    let total = counts.iter().sum::<u64>().max(1) as f64;
+    let used = counts.iter().filter(|&&count| count > 0).count() as f64 / counts.len().max(1) as f64;
+    let entropy: f64 = counts.iter().filter(|&&count| count > 0).map(|&count| -(count as f64 / total) * (count as f64 / total).ln()).sum();
+    (used, entropy.exp())
+}
+
+/// Counts of words in a tensor of them.
+fn count_words(words: &Tensor, counts: &mut [u64]) -> Result<()> {
+    for word in Vec::<i64>::try_from(words.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)? {
+        counts[word as usize] += 1;
+    }
+    Ok(())
+}
+
+/// Encoder and decoder of a stage's sizes, and their variables.
+pub(crate) fn networks(config: &CodebookConfig, stage: &CodebookStage, fill: Fill) -> (VarStore, ImageCodebook, Decoder) {
+    let store = VarStore::new(Device::Cpu);
+    let root = Vars::root(&store, fill);
+    let encoder = ImageCodebook::new(&(&root / "image_codebook"), config);
+    let hidden = if stage.decoder_hidden > 0 { stage.decoder_hidden } else { config.hidden_size };
+    let decoder = Decoder::new(&(&root / "decoder"), config, hidden);
+    (store, encoder, decoder)
+}
+
+/// Floating-point operations of a training step over a picture of `patches` patches, by the networks in `store`: products only, the
+/// backward pass at twice the forward one.
+pub(crate) fn step_flops(store: &VarStore, patches: f64) -> f64 {
+    let positions = |name: &str| {
+        let encodes = name.starts_with("image_codebook.");
+        let group = (1..=4).find(|group| name.contains(&format!("group_{group}.")));
+        // How often the grid of patches is doubled where a convolution's outputs lie.
+        let doubled = match (group, name.contains("blocks.input.")) {
+            (Some(group), _) => {
+                if encodes {
+                    4 - group
+                } else {
+                    group - 1
+                }
+            }
+            (None, input) => {
+                if input == encodes {
+                    3
+                } else {
+                    0
+                }
+            }
+        };
+        patches * f64::from(4_i32.pow(doubled))
+    };
+    let weights = store.variables().into_iter().filter(|(_, variable)| variable.dim() == 4);
+    3.0 * weights.map(|(name, weight)| 2.0 * weight.numel() as f64 * positions(&name)).sum::<f64>()
 }
 
 /// From the codebook's pixels, 0.1 to 0.9, back to 0 to 1.
@@ -210,15 +255,17 @@ fn logit_laplace(pixels: &Tensor, mean: &Tensor, log_width: &Tensor) -> Result<T
 impl Learner for CodebookTraining {
     type Batch = Drawn<Pixels>;
 
-    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Drawn<Pixels>>> {
-        let (data, first) = (Arc::clone(&self.data), steps.start);
-        Loader::new(steps.len(), self.loader, move |place| data.batch(first + place))
+    fn batches(&self, steps: Range<usize>) -> Batches<Drawn<Pixels>> {
+        let data = Arc::clone(&self.data);
+        Box::new(ahead(steps, data.draws.batch_size, self.threads, move |step, piece| {
+            data.draws.piece(step as u64, piece, |row, draw| data.pixels(row, Some(draw)))
+        }))
     }
 
     fn gradients(&mut self, batch: &Drawn<Pixels>, step: &Step) -> Result<Observed> {
         self.step = step.number;
         tch::manual_seed(step.seed);
-        let pixels = image_batch(&batch.rows.iter().collect::<Vec<_>>(), self.store.device(), Kind::Float)?.pixel_values;
+        let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
         let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
         let noise = logits.f_empty_like()?.f_exponential_(1.0)?.f_log()?.f_neg()?;
         let words = logits.f_add(&noise)?.f_div_scalar(self.temperature())?.f_softmax(1, Kind::Float)?;
@@ -259,8 +306,9 @@ impl Learner for CodebookTraining {
         vec![("temperature", self.temperature()), ("kl_weight", self.kl_weight())]
     }
 
-    fn flops(&self, _batch: &Drawn<Pixels>) -> f64 {
-        0.0
+    fn flops(&self, batch: &Drawn<Pixels>) -> f64 {
+        let (height, width) = batch.rows[0].1;
+        batch.rows.len() as f64 * step_flops(&self.store, (height * width) as f64 / (PATCH * PATCH) as f64)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
@@ -296,7 +344,7 @@ pub fn write_codebook(folder: &Path, config: &CodebookConfig, variables: impl In
     json["architectures"] = json!(["FlavaImageCodebook"]);
     json["torch_dtype"] = "float32".into();
     let path = folder.join("config.json");
-    fs::write(&path, format!("{json:#}\n")).map_err(|e| flava_model::Error::io(&path, e))?;
+    write_file(&path, format!("{json:#}\n").as_bytes())?;
     let named = variables.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.")?.to_owned(), tensor)));
     Ok(write_tensors(&folder.join("model.safetensors"), named.collect())?)
 }

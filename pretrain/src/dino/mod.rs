@@ -3,15 +3,15 @@
 
 mod head;
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageEncoder, ImageInputs, Rows,
     checkpoint::{Architecture, Checkpoint, read_tensors, write_directory, write_tensors},
     layers::AttentionKind,
-    processor::{ImageProcessorConfig, ImageTransform, PassOrder, TextProcessor, image_batch},
+    processor::{ImageProcessorConfig, ImageTransform, PassOrder, Pixels, TextProcessor, image_batch},
     runtime::{
-        Fill, Loader, LoaderOptions, Precision, Vars, stream,
+        Fill, Precision, Vars, stream,
         training::{AdamW, Autocast},
     },
 };
@@ -23,19 +23,16 @@ use crate::{
     Error, FlavaForPreTraining, Result,
     augment::view,
     codebook::load_exactly,
-    draws::Draws,
+    draws::{Drawn, Draws, ahead, parts, picture},
     flops,
     recipe::DinoStage,
-    rows::picture,
-    trainer::{Learner, Observed, Parameter, Step},
+    trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 
 const STATE: &str = "dino.safetensors";
 const ENCODER: &str = "flava.image_model.";
 /// Large views of a picture.
 const GLOBAL: usize = 2;
-
-type Pixels = (Vec<f32>, (usize, usize));
 
 /// Student and teacher in training.
 pub struct Dino {
@@ -49,11 +46,15 @@ pub struct Dino {
     store: VarStore,
     teacher_head: VarStore,
     centre: Tensor,
+    /// The mean of what the teacher said in this step, which the centre follows once the step is made.
+    said: Tensor,
     data: Arc<Data>,
     processor: ImageProcessorConfig,
     text: Arc<TextProcessor>,
-    loader: LoaderOptions,
+    threads: usize,
     precision: Precision,
+    /// Rows that go through student and teacher at once; 0 for all.
+    micro_batch: usize,
 }
 
 struct Data {
@@ -66,35 +67,43 @@ struct Data {
 
 /// Views of a batch of pictures.
 pub struct Views {
-    /// Large ones: all first views, then all second ones.
+    /// Large ones: all rows' first views, then all second ones.
     global: Vec<Pixels>,
+    /// Small ones, in the same order.
     local: Vec<Pixels>,
     ids: Vec<String>,
     broken: (usize, String),
 }
 
-impl Data {
-    fn batch(&self, step: usize) -> Result<Views> {
-        let mut drawn = self.draws.batch(step as u64, |row, draw| self.views(row, draw))?;
-        let mut views = Views { global: Vec::new(), local: Vec::new(), ids: drawn.ids, broken: drawn.broken };
-        for number in 0..GLOBAL + self.stage.local_crops {
+impl Views {
+    /// Of the views of each row, large ones first.
+    fn new(mut drawn: Drawn<Vec<Pixels>>, local_crops: usize) -> Self {
+        let mut views = Self { global: Vec::new(), local: Vec::new(), ids: drawn.ids, broken: drawn.broken };
+        for number in 0..GLOBAL + local_crops {
             let into = if number < GLOBAL { &mut views.global } else { &mut views.local };
             into.extend(drawn.rows.iter_mut().map(|pixels| std::mem::take(&mut pixels[number])));
         }
-        Ok(views)
+        views
     }
 
+    /// Those of the large or of the small views that are some rows'.
+    fn of_rows<'v>(&self, views: &'v [Pixels], rows: &Range<usize>) -> Vec<&'v Pixels> {
+        views.chunks_exact(self.ids.len()).flat_map(|view| &view[rows.clone()]).collect()
+    }
+}
+
+impl Data {
     /// The views of a row: large ones first.
     fn views(&self, row: usize, draw: u64) -> std::result::Result<Vec<Pixels>, String> {
         let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
         let whole = picture(example.image.as_deref())?;
         let mut rng = stream(self.seed, &format!("views, draw {draw}"));
-        let DinoStage { global_crop, local_crop, local_crops, local_size, colours, .. } = &self.stage;
+        let DinoStage { global_crop, local_crop, local_crops, local_size, colours, blur, local_blur, .. } = &self.stage;
         let number = |number: usize| {
             let (crop, changes) = match number {
-                0 => ((global_crop, self.side), (1.0, 0.0)),
-                1 => ((global_crop, self.side), (0.1, 0.2)),
-                _ => ((local_crop, *local_size), (0.5, 0.0)),
+                0 => ((global_crop, self.side), (1.0, *blur, 0.0)),
+                1 => ((global_crop, self.side), (0.1, *blur, 0.2)),
+                _ => ((local_crop, *local_size), (0.5, *local_blur, 0.0)),
             };
             self.transform.apply(&view(&whole, crop, colours, changes, &mut rng))
         };
@@ -109,7 +118,8 @@ impl Dino {
         stage: &DinoStage,
         draws: Draws,
         (processor, text, pass_order): (ImageProcessorConfig, Arc<TextProcessor>, PassOrder),
-        (seed, precision, loader): (u64, Precision, LoaderOptions),
+        (seed, threads): (u64, usize),
+        (precision, micro_batch, recompute): (Precision, usize, bool),
     ) -> Result<Self> {
         let config: &FlavaConfig = &model.config;
         let device = saved.device();
@@ -118,7 +128,8 @@ impl Dino {
         let (mut store, mut teacher_head) = (VarStore::new(Device::Cpu), VarStore::new(Device::Cpu));
         tch::manual_seed(seed as i64);
         let root = Vars::root(&store, Fill::New(range));
-        let student = ImageEncoder::new(&(&root / "flava" / "image_model"), &config.image_config, AttentionKind::Fused);
+        let mut student = ImageEncoder::new(&(&root / "flava" / "image_model"), &config.image_config, AttentionKind::Fused);
+        student.set_recompute(recompute);
         let head = DinoHead::new(&(&root / "head"), config.hidden_size, widths);
         let teacher = DinoHead::new(&(&Vars::root(&teacher_head, Fill::New(range)) / "head"), config.hidden_size, widths);
         store.set_device(device);
@@ -138,12 +149,14 @@ impl Dino {
             heads: [head, teacher],
             store,
             teacher_head,
+            said: centre.shallow_clone(),
             centre,
             data: Arc::new(data),
             processor,
             text,
-            loader,
+            threads,
             precision,
+            micro_batch,
         })
     }
 
@@ -167,10 +180,43 @@ impl Dino {
         first + (last - first) * (step as f64 / self.stage.teacher_temperature_steps.max(1) as f64).min(1.0)
     }
 
-    fn cls(encoder: &ImageEncoder, pixels: &[Pixels], device: Device) -> Result<Tensor> {
-        let inputs = image_batch(&pixels.iter().collect::<Vec<_>>(), device, Kind::Float)?;
+    /// Embeddings of some views, \[views, size\].
+    fn cls(encoder: &ImageEncoder, views: &[&Pixels], device: Device) -> Result<Tensor> {
+        let inputs = image_batch(views.iter().copied(), device, Kind::Float)?;
         let inputs = ImageInputs { interpolate_pos_encoding: true, ..inputs };
         Ok(encoder.forward(&inputs, &Rows::Cls, true)?.cls())
+    }
+
+    /// The mean loss over the views of some of a batch's rows, and the mean of what the teacher says of them, \[1, outputs\].
+    fn losses(&self, batch: &Views, part: Range<usize>, step: usize) -> Result<(Tensor, Tensor)> {
+        let device = self.saved.device();
+        let rows = part.len() as i64;
+        let _autocast = Autocast::new(device, self.precision)?;
+        let global = batch.of_rows(&batch.global, &part);
+        let taught = {
+            let _guard = tch::no_grad_guard();
+            let cls = Self::cls(self.model.flava.encoders().0, &global, device)?;
+            self.heads[1].forward(&cls, true)?.f_to_kind(Kind::Float)? // [2 * rows, outputs]
+        };
+        let mut cls = vec![Self::cls(&self.student, &global, device)?];
+        if !batch.local.is_empty() {
+            cls.push(Self::cls(&self.student, &batch.of_rows(&batch.local, &part), device)?);
+        }
+        let frozen = step < self.stage.frozen_steps;
+        let said = self.heads[0].forward(&Tensor::f_cat(&cls, 0)?, frozen)?.f_to_kind(Kind::Float)?;
+        let said = said.f_div_scalar(self.stage.student_temperature)?.f_log_softmax(-1, Kind::Float)?;
+        let goal = taught.f_sub(&self.centre)?.f_div_scalar(self.teacher_temperature(step))?.f_softmax(-1, Kind::Float)?;
+        let views = (GLOBAL + self.stage.local_crops) as i64;
+        let mut loss = Tensor::f_zeros([], (Kind::Float, device))?;
+        for teacher in 0..GLOBAL as i64 {
+            let goal = goal.f_narrow(0, teacher * rows, rows)?;
+            for student in (0..views).filter(|student| *student != teacher) {
+                let said = said.f_narrow(0, student * rows, rows)?;
+                loss = loss.f_sub(&goal.f_mul(&said)?.f_sum_dim_intlist(-1, false, Kind::Float)?.f_mean(Kind::Float)?)?;
+            }
+        }
+        let loss = loss.f_div_scalar((GLOBAL as i64 * (views - 1)) as f64)?;
+        Ok((loss, taught.f_mean_dim([0].as_slice(), true, Kind::Float)?))
     }
 }
 
@@ -198,50 +244,28 @@ fn follow(average: &VarStore, of: &VarStore, prefix: &str, momentum: f64) -> Res
 impl Learner for Dino {
     type Batch = Views;
 
-    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Views>> {
-        let (data, first) = (Arc::clone(&self.data), steps.start);
-        Loader::new(steps.len(), self.loader, move |place| data.batch(first + place))
+    fn batches(&self, steps: Range<usize>) -> Batches<Views> {
+        let (data, local_crops) = (Arc::clone(&self.data), self.stage.local_crops);
+        let pieces = ahead(steps, data.draws.batch_size, self.threads, move |step, piece| {
+            data.draws.piece(step as u64, piece, |row, draw| data.views(row, draw))
+        });
+        Box::new(pieces.map(move |drawn| Ok(Views::new(drawn?, local_crops))))
     }
 
     fn gradients(&mut self, batch: &Views, step: &Step) -> Result<Observed> {
-        tch::manual_seed(step.seed);
-        let device = self.saved.device();
-        let rows = (batch.global.len() / GLOBAL) as i64;
-        let autocast = Autocast::new(device, self.precision)?;
-        let taught = {
-            let _guard = tch::no_grad_guard();
-            let cls = Self::cls(self.model.flava.encoders().0, &batch.global, device)?;
-            self.heads[1].forward(&cls, true)?.f_to_kind(Kind::Float)? // [2 * rows, outputs]
-        };
-        let mut cls = vec![Self::cls(&self.student, &batch.global, device)?];
-        if !batch.local.is_empty() {
-            cls.push(Self::cls(&self.student, &batch.local, device)?);
+        let rows = batch.ids.len();
+        let (mut loss, mut taught) = (0.0, self.centre.f_zeros_like()?);
+        for (number, part) in parts(rows, self.micro_batch).enumerate() {
+            tch::manual_seed(step.seed.wrapping_add(number as i64));
+            let share = part.len() as f64 / rows as f64;
+            let (of_part, mean) = self.losses(batch, part, step.number)?;
+            let of_part = of_part.f_mul_scalar(share)?;
+            of_part.f_mul_scalar(step.scale)?.f_backward()?;
+            loss += of_part.double_value(&[]);
+            taught = taught.f_add(&mean.f_mul_scalar(share)?)?;
         }
-        let frozen = step.number < self.stage.frozen_steps;
-        let said = self.heads[0].forward(&Tensor::f_cat(&cls, 0)?, frozen)?.f_to_kind(Kind::Float)?;
-        let said = said.f_div_scalar(self.stage.student_temperature)?.f_log_softmax(-1, Kind::Float)?;
-        let goal = taught.f_sub(&self.centre)?.f_div_scalar(self.teacher_temperature(step.number))?.f_softmax(-1, Kind::Float)?;
-        let views = (GLOBAL + self.stage.local_crops) as i64;
-        let mut loss = Tensor::f_zeros([], (Kind::Float, device))?;
-        for teacher in 0..GLOBAL as i64 {
-            let goal = goal.f_narrow(0, teacher * rows, rows)?;
-            for student in (0..views).filter(|student| *student != teacher) {
-                let said = said.f_narrow(0, student * rows, rows)?;
-                loss = loss.f_sub(&goal.f_mul(&said)?.f_sum_dim_intlist(-1, false, Kind::Float)?.f_mean(Kind::Float)?)?;
-            }
-        }
-        let loss = loss.f_div_scalar((GLOBAL as i64 * (views - 1)) as f64)?;
-        drop(autocast);
-        loss.f_mul_scalar(step.scale)?.f_backward()?;
-        let _guard = tch::no_grad_guard();
-        let mean = taught.f_mean_dim([0].as_slice(), true, Kind::Float)?;
-        self.centre = self.centre.f_lerp(&mean, 1.0 - self.stage.centre_momentum)?;
-        Ok(Observed {
-            losses: vec![("dino", loss.double_value(&[]))],
-            rows: rows as usize,
-            broken: batch.broken.clone(),
-            ..Observed::default()
-        })
+        self.said = taught;
+        Ok(Observed { losses: vec![("dino", loss)], rows, broken: batch.broken.clone(), ..Observed::default() })
     }
 
     fn before_update(&mut self, optimiser: &mut AdamW, step: &Step) -> Result<()> {
@@ -253,6 +277,7 @@ impl Learner for Dino {
     }
 
     fn updated(&mut self, step: &Step) -> Result<()> {
+        self.centre = tch::no_grad(|| self.centre.f_lerp(&self.said, 1.0 - self.stage.centre_momentum))?;
         let momentum = self.momentum(step.number);
         follow(&self.saved, &self.store, ENCODER, momentum)?;
         follow(&self.teacher_head, &self.store, "head.", momentum)

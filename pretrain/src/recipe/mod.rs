@@ -9,12 +9,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
 use flava_tasks::sources::Corpus;
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use toml::{Table, Value};
 
-pub use stages::{CodebookStage, DinoStage, Evaluate, Init, Part, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule};
+pub use stages::{CodebookStage, DinoStage, Evaluate, Init, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule};
 
 use crate::{Error, Result};
-use settings::{apply, closest, merge, nearest};
+pub(crate) use settings::did_you_mean;
+use settings::{apply, finite, merge, read};
 
 /// Sizes, and what a model of that size is trained on.
 const SIZES: [(&str, &str); 2] = [("base", include_str!("../../recipes/base.toml")), ("mini", include_str!("../../recipes/mini.toml"))];
@@ -105,8 +106,8 @@ impl Recipe {
         for setting in set {
             apply(&mut table, setting).map_err(|reason| wrong(format!("--set {setting}: {reason}")))?;
         }
-        let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
-        let recipe: Self = toml::from_str(&text).map_err(|e| wrong(nearest(e.message())))?;
+        finite("", &Value::Table(table.clone())).map_err(wrong)?;
+        let recipe: Self = read(table).map_err(wrong)?;
         recipe.check().map_err(wrong)?;
         Ok(recipe)
     }
@@ -139,6 +140,12 @@ impl Recipe {
                 return Err(wrong(format!("extends {base}: a file extends a built-in recipe")));
             }
             let mut whole = Self::table(base)?;
+            // What is said of the built-in recipe is not true of this one.
+            for (key, said) in
+                [("summary", format!("{base} with the changes of {name}")), ("cost", String::new()), ("expect", String::new())]
+            {
+                whole.insert(key.into(), Value::String(said));
+            }
             merge(&mut whole, table);
             return Ok(whole);
         }
@@ -152,10 +159,16 @@ impl Recipe {
         let Some(column) = column else { return Ok(table) };
         let Some(text) = of(&COLUMNS, column) else {
             let known = Self::names();
-            let near = closest(name, known.iter().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let near = did_you_mean(name, known.iter().map(String::as_str));
             return Err(wrong(format!("there is no such recipe, and no file of that name (.toml){near}")));
         };
-        merge(&mut table, parse(text)?);
+        let mut column = parse(text)?;
+        let at = column.remove("at");
+        merge(&mut table, column);
+        // What the column has at this size alone.
+        if let Some(Value::Table(only)) = at.as_ref().and_then(|at| at.get(size)) {
+            merge(&mut table, only.clone());
+        }
         Ok(table)
     }
 
@@ -197,6 +210,20 @@ mod tests {
         }
     }
 
+    /// Pairs are drawn 150,000 times in every column, 70 % of the updates or all of them.
+    #[test]
+    fn columns_see_pairs_as_often_as_the_paper_has_it() {
+        for (name, _) in COLUMNS {
+            let recipe = Recipe::open(name, &[]).unwrap();
+            let Stage::Train(joint) = &recipe.stage["joint"] else { panic!("joint trains") };
+            let of = |corpus: &str| joint.mixture.iter().filter(|share| share.corpus == corpus).map(|share| share.ratio).sum::<f64>();
+            let all: f64 = joint.mixture.iter().map(|share| share.ratio).sum();
+            let pairs = joint.schedule.steps as f64 * of("pairs") / all;
+            assert!((pairs - 150_000.0).abs() < 1.0, "{name}: {pairs}");
+            assert_eq!(joint.evaluate.is_none(), ["mim", "mlm"].contains(&name), "{name}");
+        }
+    }
+
     #[test]
     fn settings_go_over_the_recipe_and_mistakes_are_named() {
         let open = |set: &str| Recipe::open("mini", &[set.to_owned()]);
@@ -206,12 +233,36 @@ mod tests {
             ("joint.schedule.step=7", "did you mean steps?"),
             ("jiont.schedule.steps=7", "did you mean"),
             ("joint.negatives=2.0", "no share below 1"),
-            ("joint.schedule.warmup=1000000", "a warm-up of 1000000"),
+            ("joint.schedule.warmup=1000000", "a warmup of 1000000"),
             ("joint.caption_length=4000", "texts of 4000 tokens"),
             ("image_masks.total=5000", "image_masks"),
             ("model.hidden_size=63", "hidden_size"),
             ("run=[\"tokenizer\", \"textt\"]", "which is not there; did you mean text?"),
             ("joint.weights={mim=0.0}", "has weight 0"),
+            ("joint.weights={itm=0.0}", "would take them for right"),
+            (r#"run=["tokenizer", "text", "image", "joint"]"#, "no stage before makes a codebook"),
+            ("model.image_config.num_layers=6", "did you mean num_hidden_layers?"),
+            ("model.text_config.hidden_dropout_prob=0.1", "the stages' dropout"),
+            ("image.outputs=-1", "at least 1"),
+            ("joint.schedule.weight_decay=nan", "stage.joint.schedule.weight_decay = NaN is no number"),
+            ("joint.schedule.betas=[0.9, 1.0]", "betas"),
+            ("joint.schedule.clip_norm=-1", "clip_norm = -1"),
+            ("joint.schedule.max_broken=1.5", "max_broken = 1.5"),
+            ("joint.weights={itm=-1.0}", "weights.itm = -1"),
+            ("joint.crop={scale=[0.9, 0.1]}", "crop.scale"),
+            ("image.global_crop.flip=7.0", "global_crop.flip"),
+            ("image.colours.hue=2.0", "colours.hue"),
+            ("codebook.usage_weight=-5.0", "usage_weight"),
+            ("joint.schedule.steps=abc", "stage.joint: schedule.steps: invalid type"),
+            ("joint.weights.itm=0", "would take them for right"),
+            ("stage.jiont={schedule={steps=5}}", "stage.jiont: has no kind"),
+            ("run=[]", "names no stage"),
+            (r#"run=["codebook", "text"]"#, "no stage before makes a tokenizer"),
+            (r#"corpora.image={format="mini", world="pairs", rows=5}"#, "no stage reads the corpus image; did you mean images?"),
+            ("image.teacher_temperature=[0.0, 0.0]", "are positive"),
+            (r#"joint.evaluate={every=5, tasks="mini-vqq", best_by="mini-vqa"}"#, "did you mean mini-vqa"),
+            (r#"joint.evaluate={every=5, tasks="mini-vqa", best_by="mini-retrieval"}"#, "which tasks (mini-vqa) do not name"),
+            (r#"joint.evaluate={every=5, tasks="glue", best_by="glue"}"#, "chosen by one"),
         ] {
             let message = open(set).expect_err(set).to_string();
             assert!(message.contains(needle), "{set}: {message}");

@@ -1,8 +1,10 @@
 //! Recipes over each other, settings over recipes, and the nearest name of what nobody knows.
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// Puts `over` over `under`, table by table. A table of another `format` or `kind` replaces what was there: its keys mean other things.
+/// Puts `over` over `under`, table by table. A table of another `format` or `kind` replaces what was there: its keys mean other things;
+/// the text `none` takes a table away.
 pub(super) fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
@@ -14,8 +16,27 @@ pub(super) fn merge(under: &mut Table, over: Table) {
                     merge(under, over);
                 }
             }
-            (_, value) => drop(under.insert(key, value)),
+            (_, value) => put(under, &key, value),
         }
+    }
+}
+
+/// Whether all numbers below `path` are numbers.
+pub(super) fn finite(path: &str, value: &Value) -> std::result::Result<(), String> {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Float(number) if !number.is_finite() => Err(format!("{path} = {number} is no number")),
+        Value::Table(table) => table.iter().try_for_each(|(name, value)| finite(&below(name), value)),
+        Value::Array(all) => all.iter().try_for_each(|value| finite(path, value)),
+        _ => Ok(()),
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: Value) {
+    if value.as_str() == Some("none") && table.get(key).is_none_or(Value::is_table) {
+        table.remove(key);
+    } else {
+        table.insert(key.to_owned(), value);
     }
 }
 
@@ -35,34 +56,47 @@ pub(super) fn apply(table: &mut Table, setting: &str) -> std::result::Result<(),
         .unwrap_or_else(|| Value::String(value.trim().to_owned()));
     let (last, parents) = path.split_last().ok_or("names no key")?;
     let mut place = table;
-    for part in parents {
+    for (depth, part) in parents.iter().enumerate() {
         let known: Vec<String> = place.keys().chain(&stages).cloned().collect();
+        // A table may be one of those that have a default; whether it is one is seen when the recipe is read.
+        if depth > usize::from(path[0] == "stage") && !place.contains_key(*part) {
+            place.insert((*part).to_owned(), Value::Table(Table::new()));
+        }
         let next = place.get_mut(*part).and_then(Value::as_table_mut);
-        place = next.ok_or_else(|| {
-            let near = closest(part, known.iter().map(String::as_str)).map_or(String::new(), |near| format!("; did you mean {near}?"));
-            format!("there is no table {part:?}{near}")
-        })?;
+        place = next.ok_or_else(|| format!("there is no table {part:?}{}", did_you_mean(part, known.iter().map(String::as_str))))?;
     }
     // A value keeps its form, so that `learning_rate=1` is not refused for being whole.
     let value = match (place.get(*last), value) {
         (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
         (_, value) => value,
     };
-    place.insert((*last).to_owned(), value);
+    put(place, last, value);
     Ok(())
 }
 
-/// serde's message about an unknown key, with the nearest known one.
-pub(super) fn nearest(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let near = match (message.contains("unknown field") || message.contains("unknown variant"), quoted.next()) {
-        (true, Some(unknown)) => closest(unknown, quoted),
-        _ => None,
-    };
-    near.map_or_else(|| message.to_owned(), |near| format!("{message}; did you mean {near}?"))
+/// Reads a table; what is wrong comes with its key.
+pub(super) fn read<T: DeserializeOwned>(table: Table) -> std::result::Result<T, String> {
+    serde_path_to_error::deserialize(table).map_err(|e| {
+        let (path, message) = (e.path().to_string(), nearest(e.inner().message()));
+        if path == "." { message } else { format!("{path}: {message}") }
+    })
 }
 
-pub(super) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// serde's message about an unknown key, with the nearest known one.
+fn nearest(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.contains("unknown field") || message.contains("unknown variant"), quoted.next()) {
+        (true, Some(unknown)) => message.to_owned() + &did_you_mean(unknown, quoted),
+        _ => message.to_owned(),
+    }
+}
+
+/// What is added to a message about a name that nobody knows; nothing where none is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    closest(name, known).map_or(String::new(), |near| format!("; did you mean {near}?"))
+}
+
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score > 0.75);
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }

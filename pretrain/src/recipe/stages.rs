@@ -1,16 +1,21 @@
 //! What the stages of a recipe are told.
 
-use flava_model::runtime::training::Decay;
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
+use flava_model::runtime::training::Decay;
+use flava_tasks::{Registry, Suite, select};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use toml::Table;
+
+use super::settings::read;
 use crate::{
     augment::{Colours, Crop},
-    masking::WordMasks,
+    joint::WordMasks,
 };
 
 /// A part of pretraining.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Stage {
     /// Word pieces from texts, or those of an earlier model.
     Tokenizer(TokenizerStage),
@@ -20,6 +25,22 @@ pub enum Stage {
     Dino(DinoStage),
     /// Encoders and heads by FLAVA's losses: one of them or all together.
     Train(Box<TrainStage>),
+}
+
+impl<'de> Deserialize<'de> for Stage {
+    /// By its kind; what is wrong comes with its key, which serde's own way of reading such a table loses.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let mut table = Table::deserialize(deserializer)?;
+        let kind = table.remove("kind").ok_or_else(|| D::Error::custom("has no kind, and no stage of this name is known"))?;
+        match kind.as_str() {
+            Some("tokenizer") => read(table).map(Self::Tokenizer),
+            Some("codebook") => read(table).map(Self::Codebook),
+            Some("dino") => read(table).map(Self::Dino),
+            Some("train") => read(table).map(|stage| Self::Train(Box::new(stage))),
+            _ => Err(format!("{kind} is no kind of a stage: tokenizer, codebook, dino or train")),
+        }
+        .map_err(D::Error::custom)
+    }
 }
 
 impl Stage {
@@ -63,6 +84,9 @@ pub struct TokenizerStage {
     /// Most texts that are read of a corpus; 0 reads all.
     #[serde(default)]
     pub max_texts: usize,
+    /// Share of the texts that may be broken.
+    #[serde(default = "hundredth")]
+    pub max_broken: f64,
 }
 
 fn twice() -> u64 {
@@ -211,6 +235,12 @@ pub struct DinoStage {
     pub global_crop: Crop,
     /// Small views.
     pub local_crop: Crop,
+    /// Standard deviation of the blur of large views, from and to, in pixels.
+    #[serde(default = "blur")]
+    pub blur: [f64; 2],
+    /// The same of small views.
+    #[serde(default = "blur")]
+    pub local_blur: [f64; 2],
     /// How many small views.
     pub local_crops: usize,
     /// Side of a small view in pixels.
@@ -233,6 +263,11 @@ pub struct DinoStage {
     /// Norm that each parameter's gradient is cut to; 0 cuts none.
     #[serde(default)]
     pub clip_each: f64,
+}
+
+/// DINO's, of all views.
+fn blur() -> [f64; 2] {
+    [0.1, 2.0]
 }
 
 /// Training by FLAVA's losses.
@@ -367,6 +402,26 @@ pub struct LossWeights {
     pub mmm_text: f64,
 }
 
+impl LossWeights {
+    /// Whether a loss reads the visual words of such rows.
+    pub fn read_patches(&self, rows: RowKind) -> bool {
+        match rows {
+            RowKind::Images => self.mim > 0.0,
+            RowKind::Pairs => self.mmm_image > 0.0,
+            RowKind::Texts => false,
+        }
+    }
+
+    /// Whether a loss reads such rows at all.
+    pub fn read(&self, rows: RowKind) -> bool {
+        match rows {
+            RowKind::Images => self.mim > 0.0,
+            RowKind::Texts => self.mlm > 0.0,
+            RowKind::Pairs => [self.itm, self.global_contrastive, self.mmm_image, self.mmm_text].iter().any(|weight| *weight > 0.0),
+        }
+    }
+}
+
 impl Default for LossWeights {
     fn default() -> Self {
         Self { mim: 1.0, mlm: 1.0, itm: 1.0, global_contrastive: 1.0, mmm_image: 1.0, mmm_text: 1.0 }
@@ -381,6 +436,26 @@ pub struct Evaluate {
     pub every: usize,
     /// Tasks of `flava-eval`, with commas between them.
     pub tasks: String,
-    /// The task by whose main metric the best state is chosen.
+    /// The task, one of them, by whose main metric the best state is chosen.
     pub best_by: String,
+    /// Folder of the tasks' data, below that of the corpora; the Hub without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+}
+
+impl Evaluate {
+    /// The name of the task that the best state is chosen by, or what is wrong with it or with the tasks.
+    pub fn task_of_best(&self) -> std::result::Result<String, String> {
+        let registry = Registry::built_in().map_err(|e| e.to_string())?;
+        let named = |list: &str| -> std::result::Result<Vec<String>, String> {
+            let tasks = select(&registry, list, Suite::Paper).map_err(|e| e.to_string())?;
+            Ok(tasks.into_iter().map(|task| task.name.clone()).collect())
+        };
+        let (tasks, best) = (named(&self.tasks)?, named(&self.best_by)?);
+        match best.as_slice() {
+            [task] if tasks.contains(task) => Ok(task.clone()),
+            [task] => Err(format!("best_by is {task}, which tasks ({}) do not name", tasks.join(", "))),
+            _ => Err(format!("best_by = {:?} names {} tasks: the best state is chosen by one", self.best_by, best.len())),
+        }
+    }
 }

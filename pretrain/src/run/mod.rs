@@ -4,23 +4,22 @@ mod prepare;
 mod stages;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use clap::Parser;
-use flava_evaluator::{Places, Plan, args::EvalArgs};
+use flava_evaluator::{Places, Plan, Settings, args::BatchSize};
 use flava_model::{
-    FlavaConfig,
+    AttentionKind, FlavaConfig, LoadOptions,
     checkpoint::{Architecture, Checkpoint, write_directory, write_file},
-    processor::TextProcessor,
-    runtime::{LoaderOptions, Precision, Progress, hex, training::Log},
+    processor::{PassOrder, TextProcessor},
+    runtime::{Precision, Progress, hex, training::Log},
 };
 use flava_results::lock_folder;
 use flava_tasks::Dataset;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
@@ -29,14 +28,18 @@ use crate::{
     draws::Draws,
     interrupted,
     order::{Order, Rank},
-    recipe::{Evaluate, FinalWeights, Recipe, Stage},
+    recipe::{Evaluate, FinalWeights, Recipe, RowKind, Stage, did_you_mean},
     trainer::peak_of,
 };
 
-/// Rows whose contents go into a corpus's digest.
-const FINGERPRINT_ROWS: usize = 16;
+/// Rows of a corpus that are looked at before it is read, and go into its digest.
+const LOOKED_AT: usize = 16;
 /// Folder of the result.
 const MODEL: &str = "model";
+/// Folder of the model that it is compared with.
+const UNTRAINED: &str = "untrained";
+/// Folders that are no stage's.
+pub(crate) const OWN_FOLDERS: [&str; 2] = [MODEL, UNTRAINED];
 
 /// What is run, and how.
 pub struct Job {
@@ -55,17 +58,19 @@ pub struct Job {
     /// Kind of products.
     pub precision: Precision,
     /// Threads that make batches.
-    pub loader: LoaderOptions,
+    pub threads: usize,
     /// Rows that go through the model at once; 0 for all.
     pub micro_batch: usize,
     /// Whether activations are computed again.
     pub recompute: bool,
-    /// Stages that are run; all of the recipe's without.
-    pub only: Option<Vec<String>>,
+    /// The last stage that is run; all of the recipe's without.
+    pub until: Option<String>,
     /// Which part of the data is this process's.
     pub rank: Rank,
-    /// Of the Hub.
+    /// Where models are looked for.
     pub places: Places,
+    /// Whether no socket is opened.
+    pub offline: bool,
     /// Whether nothing is said.
     pub quiet: bool,
 }
@@ -93,53 +98,116 @@ struct Run<'a> {
 pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
     let _lock = lock_folder(&job.out)?;
-    let steps = job.recipe.stages().map(|(_, stage)| stage.steps()).sum();
+    let steps = job.stages().map(|(_, stage)| stage.steps()).sum();
     let mut progress = Progress::new(steps, "steps", job.quiet);
     let log = job.out.join("run.log");
     progress.log_to(&log).map_err(|e| flava_model::Error::io(&log, e))?;
     write_file(&job.out.join("recipe.toml"), job.recipe.to_toml()?.as_bytes())?;
     let mut run = Run { job, progress, corpora: Mutex::default(), made: Made::default(), peak: peak_of(job.device, job.precision)? };
-    run.check_corpora()?;
+    run.check_sources()?;
     let mut last = None;
     let mut reached = 0;
-    for (name, stage) in job.recipe.stages() {
+    for (name, stage) in job.stages() {
         run.progress.reach(reached);
         last = run.stage(name, stage)?.or(last);
         reached += stage.steps();
-        if job.only.as_ref().is_some_and(|only| only.last().is_some_and(|last| last == name)) {
-            run.progress.finish();
-            return Ok(last);
-        }
     }
-    let last = last.map(|folder| run.finish(&folder)).transpose()?;
+    if job.until.is_none() {
+        last = last.map(|folder| run.finish(&folder)).transpose()?;
+    }
     run.progress.finish();
     Ok(last)
 }
 
-/// The corpora that a stage reads.
-pub(crate) fn corpora_of(stage: &Stage) -> Vec<&str> {
+/// The corpora that a stage reads, and what it reads of their rows.
+fn roles_of(stage: &Stage) -> Vec<(&str, RowKind)> {
     match stage {
-        Stage::Tokenizer(stage) => stage.corpora.iter().map(String::as_str).collect(),
-        Stage::Codebook(stage) if stage.from.is_empty() => vec![&stage.corpus],
+        Stage::Tokenizer(stage) => stage.corpora.iter().map(|corpus| (corpus.as_str(), RowKind::Texts)).collect(),
+        Stage::Codebook(stage) if stage.from.is_empty() => vec![(&stage.corpus, RowKind::Images)],
         Stage::Codebook(_) => Vec::new(),
-        Stage::Dino(stage) => vec![&stage.corpus],
-        Stage::Train(stage) => stage.mixture.iter().filter(|share| share.ratio > 0.0).map(|share| share.corpus.as_str()).collect(),
+        Stage::Dino(stage) => vec![(&stage.corpus, RowKind::Images)],
+        Stage::Train(stage) => {
+            stage.mixture.iter().filter(|share| share.ratio > 0.0).map(|share| (share.corpus.as_str(), share.rows)).collect()
+        }
+    }
+}
+
+/// The corpora that a stage reads.
+pub(crate) fn corpora_of(stage: &Stage) -> impl Iterator<Item = &str> {
+    roles_of(stage).into_iter().map(|(corpus, _)| corpus)
+}
+
+impl Job {
+    /// The stages that are run, in order.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = (&str, &Stage)> {
+        let mut reached = false;
+        self.recipe.stages().take_while(move |(name, _)| !std::mem::replace(&mut reached, self.until.as_deref() == Some(*name)))
+    }
+
+    /// How `flava-eval`'s tasks are run on a model in training: where and as it is trained itself.
+    fn settings(&self) -> Settings {
+        Settings {
+            load: LoadOptions { device: self.device, precision: self.precision, attention: AttentionKind::Fused },
+            batch_size: BatchSize::Auto,
+            store_f16: false,
+            threads: self.threads,
+            order: PassOrder::default(),
+            skip_broken: false,
+            quiet: true,
+        }
     }
 }
 
 impl Run<'_> {
-    fn wanted(&self, name: &str) -> bool {
-        self.job.only.as_ref().is_none_or(|only| only.iter().any(|wanted| wanted == name))
-    }
-
-    /// Opens every corpus before the first step, so that what is missing is missed now.
-    fn check_corpora(&self) -> Result<()> {
-        for (_, stage) in self.job.recipe.stages().filter(|(name, _)| self.wanted(name)) {
-            for corpus in corpora_of(stage) {
-                self.corpus(corpus)?;
+    /// Opens every corpus and finds every earlier model before the first step, so that what is missing is missed now.
+    fn check_sources(&self) -> Result<()> {
+        for (name, stage) in self.job.stages() {
+            for (corpus, rows) in roles_of(stage) {
+                self.check_rows(corpus, rows).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?;
+            }
+            let Stage::Train(stage) = stage else { continue };
+            for from in stage.init.iter().map(|init| &init.from).filter(|from| !self.job.recipe.stage.contains_key(*from)) {
+                let near = did_you_mean(from, self.job.recipe.stage.keys().map(String::as_str));
+                self.earlier_model(from).map_err(|e| Error::Input(format!("stage.{name}: init: {e}{near}")))?;
+            }
+            if let Some(data) = stage.evaluate.as_ref().and_then(|evaluate| evaluate.data.as_ref()) {
+                Places::new(Some(self.job.data.join(data)), self.job.offline, true)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether some rows of a corpus, spread over it, have what a stage reads of them.
+    fn check_rows(&self, name: &str, rows: RowKind) -> Result<()> {
+        let dataset = self.corpus(name)?;
+        let looked_at = spread(dataset.len());
+        let mut first = None;
+        for row in looked_at.clone() {
+            let (picture, texts) = if rows == RowKind::Texts {
+                (true, dataset.texts_of(row))
+            } else {
+                let example = dataset.get(row);
+                let picture = example.as_ref().is_ok_and(|example| example.image.is_some());
+                (picture, example.map(|example| example.texts))
+            };
+            match texts {
+                Ok(texts) if picture && (rows == RowKind::Images || texts.iter().any(|text| !text.trim().is_empty())) => return Ok(()),
+                Ok(_) => drop(first.get_or_insert(format!("{} has none", dataset.id(row)))),
+                Err(error) => drop(first.get_or_insert(error.to_string())),
+            }
+        }
+        let wanted = match rows {
+            RowKind::Images => "a picture",
+            RowKind::Texts => "a text",
+            RowKind::Pairs => "a picture with a text",
+        };
+        let (count, first) = (looked_at.count(), first.unwrap_or_default());
+        Err(Error::Input(format!("none of {count} rows of the corpus {name} that were looked at is {wanted}; the first: {first}")))
+    }
+
+    /// The folder of a model that no stage makes.
+    fn earlier_model(&self, from: &str) -> Result<PathBuf> {
+        Ok(self.job.places.part_of_model(from, &["config.json", "model.safetensors", "pytorch_model.bin"])?)
     }
 
     fn corpus(&self, name: &str) -> Result<Arc<dyn Dataset>> {
@@ -168,7 +236,9 @@ impl Run<'_> {
     /// Runs a stage, or takes what it made before; the folder of its model, if it makes one.
     fn stage(&mut self, name: &str, stage: &Stage) -> Result<Option<PathBuf>> {
         interrupted()?;
-        let key = self.key(name, stage)?;
+        let settings = self.settings(name, stage)?;
+        let key = hex(&Sha256::digest(settings.to_string())[..12]);
+        self.note_settings(name, &settings)?;
         let made = match stage {
             Stage::Tokenizer(stage) => self.tokenizer(name, stage, &key).map(|()| None),
             Stage::Codebook(stage) => self.codebook(name, stage, &key).map(|()| None),
@@ -182,8 +252,8 @@ impl Run<'_> {
         Ok(made)
     }
 
-    /// A digest of everything that decides what a stage makes.
-    fn key(&self, name: &str, stage: &Stage) -> Result<String> {
+    /// Everything that decides what a stage makes, and nothing else: what only decides what is kept of it may change.
+    fn settings(&self, name: &str, stage: &Stage) -> Result<Value> {
         let mut corpora = BTreeMap::new();
         for corpus in corpora_of(stage) {
             corpora.insert(corpus, fingerprint(&*self.corpus(corpus)?));
@@ -197,12 +267,36 @@ impl Run<'_> {
             }
         };
         let recipe = &self.job.recipe;
-        let all = json!({
+        let mut stage = json!(stage);
+        for table in ["", "/schedule"] {
+            let Some(table) = stage.pointer_mut(table).and_then(Value::as_object_mut) else { continue };
+            table.retain(|key, _| !["save_every", "keep", "max_broken", "evaluate"].contains(&key.as_str()));
+        }
+        if corpora.is_empty() || stage["kind"] == "tokenizer" {
+            let sizes = recipe.model.get("image_codebook_config").filter(|_| stage["kind"] == "codebook");
+            return Ok(json!({ "stage": stage, "corpora": corpora, "model": sizes }));
+        }
+        Ok(json!({
             "stage": stage, "model": recipe.model, "image_masks": recipe.image_masks, "shuffle_buffer": recipe.shuffle_buffer,
             "corpora": corpora, "earlier": earlier, "seed": self.job.seed, "precision": self.job.precision.name(),
             "cuda": self.job.device.is_cuda(), "rank": [self.job.rank.rank, self.job.rank.world], "name": name,
-        });
-        Ok(hex(&Sha256::digest(all.to_string())[..12]))
+        }))
+    }
+
+    /// Writes down what decides a stage, or says what of it is other than when the stage was begun.
+    fn note_settings(&self, name: &str, settings: &Value) -> Result<()> {
+        let folder = self.folder(name);
+        let path = folder.join("settings.json");
+        let begun = folder.join("last").exists() || folder.join("key").exists();
+        let before = fs::read_to_string(&path).ok().filter(|_| begun);
+        if let Some(before) = before.and_then(|text| serde_json::from_str::<Value>(&text).ok()).filter(|before| before != settings) {
+            let mut different = Vec::new();
+            differences("", &before, settings, &mut different);
+            let (folder, different) = (folder.display(), different.join("; "));
+            return Err(Error::Training(format!("{folder}: was made by other settings ({different}); choose another --out, or remove it")));
+        }
+        fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
+        Ok(write_file(&path, format!("{settings:#}\n").as_bytes())?)
     }
 
     fn of_kinds(&self, kinds: &[&str]) -> Vec<&String> {
@@ -213,11 +307,9 @@ impl Run<'_> {
     /// Measures a model by `flava-eval`'s tasks; the main metric of the one that states are chosen by.
     fn measure(&self, stage: &str, folder: &Path, evaluate: &Evaluate, (step, log): (usize, &mut Log)) -> Result<Option<f64>> {
         let out = self.job.out.join(stage).join("evaluations").join(format!("step-{step}"));
-        let text = |path: &Path| path.display().to_string();
-        let words = ["flava-eval", "--model", &text(folder), "--tasks", &evaluate.tasks, "--out", &text(&out), "--quiet", "--no-cache"]
-            .map(str::to_owned);
-        let args = EvalArgs::try_parse_from(words).map_err(|e| Error::Training(e.to_string()))?;
-        let outcome = flava_evaluator::run(&Plan::new(&args.run)?)?;
+        let data = evaluate.data.as_ref().map(|data| self.job.data.join(data));
+        let how = (Places::new(data, self.job.offline, true)?, self.job.settings());
+        let outcome = flava_evaluator::run(&Plan::of_checkpoint(folder, &evaluate.tasks, out, how)?)?;
         if outcome.interrupted {
             return Err(Error::Interrupted);
         }
@@ -228,8 +320,11 @@ impl Run<'_> {
         let named: Vec<(&str, f64)> = scores.iter().map(|(task, score)| (task.as_str(), *score)).collect();
         log.note("evaluation", step, &named)?;
         let line: Vec<String> = scores.iter().map(|(task, score)| format!("{task} {score:.3}")).collect();
-        self.progress.say(&format!("{stage}, step {step}: {}", line.join(", ")));
-        Ok(scores.iter().find(|(task, _)| *task == evaluate.best_by).map(|(_, score)| *score))
+        if !line.is_empty() {
+            self.progress.say(&format!("{stage}, step {step}: {}", line.join(", ")));
+        }
+        let best_by = evaluate.task_of_best().map_err(Error::Input)?;
+        Ok(scores.iter().find(|(task, _)| *task == best_by).map(|(_, score)| *score))
     }
 
     /// Writes the last model without what training needs, in the kind that the recipe asks for.
@@ -249,8 +344,10 @@ impl Run<'_> {
     }
 }
 
-/// Writes the model that a recipe's training begins with: seeded weights, no stage run but those that make tokenizer and codebook.
+/// Writes a model of a recipe's sizes with seeded weights, over the tokenizer of its stage, into the folder `untrained`.
 pub fn init(job: &Job) -> Result<PathBuf> {
+    fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
+    let _lock = lock_folder(&job.out)?;
     let mut run = Run { job, progress: Progress::new(0, "steps", job.quiet), corpora: Mutex::default(), made: Made::default(), peak: 0.0 };
     let names: Vec<(String, Stage)> = job.recipe.stages().map(|(name, stage)| (name.to_owned(), stage.clone())).collect();
     for (name, stage) in names.iter().filter(|(_, stage)| matches!(stage, Stage::Tokenizer(_))) {
@@ -258,10 +355,26 @@ pub fn init(job: &Job) -> Result<PathBuf> {
     }
     let config = run.config()?;
     let (model, store) = run.model(config)?;
-    let out = job.out.join(MODEL);
+    let out = job.out.join(UNTRAINED);
     let processor = job.recipe.processor(&model.config);
     write_directory(&out, Architecture::FlavaForPreTraining, &model.config, store.variables(), &processor, &*run.text()?)?;
     Ok(out)
+}
+
+/// What is other now than it was, with its path.
+fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+            for name in names {
+                let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let of = |table: &serde_json::Map<String, Value>| table.get(name).cloned().unwrap_or_default();
+                differences(&below, &of(before), &of(now), found);
+            }
+        }
+        _ if before != now => found.push(format!("{path} was {before}, is {now}")),
+        _ => {}
+    }
 }
 
 /// Whether a stage that is not trained step by step is done; an error where it was done otherwise.
@@ -277,14 +390,17 @@ fn is_done(folder: &Path, key: &str) -> Result<bool> {
     }
 }
 
+/// Some of so many rows, spread over them.
+fn spread(rows: usize) -> impl Iterator<Item = usize> + Clone {
+    let pieces = LOOKED_AT.min(rows);
+    (0..pieces).map(move |piece| piece * rows / pieces)
+}
+
 /// A digest of a corpus: its length, and ids and texts spread over it.
 fn fingerprint(dataset: &dyn Dataset) -> String {
-    let rows = dataset.len();
     let mut digest = Sha256::new();
-    digest.update(rows.to_le_bytes());
-    let pieces = FINGERPRINT_ROWS.min(rows);
-    for piece in 0..pieces {
-        let row = piece * rows / pieces;
+    digest.update(dataset.len().to_le_bytes());
+    for row in spread(dataset.len()) {
         digest.update(dataset.id(row));
         if let Ok(example) = dataset.get(row) {
             digest.update(example.texts.join("\n"));

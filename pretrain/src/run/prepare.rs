@@ -49,22 +49,43 @@ impl Run<'_> {
             corpora.push(self.corpus(corpus)?);
         }
         let most = |dataset: &Arc<dyn Dataset>| if stage.max_texts == 0 { dataset.len() } else { stage.max_texts.min(dataset.len()) };
-        let bar = Mutex::new(self.progress.task(name, 2 * corpora.iter().map(most).sum::<usize>()));
-        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        let all: usize = corpora.iter().map(most).sum();
+        let bar = Mutex::new(self.progress.task(name, 2 * all));
+        let broken: Mutex<(usize, Option<Error>)> = Mutex::default();
+        let seen = || broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let too_many = |count: usize| count as f64 > stage.max_broken * all as f64;
         let texts = || {
+            seen().0 = 0; // they are read twice
             let rows = corpora.iter().flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
             rows.map_while(|(dataset, row)| {
-                let texts = interrupted().and_then(|()| Ok(dataset.texts_of(row)?));
                 bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(1);
-                texts.map_err(|e| *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(e)).ok()
+                if interrupted().is_err() {
+                    return None;
+                }
+                let error = match dataset.texts_of(row) {
+                    Ok(texts) => return Some(texts),
+                    Err(error) => error,
+                };
+                let mut seen = seen();
+                seen.0 += 1;
+                seen.1.get_or_insert(error.into());
+                (!too_many(seen.0)).then(Vec::new)
             })
             .flatten()
         };
         let learned = TextProcessor::train(texts, stage.vocab_size, stage.min_frequency)?;
-        match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(learned),
+        interrupted()?;
+        let (count, first) = broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(first) = first {
+            if too_many(count) {
+                let most = stage.max_broken;
+                return Err(Error::Training(format!(
+                    "{name}: more than max_broken = {most} of {all} texts are broken; the first: {first}"
+                )));
+            }
+            self.progress.say(&format!("{name}: {count} broken texts are left out; the first: {first}"));
         }
+        Ok(learned)
     }
 
     /// The configuration that all models of this run have.
@@ -95,7 +116,7 @@ impl Run<'_> {
         let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
         let make = || -> Result<CodebookTraining> {
             let draws = self.draws(&stage.corpus, stage.schedule.batch_size)?;
-            Ok(CodebookTraining::new(&config, stage, draws, transform.clone(), (self.job.seed, self.job.device, self.job.loader)))
+            Ok(CodebookTraining::new(&config, stage, draws, transform.clone(), (self.job.seed, self.job.device, self.job.threads)))
         };
         if !is_trained(&folder, key, stage.schedule.steps)? {
             self.trainer(name, &folder, &stage.schedule, key, None).run(make()?)?;

@@ -19,17 +19,14 @@ use crate::{
     Error, FlavaForPreTraining, OnEmpty, Result,
     codebook::read_codebook,
     dino::Dino,
-    mixture::Mixture,
-    recipe::{DinoStage, Evaluate, Init, Part, RowKind, Share, TrainStage, TrainingSchedule},
-    rows::{Preparation, Reader},
-    train::Train,
+    joint::{JointTraining, Mixture, PatchLabels, Preparation, Reader, VisualWords},
+    recipe::{DinoStage, Evaluate, Init, Share, TrainStage, TrainingSchedule},
     trainer::{Measure, State, Trainer, last_state},
-    visual_words::VisualWords,
 };
 
-/// Whether all steps of a training were made.
+/// Whether all steps of a training that is not measured were made.
 pub(super) fn is_trained(folder: &Path, key: &str, steps: usize) -> Result<bool> {
-    Ok(last_state(folder)?.is_some_and(|(_, state)| state.key == key && state.step >= steps))
+    Ok(last_state(folder)?.is_some_and(|(_, state)| state.is_done(key, steps, false)))
 }
 
 impl Run<'_> {
@@ -89,20 +86,19 @@ impl Run<'_> {
         for Init { from, parts } in init {
             let folder = match self.made.models.get(from) {
                 Some(folder) => folder.clone(),
-                None => self.job.places.part_of_model(from, &["config.json", "model.safetensors", "pytorch_model.bin"])?,
+                None => self.earlier_model(from)?,
             };
             let checkpoint = Checkpoint::open(&folder)?;
             let mut variables = store.variables();
             for part in parts {
                 let prefix = part.prefix();
-                let names: Vec<String> = variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+                // The codebook stays the one that a stage made: it names the patches.
+                let taken = |name: &&String| name.starts_with(prefix) && !name.starts_with("image_codebook.");
+                let names: Vec<String> = variables.keys().filter(taken).cloned().collect();
                 for name in names {
                     let found = checkpoint.tensors().get(&name);
                     let Some(tensor) = found.filter(|tensor| variables[&name].size() == tensor.size()) else {
                         let size = found.map_or("missing".to_owned(), |tensor| format!("{:?}", tensor.size()));
-                        if *part == Part::All && name.starts_with("image_codebook.") {
-                            continue;
-                        }
                         return Err(Error::Input(format!(
                             "{}: {name} is {size}, the recipe's model has {:?}",
                             folder.display(),
@@ -132,7 +128,8 @@ impl Run<'_> {
             stage,
             self.draws(&stage.corpus, stage.schedule.batch_size)?,
             (processor, self.text()?, PassOrder::default()),
-            (self.job.seed, self.job.precision, self.job.loader),
+            (self.job.seed, self.job.threads),
+            (self.job.precision, self.job.micro_batch, self.job.recompute),
         )?;
         self.trainer(name, &folder, &stage.schedule, key, None).run(learner)?;
         Ok(last)
@@ -141,7 +138,9 @@ impl Run<'_> {
     pub(super) fn train(&mut self, name: &str, stage: &TrainStage, key: &str) -> Result<PathBuf> {
         let folder = self.folder(name);
         let chosen = |state: &State| if state.best.is_some() { folder.join("best") } else { folder.join("last") };
-        if let Some((_, state)) = last_state(&folder)?.filter(|(_, state)| state.key == key && state.step >= stage.schedule.steps) {
+        if let Some((_, state)) = last_state(&folder)?
+            && state.is_done(key, stage.schedule.steps, stage.evaluate.is_some())
+        {
             return Ok(chosen(&state));
         }
         let learner = self.learner(stage)?;
@@ -156,7 +155,7 @@ impl Run<'_> {
     }
 
     /// Everything that a stage of joint training works on.
-    fn learner(&self, stage: &TrainStage) -> Result<Train> {
+    fn learner(&self, stage: &TrainStage) -> Result<JointTraining> {
         let mut config = self.config()?;
         let weights = &stage.weights;
         (config.mim_weight, config.mlm_weight, config.itm_weight) = (weights.mim, weights.mlm, weights.itm);
@@ -170,11 +169,12 @@ impl Run<'_> {
         let preparation = Preparation::new(&processor, Arc::clone(&text), words, model.config.ce_ignore_index, self.job.seed);
         let preparation = Preparation { crop: stage.crop, negatives: stage.negatives, ..preparation };
         let mut readers = Vec::new();
-        for share in &stage.mixture {
+        let drawn = || stage.mixture.iter().filter(|share| share.ratio > 0.0);
+        for share in drawn() {
             readers.push(self.reader(share, stage, (&model, &preparation))?);
         }
-        let ratios: Vec<f64> = stage.mixture.iter().map(|share| share.ratio).collect();
-        Ok(Train {
+        let ratios: Vec<f64> = drawn().map(|share| share.ratio).collect();
+        Ok(JointTraining {
             mixture: Arc::new(Mixture::new(&ratios, stage.schedule.steps, self.job.seed)),
             model,
             store,
@@ -182,7 +182,7 @@ impl Run<'_> {
             text,
             readers: Arc::new(readers),
             preparation: Arc::new(preparation),
-            loader: self.job.loader,
+            threads: self.job.threads,
             micro_batch: self.job.micro_batch,
             contrastive_share: stage.contrastive_share,
             precision: self.job.precision,
@@ -192,25 +192,19 @@ impl Run<'_> {
     fn reader(&self, share: &Share, stage: &TrainStage, (model, preparation): (&FlavaForPreTraining, &Preparation)) -> Result<Reader> {
         let dataset = self.corpus(&share.corpus)?;
         let weights = &stage.weights;
-        let labelled = match share.rows {
-            RowKind::Images => weights.mim > 0.0,
-            RowKind::Pairs => weights.mmm_image > 0.0,
-            RowKind::Texts => false,
-        };
-        let visual_words = if labelled && stage.crop.is_none() && share.ratio > 0.0 {
+        let labels = if !weights.read_patches(share.rows) {
+            PatchLabels::Unread
+        } else if stage.crop.is_some() {
+            PatchLabels::Codebook
+        } else {
             let codebook = model.codebook()?;
             let digest = fingerprint(&*dataset) + &self.of_kinds(&["codebook"]).into_iter().cloned().collect::<String>();
             let file = self.job.out.join(format!("visual-words-{}-{}.bin", share.corpus, hex(&Sha256::digest(digest)[..6])));
             let patches = model.config.image_config.grid().pow(2) as usize;
-            let how = (&preparation.codebook, self.job.loader, self.job.device);
-            Some(Arc::new(VisualWords::open(&file, &dataset, (codebook, patches), how, &self.progress)?))
-        } else {
-            if labelled {
-                model.codebook()?;
-            }
-            None
+            let how = (&preparation.codebook, self.job.threads, self.job.device);
+            PatchLabels::Known(Arc::new(VisualWords::open(&file, &dataset, (codebook, patches), how, &self.progress)?))
         };
         let draws = self.draws(&share.corpus, share.batch_size.unwrap_or(stage.schedule.batch_size))?;
-        Ok(Reader { draws, kind: share.rows, visual_words })
+        Ok(Reader { draws, kind: share.rows, labels })
     }
 }

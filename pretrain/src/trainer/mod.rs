@@ -12,9 +12,9 @@ use std::{
 };
 
 use flava_model::{
-    checkpoint::{read_tensors, replace_folder, write_tensors},
+    checkpoint::{read_tensors, replace_folder, write_file, write_tensors},
     runtime::{
-        Loader, Precision, Progress, linear, stream,
+        Precision, Progress, linear, stream,
         training::{AdamW, Group, Log, LossScaler, Schedule, peak_memory},
     },
 };
@@ -28,7 +28,7 @@ use crate::{
     Error, Result, interrupted,
     recipe::{Evaluate, TrainingSchedule},
 };
-use state::{STATE, copy_folder};
+use state::copy_folder;
 use sums::Sums;
 
 const MOMENTS: &str = "optimiser.safetensors";
@@ -91,13 +91,16 @@ pub struct Observed {
     pub broken: (usize, String),
 }
 
+/// Batches one after the other, made ahead.
+pub type Batches<B> = Box<dyn Iterator<Item = Result<B>>>;
+
 /// What is trained: a stage's model, data and losses.
 pub trait Learner {
     /// A step's data.
     type Batch: Send + 'static;
 
-    /// The batches of some steps, made ahead.
-    fn batches(&self, steps: Range<usize>) -> Loader<Result<Self::Batch>>;
+    /// The batches of some steps.
+    fn batches(&self, steps: Range<usize>) -> Batches<Self::Batch>;
     /// Adds the gradients of a batch to the parameters'.
     fn gradients(&mut self, batch: &Self::Batch, step: &Step) -> Result<Observed>;
     /// What follows an update.
@@ -195,10 +198,7 @@ impl Trainer<'_> {
                 return Err(Error::Training(format!("{}: {reason}; choose another --out, or remove it", self.folder.display())));
             }
             learner.load(&folder)?;
-            let moments = folder.join(MOMENTS);
-            if moments.exists() {
-                optimiser.load_state(read_tensors(&moments)?)?;
-            }
+            optimiser.load_state(read_tensors(&folder.join(MOMENTS))?)?;
             state = before;
             if state.step < self.schedule.steps {
                 self.progress.say(&format!("{}: going on from step {} of {}", self.name, state.step, self.schedule.steps));
@@ -219,7 +219,10 @@ impl<L: Learner> Loop<'_, L> {
         let bar = trainer.progress.task(trainer.name, steps);
         bar.add(self.state.step);
         if self.state.step > 0 && self.state.evaluated < self.state.step && measured(self.state.step) {
-            self.evaluate()?; // a run was killed in the midst of it
+            self.evaluate()?; // a run was killed before it, or in its midst
+        }
+        if self.state.step > 0 && self.state.step.is_multiple_of(trainer.schedule.save_every) {
+            self.keep()?;
         }
         let mut sums = Sums::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
@@ -249,12 +252,15 @@ impl<L: Learner> Loop<'_, L> {
             }
             if measured(step) {
                 self.evaluate()?;
-                self.save()?;
             }
             if step.is_multiple_of(trainer.schedule.save_every) {
                 self.keep()?;
             }
             began = Instant::now();
+        }
+        let (rows, broken) = self.state.rows;
+        if broken > 0 {
+            trainer.progress.say(&format!("{}: {broken} of {rows} rows were broken and left out", trainer.name));
         }
         Ok(self.state)
     }
@@ -275,7 +281,7 @@ impl<L: Learner> Loop<'_, L> {
         } else if self.state.scaler.gives_up() {
             let path = self.trainer.folder.join("not_finite.json");
             let report = serde_json::json!({ "step": number + 1, "losses": observed.losses, "rows": self.learner.describe(batch) });
-            fs::write(&path, format!("{report:#}\n")).map_err(|e| flava_model::Error::io(&path, e))?;
+            write_file(&path, format!("{report:#}\n").as_bytes())?;
             let reason = format!("{}: losses or gradients of step {} are not finite, nor of several before", self.trainer.name, number + 1);
             return Err(Error::Training(format!("{reason}; its rows are in {}. Lower learning_rate, or set clip_norm", path.display())));
         }
@@ -293,7 +299,7 @@ impl<L: Learner> Loop<'_, L> {
                 self.trainer.progress.say(&format!("left out: {reason}; more of them are counted"));
             }
             let most = self.trainer.schedule.max_broken;
-            if rows >= BROKEN_AFTER && all as f64 > most * rows as f64 {
+            if (rows >= BROKEN_AFTER || self.state.step == self.schedule.steps) && all as f64 > most * rows as f64 {
                 return Err(Error::Training(format!(
                     "{all} of {rows} rows are broken, more than max_broken = {most} allows; the last: {reason}"
                 )));
@@ -302,16 +308,20 @@ impl<L: Learner> Loop<'_, L> {
         Ok(())
     }
 
+    /// Saves the state, unless its weights are no numbers: the state before stays then.
     fn save(&self) -> Result<()> {
+        let step = self.state.step;
+        if let Some(name) = not_finite(&self.learner.parameters())? {
+            let reason = format!("{}: {name} is not finite after step {step}", self.trainer.name);
+            return Err(Error::Training(format!("{reason}. Lower learning_rate, or set clip_norm")));
+        }
+        if step == self.schedule.steps && self.state.scaler.skipped as usize >= step {
+            return Err(Error::Training(format!("{}: no step's losses and gradients were finite: nothing was learned", self.trainer.name)));
+        }
         replace_folder(&self.trainer.folder.join("last"), |part| {
             self.learner.save(part)?;
-            let moments = self.optimiser.state();
-            if !moments.is_empty() {
-                write_tensors(&part.join(MOMENTS), moments)?;
-            }
-            let path = part.join(STATE);
-            let text = serde_json::to_string_pretty(&self.state).map_err(|e| Error::Training(e.to_string()))?;
-            Ok::<(), Error>(fs::write(&path, format!("{text}\n")).map_err(|e| flava_model::Error::io(&path, e))?)
+            write_tensors(&part.join(MOMENTS), self.optimiser.state())?;
+            self.state.write(part)
         })
     }
 
@@ -321,7 +331,10 @@ impl<L: Learner> Loop<'_, L> {
         if keep == 0 {
             return Ok(());
         }
-        copy_folder(&folder.join("last"), &folder.join(format!("step-{}", self.state.step)))?;
+        let kept = folder.join(format!("step-{}", self.state.step));
+        if !kept.exists() {
+            copy_folder(&folder.join("last"), &kept)?;
+        }
         let numbers = fs::read_dir(folder).map_err(|e| flava_model::Error::io(folder, e))?.flatten();
         let mut numbers: Vec<usize> = numbers.filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).collect();
         numbers.sort_unstable();
@@ -332,19 +345,20 @@ impl<L: Learner> Loop<'_, L> {
         Ok(())
     }
 
-    /// Measures the last state and keeps the best.
+    /// Measures the last state, which is saved, keeps the best, and notes in it what came out.
     fn evaluate(&mut self) -> Result<()> {
         let Some((evaluate, measure)) = self.trainer.evaluate else { return Ok(()) };
         let step = self.state.step;
         let last = self.trainer.folder.join("last");
         self.state.evaluated = step;
-        let Some(score) = measure(&last, step, &mut self.log)? else { return Ok(()) };
-        self.trainer.progress.say(&format!("{}, step {step}: {} {score:.4}", self.trainer.name, evaluate.best_by));
-        if self.state.best.is_none_or(|(_, best)| score > best) {
-            self.state.best = Some((step, score));
-            copy_folder(&last, &self.trainer.folder.join("best"))?;
+        if let Some(score) = measure(&last, step, &mut self.log)? {
+            self.trainer.progress.say(&format!("{}, step {step}: {} {score:.4}", self.trainer.name, evaluate.best_by));
+            if self.state.best.is_none_or(|(_, best)| score > best) {
+                self.state.best = Some((step, score));
+                copy_folder(&last, &self.trainer.folder.join("best"))?;
+            }
         }
-        Ok(())
+        self.state.write(&last)
     }
 
     fn note(&mut self, sums: &Sums) -> Result<()> {
@@ -391,6 +405,19 @@ impl<L: Learner> Loop<'_, L> {
         }
         Ok(())
     }
+}
+
+/// The first parameter that holds a number that is none.
+fn not_finite(parameters: &[Parameter]) -> Result<Option<&str>> {
+    let _guard = tch::no_grad_guard();
+    for parameter in parameters {
+        // A sum is finite where all are, but for sums that overflow, which are looked at number by number.
+        let sum = parameter.tensor.f_sum(Kind::Float)?.double_value(&[]);
+        if !sum.is_finite() && parameter.tensor.f_isfinite()?.f_all()?.int64_value(&[]) == 0 {
+            return Ok(Some(&parameter.name));
+        }
+    }
+    Ok(None)
 }
 
 /// What a large product reaches on a device, in floating-point operations a second: the best of a few.

@@ -6,14 +6,14 @@ use std::{
 };
 
 use flava_model::{
-    checkpoint::{replace_folder, restore_folder},
+    checkpoint::{replace_folder, restore_folder, write_beside, write_file},
     runtime::training::LossScaler,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Error, Result};
 
-pub(super) const STATE: &str = "training_state.json";
+const STATE: &str = "training_state.json";
 
 /// What training goes on from, beside weights and moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,18 @@ pub struct State {
     pub evaluated: usize,
     /// Rows that were read, and those of them that were broken.
     pub rows: (u64, u64),
+}
+
+impl State {
+    /// Whether a training of this `key` has made all its steps, and where it is measured, also the last measurement.
+    pub fn is_done(&self, key: &str, steps: usize, measured: bool) -> bool {
+        self.key == key && self.step >= steps && (!measured || self.evaluated == self.step)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Training(e.to_string()))?;
+        Ok(write_file(&folder.join(STATE), format!("{text}\n").as_bytes())?)
+    }
 }
 
 /// The state that a folder's training was left in, if any.
@@ -51,7 +63,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     replace_folder(to, |part| {
         for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
             let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
-            fs::copy(entry.path(), part.join(entry.file_name())).map_err(|e| flava_model::Error::io(entry.path(), e))?;
+            write_beside(&part.join(entry.file_name()), |copy| fs::copy(entry.path(), copy).map(drop))?;
         }
         Ok(())
     })

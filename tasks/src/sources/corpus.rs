@@ -16,7 +16,7 @@ use super::{
 use crate::{Columns, Error, Result};
 
 /// Endings of the pictures of a folder.
-const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tiff"];
+const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
 /// A corpus as a recipe names it. Patterns have at most one `*`, which stands for no slash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Corpus {
             Ok(match self {
                 Self::Webdataset { files } => Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?),
                 Self::Parquet { files, image, text } => {
-                    let columns = Columns { image: image.clone(), captions: text.clone(), ..Columns::default() };
+                    let columns = Columns { image: image.clone(), captions: text.clone(), gaps: true, ..Columns::default() };
                     Arc::new(parquet::ParquetDataset::open(&files_of(root, files)?, &columns, "", 0, root)?)
                 }
                 Self::ImageFolder { path } => Arc::new(image_folder(&root.join(path))?),
@@ -109,25 +109,28 @@ impl Corpus {
 
 /// The files of a pattern, none missing from their numbering.
 fn files_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+    if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) || pattern.matches('*').count() > 1 {
+        return Err(Error::data(root, format!("{pattern}: a pattern has one *, in the name of its files")));
+    }
     let full = root.join(pattern);
     let (folder, name) = (full.parent().unwrap_or(root), full.file_name().unwrap_or_default().to_string_lossy().into_owned());
     let files = matching(folder, &name)?;
-    let numbers: Vec<u64> = files.iter().filter_map(|file| number_of(file)).collect();
-    if numbers.len() == files.len()
-        && let Some([before, _]) = numbers.array_windows::<2>().find(|[a, b]| *b > a + 1)
-    {
+    let numbers: Vec<(u64, usize)> = files.iter().filter_map(|file| number_of(file)).collect();
+    // Numbers of one width from 0 or 1 on are those of shards; others may be years, or anything.
+    let shards = numbers.len() == files.len() && numbers.iter().all(|(_, width)| *width == numbers[0].1) && numbers[0].0 <= 1;
+    if shards && let Some([(before, _), _]) = numbers.array_windows::<2>().find(|[(a, _), (b, _)]| *b > a + 1) {
         return Err(Error::data(folder, format!("lacks number {} of {name}", before + 1)));
     }
     Ok(files)
 }
 
-/// The number that a shard's name ends with, before its first ending.
-fn number_of(file: &Path) -> Option<u64> {
+/// The number that a shard's name ends with, before its first ending, and how many digits it has.
+fn number_of(file: &Path) -> Option<(u64, usize)> {
     let name = file.file_name()?.to_str()?;
     let stem = name.split('.').next()?;
     let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-    // Of equal width, so that the order of the names is that of the numbers.
-    (digits > 2 && !name.contains("-of-")).then(|| stem[stem.len() - digits..].parse().ok())?
+    let number = stem[stem.len() - digits..].parse().ok()?;
+    (digits > 2 && !name.contains("-of-")).then_some((number, digits))
 }
 
 fn image_folder(folder: &Path) -> Result<Listing> {
@@ -177,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn more_shards_than_files_may_be_open() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        const SHARDS: usize = 700;
+        let folder = tempfile::tempdir().unwrap();
+        (0..SHARDS).for_each(|shard| fs::write(folder.path().join(format!("{shard:05}.txt")), "x\n").unwrap());
+        setrlimit(Resource::Nofile, Rlimit { current: Some(400), ..getrlimit(Resource::Nofile) }).unwrap();
+        let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
+        assert_eq!(texts.len(), SHARDS);
+    }
+
+    #[test]
     fn gaps_in_the_numbers_of_shards_and_empty_corpora_are_found() {
         let folder = tempfile::tempdir().unwrap();
         for number in [0, 1, 3] {
@@ -185,6 +199,11 @@ mod tests {
         let open = |files: &str| Corpus::Text { files: files.into() }.open(folder.path(), 0).err().unwrap().to_string();
         assert!(open("s-*.txt").contains("lacks number 2"), "{}", open("s-*.txt"));
         assert!(open("none-*.txt").contains("holds no file"));
+        assert!(open("*/a.txt").contains("one *") && open("*-*.txt").contains("one *"));
+        for year in [2019, 2021] {
+            fs::write(folder.path().join(format!("news-{year}.txt")), "x\n").unwrap();
+        }
+        assert!(Corpus::Text { files: "news-*.txt".into() }.open(folder.path(), 0).is_ok(), "a year is no shard's number");
         fs::write(folder.path().join("empty.txt"), "\n\n").unwrap();
         assert!(open("empty.txt").contains("empty"));
     }

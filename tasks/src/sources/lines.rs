@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Dataset, Example, Label,
+    Dataset, Example, Label, allow_open_files,
     listing::{MAX_PICTURE, read_limited},
 };
 use crate::{Error, Result};
@@ -44,6 +44,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn open(paths: &[PathBuf], form: Form) -> Result<Self> {
+        allow_open_files(paths.len());
         let mut all = Self { files: Vec::new(), lines: Vec::new(), form };
         for path in paths {
             let file = File::open(path).map_err(|e| Error::io(path, e))?;
@@ -58,13 +59,13 @@ impl Lines {
         let (mut start, mut number, mut line) = (0, 0, Vec::new());
         loop {
             line.clear();
-            let read = reader.read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))? as u64;
+            let read = reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))? as u64;
             if read == 0 {
                 return Ok(());
             }
             number += 1;
             if read > LONGEST {
-                return Err(Error::data(path, format!("line {number} has {read} bytes; documents are one a line, of {LONGEST} at most")));
+                return Err(Error::data(path, format!("line {number} is longer than {LONGEST} bytes; a document or sentence is one line")));
             }
             if !line.trim_ascii().is_empty() {
                 self.lines.push(Line { file: self.files.len() as u32, start, length: read as u32 });
@@ -78,15 +79,22 @@ impl Lines {
         let (path, file) = &self.files[file as usize];
         let mut bytes = vec![0; length as usize];
         file.read_exact_at(&mut bytes, start).map_err(|e| Error::io(path, e))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::data(path, format!("the line at byte {start} is no UTF-8")))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::data(path, format!("line {} is no UTF-8", self.number(index))))?;
         Ok((path, text.trim().to_owned()))
+    }
+
+    /// The number of a line in its file, counted for a message.
+    fn number(&self, index: usize) -> usize {
+        let Line { file, start, .. } = self.lines[index];
+        let Ok(file) = File::open(&self.files[file as usize].0) else { return 0 };
+        let before = BufReader::new(file.take(start)).split(b'\n');
+        before.count() + 1
     }
 
     fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
         let (path, line) = self.read(index)?;
         let Form::Json { image, text } = &self.form else { return Ok((None, vec![line])) };
-        let at = self.lines[index].start;
-        let wrong = |reason: String| Error::data(path, format!("the line at byte {at} {reason}"));
+        let wrong = |reason: String| Error::data(path, format!("line {} {reason}", self.number(index)));
         let object: Value = serde_json::from_str(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
         let texts = if text.is_empty() { Vec::new() } else { texts(&object[text.as_str()]) };
         if !text.is_empty() && texts.is_empty() {

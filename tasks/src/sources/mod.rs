@@ -202,6 +202,18 @@ impl Task {
     }
 }
 
+/// Lets the process hold `count` files open beside what it holds, where the system lets it: shards come in thousands, and the usual
+/// limit is 1,024.
+fn allow_open_files(count: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    const OTHERS: u64 = 256;
+    let mut limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current.filter(|_| count as u64 > OTHERS) else { return };
+    let wanted = current.saturating_add(count as u64);
+    limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+    let _allowed = setrlimit(Resource::Nofile, limit); // opening a file says it where this does not help
+}
+
 /// Runs a reader of foreign files; a panic inside it becomes an error about `path`.
 fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(Error::data(path, "its reader gave up: the file is broken")))

@@ -171,7 +171,8 @@ impl ParquetDataset {
             }
             let place = format!("row {}", first + row);
             let place_of = |what: &str| format!("{place}, column {what}");
-            let captions = column(&c.captions).map(|column| values::strings(path, &place_of(&c.captions), column, row)).transpose()?;
+            let captions = column(&c.captions).filter(|column| !(c.gaps && column.is_null(row)));
+            let captions = captions.map(|column| values::strings(path, &place_of(&c.captions), column, row)).transpose()?;
             let group = groups.as_ref().map(|groups| groups.value(row).to_owned());
             let next = self.known.row.len();
             let owner = group.map(|group| *reading.groups.entry(group).or_insert(next));

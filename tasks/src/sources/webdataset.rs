@@ -4,7 +4,7 @@
 //! The shards are indexed once, and the index is kept in the user's cache; pictures are read where they lie, nothing is unpacked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::Read,
     os::unix::fs::FileExt,
@@ -15,11 +15,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tar::{Archive, EntryType};
 
-use super::{Dataset, Example, Label, checked_label, class_names::read_class_names, index_cache, listing::MAX_PICTURE};
+use super::{Dataset, Example, Label, allow_open_files, checked_label, class_names::read_class_names, index_cache, listing::MAX_PICTURE};
 use crate::{Error, Result};
 
 /// Endings of pictures.
 const PICTURES: [&str; 4] = ["webp", "png", "jpg", "jpeg"];
+/// How compressed files begin.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTANDARD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Largest member that is no picture.
 const MAX_SIDE: u64 = 1 << 20;
 /// Most shards that are looked for.
@@ -99,6 +102,7 @@ impl Webdataset {
 
     /// `indexed` is the path that the index is kept for.
     fn of_files(paths: Vec<PathBuf>, indexed: &Path, kind: Kind) -> Result<Self> {
+        allow_open_files(paths.len());
         let mut known: Vec<Shard> = index_cache::load(indexed).unwrap_or_default();
         let mut dataset = Self { files: Vec::new(), shards: Vec::new(), starts: vec![0], class_names: Vec::new() };
         let mut fresh = false;
@@ -133,9 +137,14 @@ impl Webdataset {
 
 /// Finds the samples of a shard.
 fn index_shard(path: &Path, file: &File, length: u64, kind: Kind) -> Result<Vec<Sample>> {
+    let mut first = [0; 4];
+    if FileExt::read_at(file, &mut first, 0).is_ok() && (first.starts_with(&GZIP) || first == ZSTANDARD) {
+        return Err(Error::data(path, "is compressed; shards are plain tar archives"));
+    }
     let loose = matches!(kind, Kind::Anything);
     let mut keys: Vec<String> = Vec::new();
     let mut pictures: Vec<(String, u64, u64)> = Vec::new();
+    let mut shown: HashSet<String> = HashSet::new();
     let mut sides: HashMap<String, Vec<Side>> = HashMap::new();
     let mut last = String::from("its start");
     let mut end = 0;
@@ -162,7 +171,7 @@ fn index_shard(path: &Path, file: &File, length: u64, kind: Kind) -> Result<Vec<
         let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
         let twice = || Error::data(path, format!("sample {key} has two members {ending}"));
         if PICTURES.contains(&ending.to_ascii_lowercase().as_str()) {
-            if pictures.last().is_some_and(|(last, ..)| *last == key) {
+            if !shown.insert(key.clone()) {
                 return Err(twice());
             }
             pictures.push((key, offset, size));

@@ -19,11 +19,12 @@ unsafe extern "C" {
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
 
-/// Autocast while it lives, of one kind of device.
+/// Autocast while it lives, of one kind of device; not one within another.
 #[derive(Debug)]
 pub struct Autocast {
     cuda: bool,
-    before: (c_int, c_int),
+    /// The kind that was set before.
+    before: c_int,
 }
 
 impl Autocast {
@@ -52,9 +53,9 @@ impl Autocast {
     }
 
     pub(super) fn switch_on(device: Device, dtype: c_int) -> Result<Self> {
-        let (cuda, mut before) = (device.is_cuda(), (0, 0));
+        let (cuda, mut was_on, mut before) = (device.is_cuda(), 0, 0);
         // SAFETY: writes two numbers.
-        check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut before.0, &raw mut before.1) })?;
+        check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut was_on, &raw mut before) })?;
         Ok(Self { cuda, before })
     }
 }
@@ -63,6 +64,6 @@ impl Drop for Autocast {
     fn drop(&mut self) {
         let mut now = (0, 0);
         // SAFETY: as above.
-        let _off = unsafe { flava_autocast(self.cuda.into(), 0, self.before.1, &raw mut now.0, &raw mut now.1) };
+        let _off = unsafe { flava_autocast(self.cuda.into(), 0, self.before, &raw mut now.0, &raw mut now.1) };
     }
 }

@@ -9,18 +9,19 @@ use std::{
 
 use flava_model::{
     ImageCodebook,
+    checkpoint::write_beside,
     processor::{ImageTransform, image_batch},
     runtime::{Loader, LoaderOptions, Progress},
 };
 use flava_tasks::Dataset;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
-use crate::{Error, Result, interrupted, rows::picture};
+use crate::{Error, Result, draws::picture, interrupted};
 
 /// Pictures that go through the codebook at once.
 const BATCH: usize = 32;
-/// The word of a picture that is broken; such a row is left out where it is drawn.
+/// Stands in place of each word of a picture that is broken.
 const NONE: u16 = u16::MAX;
 
 /// Words of a corpus, row by row.
@@ -31,9 +32,10 @@ pub struct VisualWords {
 }
 
 impl VisualWords {
-    /// The words of a row's patches, row by row of the grid.
-    pub fn of(&self, row: usize) -> Vec<i64> {
-        self.words[row * self.patches..(row + 1) * self.patches].iter().map(|&word| word.into()).collect()
+    /// The words of a row's patches, row by row of the grid; none of a picture that was broken.
+    pub fn of(&self, row: usize) -> Option<Vec<i64>> {
+        let words = &self.words[row * self.patches..(row + 1) * self.patches];
+        (words.first() != Some(&NONE)).then(|| words.iter().map(|&word| word.into()).collect())
     }
 
     /// From `file` if it is there and whole, else computed and written there.
@@ -41,7 +43,7 @@ impl VisualWords {
         file: &Path,
         dataset: &Arc<dyn Dataset>,
         (codebook, patches): (&ImageCodebook, usize),
-        (transform, loader, device): (&ImageTransform, LoaderOptions, Device),
+        (transform, threads, device): (&ImageTransform, usize, Device),
         progress: &Progress,
     ) -> Result<Self> {
         let rows = dataset.len();
@@ -54,7 +56,8 @@ impl VisualWords {
         let mut all = Self { patches, words: Vec::with_capacity(rows * patches) };
         let bar = progress.task("visual words", rows);
         let (source, how) = (Arc::clone(dataset), transform.clone());
-        let batches = Loader::new(rows.div_ceil(BATCH), loader, move |batch| {
+        let options = LoaderOptions { threads, ahead: 2 * threads };
+        let batches = Loader::new(rows.div_ceil(BATCH), options, move |batch| {
             (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
                 .map(|row| Some(how.apply(&picture(source.get(row).ok()?.image.as_deref()).ok()?)))
                 .collect::<Vec<_>>()
@@ -64,7 +67,7 @@ impl VisualWords {
             let whole: Vec<_> = batch.iter().flatten().collect();
             let mut words = Vec::new();
             if !whole.is_empty() {
-                let indices = codebook.indices(&image_batch(&whole, device, Kind::Float)?.pixel_values)?.f_flatten(1, -1)?;
+                let indices = codebook.indices(&image_batch(whole, device, Kind::Float)?.pixel_values)?.f_flatten(1, -1)?;
                 if indices.size2()?.1 != patches as i64 {
                     let found = indices.size2()?.1;
                     return Err(Error::Input(format!("the codebook names {found} patches of a picture that has {patches}")));
@@ -74,7 +77,12 @@ impl VisualWords {
             let mut words = words.chunks_exact(patches);
             for picture in &batch {
                 match picture.as_ref().and_then(|_| words.next()) {
-                    Some(words) => all.words.extend(words.iter().map(|&word| word as u16)),
+                    Some(words) => {
+                        for &word in words {
+                            let word = u16::try_from(word).ok().filter(|word| *word != NONE);
+                            all.words.push(word.ok_or_else(|| Error::Input(format!("a codebook of more than {NONE} words")))?);
+                        }
+                    }
                     None => all.words.extend(std::iter::repeat_n(NONE, patches)),
                 }
             }
@@ -85,32 +93,12 @@ impl VisualWords {
     }
 
     fn write(&self, file: &Path) -> Result<()> {
-        let part = file.with_extension("part");
-        let write = || -> std::io::Result<()> {
-            let mut out = BufWriter::new(File::create(&part)?);
+        Ok(write_beside(file, |part| {
+            let mut out = BufWriter::new(File::create(part)?);
             for word in &self.words {
                 out.write_all(&word.to_le_bytes())?;
             }
-            out.flush()?;
-            fs::rename(&part, file)
-        };
-        Ok(write().map_err(|e| flava_model::Error::io(file, e))?)
+            out.flush()
+        })?)
     }
-
-    /// Share of `vocab` words that occur, and the number of evenly used words that would be as hard to guess.
-    pub fn usage(counts: &[u64]) -> (f64, f64) {
-        let total = counts.iter().sum::<u64>().max(1) as f64;
-        let used = counts.iter().filter(|&&count| count > 0).count() as f64 / counts.len().max(1) as f64;
-        let entropy: f64 =
-            counts.iter().filter(|&&count| count > 0).map(|&count| -(count as f64 / total) * (count as f64 / total).ln()).sum();
-        (used, entropy.exp())
-    }
-}
-
-/// Counts of words in a tensor of them.
-pub(crate) fn count_words(words: &Tensor, counts: &mut [u64]) -> Result<()> {
-    for word in Vec::<i64>::try_from(words.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)? {
-        counts[word as usize] += 1;
-    }
-    Ok(())
 }

@@ -11,10 +11,8 @@ use flava_model::{
 };
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 
-use crate::{
-    Error, Result,
-    scored::{Scored, Sequences, rows_to_compute, states_of},
-};
+use super::scored::{Scored, Sequences, rows_to_compute, states_of};
+use crate::{Error, Result};
 
 /// Rows before the patches in the multimodal sequence: its CLS and the image's. transformers counts two without a CLS of
 /// its own too, so that such a model predicts patches 1, 2, .. and the text's CLS; its checkpoints were trained so.
@@ -121,14 +119,15 @@ impl Losses {
     }
 }
 
-/// Everything a batch gave. Logits cover the labelled rows, or all rows where there are no labels.
+/// Everything a batch gave. States are of the rows that losses read, unless `all_states` asks for all. The logits of hidden patches and
+/// words are \[rows, classes\] of those that have a label, and \[batch, positions, classes\] of a batch without labels.
 #[derive(Debug, Default)]
 pub struct PretrainingOutput {
     /// The weighted losses.
     pub losses: Losses,
-    /// CLS states of the pictures as they are; computed for the contrastive loss only.
+    /// States of the pictures as they are, of the CLS alone unless all are asked for; computed for the contrastive loss only.
     pub image: Option<EncoderOutput>,
-    /// CLS states of the texts as they are; computed for the contrastive loss only.
+    /// The same of the texts.
     pub text: Option<EncoderOutput>,
     /// States of the pictures with patches hidden; without texts, of the hidden patches.
     pub masked_image: Option<EncoderOutput>,
@@ -138,15 +137,15 @@ pub struct PretrainingOutput {
     pub masked_multimodal: Option<EncoderOutput>,
     /// Which pairs MMM and the contrastive loss read, \[batch\] bool: the matching ones. None means all.
     pub matching: Option<Tensor>,
-    /// \[rows, visual words\].
+    /// Of visual words.
     pub mim_logits: Option<Tensor>,
-    /// \[rows, words\].
+    /// Of words.
     pub mlm_logits: Option<Tensor>,
     /// \[batch, 2\].
     pub itm_logits: Option<Tensor>,
-    /// \[rows, visual words\].
+    /// Of visual words.
     pub mmm_image_logits: Option<Tensor>,
-    /// \[rows, words\].
+    /// Of words.
     pub mmm_text_logits: Option<Tensor>,
     /// \[matching, batch\] each.
     pub contrastive: Option<ContrastiveLogits>,
@@ -219,7 +218,8 @@ impl FlavaForPreTraining {
         model
     }
 
-    /// The model with a checkpoint's weights, on `device`. A missing head or codebook is an error only when it is needed.
+    /// The model with a checkpoint's weights, on `device`. All heads must be there; a missing codebook is an error when it
+    /// is needed.
     pub fn load(
         checkpoint: &Checkpoint,
         config: FlavaConfig,
@@ -285,9 +285,9 @@ impl FlavaForPreTraining {
         let rows = rows_to_compute(&[&scored], inputs.all_states)?;
         let encoded = self.flava.encode_image_rows(&masked, &rows)?;
         let scale = (self.config.mim_weight, inputs.whole.map(|whole| whole.patches));
-        let predicted = self.masked_prediction((&self.mim_head, "mim"), &states_of(&encoded, &rows, &[&scored])?[0], &scored, scale)?;
-        (output.mim_logits, output.losses.mim) = (Some(predicted.logits), predicted.loss);
-        output.right.extend(predicted.right);
+        let states = states_of(&encoded, &rows, &[&scored])?;
+        (output.mim_logits, output.losses.mim) =
+            self.masked_prediction((&self.mim_head, "mim"), &states[0], &scored, scale, &mut output.right)?;
         output.masked_image = Some(encoded);
         Ok(output)
     }
@@ -305,9 +305,9 @@ impl FlavaForPreTraining {
         let rows = rows_to_compute(&[&scored], inputs.all_states)?;
         let encoded = self.flava.encode_text_rows(text, &rows)?;
         let scale = (self.config.mlm_weight, inputs.whole.map(|whole| whole.words));
-        let predicted = self.masked_prediction((&self.mlm_head, "mlm"), &states_of(&encoded, &rows, &[&scored])?[0], &scored, scale)?;
-        (output.mlm_logits, output.losses.mlm) = (Some(predicted.logits), predicted.loss);
-        output.right.extend(predicted.right);
+        let states = states_of(&encoded, &rows, &[&scored])?;
+        (output.mlm_logits, output.losses.mlm) =
+            self.masked_prediction((&self.mlm_head, "mlm"), &states[0], &scored, scale, &mut output.right)?;
         output.masked_text = Some(encoded);
         Ok(output)
     }
@@ -362,15 +362,13 @@ impl FlavaForPreTraining {
         }
         if let Some(patches) = &patches {
             let scale = (config.mmm_image_weight, inputs.whole.map(|whole| whole.patches));
-            let predicted = self.masked_prediction((&self.mmm_image_head, "mmm_image"), &next(), patches, scale)?;
-            (output.mmm_image_logits, output.losses.mmm_image) = (Some(predicted.logits), predicted.loss);
-            output.right.extend(predicted.right);
+            (output.mmm_image_logits, output.losses.mmm_image) =
+                self.masked_prediction((&self.mmm_image_head, "mmm_image"), &next(), patches, scale, &mut output.right)?;
         }
         if let Some(words) = &words {
             let scale = (config.mmm_text_weight, inputs.whole.map(|whole| whole.words));
-            let predicted = self.masked_prediction((&self.mmm_text_head, "mmm_text"), &next(), words, scale)?;
-            (output.mmm_text_logits, output.losses.mmm_text) = (Some(predicted.logits), predicted.loss);
-            output.right.extend(predicted.right);
+            (output.mmm_text_logits, output.losses.mmm_text) =
+                self.masked_prediction((&self.mmm_text_head, "mmm_text"), &next(), words, scale, &mut output.right)?;
         }
         (output.masked_image, output.masked_text, output.masked_multimodal) = (Some(image), Some(text), Some(encoded));
         if contrastive && inputs.text.is_some() {
@@ -400,7 +398,7 @@ impl FlavaForPreTraining {
         logit_scale: &Tensor,
     ) -> Result<(ContrastiveLogits, Tensor, [Right; 2])> {
         let mut labels = Tensor::f_arange(image.size()[0], (Kind::Int64, image.device()))?;
-        let mut logits = contrastive_logits(image, text, (image, text), logit_scale)?;
+        let mut logits = contrastive_logits(image, text, logit_scale)?;
         if let Some(matching) = matching {
             logits = logits.keep_rows(matching)?;
             labels = labels.f_index_select(0, &matching.f_nonzero()?.f_squeeze_dim(-1)?)?;
@@ -430,26 +428,27 @@ impl FlavaForPreTraining {
         Ok(Some(labels.f_where_self(&mask.f_eq(1)?, &ignored)?))
     }
 
-    /// Logits and loss of a masked-prediction head on states \[rows, size\]. `scale` is the loss's weight, and the number of rows that it
-    /// is a mean over where these are but some of them.
+    /// Logits and loss of a masked-prediction head on states \[rows, size\]; how often it is right goes to `right`. `scale` is the loss's
+    /// weight, and the number of rows that it is a mean over where these are but some of them.
     fn masked_prediction(
         &self,
         (head, name): (&MaskedPredictionHead, &'static str),
         states: &Tensor,
         scored: &Scored,
         (weight, of): (f64, Option<usize>),
-    ) -> Result<Predicted> {
+        right: &mut Vec<Right>,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let logits = head.forward(states)?;
         let Some(labels) = &scored.labels else {
             let shape = [scored.sequences, -1, logits.size()[1]];
-            return Ok(Predicted { logits: logits.f_view(shape)?, loss: None, right: None });
+            return Ok((Some(logits.f_view(shape)?), None));
         };
         if labels.size()[0] == 0 && self.on_empty == OnEmpty::Skip {
-            return Ok(Predicted { logits, loss: None, right: None });
+            return Ok((Some(logits), None));
         }
         let loss = cross_entropy(&logits, labels, self.config.ce_ignore_index, of)?.f_mul_scalar(weight)?;
-        let right = Right::new(name, &logits, labels)?;
-        Ok(Predicted { logits, loss: Some(loss), right: Some(right) })
+        right.push(Right::new(name, &logits, labels)?);
+        Ok((Some(logits), Some(loss)))
     }
 }
 
@@ -459,13 +458,6 @@ fn masked_picture(pixels: &Tensor, inputs: &PretrainingInputs) -> ImageInputs {
         bool_masked_pos: inputs.bool_masked_pos.as_ref().map(Tensor::shallow_clone),
         interpolate_pos_encoding: false,
     }
-}
-
-/// What a head says.
-struct Predicted {
-    logits: Tensor,
-    loss: Option<Tensor>,
-    right: Option<Right>,
 }
 
 /// Which pairs match, \[batch\] bool. Without a single match all are kept, mismatched as they are (transformers).

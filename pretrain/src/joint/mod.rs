@@ -1,27 +1,39 @@
 //! Joint training, and its special cases: MLM or MIM alone. Each step's batch comes from one corpus; pairs larger than memory go
 //! through the model in parts whose gradients add up to those of the whole.
 
-use std::{path::Path, sync::Arc};
+mod masking;
+mod mixture;
+mod objectives;
+mod rows;
+mod scored;
+mod visual_words;
+
+use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageInputs,
     checkpoint::{Architecture, Checkpoint, write_directory},
     processor::{ImageProcessorConfig, TextProcessor},
-    runtime::{Loader, LoaderOptions, Precision, training::Autocast},
+    runtime::{Precision, training::Autocast},
 };
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
+pub use masking::{BlockMasks, MaskedText, WordMasks};
+pub use mixture::Mixture;
+pub use objectives::{FlavaForPreTraining, Losses, OnEmpty, PretrainingInputs, PretrainingOutput, Right, Whole};
+pub use rows::{Batch, PatchLabels, Preparation, Reader};
+pub use visual_words::VisualWords;
+
 use crate::{
     Error, Result,
-    mixture::Mixture,
-    objectives::{FlavaForPreTraining, PretrainingOutput, Right, matching},
+    draws::{ahead, parts},
     recipe::RowKind,
-    rows::{Batch, Preparation, Reader},
-    trainer::{Learner, Observed, Parameter, Step},
+    trainer::{Batches, Learner, Observed, Parameter, Step},
 };
+use objectives::matching;
 
 /// Everything that joint training works on.
-pub struct Train {
+pub struct JointTraining {
     /// The model.
     pub model: FlavaForPreTraining,
     /// Its variables.
@@ -37,7 +49,7 @@ pub struct Train {
     /// How rows are made.
     pub preparation: Arc<Preparation>,
     /// Threads that make them.
-    pub loader: LoaderOptions,
+    pub threads: usize,
     /// Rows that go through the model at once; 0 for all.
     pub micro_batch: usize,
     /// Share of a batch among which contrastive partners are looked for.
@@ -52,18 +64,13 @@ struct Embeddings {
     text: Tensor,
 }
 
-impl Train {
+impl JointTraining {
     fn config(&self) -> &FlavaConfig {
         &self.model.config
     }
 
     fn device(&self) -> Device {
         self.store.device()
-    }
-
-    fn parts(&self, batch: &Batch) -> Vec<std::ops::Range<usize>> {
-        let size = if self.micro_batch == 0 { batch.len() } else { self.micro_batch };
-        (0..batch.len()).step_by(size.max(1)).map(|start| start..(start + size).min(batch.len())).collect()
     }
 
     /// Whether the contrastive loss is computed apart from the others, over embeddings of all parts.
@@ -78,7 +85,7 @@ impl Train {
 
     /// Adds the gradients of a batch and says what was seen.
     pub fn backward(&self, batch: &Batch, seed: i64, scale: f64) -> Result<Observed> {
-        let parts = self.parts(batch);
+        let parts: Vec<Range<usize>> = parts(batch.len(), self.micro_batch).collect();
         let mut observed = Observed { rows: batch.len(), tokens: batch.tokens(), broken: batch.broken.clone(), ..Observed::default() };
         let apart = self.contrasts_apart(batch, parts.len());
         let gradients = if apart { Some(self.contrastive_gradients(batch, &parts, (seed, scale), &mut observed)?) } else { None };
@@ -116,7 +123,7 @@ impl Train {
         Ok(observed)
     }
 
-    fn embed(&self, batch: &Batch, part: std::ops::Range<usize>) -> Result<Embeddings> {
+    fn embed(&self, batch: &Batch, part: Range<usize>) -> Result<Embeddings> {
         let _autocast = Autocast::new(self.device(), self.precision)?;
         let flava = &self.model.flava;
         let image = flava.encode_image_cls(&ImageInputs::new(batch.pixels(part.clone(), self.device())?))?;
@@ -129,7 +136,7 @@ impl Train {
     fn contrastive_gradients(
         &self,
         batch: &Batch,
-        parts: &[std::ops::Range<usize>],
+        parts: &[Range<usize>],
         (seed, scale): (i64, f64),
         observed: &mut Observed,
     ) -> Result<Embeddings> {
@@ -193,16 +200,18 @@ impl Observed {
     }
 }
 
-impl Learner for Train {
+impl Learner for JointTraining {
     type Batch = Batch;
 
-    fn batches(&self, steps: std::ops::Range<usize>) -> Loader<Result<Batch>> {
+    fn batches(&self, steps: Range<usize>) -> Batches<Batch> {
         let (readers, mixture, preparation) = (Arc::clone(&self.readers), Arc::clone(&self.mixture), Arc::clone(&self.preparation));
-        let first = steps.start;
-        Loader::new(steps.len(), self.loader, move |place| {
-            let (corpus, nth) = mixture.step(first + place);
-            readers[corpus].batch(nth, &preparation)
-        })
+        let largest = readers.iter().map(|reader| reader.draws.batch_size).max().unwrap_or(0);
+        let pieces = ahead(steps.clone(), largest, self.threads, move |step, piece| {
+            let (corpus, nth) = mixture.step(step);
+            readers[corpus].piece(nth, piece, &preparation)
+        });
+        let (readers, mixture) = (Arc::clone(&self.readers), Arc::clone(&self.mixture));
+        Box::new(steps.zip(pieces).map(move |(step, drawn)| Ok(readers[mixture.step(step).0].batch_of(drawn?))))
     }
 
     fn gradients(&mut self, batch: &Batch, step: &Step) -> Result<Observed> {

@@ -5,28 +5,26 @@ use std::{ops::Range, sync::Arc};
 
 use flava_model::{
     TextInputs,
-    processor::{Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Text, TextProcessor, decode, image_batch, text_batch},
+    processor::{Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Pixels, Text, TextProcessor, image_batch, text_batch},
     runtime::stream,
 };
 use rand::{Rng, seq::IndexedRandom};
 use tch::{Device, Kind, Tensor};
 
+use super::{
+    masking::{BlockMasks, MaskedText, WordMasks},
+    objectives::{PretrainingInputs, Whole},
+    visual_words::VisualWords,
+};
 use crate::{
     Result,
     augment::Crop,
-    draws::Draws,
-    masking::{BlockMasks, MaskedText, WordMasks},
-    objectives::{PretrainingInputs, Whole},
+    draws::{Drawn, Draws, Piece, picture},
     recipe::RowKind,
-    visual_words::VisualWords,
 };
 
 /// Captions that are drawn before a text of the same words is taken for another's.
 const TRIES: usize = 10;
-/// A picture with a shorter side shows nothing; it counts as broken.
-pub(crate) const SHORTEST_SIDE: usize = 4;
-
-type Pixels = (Vec<f32>, (usize, usize));
 
 /// How rows are made; the same for all corpora of a stage.
 #[derive(Clone, Debug)]
@@ -74,13 +72,24 @@ pub struct Reader {
     pub draws: Draws,
     /// What they are read as.
     pub kind: RowKind,
-    /// Visual words of all its pictures, where they are known ahead.
-    pub visual_words: Option<Arc<VisualWords>>,
+    /// Where the visual words of its pictures come from.
+    pub labels: PatchLabels,
+}
+
+/// Where the visual words of a corpus's pictures come from.
+#[derive(Clone, Debug)]
+pub enum PatchLabels {
+    /// No loss reads any.
+    Unread,
+    /// The codebook, of each batch.
+    Codebook,
+    /// They are known ahead.
+    Known(Arc<VisualWords>),
 }
 
 /// A row.
 #[derive(Debug)]
-struct Row {
+pub(crate) struct Row {
     pixels: Option<Pixels>,
     codebook: Option<Pixels>,
     labels: Vec<i64>,
@@ -103,8 +112,17 @@ pub struct Batch {
 impl Reader {
     /// The batch that is the `nth` of this corpus.
     pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
-        let drawn = self.draws.batch(nth, |index, draw| self.row(index, draw, preparation))?;
-        Ok(Batch { kind: self.kind, ids: drawn.ids, rows: drawn.rows, broken: drawn.broken })
+        Ok(self.batch_of(self.draws.batch(nth, |index, draw| self.row(index, draw, preparation))?))
+    }
+
+    /// A piece of it.
+    pub(crate) fn piece(&self, nth: u64, piece: Piece, preparation: &Preparation) -> Drawn<Row> {
+        self.draws.piece(nth, piece, |index, draw| self.row(index, draw, preparation))
+    }
+
+    /// A batch of rows that were drawn.
+    pub(crate) fn batch_of(&self, drawn: Drawn<Row>) -> Batch {
+        Batch { kind: self.kind, ids: drawn.ids, rows: drawn.rows, broken: drawn.broken }
     }
 
     fn row(&self, index: usize, draw: u64, preparation: &Preparation) -> std::result::Result<Row, String> {
@@ -116,7 +134,7 @@ impl Reader {
         } else {
             let example = dataset.get(index).map_err(|e| e.to_string())?;
             let picture = picture(example.image.as_deref())?;
-            self.add_picture(&mut row, picture, index, preparation, &mut rng);
+            self.add_picture(&mut row, picture, index, preparation, &mut rng)?;
             row.mask = masks.sample(&mut rng);
             example.texts
         };
@@ -137,16 +155,25 @@ impl Reader {
         Ok(row)
     }
 
-    fn add_picture(&self, row: &mut Row, picture: Picture, index: usize, preparation: &Preparation, rng: &mut impl Rng) {
+    fn add_picture(
+        &self,
+        row: &mut Row,
+        picture: Picture,
+        index: usize,
+        preparation: &Preparation,
+        rng: &mut impl Rng,
+    ) -> std::result::Result<(), String> {
         let picture = match &preparation.crop {
             Some(crop) => crop.apply(&picture, rng),
             None => picture,
         };
         row.pixels = Some(preparation.transform.apply(&picture));
-        match &self.visual_words {
-            Some(words) => row.labels = words.of(index),
-            None => row.codebook = Some(preparation.codebook.apply(&picture)),
+        match &self.labels {
+            PatchLabels::Unread => {}
+            PatchLabels::Codebook => row.codebook = Some(preparation.codebook.apply(&picture)),
+            PatchLabels::Known(words) => row.labels = words.of(index).ok_or("was broken when visual words were computed")?,
         }
+        Ok(())
     }
 
     /// A text of another row that says something else; none where there seems to be none.
@@ -160,15 +187,6 @@ impl Reader {
         }
         Ok(None)
     }
-}
-
-/// A row's picture, decoded, or why it is broken.
-pub(crate) fn picture(bytes: Option<&[u8]>) -> std::result::Result<Picture, String> {
-    let picture = decode(bytes.ok_or("has no picture")?).map_err(|e| e.to_string())?;
-    if picture.width.min(picture.height) < SHORTEST_SIDE {
-        return Err(format!("is a picture of {}x{} pixels", picture.width, picture.height));
-    }
-    Ok(picture)
 }
 
 impl Batch {
@@ -216,8 +234,8 @@ impl Batch {
 
     /// Some rows' pictures, as they are: \[rows, 3, height, width\].
     pub fn pixels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
-        let pixels: Vec<&Pixels> = self.rows[part].iter().filter_map(|row| row.pixels.as_ref()).collect();
-        Ok(image_batch(&pixels, device, Kind::Float)?.pixel_values)
+        let pixels = self.rows[part].iter().filter_map(|row| row.pixels.as_ref());
+        Ok(image_batch(pixels, device, Kind::Float)?.pixel_values)
     }
 
     /// Some rows' texts, as they are.
@@ -235,9 +253,9 @@ impl Batch {
             let mask: Vec<bool> = rows.iter().flat_map(|row| row.mask.iter().copied()).collect();
             inputs.bool_masked_pos = Some(Tensor::f_from_slice(&mask)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
             if rows.iter().all(|row| row.codebook.is_some()) {
-                let pixels: Vec<&Pixels> = rows.iter().filter_map(|row| row.codebook.as_ref()).collect();
-                inputs.codebook_pixel_values = Some(image_batch(&pixels, device, Kind::Float)?.pixel_values);
-            } else {
+                let pixels = rows.iter().filter_map(|row| row.codebook.as_ref());
+                inputs.codebook_pixel_values = Some(image_batch(pixels, device, Kind::Float)?.pixel_values);
+            } else if rows.iter().any(|row| !row.labels.is_empty()) {
                 let labels: Vec<i64> = rows.iter().flat_map(|row| row.labels.iter().copied()).collect();
                 inputs.mim_labels = Some(Tensor::f_from_slice(&labels)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
             }
