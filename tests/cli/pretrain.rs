@@ -149,9 +149,38 @@ fn a_tokenizer_and_a_codebook_can_be_had_alone() {
     assert!(words.starts_with("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n") && words.lines().count() <= 300, "{words}");
     assert!(folder.path().join("out/codebook/reconstructions.png").exists());
     assert!(!folder.path().join("out/text").exists());
-    let again = pretrain(folder.path(), &["tokenizer", "tiny.toml", "--out", "again"]);
+    let again = pretrain(folder.path(), &["tokenizer", "tiny.toml", "--out", "again", "--precision", "bf16"]);
     assert_eq!(again.code, 0);
     assert_eq!(words, fs::read_to_string(folder.path().join("again/tokenizer/vocab.txt")).unwrap());
+}
+
+#[test]
+fn an_untrained_model_has_a_folder_of_its_own() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let run = pretrain(folder.path(), &["init", "tiny.toml", "--out", "out", "--dry-run"]);
+    assert!(run.code == 0 && !folder.path().join("out").exists(), "{}", run.stderr);
+    let run = pretrain(folder.path(), &["init", "tiny.toml", "--out", "out"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.stdout.trim(), "out/untrained");
+    assert!(folder.path().join("out/untrained/model.safetensors").exists() && !folder.path().join("out/model").exists());
+}
+
+#[test]
+fn broken_texts_are_left_out_of_a_tokenizer_up_to_a_share() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let mut lines: Vec<u8> = (0..199).flat_map(|n| format!("the line of number {n}\n").into_bytes()).collect();
+    lines.extend(b"caf\xe9\n");
+    fs::write(folder.path().join("lines.txt"), lines).unwrap();
+    let corpora = ["--set", r#"corpora.texts={format="text", files="lines.txt"}"#, "--set", r#"tokenizer.corpora=["texts"]"#];
+    let run = pretrain(folder.path(), &[&["tokenizer", "tiny.toml", "--out", "out"], &corpora[..]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("1 broken texts are left out") && run.stderr.contains("line 200 is no UTF-8"), "{}", run.stderr);
+    let none = ["--set", "tokenizer.max_broken=0.001"];
+    let run = pretrain(folder.path(), &[&["tokenizer", "tiny.toml", "--out", "none"], &corpora[..], &none[..]].concat());
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("more than max_broken"), "{}", run.stderr);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn ctrl_c_saves_and_the_same_command_goes_on() {
     assert!(step > 0 && step < 4000);
     let other = run(folder.path(), &["run", "tiny.toml", "--out", "out", "--set", "text.schedule.steps=5"]);
     assert_eq!(other.code, 2);
-    assert!(other.stderr.contains("other settings"), "{}", other.stderr);
+    assert!(other.stderr.contains("other settings (stage.schedule.steps was 4000, is 5)"), "{}", other.stderr);
 }
 
 /// The best state is chosen by a task of flava-eval, old states are kept by number, and the other programs read the result.
