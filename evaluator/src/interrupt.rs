@@ -7,18 +7,21 @@ use crate::{Error, Result};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Takes Ctrl-C (and the signals to terminate) over, for the start of `main`. Where that cannot be done the program ends at once, as
+/// Takes Ctrl-C (and the signals to terminate) over, before anything is computed. Where that cannot be done the program ends at once, as
 /// without.
 ///
 /// The signals come to the thread that waits for them alone: this thread and all that it starts have them blocked, because a signal
 /// that lands in the midst of one of libtorch's products spoils the heap, one time in six.
 pub fn listen() {
-    let _set = ctrlc::set_handler(|| {
+    let set = ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
         eprintln!("stopping at the next safe place; press Ctrl-C again to stop at once");
     });
+    if set.is_err() {
+        return;
+    }
     // SAFETY: a set of signals of this frame's own, made before it is read.
     unsafe {
         let mut signals = std::mem::zeroed();

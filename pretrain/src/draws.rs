@@ -50,7 +50,7 @@ pub struct Drawn<T> {
 /// A piece of a batch: its number and how many pieces the batch has.
 pub(crate) type Piece = (usize, usize);
 
-/// Rows that a thread makes at once. Threads share a batch: of large ones more than the next would fill the memory.
+/// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next would fill the memory.
 const ROWS_OF_A_PIECE: usize = 32;
 
 impl Draws {
@@ -103,16 +103,16 @@ impl<T> Drawn<T> {
     }
 }
 
-/// What the batches of some steps are made of, in their order. Threads make pieces of the batches that come next: about one of
-/// `largest` rows, the most that a batch has, is held beside the one that was handed out.
+/// What the batches of some steps are made of, in their order. Threads make pieces of the batches that come next: one of `largest` rows,
+/// the most that a batch has, is held beside the one that was handed out.
 pub(crate) fn ahead<T: Send + 'static>(
     steps: Range<usize>,
     largest: usize,
     threads: usize,
     make: impl Fn(usize, Piece) -> Drawn<T> + Send + Sync + 'static,
 ) -> impl Iterator<Item = Result<Drawn<T>>> {
-    let (first, pieces) = (steps.start, largest.div_ceil(ROWS_OF_A_PIECE).max(1));
-    let options = LoaderOptions { threads, ahead: pieces.max(2 * threads) };
+    let (first, pieces) = (steps.start, largest.div_ceil(ROWS_OF_A_PIECE).max(largest.min(2 * threads)).max(1));
+    let options = LoaderOptions { threads, ahead: pieces };
     let mut loader = Loader::new(steps.len() * pieces, options, move |place| make(first + place / pieces, (place % pieces, pieces)));
     steps.map(move |_| Drawn::join(loader.by_ref().take(pieces)))
 }

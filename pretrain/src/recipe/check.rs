@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{ImageMasks, Recipe, RowKind, Stage, TrainStage, TrainingSchedule, settings::did_you_mean, stages::LossWeights};
 use crate::{
     augment::{Colours, Crop},
-    run::{OWN_FOLDERS, corpora_of},
+    run::OWN_FOLDERS,
 };
 
 impl Recipe {
@@ -23,11 +23,6 @@ impl Recipe {
         }
         if self.run.is_empty() {
             return Err("run names no stage".into());
-        }
-        let read: Vec<&str> = self.stage.values().flat_map(corpora_of).collect();
-        if let Some(unread) = self.corpora.keys().find(|name| !read.contains(&name.as_str())) {
-            let near = did_you_mean(unread, read.into_iter().filter(|name| name != unread));
-            return Err(format!("no stage reads the corpus {unread}{near}"));
         }
         let mut before: Vec<&str> = Vec::new();
         for name in &self.run {
@@ -52,6 +47,13 @@ impl Recipe {
         Ok(())
     }
 
+    /// Whether a stage names each of some corpora: one that none does is a slip, unless it was inherited.
+    pub(super) fn check_named(&self, own: &[String]) -> std::result::Result<(), String> {
+        let named: Vec<&str> = self.stage.values().flat_map(Stage::corpora).collect();
+        let Some(unread) = own.iter().find(|name| !named.contains(&name.as_str())) else { return Ok(()) };
+        Err(format!("no stage reads the corpus {unread}{}", did_you_mean(unread, named.into_iter())))
+    }
+
     fn corpus(&self, name: &str) -> std::result::Result<(), String> {
         if self.corpora.contains_key(name) {
             return Ok(());
@@ -64,6 +66,7 @@ impl Recipe {
         match stage {
             Stage::Tokenizer(stage) => {
                 stage.corpora.iter().try_for_each(|name| self.corpus(name))?;
+                shares(&[("max_broken", stage.max_broken)])?;
                 if stage.from.is_empty() && (stage.corpora.is_empty() || stage.vocab_size < 100) {
                     return Err(
                         "a tokenizer is learned from corpora, to at least 100 pieces (vocab_size), or taken from a folder (from)".into()
@@ -161,7 +164,7 @@ impl Recipe {
             return Err(format!("contrastive_share = {} is no share of a batch", stage.contrastive_share));
         }
         let pairs = stage.mixture.iter().any(|share| share.rows == RowKind::Pairs && share.ratio > 0.0);
-        if pairs && stage.negatives > 0.0 && stage.weights.itm <= 0.0 {
+        if pairs && stage.negatives > 0.0 && itm <= 0.0 && (mmm_image > 0.0 || mmm_text > 0.0) {
             let negatives = stage.negatives;
             return Err(format!(
                 "negatives = {negatives} exchanges captions, but matching has weight 0: other losses would take them for right"

@@ -102,12 +102,14 @@ impl Recipe {
     /// `stage.key=value` over it.
     pub fn open(name: &str, set: &[String]) -> Result<Self> {
         let wrong = |reason: String| Error::Recipe { name: name.to_owned(), reason };
-        let mut table = Self::table(name)?;
+        let (mut table, mut own) = Self::table(name)?;
         for setting in set {
             apply(&mut table, setting).map_err(|reason| wrong(format!("--set {setting}: {reason}")))?;
+            own.extend(setting.strip_prefix("corpora.").and_then(|key| key.split(['.', '=']).next()).map(str::to_owned));
         }
         finite("", &Value::Table(table.clone())).map_err(wrong)?;
         let recipe: Self = read(table).map_err(wrong)?;
+        recipe.check_named(&own).map_err(wrong)?;
         recipe.check().map_err(wrong)?;
         Ok(recipe)
     }
@@ -128,18 +130,20 @@ impl Recipe {
         ["mini".to_owned(), "flava-base".to_owned()].into_iter().chain(columns("")).chain(columns("mini-")).collect()
     }
 
-    fn table(name: &str) -> Result<Table> {
+    /// A recipe before it is read, and the corpora that it does not inherit.
+    fn table(name: &str) -> Result<(Table, Vec<String>)> {
         let wrong = |reason: String| Error::Recipe { name: name.to_owned(), reason };
         let parse = |text: &str| toml::from_str::<Table>(text).map_err(|e| wrong(e.to_string()));
         let path = Path::new(name);
         if path.extension().is_some_and(|ending| ending == "toml") {
             let mut table = parse(&fs::read_to_string(path).map_err(|e| flava_model::Error::io(path, e))?)?;
-            let Some(base) = table.remove("extends") else { return Ok(table) };
+            let own = table.get("corpora").and_then(Value::as_table).map_or(Vec::new(), |corpora| corpora.keys().cloned().collect());
+            let Some(base) = table.remove("extends") else { return Ok((table, own)) };
             let base = base.as_str().ok_or_else(|| wrong("extends is no name of a recipe".into()))?;
             if Path::new(base).extension().is_some() {
                 return Err(wrong(format!("extends {base}: a file extends a built-in recipe")));
             }
-            let mut whole = Self::table(base)?;
+            let (mut whole, _) = Self::table(base)?;
             // What is said of the built-in recipe is not true of this one.
             for (key, said) in
                 [("summary", format!("{base} with the changes of {name}")), ("cost", String::new()), ("expect", String::new())]
@@ -147,7 +151,7 @@ impl Recipe {
                 whole.insert(key.into(), Value::String(said));
             }
             merge(&mut whole, table);
-            return Ok(whole);
+            return Ok((whole, own));
         }
         let (size, column) = match name {
             "mini" => ("mini", None),
@@ -156,7 +160,7 @@ impl Recipe {
         };
         let of = |all: &[(&str, &'static str)], name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
         let mut table = parse(of(&SIZES, size).unwrap_or_default())?;
-        let Some(column) = column else { return Ok(table) };
+        let Some(column) = column else { return Ok((table, Vec::new())) };
         let Some(text) = of(&COLUMNS, column) else {
             let known = Self::names();
             let near = did_you_mean(name, known.iter().map(String::as_str));
@@ -169,7 +173,7 @@ impl Recipe {
         if let Some(Value::Table(only)) = at.as_ref().and_then(|at| at.get(size)) {
             merge(&mut table, only.clone());
         }
-        Ok(table)
+        Ok((table, Vec::new()))
     }
 
     /// The model's configuration; `words` is the size of the tokenizer.
@@ -267,6 +271,9 @@ mod tests {
             let message = open(set).expect_err(set).to_string();
             assert!(message.contains(needle), "{set}: {message}");
         }
+        assert!(open(r#"joint.mixture=[{corpus="images", ratio=1.0, rows="images"}]"#).is_ok(), "inherited corpora may be left unread");
+        let twice = open("joint.schedule.stepps=3").unwrap_err().to_string();
+        assert_eq!(twice.matches("did you mean").count(), 1, "{twice}");
         assert!(Recipe::open("flava-see", &[]).unwrap_err().to_string().contains("did you mean"));
     }
 }

@@ -85,7 +85,8 @@ pub(super) fn read<T: DeserializeOwned>(table: Table) -> std::result::Result<T, 
 /// serde's message about an unknown key, with the nearest known one.
 fn nearest(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    match (message.contains("unknown field") || message.contains("unknown variant"), quoted.next()) {
+    let unknown = ["unknown field", "unknown variant"].iter().any(|said| message.contains(said)) && !message.contains("did you mean");
+    match (unknown, quoted.next()) {
         (true, Some(unknown)) => message.to_owned() + &did_you_mean(unknown, quoted),
         _ => message.to_owned(),
     }

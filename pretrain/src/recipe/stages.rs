@@ -54,6 +54,16 @@ impl Stage {
         }
     }
 
+    /// The corpora that it names, also where it reads none of their rows.
+    pub fn corpora(&self) -> Vec<&str> {
+        match self {
+            Self::Tokenizer(stage) => stage.corpora.iter().map(String::as_str).collect(),
+            Self::Codebook(stage) => vec![&stage.corpus],
+            Self::Dino(stage) => vec![&stage.corpus],
+            Self::Train(stage) => stage.mixture.iter().map(|share| share.corpus.as_str()).collect(),
+        }
+    }
+
     /// Updates that it makes.
     pub fn steps(&self) -> usize {
         match self {

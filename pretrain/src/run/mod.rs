@@ -34,6 +34,9 @@ use crate::{
 
 /// Rows of a corpus that are looked at before it is read, and go into its digest.
 const LOOKED_AT: usize = 16;
+/// What is read of an earlier tokenizer, and of an earlier model or codebook.
+const TOKENIZER_FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+const MODEL_FILES: [&str; 3] = ["config.json", "model.safetensors", "pytorch_model.bin"];
 /// Folder of the result.
 const MODEL: &str = "model";
 /// Folder of the model that it is compared with.
@@ -122,9 +125,9 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
 /// The corpora that a stage reads, and what it reads of their rows.
 fn roles_of(stage: &Stage) -> Vec<(&str, RowKind)> {
     match stage {
-        Stage::Tokenizer(stage) => stage.corpora.iter().map(|corpus| (corpus.as_str(), RowKind::Texts)).collect(),
+        Stage::Tokenizer(stage) if stage.from.is_empty() => stage.corpora.iter().map(|corpus| (corpus.as_str(), RowKind::Texts)).collect(),
         Stage::Codebook(stage) if stage.from.is_empty() => vec![(&stage.corpus, RowKind::Images)],
-        Stage::Codebook(_) => Vec::new(),
+        Stage::Tokenizer(_) | Stage::Codebook(_) => Vec::new(),
         Stage::Dino(stage) => vec![(&stage.corpus, RowKind::Images)],
         Stage::Train(stage) => {
             stage.mixture.iter().filter(|share| share.ratio > 0.0).map(|share| (share.corpus.as_str(), share.rows)).collect()
@@ -165,10 +168,21 @@ impl Run<'_> {
             for (corpus, rows) in roles_of(stage) {
                 self.check_rows(corpus, rows).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?;
             }
-            let Stage::Train(stage) = stage else { continue };
+            let stage = match stage {
+                Stage::Tokenizer(stage) if !stage.from.is_empty() => {
+                    self.earlier(&stage.from, &TOKENIZER_FILES)?;
+                    continue;
+                }
+                Stage::Codebook(stage) if !stage.from.is_empty() => {
+                    self.earlier(&stage.from, &MODEL_FILES)?;
+                    continue;
+                }
+                Stage::Train(stage) => stage,
+                _ => continue,
+            };
             for from in stage.init.iter().map(|init| &init.from).filter(|from| !self.job.recipe.stage.contains_key(*from)) {
                 let near = did_you_mean(from, self.job.recipe.stage.keys().map(String::as_str));
-                self.earlier_model(from).map_err(|e| Error::Input(format!("stage.{name}: init: {e}{near}")))?;
+                self.earlier(from, &MODEL_FILES).map_err(|e| Error::Input(format!("stage.{name}: init: {e}{near}")))?;
             }
             if let Some(data) = stage.evaluate.as_ref().and_then(|evaluate| evaluate.data.as_ref()) {
                 Places::new(Some(self.job.data.join(data)), self.job.offline, true)?;
@@ -205,9 +219,9 @@ impl Run<'_> {
         Err(Error::Input(format!("none of {count} rows of the corpus {name} that were looked at is {wanted}; the first: {first}")))
     }
 
-    /// The folder of a model that no stage makes.
-    fn earlier_model(&self, from: &str) -> Result<PathBuf> {
-        Ok(self.job.places.part_of_model(from, &["config.json", "model.safetensors", "pytorch_model.bin"])?)
+    /// The folder of a model that no stage makes, with those of `files` that it has.
+    fn earlier(&self, from: &str, files: &[&str]) -> Result<PathBuf> {
+        Ok(self.job.places.part_of_model(from, files)?)
     }
 
     fn corpus(&self, name: &str) -> Result<Arc<dyn Dataset>> {

@@ -14,7 +14,7 @@ use flava_model::{
 use flava_tasks::Dataset;
 use tch::{Device, nn::VarStore};
 
-use super::{Run, is_done, stages::is_trained};
+use super::{MODEL_FILES, Run, TOKENIZER_FILES, is_done, stages::is_trained};
 use crate::{
     Error, Result,
     codebook::{CodebookTraining, load_exactly, read_codebook, write_codebook},
@@ -29,8 +29,7 @@ impl Run<'_> {
             let text = if stage.from.is_empty() {
                 self.learn_tokenizer(name, stage)?
             } else {
-                const FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
-                TextProcessor::from_directory(&self.job.places.part_of_model(&stage.from, &FILES)?)?
+                TextProcessor::from_directory(&self.earlier(&stage.from, &TOKENIZER_FILES)?)?
             };
             fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
             for (file, contents) in text.files()? {
@@ -99,7 +98,7 @@ impl Run<'_> {
         let folder = self.folder(name);
         if !stage.from.is_empty() {
             if !is_done(&folder, key)? {
-                let from = self.job.places.part_of_model(&stage.from, &["config.json", "model.safetensors", "pytorch_model.bin"])?;
+                let from = self.earlier(&stage.from, &MODEL_FILES)?;
                 let store = VarStore::new(Device::Cpu);
                 let vars = Vars::root(&store, Fill::Unset) / "image_codebook";
                 let _codebook = ImageCodebook::new(&vars, &config.image_codebook_config);

@@ -14,7 +14,7 @@ use flava_model::{
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, nn::VarStore};
 
-use super::{Run, fingerprint};
+use super::{MODEL_FILES, Run, fingerprint};
 use crate::{
     Error, FlavaForPreTraining, OnEmpty, Result,
     codebook::read_codebook,
@@ -26,7 +26,7 @@ use crate::{
 
 /// Whether all steps of a training that is not measured were made.
 pub(super) fn is_trained(folder: &Path, key: &str, steps: usize) -> Result<bool> {
-    Ok(last_state(folder)?.is_some_and(|(_, state)| state.is_done(key, steps, false)))
+    Ok(last_state(folder)?.is_some_and(|(_, state)| state.is_done(key, steps, None)))
 }
 
 impl Run<'_> {
@@ -86,7 +86,7 @@ impl Run<'_> {
         for Init { from, parts } in init {
             let folder = match self.made.models.get(from) {
                 Some(folder) => folder.clone(),
-                None => self.earlier_model(from)?,
+                None => self.earlier(from, &MODEL_FILES)?,
             };
             let checkpoint = Checkpoint::open(&folder)?;
             let mut variables = store.variables();
@@ -137,9 +137,10 @@ impl Run<'_> {
 
     pub(super) fn train(&mut self, name: &str, stage: &TrainStage, key: &str) -> Result<PathBuf> {
         let folder = self.folder(name);
-        let chosen = |state: &State| if state.best.is_some() { folder.join("best") } else { folder.join("last") };
+        let best_by = stage.evaluate.as_ref().map(|evaluate| evaluate.best_by.as_str());
+        let chosen = |state: &State| folder.join(if best_by.is_some() && state.best.is_some() { "best" } else { "last" });
         if let Some((_, state)) = last_state(&folder)?
-            && state.is_done(key, stage.schedule.steps, stage.evaluate.is_some())
+            && state.is_done(key, stage.schedule.steps, best_by)
         {
             return Ok(chosen(&state));
         }

@@ -189,6 +189,7 @@ impl Trainer<'_> {
             key: self.key.clone(),
             scaler: LossScaler::new(self.precision == Precision::F16),
             best: None,
+            best_by: String::new(),
             evaluated: 0,
             rows: (0, 0),
         };
@@ -203,6 +204,11 @@ impl Trainer<'_> {
             if state.step < self.schedule.steps {
                 self.progress.say(&format!("{}: going on from step {} of {}", self.name, state.step, self.schedule.steps));
             }
+        }
+        if let Some((evaluate, _)) = self.evaluate
+            && state.best_by != evaluate.best_by
+        {
+            (state.best, state.best_by, state.evaluated) = (None, evaluate.best_by.clone(), 0); // scores of another task say nothing
         }
         let log = Log::open(self.folder, state.step)?;
         let schedule = rates_of(self.schedule);
@@ -293,17 +299,13 @@ impl<L: Learner> Loop<'_, L> {
         let (broken, reason) = &observed.broken;
         self.state.rows.0 += (observed.rows + broken) as u64;
         self.state.rows.1 += *broken as u64;
-        let (rows, all) = self.state.rows;
-        if *broken > 0 {
-            if all == *broken as u64 {
-                self.trainer.progress.say(&format!("left out: {reason}; more of them are counted"));
-            }
-            let most = self.trainer.schedule.max_broken;
-            if (rows >= BROKEN_AFTER || self.state.step == self.schedule.steps) && all as f64 > most * rows as f64 {
-                return Err(Error::Training(format!(
-                    "{all} of {rows} rows are broken, more than max_broken = {most} allows; the last: {reason}"
-                )));
-            }
+        let ((rows, all), most) = (self.state.rows, self.trainer.schedule.max_broken);
+        if *broken > 0 && all == *broken as u64 {
+            self.trainer.progress.say(&format!("left out: {reason}; more of them are counted"));
+        }
+        if (rows >= BROKEN_AFTER || self.state.step == self.schedule.steps) && all as f64 > most * rows as f64 {
+            let last = if reason.is_empty() { String::new() } else { format!("; the last: {reason}") };
+            return Err(Error::Training(format!("{all} of {rows} rows are broken, more than max_broken = {most} allows{last}")));
         }
         Ok(())
     }

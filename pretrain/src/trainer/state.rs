@@ -26,6 +26,9 @@ pub struct State {
     pub scaler: LossScaler,
     /// The best evaluation, and its step.
     pub best: Option<(usize, f64)>,
+    /// The task whose score that is.
+    #[serde(default)]
+    pub best_by: String,
     /// Step of the last evaluation.
     pub evaluated: usize,
     /// Rows that were read, and those of them that were broken.
@@ -33,9 +36,10 @@ pub struct State {
 }
 
 impl State {
-    /// Whether a training of this `key` has made all its steps, and where it is measured, also the last measurement.
-    pub fn is_done(&self, key: &str, steps: usize, measured: bool) -> bool {
-        self.key == key && self.step >= steps && (!measured || self.evaluated == self.step)
+    /// Whether a training of this `key` has made all its steps, and where the best state is chosen by a task, also the last measurement.
+    pub fn is_done(&self, key: &str, steps: usize, best_by: Option<&str>) -> bool {
+        let measured = best_by.is_none_or(|task| self.evaluated == self.step && self.best_by == task);
+        self.key == key && self.step >= steps && measured
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {

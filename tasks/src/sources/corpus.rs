@@ -168,6 +168,10 @@ mod tests {
         let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
         let all: Vec<String> = (0..texts.len()).flat_map(|i| texts.texts_of(i).unwrap()).collect();
         assert_eq!(all, ["one line", "another \u{e9}", "last"]);
+        let long = [b"a line of thirty bytes, or so\n\n".repeat(5000), b"caf\xe9".to_vec()].concat();
+        fs::write(folder.path().join("long.txt"), long).unwrap();
+        let texts = Corpus::Text { files: "long.txt".into() }.open(folder.path(), 0).unwrap();
+        assert!(texts.texts_of(5000).unwrap_err().to_string().contains("line 10001 is no UTF-8"));
         fs::write(folder.path().join("b.jsonl"), "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n")
             .unwrap();
         let json = Corpus::Jsonl { files: "b.jsonl".into(), image: String::new(), text: "t".into() }.open(folder.path(), 0).unwrap();

@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// Longest line in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// Bytes between two places of a file whose line numbers are kept.
+const MARK_EVERY: u64 = 1 << 16;
+
 /// What a line holds.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
@@ -39,13 +42,15 @@ struct Line {
 pub(super) struct Lines {
     files: Vec<(PathBuf, File)>,
     lines: Vec<Line>,
+    /// Of each file, here and there, where a line begins and its number.
+    marks: Vec<Vec<(u64, usize)>>,
     form: Form,
 }
 
 impl Lines {
     pub(super) fn open(paths: &[PathBuf], form: Form) -> Result<Self> {
         allow_open_files(paths.len());
-        let mut all = Self { files: Vec::new(), lines: Vec::new(), form };
+        let mut all = Self { files: Vec::new(), lines: Vec::new(), marks: Vec::new(), form };
         for path in paths {
             let file = File::open(path).map_err(|e| Error::io(path, e))?;
             all.index(path, &file)?;
@@ -57,13 +62,18 @@ impl Lines {
     fn index(&mut self, path: &Path, file: &File) -> Result<()> {
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let (mut start, mut number, mut line) = (0, 0, Vec::new());
+        let mut marks = vec![(0, 1)];
         loop {
             line.clear();
             let read = reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))? as u64;
             if read == 0 {
+                self.marks.push(marks);
                 return Ok(());
             }
             number += 1;
+            if start >= marks[marks.len() - 1].0 + MARK_EVERY {
+                marks.push((start, number));
+            }
             if read > LONGEST {
                 return Err(Error::data(path, format!("line {number} is longer than {LONGEST} bytes; a document or sentence is one line")));
             }
@@ -83,12 +93,14 @@ impl Lines {
         Ok((path, text.trim().to_owned()))
     }
 
-    /// The number of a line in its file, counted for a message.
+    /// The number of a line in its file, counted from the mark before it.
     fn number(&self, index: usize) -> usize {
         let Line { file, start, .. } = self.lines[index];
-        let Ok(file) = File::open(&self.files[file as usize].0) else { return 0 };
-        let before = BufReader::new(file.take(start)).split(b'\n');
-        before.count() + 1
+        let marks = &self.marks[file as usize];
+        let (mark, number) = marks[marks.partition_point(|(place, _)| *place <= start) - 1];
+        let mut between = vec![0; (start - mark) as usize];
+        let _read = self.files[file as usize].1.read_exact_at(&mut between, mark);
+        number + between.split(|byte| *byte == b'\n').count() - 1
     }
 
     fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
