@@ -54,7 +54,7 @@ fn untrained(args: &RunArgs) -> Result<u8> {
 fn ablation_table(runs: &Path, out: &Path) -> Result<u8> {
     let cells = ablation(runs)?;
     let markdown = ablation_markdown(&cells);
-    for (path, text) in [(out.to_owned(), ablation_csv(&cells)), (out.with_extension("md"), markdown.clone())] {
+    for (path, text) in [(out.with_extension("csv"), ablation_csv(&cells)), (out.with_extension("md"), markdown.clone())] {
         write_beside(&path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
     }
     print(markdown.trim_end())?;
