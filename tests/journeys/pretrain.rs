@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use flava_model::runtime::stream;
@@ -47,6 +47,12 @@ fn made(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// Steps that the logs of all stages tell of.
+fn steps_in_logs(out: &Path) -> usize {
+    let log = |stage: &str| fs::read_to_string(out.join(stage).join("log.jsonl")).map_or(0, |log| log.lines().count());
+    ["codebook", "text", "image", "joint"].into_iter().map(log).sum()
+}
+
 /// Killed at random moments in every stage, a run ends with the bytes of one that was left alone.
 #[test]
 fn a_pretraining_that_is_killed_ends_as_if_it_had_not_been() {
@@ -56,21 +62,24 @@ fn a_pretraining_that_is_killed_ends_as_if_it_had_not_been() {
         write_tiny_recipe(folder.path(), more);
     }
     let args = ["run", "tiny.toml", "--out", "out", "--set", "joint.schedule.keep=2"];
-    let began = Instant::now();
     let first = run(whole.path(), &args);
     assert_eq!(first.code, 0, "{}", first.stderr);
     assert_eq!(first.stdout.trim(), "out/model");
-    let seconds = began.elapsed().as_secs_f64();
     let mut rng = stream(3, "moments of killing");
+    let out = killed.path().join("out");
     let mut in_its_midst = 0;
     for _ in 0..KILLS {
+        let goal = steps_in_logs(&out) + rng.random_range(1..=4);
         let mut process = pretrain(killed.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_secs_f64(rng.random_range(0.1..0.6) * seconds));
-        in_its_midst += usize::from(process.try_wait().unwrap().is_none() && killed.path().join("out").exists());
+        while steps_in_logs(&out) < goal && process.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(2));
+        }
+        thread::sleep(Duration::from_secs_f64(rng.random_range(0.0..0.05)));
+        in_its_midst += usize::from(process.try_wait().unwrap().is_none());
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    assert!(in_its_midst > 0, "every run had ended, or none had begun");
+    assert!(in_its_midst > KILLS / 2, "{in_its_midst} runs were in their midst");
     let last = run(killed.path(), &args);
     assert_eq!(last.code, 0, "{}", last.stderr);
     let (whole, killed) = (made(&whole.path().join("out")), made(&killed.path().join("out")));
