@@ -19,7 +19,7 @@ from transformers import FlavaConfig, FlavaForPreTraining
 import peer
 
 # Of the default model, with fewer layers, so that a run takes minutes.
-LAYERS, ROWS, STEPS = 4, 16, 3
+LAYERS, ROWS, STEPS = 4, 16, 5
 PADDED = 77
 
 
