@@ -100,7 +100,9 @@ pub fn dry_run(job: &Job) -> Result<String> {
         total += flops;
         let mut line = format!("stage {name} ({})", stage.kind());
         if steps > 0 {
-            let _written = write!(line, ": {steps} steps, batches of {:.1} GB, two at once", bytes_of_batch(stage, &config) / 1e9);
+            let gigabytes = bytes_of_batch(stage, &config) / 1e9;
+            let large = if gigabytes < 0.1 { String::new() } else { format!(", batches of {gigabytes:.1} GB, two at once") };
+            let _written = write!(line, ": {steps} steps{large}");
         }
         if flops > 0.0 {
             let _written = write!(line, ", {flops:.1e} FLOP, about {}", human(flops / (peak * SHARE_OF_PEAK)));
