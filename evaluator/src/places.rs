@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Result, bundle::Manifest};
 
 /// Where things are looked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Places {
     /// The folder of --data.
     pub data: Option<PathBuf>,

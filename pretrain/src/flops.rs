@@ -2,7 +2,7 @@
 
 use flava_model::{FlavaConfig, config::BlockConfig};
 
-use crate::recipe::RowKind;
+use crate::{joint::reads_masked_pairs, recipe::RowKind};
 
 /// Of a stack of blocks over `rows` sequences of `seq` tokens, forward; after its attention the last block computes `finished` tokens of
 /// each only.
@@ -33,7 +33,7 @@ pub fn batch(config: &FlavaConfig, kind: RowKind, (rows, tokens): (usize, usize)
         RowKind::Images => pictures(hidden_patches) + mim,
         RowKind::Texts => texts(hidden_words) + mlm,
         RowKind::Pairs => {
-            let masked = config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0;
+            let masked = reads_masked_pairs(config);
             let unmasked = config.global_contrastive_weight > 0.0;
             let mut forward = 0.0;
             if masked {

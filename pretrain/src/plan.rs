@@ -10,7 +10,7 @@ use flava_model::{
 
 use crate::{
     Error, Result, RunArgs,
-    codebook::{PATCH, networks, step_flops},
+    codebook::{PATCH, flops_of_patch, networks},
     flops,
     order::Rank,
     recipe::{Recipe, RowKind, Share, Stage},
@@ -146,7 +146,7 @@ fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
         Stage::Codebook(stage) if stage.from.is_empty() => {
             let (store, ..) = networks(&config.image_codebook_config, stage, Fill::Unset);
             let patches = config.image_config.grid().pow(2) as f64;
-            (stage.schedule.steps * stage.schedule.batch_size) as f64 * step_flops(&store, patches)
+            (stage.schedule.steps * stage.schedule.batch_size) as f64 * patches * flops_of_patch(&store)
         }
         Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
         Stage::Dino(stage) => {

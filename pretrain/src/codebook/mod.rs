@@ -45,6 +45,7 @@ pub struct CodebookTraining {
     stage: CodebookStage,
     data: Arc<Data>,
     threads: usize,
+    flops_of_patch: f64,
     step: usize,
 }
 
@@ -102,8 +103,9 @@ impl CodebookTraining {
             tch::no_grad(|| drop(weight.normal_(0.0, 1.0 / (inputs as f64).sqrt())));
         }
         store.set_device(device);
+        let flops_of_patch = flops_of_patch(&store);
         let data = Data { draws, transform, crop: stage.crop, seed };
-        Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), threads, step: 0 }
+        Self { config, encoder, decoder, store, stage: stage.clone(), data: Arc::new(data), threads, flops_of_patch, step: 0 }
     }
 
     fn temperature(&self) -> f64 {
@@ -187,30 +189,19 @@ pub(crate) fn networks(config: &CodebookConfig, stage: &CodebookStage, fill: Fil
     (store, encoder, decoder)
 }
 
-/// Floating-point operations of a training step over a picture of `patches` patches, by the networks in `store`: products only, the
-/// backward pass at twice the forward one.
-pub(crate) fn step_flops(store: &VarStore, patches: f64) -> f64 {
+/// Floating-point operations of a training step for a patch of a picture, by the networks in `store`: products only, the backward pass at
+/// twice the forward one.
+pub(crate) fn flops_of_patch(store: &VarStore) -> f64 {
     let positions = |name: &str| {
         let encodes = name.starts_with("image_codebook.");
-        let group = (1..=4).find(|group| name.contains(&format!("group_{group}.")));
         // How often the grid of patches is doubled where a convolution's outputs lie.
-        let doubled = match (group, name.contains("blocks.input.")) {
-            (Some(group), _) => {
-                if encodes {
-                    4 - group
-                } else {
-                    group - 1
-                }
-            }
-            (None, input) => {
-                if input == encodes {
-                    3
-                } else {
-                    0
-                }
-            }
+        let doubled = match (1..=4).find(|group| name.contains(&format!("group_{group}."))) {
+            Some(group) if encodes => 4 - group,
+            Some(group) => group - 1,
+            None if name.contains("blocks.input.") == encodes => 3,
+            None => 0,
         };
-        patches * f64::from(4_i32.pow(doubled))
+        f64::from(4_i32.pow(doubled))
     };
     let weights = store.variables().into_iter().filter(|(_, variable)| variable.dim() == 4);
     3.0 * weights.map(|(name, weight)| 2.0 * weight.numel() as f64 * positions(&name)).sum::<f64>()
@@ -308,7 +299,7 @@ impl Learner for CodebookTraining {
 
     fn flops(&self, batch: &Drawn<Pixels>) -> f64 {
         let (height, width) = batch.rows[0].1;
-        batch.rows.len() as f64 * step_flops(&self.store, (height * width) as f64 / (PATCH * PATCH) as f64)
+        (batch.rows.len() * height * width) as f64 / (PATCH * PATCH) as f64 * self.flops_of_patch
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

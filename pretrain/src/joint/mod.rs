@@ -31,6 +31,7 @@ use crate::{
     trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 use objectives::matching;
+pub(crate) use objectives::reads_masked_pairs;
 
 /// Everything that joint training works on.
 pub struct JointTraining {
@@ -78,11 +79,6 @@ impl JointTraining {
         batch.kind() == RowKind::Pairs && self.config().global_contrastive_weight > 0.0 && (parts > 1 || self.contrastive_share < 1.0)
     }
 
-    fn masked_losses(&self) -> bool {
-        let config = self.config();
-        config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0
-    }
-
     /// Adds the gradients of a batch and says what was seen.
     pub fn backward(&self, batch: &Batch, seed: i64, scale: f64) -> Result<Observed> {
         let parts: Vec<Range<usize>> = parts(batch.len(), self.micro_batch).collect();
@@ -99,7 +95,7 @@ impl JointTraining {
                 let image = embeddings.image.f_mul(&gradients.image.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
                 let text = embeddings.text.f_mul(&gradients.text.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
                 image.f_add(&text)?.f_backward()?;
-                if !self.masked_losses() {
+                if !reads_masked_pairs(self.config()) {
                     continue;
                 }
             }

@@ -245,8 +245,7 @@ impl FlavaForPreTraining {
 
     /// Runs the encoders that the batch's losses read, the heads on the rows that are scored, and the losses.
     pub fn forward(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
-        let config = &self.config;
-        let joint = config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0;
+        let joint = reads_masked_pairs(&self.config);
         let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());
         match (&inputs.pixel_values, masked_text) {
             (Some(pixels), Some(_)) if !joint && inputs.text.is_some() => self.pairs_apart(pixels, inputs),
@@ -450,6 +449,11 @@ impl FlavaForPreTraining {
         right.push(Right::new(name, &logits, labels)?);
         Ok((Some(logits), Some(loss)))
     }
+}
+
+/// Whether a loss reads both of a pair together, with parts hidden.
+pub(crate) fn reads_masked_pairs(config: &FlavaConfig) -> bool {
+    config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0
 }
 
 fn masked_picture(pixels: &Tensor, inputs: &PretrainingInputs) -> ImageInputs {

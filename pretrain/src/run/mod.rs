@@ -28,7 +28,7 @@ use crate::{
     draws::Draws,
     interrupted,
     order::{Order, Rank},
-    recipe::{Evaluate, FinalWeights, Recipe, RowKind, Stage, did_you_mean},
+    recipe::{Evaluate, FinalWeights, Recipe, RowKind, Stage, TrainStage, did_you_mean},
     trainer::peak_of,
 };
 
@@ -168,25 +168,25 @@ impl Run<'_> {
             for (corpus, rows) in roles_of(stage) {
                 self.check_rows(corpus, rows).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?;
             }
-            let stage = match stage {
-                Stage::Tokenizer(stage) if !stage.from.is_empty() => {
-                    self.earlier(&stage.from, &TOKENIZER_FILES)?;
-                    continue;
-                }
-                Stage::Codebook(stage) if !stage.from.is_empty() => {
-                    self.earlier(&stage.from, &MODEL_FILES)?;
-                    continue;
-                }
-                Stage::Train(stage) => stage,
-                _ => continue,
-            };
-            for from in stage.init.iter().map(|init| &init.from).filter(|from| !self.job.recipe.stage.contains_key(*from)) {
-                let near = did_you_mean(from, self.job.recipe.stage.keys().map(String::as_str));
-                self.earlier(from, &MODEL_FILES).map_err(|e| Error::Input(format!("stage.{name}: init: {e}{near}")))?;
+            match stage {
+                Stage::Tokenizer(stage) if !stage.from.is_empty() => drop(self.earlier(&stage.from, &TOKENIZER_FILES)?),
+                Stage::Codebook(stage) if !stage.from.is_empty() => drop(self.earlier(&stage.from, &MODEL_FILES)?),
+                Stage::Train(stage) => self.check_train_sources(stage).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?,
+                _ => {}
             }
-            if let Some(data) = stage.evaluate.as_ref().and_then(|evaluate| evaluate.data.as_ref()) {
-                Places::new(Some(self.job.data.join(data)), self.job.offline, true)?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Whether the models that a stage takes parts of, and the data that it is measured on, are there.
+    fn check_train_sources(&self, stage: &TrainStage) -> Result<()> {
+        let stages = &self.job.recipe.stage;
+        for from in stage.init.iter().map(|init| &init.from).filter(|from| !stages.contains_key(*from)) {
+            let near = did_you_mean(from, stages.keys().map(String::as_str));
+            self.earlier(from, &MODEL_FILES).map_err(|e| Error::Input(format!("init: {e}{near}")))?;
+        }
+        if let Some(data) = stage.evaluate.as_ref().and_then(|evaluate| evaluate.data.as_ref()) {
+            Places::new(Some(self.job.data.join(data)), self.job.offline, true)?;
         }
         Ok(())
     }
