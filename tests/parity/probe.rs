@@ -6,6 +6,8 @@ use flava_heads::{FitOptions, LinearHead, Moments, Neighbours, Probe, Sweep};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
+use crate::support::fixtures::DrawingAlone;
+
 fn matrix(value: &Value) -> Tensor {
     let rows: Vec<Tensor> = value.as_array().unwrap().iter().map(vector).collect();
     Tensor::stack(&rows, 0)
@@ -85,6 +87,7 @@ fn ridge_regression_is_scikit_learns() {
 /// together are each as good as alone.
 #[test]
 fn penalties_are_searched_for_as_clip_does() {
+    let alone = DrawingAlone::new();
     tch::manual_seed(5);
     let rows = |count: i64| {
         let labels = Tensor::randint(3, [count], (Kind::Int64, tch::Device::Cpu));
@@ -92,6 +95,7 @@ fn penalties_are_searched_for_as_clip_does() {
         (centres.index_select(0, &labels) + Tensor::randn([count, 4], (Kind::Float, tch::Device::Cpu)) + 30.0, labels)
     };
     let (fit, held_out) = (rows(300), rows(100));
+    drop(alone);
     let options = FitOptions { tolerance: 1e-6, max_iterations: 1000, verify: true };
     let probe = Probe::new(vec![fit.0.narrow(0, 0, 100), fit.0.narrow(0, 100, 200)], &fit.1, 3).unwrap();
     let full = Sweep::Full.run(&probe, (&held_out.0, &held_out.1), &options).unwrap();

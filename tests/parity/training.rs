@@ -10,7 +10,7 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, PassOrder, TextProcessor},
-    runtime::{Fill, Precision},
+    runtime::Precision,
 };
 use flava_pretrain::{
     Dino, Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter, PatchLabels, Preparation,
@@ -18,6 +18,8 @@ use flava_pretrain::{
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
 use tch::{Device, Kind, Tensor, nn::VarStore};
+
+use crate::support::fixtures::{DrawingAlone, random_model};
 
 const STEPS: usize = 50;
 
@@ -105,7 +107,7 @@ fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingI
     PretrainingInputs::named(|name| golden.get(&format!("batch{batch}/inputs/{name}")).map(Tensor::shallow_clone))
 }
 
-fn joint(micro_batch: usize, contrastive_share: f64) -> JointTraining {
+fn joint(micro_batch: usize, contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part =
@@ -123,15 +125,7 @@ fn joint(micro_batch: usize, contrastive_share: f64) -> JointTraining {
     config.text_config.max_position_embeddings = 64;
     let mut processor = ImageProcessorConfig::for_size(32, 8);
     (processor.total_mask_patches, processor.mask_group_min_patches) = (6, 2);
-    tch::manual_seed(5);
-    let store = VarStore::new(Device::Cpu);
-    let model = FlavaForPreTraining::new(&store, Fill::New(0.1), config, AttentionKind::Fused, OnEmpty::Skip);
-    let mut variables: Vec<(String, Tensor)> = store.variables().into_iter().collect();
-    variables.sort_by(|a, b| a.0.cmp(&b.0));
-    for (_, mut variable) in variables {
-        // The norm of a token that is all zero has a slope of a million, in which rounding drowns the rest.
-        tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1)));
-    }
+    let (model, store) = random_model(config, 5, alone);
     let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 64 }.open(Path::new("."), 0).unwrap();
     let draws = Draws { name: "pairs".into(), order: Order::new("pairs", 64, 64, 0), dataset, rank: Rank::default(), batch_size: 24 };
     let reader = Reader { draws, kind: RowKind::Pairs, labels: PatchLabels::Codebook };
@@ -164,10 +158,11 @@ fn gradients(train: &JointTraining) -> (BTreeMap<String, Tensor>, Vec<(&'static 
 /// All losses of all parts, the contrastive one over the whole batch by gradient caching, against one pass.
 #[test]
 fn gradients_of_parts_are_those_of_the_whole() {
-    let (whole, losses) = gradients(&joint(0, 1.0));
+    let alone = DrawingAlone::new();
+    let (whole, losses) = gradients(&joint(0, 1.0, &alone));
     assert_eq!(losses.len(), 4, "{losses:?}");
     for micro_batch in [1, 5, 12] {
-        let (parts, part_losses) = gradients(&joint(micro_batch, 1.0));
+        let (parts, part_losses) = gradients(&joint(micro_batch, 1.0, &alone));
         for ((name, loss), (_, part_loss)) in losses.iter().zip(&part_losses) {
             assert!((loss - part_loss).abs() < 1e-5, "{name}: {loss} and {part_loss}, micro-batch {micro_batch}");
         }
@@ -183,7 +178,8 @@ fn gradients_of_parts_are_those_of_the_whole() {
 /// A local contrastive loss has fewer wrong partners.
 #[test]
 fn a_local_contrastive_loss_looks_at_fewer() {
-    let loss = |share: f64| gradients(&joint(0, share)).1.into_iter().find(|(name, _)| *name == "global_contrastive").unwrap().1;
+    let alone = DrawingAlone::new();
+    let loss = |share: f64| gradients(&joint(0, share, &alone)).1.into_iter().find(|(name, _)| *name == "global_contrastive").unwrap().1;
     let (global, local) = (loss(1.0), loss(0.25));
     assert!(local < global - 0.5, "{local} and {global}: six candidates against 24");
 }
@@ -195,8 +191,9 @@ fn a_batch_of_views_in_parts_is_the_whole() {
     let settings = ["image.outputs=32", "image.hidden=24", "image.bottleneck=16", "image.local_crops=3", "image.local_size=16"];
     let recipe = Recipe::open("mini", &settings.map(str::to_owned)).unwrap();
     let Some((_, Stage::Dino(stage))) = recipe.stages().find(|(name, _)| *name == "image") else { panic!("image is DINO") };
+    let alone = DrawingAlone::new();
     let step = |micro_batch: usize, recompute: bool| {
-        let JointTraining { model, store, processor, text, .. } = joint(0, 1.0);
+        let JointTraining { model, store, processor, text, .. } = joint(0, 1.0, &alone);
         let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 32 }.open(Path::new("."), 0).unwrap();
         let draws = Draws { name: "images".into(), order: Order::new("images", 32, 32, 0), dataset, rank: Rank::default(), batch_size: 7 };
         let how = (processor, text, PassOrder::default());
@@ -227,7 +224,8 @@ fn a_batch_of_views_in_parts_is_the_whole() {
 /// Exchanged captions are as many as asked for, and say something else.
 #[test]
 fn captions_are_exchanged_as_often_as_asked_for() {
-    let train = joint(0, 1.0);
+    let alone = DrawingAlone::new();
+    let train = joint(0, 1.0, &alone);
     let (mut all, mut exchanged) = (0.0, 0.0);
     for nth in 0..60 {
         let batch = train.readers[0].batch(nth, &train.preparation).unwrap();
