@@ -151,6 +151,23 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
     )))
 }
 
+impl Plan {
+    /// Finds and opens the data of every task, and fetches what is not here, before there is a model to measure.
+    ///
+    /// # Errors
+    /// Of the first task whose data is missing, or not what its protocol asks for.
+    pub fn check_data(&self) -> Result<()> {
+        for task in &self.tasks {
+            for piece in self.pieces(task)? {
+                let opened = open(self, task, &piece.assignment);
+                let ready = opened.and_then(|opened| prompts(self, task, &piece.assignment, &opened));
+                ready.map_err(|error| Error::Other(format!("{}: {error}", task.name)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Places {
     /// The folder of a repository, `owner/name[@revision]`, that has class names and templates.
     fn prompts(&self, repository: &str) -> Result<Option<Located>> {

@@ -18,7 +18,6 @@ mod run;
 mod trainer;
 
 pub use args::{Command, PretrainArgs, RunArgs};
-pub use codebook::{read_codebook, write_codebook};
 pub use dino::Dino;
 pub use draws::{Drawn, Draws};
 pub use error::{Error, Result};

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::{Error, Family, Method, Result, Task, Tower};
+use crate::{Error, Family, Method, Result, Task, Tower, did_you_mean};
 
 /// Built-in recipes and their names; a task's own, or that of its family's default.
 const BUILT_IN: [(&str, &str); 18] = [
@@ -230,8 +230,7 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let value = parsed["value"].clone();
     let known: Vec<String> = keys();
     if !known.iter().any(|name| name == key) {
-        let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-        return Err(format!("there is no such setting; the nearest is {}", nearest.map_or("", String::as_str)));
+        return Err(format!("there is no such setting{}", did_you_mean(key, known.iter().map(String::as_str), 1)));
     }
     // One of the two lengths replaces the other.
     if let Some(other) = [("steps", "epochs"), ("epochs", "steps")].iter().find(|(this, _)| *this == key) {
@@ -306,7 +305,7 @@ mod tests {
         assert_eq!((recipe.learning_rate, recipe.epochs, recipe.steps, recipe.decay), (3e-5, Some(2.0), None, RateDecay::Cosine));
         assert_eq!(recipe.head, HeadRecipe::Pooled { dropout: 0.3 });
         for (setting, needle) in [
-            ("learning_rat=1", "the nearest is learning_rate"),
+            ("learning_rat=1", "did you mean learning_rate?"),
             ("steps", "no key=value"),
             ("steps=0", "nothing to train"),
             ("batch_size=-1", "batch_size"),

@@ -1,6 +1,6 @@
 //! From what was typed after `--tasks` to tasks.
 
-use crate::{Error, Registry, Result, Suite, Task};
+use crate::{Error, Registry, Result, Suite, Task, did_you_mean};
 
 /// Names that are offered for a misspelt one.
 const OFFERED: usize = 3;
@@ -41,11 +41,7 @@ fn named<'a>(registry: &'a Registry, name: &str, suite: Suite) -> Vec<&'a Task> 
 
 fn unknown(registry: &Registry, name: &str) -> Error {
     let names = registry.tasks().iter().flat_map(|t| t.aliases.iter().chain([&t.name]));
-    let mut near: Vec<(f64, &String)> = names.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(s, _)| *s > 0.75).collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let near: Vec<&str> = near.iter().take(OFFERED).map(|(_, known)| known.as_str()).collect();
-    let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) };
-    Error::UnknownTask { name: name.into(), hint }
+    Error::UnknownTask { name: name.into(), hint: did_you_mean(name, names.map(String::as_str), OFFERED) }
 }
 
 #[cfg(test)]

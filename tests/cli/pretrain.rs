@@ -20,7 +20,7 @@ fn refused(folder: &Path, more: &[&str]) -> String {
     write_tiny_recipe(folder, "");
     let run = pretrain(folder, &[&["run", "tiny.toml", "--out", "out"], more].concat());
     assert_eq!(run.code, 2, "{}", run.stderr);
-    assert!(!folder.join("out/joint").exists(), "nothing was trained");
+    assert!(!folder.join("out/tokenizer").exists(), "nothing was made");
     run.stderr
 }
 
@@ -66,6 +66,7 @@ fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
         (r#"corpora.pairs={format="webdataset", files="cut.tar"}"#, "cut off"),
         (r#"corpora.images={format="image_folder", path="nowhere"}"#, "nowhere"),
         (r#"corpora.images={format="parquet", files="empty.txt", image="image"}"#, "parquet"),
+        (r#"joint.evaluate={every=4, tasks="cifar10", best_by="cifar10", data="."}"#, "evaluate: cifar10: "),
     ] {
         let message = refused(path, &["--set", corpus]);
         assert!(message.contains(needle), "{corpus}: {message}");
@@ -78,11 +79,15 @@ fn parts_of_other_models_are_refused_with_the_shapes() {
     write_model(&folder.path().join("other"), Architecture::FlavaForPreTraining);
     let message = refused(folder.path(), &["--set", r#"codebook={kind="codebook", from="other"}"#]);
     assert!(message.contains("image_codebook.blocks") && message.contains("does not fit"), "{message}");
-    write_tiny_recipe(folder.path(), "");
     let init = r#"joint.init=[{from="other", parts=["text"]}]"#;
-    let run = pretrain(folder.path(), &["run", "tiny.toml", "--out", "out2", "--set", init]);
-    assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("flava.text_model") && run.stderr.contains("the recipe's model has"), "{}", run.stderr);
+    let message = refused(folder.path(), &["--set", init]);
+    assert!(message.contains("flava.text_model") && message.contains("the recipe's model has"), "{message}");
+    let widths = ["text", "image", "multimodal"]
+        .map(|part| [("hidden_size", 32), ("intermediate_size", 48)].map(|(key, width)| format!("model.{part}_config.{key}={width}")));
+    let settings = [init, "model.hidden_size=32"].into_iter().chain(widths.iter().flatten().map(String::as_str));
+    let settings: Vec<&str> = settings.flat_map(|setting| ["--set", setting]).collect();
+    let message = refused(folder.path(), &settings);
+    assert!(message.contains("flava.text_model.encoder.layer.1.") && message.contains("has fewer layers"), "{message}");
 }
 
 /// Some broken pictures are left out and counted, too many end the training.

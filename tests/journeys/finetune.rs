@@ -307,7 +307,7 @@ fn mistakes_are_said_before_anything_is_trained() {
     let folder = lab();
     for (args, code, needle) in [
         (&["nothing"][..], 2, "there is no task"),
-        (&["colours", "--set", "learning_rat=1"], 2, "the nearest is learning_rate"),
+        (&["colours", "--set", "learning_rat=1"], 2, "did you mean learning_rate?"),
         (&["colours", "--set", "image_size=33", "--set", "batch_size=0"], 2, "batch_size is 0"),
         (&["colours", "--recipe", "nowhere.toml"], 2, "nowhere.toml"),
         (&["mini-retrieval"], 2, "nothing to fine-tune"),

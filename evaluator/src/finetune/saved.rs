@@ -7,7 +7,7 @@ use std::{
 };
 
 use flava_model::{
-    checkpoint::{Architecture, Checkpoint, read_tensors, replace_folder, restore_folder, write_directory, write_tensors},
+    checkpoint::{Architecture, Checkpoint, load_exactly, read_tensors, replace_folder, restore_folder, write_directory, write_tensors},
     runtime::training::{AdamW, LossScaler},
 };
 use flava_tasks::{Feature, Recipe};
@@ -19,6 +19,8 @@ use crate::{Error, Result};
 
 const DESCRIPTION: &str = "finetuned.json";
 const HEAD: &str = "head.safetensors";
+/// How the names of the head's tensors begin.
+const CLASSIFIER: &str = "classifier.";
 const STATE: &str = "training_state.json";
 const MOMENTS: &str = "optimiser.safetensors";
 const AVERAGE: &str = "average.safetensors";
@@ -90,7 +92,7 @@ impl Saved {
         replace_folder(folder, |part| {
             let variables = || network.store.variables();
             write_directory(part, Architecture::FlavaModel, &network.config, variables(), &network.image, &network.text)?;
-            write_tensors(&part.join(HEAD), variables().into_iter().filter(|(name, _)| name.starts_with("classifier.")).collect())?;
+            write_tensors(&part.join(HEAD), variables().into_iter().filter(|(name, _)| name.starts_with(CLASSIFIER)).collect())?;
             if let Some((state, optimiser, average)) = training {
                 let moments = optimiser.state();
                 if !moments.is_empty() {
@@ -130,19 +132,8 @@ impl Saved {
 
 impl Network {
     fn load_head(&mut self, path: &Path) -> Result<()> {
-        let variables = self.store.variables();
-        let mut loaded: Vec<(String, Tensor)> = read_tensors(path)?;
-        loaded.retain(|(name, tensor)| {
-            let fits = variables.get(name).is_some_and(|variable| variable.size() == tensor.size());
-            if fits && let Some(mut variable) = variables.get(name).map(Tensor::shallow_clone) {
-                tch::no_grad(|| variable.copy_(tensor));
-            }
-            !fits
-        });
-        match loaded.first() {
-            Some((name, tensor)) => Err(Error::Other(format!("{}: {name} {:?} does not fit the head", path.display(), tensor.size()))),
-            None => Ok(()),
-        }
+        let variables = self.store.variables().into_iter().filter(|(name, _)| name.starts_with(CLASSIFIER));
+        Ok(load_exactly(variables, read_tensors(path)?, path)?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
-    checkpoint::{read_tensors, write_file, write_tensors},
+    checkpoint::{Checkpoint, load_exactly, read_tensors, write_file, write_tensors},
     config::CodebookConfig,
     processor::{ImageTransform, Pixels, image_batch},
     runtime::{Fill, Vars, stream},
@@ -26,6 +26,8 @@ use crate::{
     trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 
+/// How the names of the encoder's tensors begin.
+pub(crate) const CODEBOOK: &str = "image_codebook.";
 const DECODER: &str = "decoder.safetensors";
 /// Patches' pixels and channels: what the divergence of a word counts against the likelihood of a pixel (DALL-E, appendix A.2).
 const NUMBERS_OF_A_PATCH: f64 = (PATCH * PATCH) as f64 * 3.0;
@@ -193,7 +195,7 @@ pub(crate) fn networks(config: &CodebookConfig, stage: &CodebookStage, fill: Fil
 /// twice the forward one.
 pub(crate) fn flops_of_patch(store: &VarStore) -> f64 {
     let positions = |name: &str| {
-        let encodes = name.starts_with("image_codebook.");
+        let encodes = name.starts_with(CODEBOOK);
         // How often the grid of patches is doubled where a convolution's outputs lie.
         let doubled = match (1..=4).find(|group| name.contains(&format!("group_{group}."))) {
             Some(group) if encodes => 4 - group,
@@ -309,44 +311,30 @@ impl Learner for CodebookTraining {
     }
 
     fn load(&mut self, folder: &Path) -> Result<()> {
-        let encoder = read_codebook(folder)?.into_iter().map(|(name, tensor)| (format!("image_codebook.{name}"), tensor));
-        load_exactly(&self.store, encoder.chain(read_tensors(&folder.join(DECODER))?), folder)
-    }
-}
-
-/// Copies tensors into the variables of their names, all of them and no others.
-pub(crate) fn load_exactly(store: &VarStore, tensors: impl Iterator<Item = (String, Tensor)>, from: &Path) -> Result<()> {
-    let mut variables = store.variables();
-    for (name, tensor) in tensors {
-        match variables.remove(&name) {
-            Some(mut variable) if variable.size() == tensor.size() => tch::no_grad(|| variable.copy_(&tensor)),
-            _ => return Err(Error::Training(format!("{}: {name} {:?} does not fit", from.display(), tensor.size()))),
-        }
-    }
-    match variables.keys().next() {
-        Some(missing) => Err(Error::Training(format!("{}: {missing} is missing", from.display()))),
-        None => Ok(()),
+        let tensors = read_codebook(folder)?.into_iter().chain(read_tensors(&folder.join(DECODER))?);
+        Ok(load_exactly(self.store.variables(), tensors, folder)?)
     }
 }
 
 /// Writes the folder that transformers' `FlavaImageCodebook` loads, of the variables under `image_codebook`.
-pub fn write_codebook(folder: &Path, config: &CodebookConfig, variables: impl IntoIterator<Item = (String, Tensor)>) -> Result<()> {
+pub(crate) fn write_codebook(folder: &Path, config: &CodebookConfig, variables: impl IntoIterator<Item = (String, Tensor)>) -> Result<()> {
     let mut json = json!(config);
     json["architectures"] = json!(["FlavaImageCodebook"]);
     json["torch_dtype"] = "float32".into();
     let path = folder.join("config.json");
     write_file(&path, format!("{json:#}\n").as_bytes())?;
-    let named = variables.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.")?.to_owned(), tensor)));
+    let named = variables.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(CODEBOOK)?.to_owned(), tensor)));
     Ok(write_tensors(&folder.join("model.safetensors"), named.collect())?)
 }
 
-/// The tensors of a codebook of its own, or of that of a whole model, without a prefix.
-pub fn read_codebook(folder: &Path) -> Result<Vec<(String, Tensor)>> {
-    let checkpoint = flava_model::checkpoint::Checkpoint::open(folder)?;
-    let tensors = checkpoint.tensors().iter();
-    let named = tensors
-        .filter_map(|(name, tensor)| Some((name.strip_prefix("image_codebook.").or(name.starts_with("blocks.").then_some(name))?, tensor)));
-    let all = named.map(|(name, tensor)| Ok((name.to_owned(), tensor.to_tensor()?.f_to_kind(Kind::Float)?))).collect::<Result<Vec<_>>>()?;
+/// The tensors of a codebook of its own, or of that of a whole model, by their names in the latter.
+pub(crate) fn read_codebook(folder: &Path) -> Result<Vec<(String, Tensor)>> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let of_codebook = |name: &String| {
+        if name.starts_with(CODEBOOK) { Some(name.clone()) } else { name.starts_with("blocks.").then(|| format!("{CODEBOOK}{name}")) }
+    };
+    let named = checkpoint.tensors().iter().filter_map(|(name, tensor)| Some((of_codebook(name)?, tensor)));
+    let all = named.map(|(name, tensor)| Ok((name, tensor.to_tensor()?.f_to_kind(Kind::Float)?))).collect::<Result<Vec<_>>>()?;
     if all.is_empty() {
         return Err(flava_model::Error::file(folder, "holds no image codebook (blocks.* or image_codebook.blocks.*)").into());
     }

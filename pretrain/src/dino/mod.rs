@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageEncoder, ImageInputs, Rows,
-    checkpoint::{Architecture, Checkpoint, read_tensors, write_directory, write_tensors},
+    checkpoint::{Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors},
     layers::AttentionKind,
     processor::{ImageProcessorConfig, ImageTransform, PassOrder, Pixels, TextProcessor, image_batch},
     runtime::{
@@ -22,7 +22,6 @@ pub use head::DinoHead;
 use crate::{
     Error, FlavaForPreTraining, Result,
     augment::view,
-    codebook::load_exactly,
     draws::{Drawn, Draws, ahead, parts, picture},
     flops,
     recipe::DinoStage,
@@ -322,8 +321,8 @@ impl Learner for Dino {
         let of = |prefix: &str| -> Vec<(String, Tensor)> {
             all.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone()))).collect()
         };
-        load_exactly(&self.store, of("student.").into_iter(), &path)?;
-        load_exactly(&self.teacher_head, of("teacher.").into_iter(), &path)?;
+        load_exactly(self.store.variables(), of("student."), &path)?;
+        load_exactly(self.teacher_head.variables(), of("teacher."), &path)?;
         let centre = all
             .iter()
             .find(|(name, _)| name == "centre")

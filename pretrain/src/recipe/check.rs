@@ -1,9 +1,10 @@
 //! What of a recipe contradicts itself, found before the first step.
 
 use flava_model::FlavaConfig;
+use flava_tasks::did_you_mean;
 use serde_json::Value;
 
-use super::{ImageMasks, Recipe, RowKind, Stage, TrainStage, TrainingSchedule, settings::did_you_mean, stages::LossWeights};
+use super::{ImageMasks, Recipe, RowKind, Stage, TrainStage, TrainingSchedule, stages::LossWeights};
 use crate::{
     augment::{Colours, Crop},
     run::OWN_FOLDERS,
@@ -27,7 +28,7 @@ impl Recipe {
         let mut before: Vec<&str> = Vec::new();
         for name in &self.run {
             let stage = self.stage.get(name).ok_or_else(|| {
-                let near = did_you_mean(name, self.stage.keys().map(String::as_str));
+                let near = did_you_mean(name, self.stage.keys().map(String::as_str), 1);
                 format!("run names the stage {name}, which is not there{near}")
             })?;
             if before.contains(&name.as_str()) {
@@ -51,14 +52,14 @@ impl Recipe {
     pub(super) fn check_named(&self, own: &[String]) -> std::result::Result<(), String> {
         let named: Vec<&str> = self.stage.values().flat_map(Stage::corpora).collect();
         let Some(unread) = own.iter().find(|name| !named.contains(&name.as_str())) else { return Ok(()) };
-        Err(format!("no stage reads the corpus {unread}{}", did_you_mean(unread, named.into_iter())))
+        Err(format!("no stage reads the corpus {unread}{}", did_you_mean(unread, named, 1)))
     }
 
     fn corpus(&self, name: &str) -> std::result::Result<(), String> {
         if self.corpora.contains_key(name) {
             return Ok(());
         }
-        let near = did_you_mean(name, self.corpora.keys().map(String::as_str));
+        let near = did_you_mean(name, self.corpora.keys().map(String::as_str), 1);
         Err(format!("there is no corpus {name:?}{near}"))
     }
 
@@ -208,7 +209,7 @@ fn check_model(path: &str, model: &Value, known: &Value) -> std::result::Result<
     let (Some(model), Some(known)) = (model.as_object(), known.as_object()) else { return Ok(()) };
     for (key, value) in model {
         let Some(known) = known.get(key) else {
-            let near = did_you_mean(key, known.keys().map(String::as_str));
+            let near = did_you_mean(key, known.keys().map(String::as_str), 1);
             return Err(format!("{path} has no key {key}{near}"));
         };
         match key.as_str() {

@@ -7,14 +7,13 @@ mod stages;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
-use flava_tasks::sources::Corpus;
+use flava_tasks::{did_you_mean, sources::Corpus};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use stages::{CodebookStage, DinoStage, Evaluate, Init, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule};
+pub use stages::{CodebookStage, DinoStage, Evaluate, Init, Part, RowKind, Share, Stage, TokenizerStage, TrainStage, TrainingSchedule};
 
 use crate::{Error, Result};
-pub(crate) use settings::did_you_mean;
 use settings::{apply, finite, merge, read};
 
 /// Sizes, and what a model of that size is trained on.
@@ -163,7 +162,7 @@ impl Recipe {
         let Some(column) = column else { return Ok((table, Vec::new())) };
         let Some(text) = of(&COLUMNS, column) else {
             let known = Self::names();
-            let near = did_you_mean(name, known.iter().map(String::as_str));
+            let near = did_you_mean(name, known.iter().map(String::as_str), 1);
             return Err(wrong(format!("there is no such recipe, and no file of that name (.toml){near}")));
         };
         let mut column = parse(text)?;

@@ -1,5 +1,6 @@
 //! Recipes over each other, settings over recipes, and the nearest name of what nobody knows.
 
+use flava_tasks::did_you_mean;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -63,7 +64,7 @@ pub(super) fn apply(table: &mut Table, setting: &str) -> std::result::Result<(),
             place.insert((*part).to_owned(), Value::Table(Table::new()));
         }
         let next = place.get_mut(*part).and_then(Value::as_table_mut);
-        place = next.ok_or_else(|| format!("there is no table {part:?}{}", did_you_mean(part, known.iter().map(String::as_str))))?;
+        place = next.ok_or_else(|| format!("there is no table {part:?}{}", did_you_mean(part, known.iter().map(String::as_str), 1)))?;
     }
     // A value keeps its form, so that `learning_rate=1` is not refused for being whole.
     let value = match (place.get(*last), value) {
@@ -87,17 +88,7 @@ fn nearest(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = ["unknown field", "unknown variant"].iter().any(|said| message.contains(said)) && !message.contains("did you mean");
     match (unknown, quoted.next()) {
-        (true, Some(unknown)) => message.to_owned() + &did_you_mean(unknown, quoted),
+        (true, Some(unknown)) => message.to_owned() + &did_you_mean(unknown, quoted, 1),
         _ => message.to_owned(),
     }
-}
-
-/// What is added to a message about a name that nobody knows; nothing where none is near.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    closest(name, known).map_or(String::new(), |near| format!("; did you mean {near}?"))
-}
-
-fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score > 0.75);
-    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }

@@ -18,7 +18,7 @@ use flava_model::{
     runtime::{Precision, Progress, hex, training::Log},
 };
 use flava_results::lock_folder;
-use flava_tasks::Dataset;
+use flava_tasks::{Dataset, did_you_mean};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
@@ -28,7 +28,7 @@ use crate::{
     draws::Draws,
     interrupted,
     order::{Order, Rank},
-    recipe::{Evaluate, FinalWeights, Recipe, RowKind, Stage, TrainStage, did_you_mean},
+    recipe::{Evaluate, FinalWeights, Init, Recipe, RowKind, Stage, TrainStage},
     trainer::peak_of,
 };
 
@@ -169,8 +169,8 @@ impl Run<'_> {
                 self.check_rows(corpus, rows).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?;
             }
             match stage {
-                Stage::Tokenizer(stage) if !stage.from.is_empty() => drop(self.earlier(&stage.from, &TOKENIZER_FILES)?),
-                Stage::Codebook(stage) if !stage.from.is_empty() => drop(self.earlier(&stage.from, &MODEL_FILES)?),
+                Stage::Tokenizer(stage) if !stage.from.is_empty() => drop(self.earlier_tokenizer(&stage.from)?),
+                Stage::Codebook(stage) if !stage.from.is_empty() => drop(self.earlier_codebook(&stage.from, &self.config()?)?),
                 Stage::Train(stage) => self.check_train_sources(stage).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?,
                 _ => {}
             }
@@ -181,14 +181,14 @@ impl Run<'_> {
     /// Whether the models that a stage takes parts of, and the data that it is measured on, are there.
     fn check_train_sources(&self, stage: &TrainStage) -> Result<()> {
         let stages = &self.job.recipe.stage;
-        for from in stage.init.iter().map(|init| &init.from).filter(|from| !stages.contains_key(*from)) {
-            let near = did_you_mean(from, stages.keys().map(String::as_str));
-            self.earlier(from, &MODEL_FILES).map_err(|e| Error::Input(format!("init: {e}{near}")))?;
+        for Init { from, parts } in stage.init.iter().filter(|init| !stages.contains_key(&init.from)) {
+            let near = did_you_mean(from, stages.keys().map(String::as_str), 1);
+            self.check_earlier(from, parts).map_err(|e| Error::Input(format!("init: {e}{near}")))?;
         }
-        if let Some(data) = stage.evaluate.as_ref().and_then(|evaluate| evaluate.data.as_ref()) {
-            Places::new(Some(self.job.data.join(data)), self.job.offline, true)?;
-        }
-        Ok(())
+        let Some(evaluate) = &stage.evaluate else { return Ok(()) };
+        let checked = self.evaluation(evaluate, Path::new(MODEL), PathBuf::new()).and_then(|plan| Ok(plan.check_data()?));
+        let ways = "give a folder with the data as evaluate.data, name other tasks, or set evaluate = \"none\"";
+        checked.map_err(|e| Error::Input(format!("evaluate: {e}; {ways}")))
     }
 
     /// Whether some rows of a corpus, spread over it, have what a stage reads of them.
@@ -318,12 +318,17 @@ impl Run<'_> {
         stages.filter_map(|(name, _)| self.made.keys.get(name)).collect()
     }
 
+    /// The measurement of a folder's model, with records in `out`.
+    fn evaluation(&self, evaluate: &Evaluate, folder: &Path, out: PathBuf) -> Result<Plan> {
+        let data = evaluate.data.as_ref().map(|data| self.job.data.join(data));
+        let how = (Places::new(data, self.job.offline, true)?, self.job.settings());
+        Ok(Plan::of_checkpoint(folder, &evaluate.tasks, out, how)?)
+    }
+
     /// Measures a model by `flava-eval`'s tasks; the main metric of the one that states are chosen by.
     fn measure(&self, stage: &str, folder: &Path, evaluate: &Evaluate, (step, log): (usize, &mut Log)) -> Result<Option<f64>> {
         let out = self.job.out.join(stage).join("evaluations").join(format!("step-{step}"));
-        let data = evaluate.data.as_ref().map(|data| self.job.data.join(data));
-        let how = (Places::new(data, self.job.offline, true)?, self.job.settings());
-        let outcome = flava_evaluator::run(&Plan::of_checkpoint(folder, &evaluate.tasks, out, how)?)?;
+        let outcome = flava_evaluator::run(&self.evaluation(evaluate, folder, out)?)?;
         if outcome.interrupted {
             return Err(Error::Interrupted);
         }

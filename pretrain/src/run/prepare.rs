@@ -7,7 +7,7 @@ use std::{
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
-    checkpoint::write_file,
+    checkpoint::{load_exactly, write_file},
     processor::{PassOrder, TextProcessor},
     runtime::{Fill, Vars},
 };
@@ -17,7 +17,7 @@ use tch::{Device, nn::VarStore};
 use super::{MODEL_FILES, Run, TOKENIZER_FILES, is_done, stages::is_trained};
 use crate::{
     Error, Result,
-    codebook::{CodebookTraining, load_exactly, read_codebook, write_codebook},
+    codebook::{CodebookTraining, read_codebook, write_codebook},
     interrupted,
     recipe::{CodebookStage, TokenizerStage},
 };
@@ -26,11 +26,7 @@ impl Run<'_> {
     pub(super) fn tokenizer(&mut self, name: &str, stage: &TokenizerStage, key: &str) -> Result<()> {
         let folder = self.folder(name);
         if !is_done(&folder, key)? {
-            let text = if stage.from.is_empty() {
-                self.learn_tokenizer(name, stage)?
-            } else {
-                TextProcessor::from_directory(&self.earlier(&stage.from, &TOKENIZER_FILES)?)?
-            };
+            let text = if stage.from.is_empty() { self.learn_tokenizer(name, stage)? } else { self.earlier_tokenizer(&stage.from)? };
             fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
             for (file, contents) in text.files()? {
                 write_file(&folder.join(file), contents.as_bytes())?;
@@ -40,6 +36,11 @@ impl Run<'_> {
         }
         self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
         Ok(())
+    }
+
+    /// A tokenizer that no stage makes.
+    pub(super) fn earlier_tokenizer(&self, from: &str) -> Result<TextProcessor> {
+        Ok(TextProcessor::from_directory(&self.earlier(from, &TOKENIZER_FILES)?)?)
     }
 
     fn learn_tokenizer(&self, name: &str, stage: &TokenizerStage) -> Result<TextProcessor> {
@@ -93,17 +94,21 @@ impl Run<'_> {
         self.job.recipe.config(words)
     }
 
+    /// The variables of a codebook that no stage makes.
+    pub(super) fn earlier_codebook(&self, from: &str, config: &FlavaConfig) -> Result<VarStore> {
+        let from = self.earlier(from, &MODEL_FILES)?;
+        let store = VarStore::new(Device::Cpu);
+        let _codebook = ImageCodebook::new(&(Vars::root(&store, Fill::Unset) / "image_codebook"), &config.image_codebook_config);
+        load_exactly(store.variables(), read_codebook(&from)?, &from)?;
+        Ok(store)
+    }
+
     pub(super) fn codebook(&mut self, name: &str, stage: &CodebookStage, key: &str) -> Result<()> {
         let config = self.config()?;
         let folder = self.folder(name);
         if !stage.from.is_empty() {
             if !is_done(&folder, key)? {
-                let from = self.earlier(&stage.from, &MODEL_FILES)?;
-                let store = VarStore::new(Device::Cpu);
-                let vars = Vars::root(&store, Fill::Unset) / "image_codebook";
-                let _codebook = ImageCodebook::new(&vars, &config.image_codebook_config);
-                let named = read_codebook(&from)?.into_iter().map(|(name, tensor)| (format!("image_codebook.{name}"), tensor));
-                load_exactly(&store, named, &from)?;
+                let store = self.earlier_codebook(&stage.from, &config)?;
                 let last = folder.join("last");
                 fs::create_dir_all(&last).map_err(|e| flava_model::Error::io(&last, e))?;
                 write_codebook(&last, &config.image_codebook_config, store.variables())?;

@@ -1,28 +1,34 @@
 //! The stages that train encoders: models with what earlier stages made, their data, and the trainer over both.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use flava_model::{
     AttentionKind, FlavaConfig,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, CheckpointTensor, load_exactly},
     processor::{PassOrder, TextProcessor},
     runtime::{Fill, hex, training::Log},
 };
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, nn::VarStore};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{MODEL_FILES, Run, fingerprint};
 use crate::{
     Error, FlavaForPreTraining, OnEmpty, Result,
-    codebook::read_codebook,
+    codebook::{CODEBOOK, read_codebook},
     dino::Dino,
     joint::{JointTraining, Mixture, PatchLabels, Preparation, Reader, VisualWords},
-    recipe::{DinoStage, Evaluate, Init, Share, TrainStage, TrainingSchedule},
+    recipe::{DinoStage, Evaluate, Init, Part, Share, TrainStage, TrainingSchedule},
     trainer::{Measure, State, Trainer, last_state},
 };
+
+/// What the names of an encoder's layers have in them.
+const LAYERS: &str = ".encoder.layer.";
+/// The table of word pieces.
+const WORDS: &str = "flava.text_model.embeddings.word_embeddings.weight";
 
 /// Whether all steps of a training that is not measured were made.
 pub(super) fn is_trained(folder: &Path, key: &str, steps: usize) -> Result<bool> {
@@ -63,17 +69,8 @@ impl Run<'_> {
         let fill = Fill::New(config.initializer_range);
         let mut model = FlavaForPreTraining::new(&store, fill, config, AttentionKind::Fused, OnEmpty::Skip);
         if let Some(folder) = &self.made.codebook {
-            let variables = store.variables();
-            for (name, tensor) in read_codebook(folder)? {
-                let name = format!("image_codebook.{name}");
-                let mut variable =
-                    variables.get(&name).ok_or_else(|| Error::Input(format!("{name} is not the codebook's")))?.shallow_clone();
-                if variable.size() != tensor.size() {
-                    let (have, want) = (tensor.size(), variable.size());
-                    return Err(Error::Input(format!("{}: {name} is {have:?}, the recipe's model has {want:?}", folder.display())));
-                }
-                tch::no_grad(|| variable.copy_(&tensor));
-            }
+            let variables = store.variables().into_iter().filter(|(name, _)| name.starts_with(CODEBOOK));
+            load_exactly(variables, read_codebook(folder)?, folder)?;
         }
         store.set_device(self.job.device);
         model.flava.set_train(true);
@@ -89,30 +86,24 @@ impl Run<'_> {
                 None => self.earlier(from, &MODEL_FILES)?,
             };
             let checkpoint = Checkpoint::open(&folder)?;
-            let mut variables = store.variables();
-            for part in parts {
-                let prefix = part.prefix();
-                // The codebook stays the one that a stage made: it names the patches.
-                let taken = |name: &&String| name.starts_with(prefix) && !name.starts_with("image_codebook.");
-                let names: Vec<String> = variables.keys().filter(taken).cloned().collect();
-                for name in names {
-                    let found = checkpoint.tensors().get(&name);
-                    let Some(tensor) = found.filter(|tensor| variables[&name].size() == tensor.size()) else {
-                        let size = found.map_or("missing".to_owned(), |tensor| format!("{:?}", tensor.size()));
-                        return Err(Error::Input(format!(
-                            "{}: {name} is {size}, the recipe's model has {:?}",
-                            folder.display(),
-                            variables[&name].size()
-                        )));
-                    };
-                    let value = tensor.to_tensor()?.f_to_kind(Kind::Float)?;
-                    if let Some(variable) = variables.get_mut(&name) {
-                        tch::no_grad(|| variable.copy_(&value));
-                    }
-                }
+            for (mut variable, tensor) in taken(&checkpoint, store, parts)? {
+                let value = tensor.to_tensor()?.f_to_kind(Kind::Float)?;
+                tch::no_grad(|| variable.copy_(&value));
             }
         }
         Ok(())
+    }
+
+    /// Whether an earlier model has the parts that are taken of it. Its vocabulary is taken to be the tokenizer's, which may not be
+    /// made yet.
+    pub(super) fn check_earlier(&self, from: &str, parts: &[Part]) -> Result<()> {
+        let checkpoint = Checkpoint::open(&self.earlier(from, &MODEL_FILES)?)?;
+        let words = checkpoint.tensors().get(WORDS).and_then(|table| table.size().first()).map_or(0, |words| *words as usize);
+        let mut config = self.job.recipe.config(words)?;
+        config.init_codebook = false;
+        let store = VarStore::new(Device::Cpu);
+        let _model = FlavaForPreTraining::new(&store, Fill::Unset, config, AttentionKind::Fused, OnEmpty::Skip);
+        taken(&checkpoint, &store, parts).map(drop)
     }
 
     pub(super) fn dino(&mut self, name: &str, stage: &DinoStage, key: &str) -> Result<PathBuf> {
@@ -208,4 +199,24 @@ impl Run<'_> {
         let draws = self.draws(&share.corpus, share.batch_size.unwrap_or(stage.schedule.batch_size))?;
         Ok(Reader { draws, kind: share.rows, labels })
     }
+}
+
+/// The variables of some parts, with what an earlier model has for each.
+fn taken<'c>(checkpoint: &'c Checkpoint, store: &VarStore, parts: &[Part]) -> Result<Vec<(Tensor, &'c CheckpointTensor)>> {
+    let wrong = |reason: String| Error::Input(format!("{}: {reason}", checkpoint.path().display()));
+    // The codebook stays the one that a stage made: it names the patches.
+    let is_taken = |name: &str| parts.iter().any(|part| name.starts_with(part.prefix())) && !name.starts_with(CODEBOOK);
+    let variables: BTreeMap<String, Tensor> = store.variables().into_iter().filter(|(name, _)| is_taken(name)).collect();
+    let beyond = |name: &&String| is_taken(name) && name.contains(LAYERS) && !variables.contains_key(*name);
+    if let Some(name) = checkpoint.tensors().keys().find(beyond) {
+        return Err(wrong(format!("has {name}, the recipe's model has fewer layers")));
+    }
+    let give = |(name, variable): (&String, &Tensor)| {
+        let found = checkpoint.tensors().get(name);
+        let (size, wanted) = (found.map_or("missing".to_owned(), |tensor| format!("{:?}", tensor.size())), variable.size());
+        let fitting = found.filter(|tensor| tensor.size() == wanted);
+        let tensor = fitting.ok_or_else(|| wrong(format!("{name} is {size}, the recipe's model has {wanted:?}")))?;
+        Ok((variable.shallow_clone(), tensor))
+    };
+    variables.iter().map(give).collect()
 }

@@ -113,21 +113,22 @@ fn set_state(device: c_int, state: &Tensor) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use tch::Kind;
 
     use super::*;
 
-    /// Numbers that no generator draws: the other test seeds the only one there is.
-    fn waves(rows: i64, columns: i64) -> Tensor {
-        (Tensor::arange(rows * columns, (Kind::Float, Device::Cpu)) * 1.7).sin().reshape([rows, columns]).set_requires_grad(true)
-    }
+    /// Both tests set the state of the generator, of which a process has one.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     /// The second run is in the precision of the first, also where the backward pass begins outside it.
     #[test]
     fn layers_are_recomputed_in_their_own_precision() {
         use crate::runtime::Precision;
-        let weight = waves(64, 64);
-        let xs = waves(8, 64);
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let weight = Tensor::randn([64, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let xs = Tensor::randn([8, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let gradient = |again: bool| {
             let inner = weight.shallow_clone();
             let layer = move |xs: &Tensor| Ok(xs.f_matmul(&inner)?.f_relu()?);
@@ -147,8 +148,9 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_a_kept_layer_with_dropout() {
-        let weight = waves(6, 6);
-        let xs = waves(4, 6);
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let weight = Tensor::randn([6, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let xs = Tensor::randn([4, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let layer = |weight: Tensor| move |xs: &Tensor| Ok(xs.f_matmul(&weight)?.f_dropout(0.5, true)?.f_gelu("none")?);
         let gradients = |kept: bool| {
             tch::manual_seed(3);
