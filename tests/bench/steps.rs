@@ -35,9 +35,7 @@ const DRAWN: usize = 4096;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    if env::var("NOKEEP").is_err() {
-        prepare_memory();
-    }
+    prepare_memory();
     tch::set_num_threads(THREADS);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {

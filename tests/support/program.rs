@@ -19,12 +19,12 @@ impl From<Output> for Run {
     }
 }
 
-/// `flava-eval` in `folder` with no environment but `variables`.
+/// `flava-eval` in `folder` with no environment of this process, but `variables`.
 pub fn command(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
     program("flava-eval", folder, variables, args)
 }
 
-/// One of the binaries in `folder` with no environment but `variables`.
+/// One of the binaries in `folder` with no environment of this process, but `variables`.
 pub fn program(name: &str, folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
     let path = match name {
         "flava-finetune" => env!("CARGO_BIN_EXE_flava-finetune"),
@@ -32,7 +32,8 @@ pub fn program(name: &str, folder: &Path, variables: &[(&str, &str)], args: &[&s
         _ => env!("CARGO_BIN_EXE_flava-eval"),
     };
     let mut command = Command::new(path);
-    command.args(args).current_dir(folder).env_clear().envs(variables.iter().copied());
+    // Programs of several tests share the processors: threads that wait must not keep the others from theirs.
+    command.args(args).current_dir(folder).env_clear().env("OMP_WAIT_POLICY", "passive").envs(variables.iter().copied());
     command
 }
 
@@ -43,10 +44,16 @@ pub fn flava_eval(folder: &Path, args: &[&str]) -> Run {
 
 /// The same with its memory limited, in kB of address space.
 pub fn flava_eval_limited(folder: &Path, kilobytes: u64, args: &[&str]) -> Run {
-    let script = format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_flava-eval")).args(args).current_dir(folder);
     // Every thread reserves address space: on a machine of many cores they alone would pass the limit.
-    command.env("OMP_NUM_THREADS", "2").env("RAYON_NUM_THREADS", "2");
-    command.output().unwrap().into()
+    let threads = [("OMP_NUM_THREADS", "2"), ("RAYON_NUM_THREADS", "2")];
+    limited(&format!("ulimit -v {kilobytes}"), &command(folder, &threads, args)).output().unwrap().into()
+}
+
+/// A command after another of the shell, which limits it.
+pub fn limited(limit: &str, command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(format!("{limit} && exec \"$0\" \"$@\"")).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(command.get_current_dir().unwrap_or(Path::new("."))).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
 }

@@ -3,13 +3,6 @@
 
 use std::env;
 
-/// Largest block that comes from the heap rather than from a mapping of its own, the most that glibc allows.
-#[cfg(target_env = "gnu")]
-const FROM_HEAP: libc::c_int = 32 << 20;
-/// Free memory at the heap's end that is kept.
-#[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 1 << 30;
-
 /// Kernels that oneDNN, and libtorch's layer over it, keep for shapes to come. Each takes some 1.5 MB and a millisecond, and batches of
 /// texts are of ever new shapes: the default of 1,024 grows to gigabytes. All layers of a model share the shapes of a step.
 const KERNELS: &str = "96";
@@ -17,14 +10,15 @@ const CAPACITIES: [&str; 2] = ["LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAP
 
 /// For the start of `main`, before a thread or libtorch reads the environment.
 ///
-/// Freed buffers stay with the program instead of going back to the system and coming again, page by page and zeroed, with each picture:
-/// decoding and preprocessing take 0.9 instead of 1.5 ms. Kernels for shapes that are long gone do not stay.
+/// Freed buffers stay with the program instead of going back to the system and coming again, page by page and zeroed, with each picture and
+/// each state of a batch: decoding and preprocessing take 0.9 instead of 1.5 ms, and a step of training a tenth less. Kernels for shapes
+/// that are long gone do not stay.
 pub fn prepare_memory() {
-    // SAFETY: sets two numbers of the allocator.
+    // SAFETY: sets two numbers of the allocator: no block is a mapping of its own, and the end of the heap is never given back.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, FROM_HEAP);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }
     for name in CAPACITIES.into_iter().filter(|name| env::var_os(name).is_none()) {
         // SAFETY: the program has one thread yet.
