@@ -108,6 +108,12 @@ pub fn dry_run(job: &Job) -> Result<String> {
             let _written = write!(line, ", {flops:.1e} FLOP, about {}", human(flops / (peak * SHARE_OF_PEAK)));
         }
         lines.push(line);
+        if let Stage::Train(stage) = stage
+            && let Some(evaluate) = &stage.evaluate
+        {
+            let state = job.check_evaluation(evaluate, true).map_or_else(|error| format!("not here: {error}"), |()| "ready".into());
+            lines.push(format!("    measured every {} steps on {}: {state}", evaluate.every, evaluate.tasks));
+        }
     }
     let time = human(total / (peak * SHARE_OF_PEAK));
     lines.push(format!(

@@ -124,7 +124,7 @@ fn a_dry_run_says_what_it_would_take() {
     let folder = tempdir().unwrap();
     let run = pretrain(folder.path(), &["run", "flava-base", "--dry-run", "--data", "."]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    for needle in ["M parameters", "FLOP", "corpus pairs", "not there", "214286 steps"] {
+    for needle in ["M parameters", "FLOP", "corpus pairs", "not there", "214286 steps", "imagenet-zero-shot: not here"] {
         assert!(run.stdout.contains(needle), "{needle}: {}", run.stdout);
     }
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");

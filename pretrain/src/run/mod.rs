@@ -147,6 +147,18 @@ impl Job {
         self.recipe.stages().take_while(move |(name, _)| !std::mem::replace(&mut reached, self.until.as_deref() == Some(*name)))
     }
 
+    /// The measurement of a folder's model, with records in `out`.
+    fn evaluation(&self, evaluate: &Evaluate, (folder, out): (&Path, PathBuf), offline: bool) -> Result<Plan> {
+        let data = evaluate.data.as_ref().map(|data| self.data.join(data));
+        let how = (Places::new(data, offline, self.quiet)?, self.settings());
+        Ok(Plan::of_checkpoint(folder, &evaluate.tasks, out, how)?)
+    }
+
+    /// Whether the data that models in training are measured on is there, or can be fetched.
+    pub(crate) fn check_evaluation(&self, evaluate: &Evaluate, offline: bool) -> Result<()> {
+        Ok(self.evaluation(evaluate, (Path::new(MODEL), PathBuf::new()), offline)?.check_data()?)
+    }
+
     /// How `flava-eval`'s tasks are run on a model in training: where and as it is trained itself.
     fn settings(&self) -> Settings {
         Settings {
@@ -186,9 +198,8 @@ impl Run<'_> {
             self.check_earlier(from, parts).map_err(|e| Error::Input(format!("init: {e}{near}")))?;
         }
         let Some(evaluate) = &stage.evaluate else { return Ok(()) };
-        let checked = self.evaluation(evaluate, Path::new(MODEL), PathBuf::new()).and_then(|plan| Ok(plan.check_data()?));
         let ways = "give a folder with the data as evaluate.data, name other tasks, or set evaluate = \"none\"";
-        checked.map_err(|e| Error::Input(format!("evaluate: {e}; {ways}")))
+        self.job.check_evaluation(evaluate, self.job.offline).map_err(|e| Error::Input(format!("evaluate: {e}; {ways}")))
     }
 
     /// Whether some rows of a corpus, spread over it, have what a stage reads of them.
@@ -318,17 +329,10 @@ impl Run<'_> {
         stages.filter_map(|(name, _)| self.made.keys.get(name)).collect()
     }
 
-    /// The measurement of a folder's model, with records in `out`.
-    fn evaluation(&self, evaluate: &Evaluate, folder: &Path, out: PathBuf) -> Result<Plan> {
-        let data = evaluate.data.as_ref().map(|data| self.job.data.join(data));
-        let how = (Places::new(data, self.job.offline, true)?, self.job.settings());
-        Ok(Plan::of_checkpoint(folder, &evaluate.tasks, out, how)?)
-    }
-
     /// Measures a model by `flava-eval`'s tasks; the main metric of the one that states are chosen by.
     fn measure(&self, stage: &str, folder: &Path, evaluate: &Evaluate, (step, log): (usize, &mut Log)) -> Result<Option<f64>> {
         let out = self.job.out.join(stage).join("evaluations").join(format!("step-{step}"));
-        let outcome = flava_evaluator::run(&self.evaluation(evaluate, folder, out)?)?;
+        let outcome = flava_evaluator::run(&self.job.evaluation(evaluate, (folder, out), self.job.offline)?)?;
         if outcome.interrupted {
             return Err(Error::Interrupted);
         }
