@@ -176,18 +176,17 @@ impl Job {
 impl Run<'_> {
     /// Opens every corpus and finds every earlier model before the first step, so that what is missing is missed now.
     fn check_sources(&self) -> Result<()> {
-        for (name, stage) in self.job.stages() {
-            for (corpus, rows) in roles_of(stage) {
-                self.check_rows(corpus, rows).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?;
-            }
+        let check = |stage: &Stage| {
+            roles_of(stage).into_iter().try_for_each(|(corpus, rows)| self.check_rows(corpus, rows))?;
             match stage {
-                Stage::Tokenizer(stage) if !stage.from.is_empty() => drop(self.earlier_tokenizer(&stage.from)?),
-                Stage::Codebook(stage) if !stage.from.is_empty() => drop(self.earlier_codebook(&stage.from, &self.config()?)?),
-                Stage::Train(stage) => self.check_train_sources(stage).map_err(|e| Error::Input(format!("stage.{name}: {e}")))?,
-                _ => {}
+                Stage::Tokenizer(stage) if !stage.from.is_empty() => self.earlier_tokenizer(&stage.from).map(drop),
+                Stage::Codebook(stage) if !stage.from.is_empty() => self.earlier_codebook(&stage.from, &self.config()?).map(drop),
+                Stage::Train(stage) => self.check_train_sources(stage),
+                _ => Ok(()),
             }
-        }
-        Ok(())
+        };
+        let mut stages = self.job.stages();
+        stages.try_for_each(|(name, stage)| check(stage).map_err(|e| Error::Input(format!("stage.{name}: {e}"))))
     }
 
     /// Whether the models that a stage takes parts of, and the data that it is measured on, are there.
