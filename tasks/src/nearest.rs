@@ -4,8 +4,8 @@
 const LIKE: f64 = 0.75;
 
 /// What is added to a message about an unknown name: the known ones nearest to it, at most so many; nothing where none is near.
-pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, most: usize) -> String {
-    let scored = known.into_iter().map(|other| (strsim::jaro_winkler(name, other), other));
+pub fn did_you_mean<'a, N: AsRef<str> + ?Sized + 'a>(name: &str, known: impl IntoIterator<Item = &'a N>, most: usize) -> String {
+    let scored = known.into_iter().map(N::as_ref).map(|other| (strsim::jaro_winkler(name, other), other));
     let mut near: Vec<(f64, &str)> = scored.filter(|(likeness, _)| *likeness > LIKE).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
     let near: Vec<&str> = near.into_iter().take(most).map(|(_, known)| known).collect();

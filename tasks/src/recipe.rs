@@ -230,7 +230,7 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let value = parsed["value"].clone();
     let known: Vec<String> = keys();
     if !known.iter().any(|name| name == key) {
-        return Err(format!("there is no such setting{}", did_you_mean(key, known.iter().map(String::as_str), 1)));
+        return Err(format!("there is no such setting{}", did_you_mean(key, &known, 1)));
     }
     // One of the two lengths replaces the other.
     if let Some(other) = [("steps", "epochs"), ("epochs", "steps")].iter().find(|(this, _)| *this == key) {

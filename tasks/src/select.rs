@@ -41,7 +41,7 @@ fn named<'a>(registry: &'a Registry, name: &str, suite: Suite) -> Vec<&'a Task> 
 
 fn unknown(registry: &Registry, name: &str) -> Error {
     let names = registry.tasks().iter().flat_map(|t| t.aliases.iter().chain([&t.name]));
-    Error::UnknownTask { name: name.into(), hint: did_you_mean(name, names.map(String::as_str), OFFERED) }
+    Error::UnknownTask { name: name.into(), hint: did_you_mean(name, names, OFFERED) }
 }
 
 #[cfg(test)]

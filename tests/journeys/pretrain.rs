@@ -79,7 +79,7 @@ fn a_pretraining_that_is_killed_ends_as_if_it_had_not_been() {
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    assert!(in_its_midst >= KILLS / 4, "{in_its_midst} runs were in their midst");
+    assert!(in_its_midst > KILLS / 2, "{in_its_midst} runs were in their midst");
     let last = run(killed.path(), &args);
     assert_eq!(last.code, 0, "{}", last.stderr);
     let (whole, killed) = (made(&whole.path().join("out")), made(&killed.path().join("out")));

@@ -124,6 +124,33 @@ impl Checkpoint {
     }
 }
 
+/// The tensors of a safetensors file by name, copied.
+pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let map = map_file(path)?;
+    safetensors::read(path, &map)?.into_iter().map(|(name, tensor)| Ok((name, tensor.to_tensor()?))).collect()
+}
+
+/// Copies tensors into the variables of their names: all of them, and no others. Each takes its variable's kind and device.
+///
+/// # Errors
+/// Of the first tensor of `from` that no variable is for or that has another shape, or of a variable that nothing is for.
+pub fn load_exactly(
+    variables: impl IntoIterator<Item = (String, Tensor)>,
+    tensors: impl IntoIterator<Item = (String, Tensor)>,
+    from: &Path,
+) -> Result<()> {
+    let mut variables: BTreeMap<String, Tensor> = variables.into_iter().collect();
+    let wrong = |reason: String| Err(Error::Checkpoint { path: from.to_owned(), reason });
+    for (name, tensor) in tensors {
+        match variables.remove(&name) {
+            Some(mut variable) if variable.size() == tensor.size() => tch::no_grad(|| variable.copy_(&tensor)),
+            Some(variable) => return wrong(format!("{name} {:?} does not fit the model's {:?}", tensor.size(), variable.size())),
+            None => return wrong(format!("the model has no {name}")),
+        }
+    }
+    variables.keys().next().map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
+}
+
 /// How `torch.save` began a file before version 1.6: a pickled integer.
 const LEGACY_MAGIC: [u8; 6] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc];
 

@@ -1,14 +1,11 @@
 //! A folder that is replaced whole: whoever reads it finds the old contents or the new, also after a crash.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use tch::Tensor;
-
-use crate::{Error, Result};
+use crate::Error;
 
 fn sibling(folder: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}.{ending}", folder.display()))
@@ -41,33 +38,6 @@ pub fn replace_folder<E: From<Error>>(
 pub fn restore_folder(folder: &Path) {
     let old = sibling(folder, "old");
     let _restored = if folder.exists() { fs::remove_dir_all(&old) } else { fs::rename(&old, folder) };
-}
-
-/// The tensors of a safetensors file by name, copied.
-pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let map = super::file::map_file(path)?;
-    super::safetensors::read(path, &map)?.into_iter().map(|(name, tensor)| Ok((name, tensor.to_tensor()?))).collect()
-}
-
-/// Copies tensors into the variables of their names: all of them, and no others. Each takes its variable's kind and device.
-///
-/// # Errors
-/// Of the first tensor of `from` that no variable is for or that has another shape, or of a variable that nothing is for.
-pub fn load_exactly(
-    variables: impl IntoIterator<Item = (String, Tensor)>,
-    tensors: impl IntoIterator<Item = (String, Tensor)>,
-    from: &Path,
-) -> Result<()> {
-    let mut variables: BTreeMap<String, Tensor> = variables.into_iter().collect();
-    let wrong = |reason: String| Err(Error::Checkpoint { path: from.to_owned(), reason });
-    for (name, tensor) in tensors {
-        match variables.remove(&name) {
-            Some(mut variable) if variable.size() == tensor.size() => tch::no_grad(|| variable.copy_(&tensor)),
-            Some(variable) => return wrong(format!("{name} {:?} does not fit the model's {:?}", tensor.size(), variable.size())),
-            None => return wrong(format!("the model has no {name}")),
-        }
-    }
-    variables.keys().next().map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
 }
 
 #[cfg(test)]

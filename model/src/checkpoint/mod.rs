@@ -10,8 +10,8 @@ mod safetensors;
 mod write;
 
 pub(crate) use file::WEIGHTS;
-pub use file::{Checkpoint, CheckpointTensor};
-pub use folder::{load_exactly, read_tensors, replace_folder, restore_folder};
+pub use file::{Checkpoint, CheckpointTensor, load_exactly, read_tensors};
+pub use folder::{replace_folder, restore_folder};
 pub use names::canonical_names;
 pub use report::LoadReport;
 pub use write::{Architecture, write_beside, write_directory, write_file, write_tensors};

@@ -12,7 +12,7 @@ use flava_model::{
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 
 use super::scored::{Scored, Sequences, rows_to_compute, states_of};
-use crate::{Error, Result};
+use crate::{Error, Result, codebook::CODEBOOK};
 
 /// Rows before the patches in the multimodal sequence: its CLS and the image's. transformers counts two without a CLS of
 /// its own too, so that such a model predicts patches 1, 2, .. and the text's CLS; its checkpoints were trained so.
@@ -211,7 +211,7 @@ impl FlavaForPreTraining {
             on_empty,
         };
         for (name, variable) in store.variables() {
-            if name.starts_with("image_codebook.") {
+            if name.starts_with(CODEBOOK) {
                 let _frozen = variable.set_requires_grad(false);
             }
         }

@@ -28,7 +28,7 @@ impl Recipe {
         let mut before: Vec<&str> = Vec::new();
         for name in &self.run {
             let stage = self.stage.get(name).ok_or_else(|| {
-                let near = did_you_mean(name, self.stage.keys().map(String::as_str), 1);
+                let near = did_you_mean(name, self.stage.keys(), 1);
                 format!("run names the stage {name}, which is not there{near}")
             })?;
             if before.contains(&name.as_str()) {
@@ -59,7 +59,7 @@ impl Recipe {
         if self.corpora.contains_key(name) {
             return Ok(());
         }
-        let near = did_you_mean(name, self.corpora.keys().map(String::as_str), 1);
+        let near = did_you_mean(name, self.corpora.keys(), 1);
         Err(format!("there is no corpus {name:?}{near}"))
     }
 
@@ -209,7 +209,7 @@ fn check_model(path: &str, model: &Value, known: &Value) -> std::result::Result<
     let (Some(model), Some(known)) = (model.as_object(), known.as_object()) else { return Ok(()) };
     for (key, value) in model {
         let Some(known) = known.get(key) else {
-            let near = did_you_mean(key, known.keys().map(String::as_str), 1);
+            let near = did_you_mean(key, known.keys(), 1);
             return Err(format!("{path} has no key {key}{near}"));
         };
         match key.as_str() {

@@ -162,7 +162,7 @@ impl Recipe {
         let Some(column) = column else { return Ok((table, Vec::new())) };
         let Some(text) = of(&COLUMNS, column) else {
             let known = Self::names();
-            let near = did_you_mean(name, known.iter().map(String::as_str), 1);
+            let near = did_you_mean(name, &known, 1);
             return Err(wrong(format!("there is no such recipe, and no file of that name (.toml){near}")));
         };
         let mut column = parse(text)?;

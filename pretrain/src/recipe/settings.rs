@@ -64,7 +64,7 @@ pub(super) fn apply(table: &mut Table, setting: &str) -> std::result::Result<(),
             place.insert((*part).to_owned(), Value::Table(Table::new()));
         }
         let next = place.get_mut(*part).and_then(Value::as_table_mut);
-        place = next.ok_or_else(|| format!("there is no table {part:?}{}", did_you_mean(part, known.iter().map(String::as_str), 1)))?;
+        place = next.ok_or_else(|| format!("there is no table {part:?}{}", did_you_mean(part, &known, 1)))?;
     }
     // A value keeps its form, so that `learning_rate=1` is not refused for being whole.
     let value = match (place.get(*last), value) {

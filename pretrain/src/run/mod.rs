@@ -193,7 +193,7 @@ impl Run<'_> {
     fn check_train_sources(&self, stage: &TrainStage) -> Result<()> {
         let stages = &self.job.recipe.stage;
         for Init { from, parts } in stage.init.iter().filter(|init| !stages.contains_key(&init.from)) {
-            let near = did_you_mean(from, stages.keys().map(String::as_str), 1);
+            let near = did_you_mean(from, stages.keys(), 1);
             self.check_earlier(from, parts).map_err(|e| Error::Input(format!("init: {e}{near}")))?;
         }
         let Some(evaluate) = &stage.evaluate else { return Ok(()) };

@@ -212,11 +212,12 @@ fn taken<'c>(checkpoint: &'c Checkpoint, store: &VarStore, parts: &[Part]) -> Re
         return Err(wrong(format!("has {name}, the recipe's model has fewer layers")));
     }
     let give = |(name, variable): (&String, &Tensor)| {
-        let found = checkpoint.tensors().get(name);
-        let (size, wanted) = (found.map_or("missing".to_owned(), |tensor| format!("{:?}", tensor.size())), variable.size());
-        let fitting = found.filter(|tensor| tensor.size() == wanted);
-        let tensor = fitting.ok_or_else(|| wrong(format!("{name} is {size}, the recipe's model has {wanted:?}")))?;
-        Ok((variable.shallow_clone(), tensor))
+        let wanted = variable.size();
+        match checkpoint.tensors().get(name) {
+            Some(tensor) if tensor.size() == wanted => Ok((variable.shallow_clone(), tensor)),
+            Some(tensor) => Err(wrong(format!("{name} is {:?}, the recipe's model has {wanted:?}", tensor.size()))),
+            None => Err(wrong(format!("{name} is missing, the recipe's model has {wanted:?}"))),
+        }
     };
     variables.iter().map(give).collect()
 }
