@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use flava_base::{escaped, say};
 use flava_evaluator::{
     Outcome, Plan,
     args::{CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs},
@@ -26,12 +27,12 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => compare_runs(args),
         Some(Command::Cache(args)) => stored_features(args),
         Some(Command::Embed(args)) => embed(args).map_err(Into::into).map(|(rows, skipped)| {
-            eprintln!(
+            say(&format!(
                 "{rows} rows in {}{}",
                 args.out.display(),
                 if skipped > 0 { format!(", {skipped} broken pictures left out") } else { String::new() }
-            );
-            if skipped > 0 { PARTLY } else { DONE }
+            ));
+            DONE
         }),
         None => evaluate(&args.run),
     };
@@ -41,8 +42,9 @@ fn main() -> ExitCode {
 fn evaluate(args: &RunArgs) -> Result<u8> {
     let plan = Plan::new(args)?;
     if args.dry_run {
-        print(&dry_run(&plan)?)?;
-        return Ok(DONE);
+        let (lines, ready) = dry_run(&plan)?;
+        lines.iter().for_each(|line| print(&escaped(line)));
+        return Ok(if ready { DONE } else { PARTLY });
     }
     listen();
     let outcome = run(&plan)?;
@@ -55,25 +57,25 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
 
 fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
     if args.json {
-        print(&serde_json::to_string_pretty(&outcome.records)?)?;
+        print(&serde_json::to_string_pretty(&outcome.records)?);
     } else if !outcome.records.is_empty() {
-        print(&flava_results::table(&outcome.records))?;
+        print(&flava_results::table(&outcome.records));
         let averages = flava_results::averages(&outcome.records);
         if !averages.is_empty() {
-            print(&flava_results::averages_text(&averages))?;
+            print(&flava_results::averages_text(&averages));
         }
         for note in &outcome.notes {
-            print(&format!("note: {note}"))?;
+            print(&escaped(&format!("note: {note}")));
         }
     }
     for (task, error) in &outcome.failures {
-        eprintln!("error: task {task}: {error}");
+        say(&format!("error: task {task}: {error}"));
     }
     if outcome.interrupted {
-        eprintln!("interrupted: the same command goes on from here");
+        say("interrupted: the same command goes on from here");
     }
     if !plan.settings.quiet {
-        eprintln!("{} of {} tasks done; results in {}", outcome.records.len(), outcome.planned, plan.out.display());
+        say(&format!("{} of {} tasks done; results in {}", outcome.records.len(), outcome.planned, plan.out.display()));
     }
     Ok(())
 }
@@ -81,24 +83,24 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
 fn fetch_files(args: &FetchArgs) -> Result<u8> {
     let fetched = fetch(args)?;
     if args.dry_run && args.quiet {
-        print(&fetched.plan)?;
+        print(&fetched.plan);
     }
     for (task, error) in &fetched.failures {
-        eprintln!("error: task {task}: {error}");
+        say(&format!("error: task {task}: {error}"));
     }
     Ok(if fetched.failures.is_empty() { DONE } else { PARTLY })
 }
 
 fn verify_data(args: &VerifyArgs) -> Result<u8> {
     let verified = verify(args)?;
-    print(&if args.json { serde_json::to_string_pretty(&verified)? } else { verified.table() })?;
+    print(&if args.json { serde_json::to_string_pretty(&verified)? } else { verified.table() });
     Ok(if verified.is_good() { DONE } else { PARTLY })
 }
 
 fn score_predictions(args: &ScoreArgs) -> Result<u8> {
     let scores = score(args)?;
     if args.json {
-        print(&serde_json::to_string_pretty(&scores)?)?;
+        print(&serde_json::to_string_pretty(&scores)?);
         return Ok(DONE);
     }
     let percent = |value: f64| format!("{:.2}", value * 100.0);
@@ -106,18 +108,18 @@ fn score_predictions(args: &ScoreArgs) -> Result<u8> {
         let interval = format!("{} to {}", percent(score.ci_low), percent(score.ci_high));
         vec![score.metric.clone(), percent(score.value), interval, score.interval.clone(), score.n.to_string()]
     });
-    print(&flava_results::rows_table(&["metric", "score", "95 % interval", "of kind", "n"], rows, 1..3))?;
+    print(&flava_results::rows_table(&["metric", "score", "95 % interval", "of kind", "n"], rows, 1..3));
     Ok(DONE)
 }
 
 fn compare_runs(args: &CompareArgs) -> Result<u8> {
     let comparison = compare(args)?;
-    print(&if args.json { serde_json::to_string_pretty(&comparison)? } else { comparison.table() })?;
+    print(&if args.json { serde_json::to_string_pretty(&comparison)? } else { comparison.table() });
     Ok(DONE)
 }
 
 fn stored_features(args: &CacheArgs) -> Result<u8> {
-    print(&cache(&args.command)?)?;
+    print(&cache(&args.command)?);
     Ok(DONE)
 }
 
@@ -128,7 +130,7 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
     }
     if let Some(TasksCommand::Show { name }) = &args.command {
         for task in flava_tasks::select(&registry, name, flava_tasks::Suite::Paper)? {
-            print(&show(task))?;
+            print(&show(task));
         }
         return Ok(DONE);
     }
@@ -136,12 +138,12 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
     let suite = |task: &&Task| args.suite.is_none_or(|suite| task.suite == suite.into());
     let tasks: Vec<&Task> = registry.tasks().iter().filter(family).filter(suite).collect();
     if args.json {
-        print(&serde_json::to_string_pretty(&tasks)?)?;
+        print(&serde_json::to_string_pretty(&tasks)?);
         return Ok(DONE);
     }
     for task in tasks {
         let (suite, family, method) = (task.suite.name(), task.family.name(), task.method.name());
-        print(&format!("{:26} {suite:9} {family:10} {method:12} {}", task.name, task.summary))?;
+        print(&format!("{:26} {suite:9} {family:10} {method:12} {}", task.name, task.summary));
     }
     Ok(DONE)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use flava_base::{escaped, say};
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Some(FinetuneCommand::Predict(args)) => predict(args),
         Some(FinetuneCommand::Recipe { task, task_file }) => {
-            recipe_of(task, task_file, None, &[]).and_then(|text| print(&text).map(|()| DONE)).map_err(Into::into)
+            recipe_of(task, task_file, None, &[]).map(|text| print(&text)).map(|()| DONE).map_err(Into::into)
         }
         None => finetune(&args.run),
     };
@@ -30,18 +31,20 @@ fn main() -> ExitCode {
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     if args.dry_run {
         let task = args.task.as_deref().unwrap_or_default();
-        print(&recipe_of(task, &args.data_args.task_file, args.recipe.as_deref(), &args.set)?)?;
-        print(&dry_run(&Plan::of_tuning(args, args.seed)?)?)?;
-        return Ok(DONE);
+        print(&recipe_of(task, &args.data_args.task_file, args.recipe.as_deref(), &args.set)?);
+        let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
+        lines.iter().for_each(|line| print(&escaped(line)));
+        return Ok(if ready { DONE } else { PARTLY });
     }
     let mut records = Vec::new();
-    for seed in args.seed..args.seed + args.seeds {
+    let last = args.seed.checked_add(args.seeds - 1).ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
+    for seed in args.seed..=last {
         let outcome = run(&Plan::of_tuning(args, seed)?)?;
         for (task, error) in &outcome.failures {
-            eprintln!("error: {task}, seed {seed}: {error}");
+            say(&format!("error: {task}, seed {seed}: {error}"));
         }
         if outcome.interrupted {
-            eprintln!("interrupted: the same command goes on from here");
+            say("interrupted: the same command goes on from here");
             return Ok(INTERRUPTED);
         }
         if !outcome.failures.is_empty() {
@@ -50,11 +53,11 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         records.extend(outcome.records);
     }
     if args.json {
-        print(&serde_json::to_string_pretty(&records)?)?;
+        print(&serde_json::to_string_pretty(&records)?);
     } else {
-        print(&flava_results::table(&records))?;
+        print(&flava_results::table(&records));
         if records.len() > 1 {
-            print(&over_seeds(&records))?;
+            print(&over_seeds(&records));
         }
     }
     Ok(DONE)
@@ -75,7 +78,7 @@ fn over_seeds(records: &[Record]) -> String {
 
 fn predict(args: &PredictArgs) -> Result<u8> {
     for (path, rows) in submit(args)? {
-        print(&format!("{}: {rows} answers", path.display()))?;
+        print(&format!("{}: {rows} answers", path.display()));
     }
     Ok(DONE)
 }

@@ -8,8 +8,7 @@ use std::{
     path::Path,
 };
 
-use flava_model::runtime::hex;
-use flava_results::write_beside;
+use flava_base::{hex, write_atomic};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -127,7 +126,7 @@ impl Manifest {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    write_beside(path, text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+    Ok(write_atomic(path, text.as_bytes())?)
 }
 
 /// A file's size and SHA-256.

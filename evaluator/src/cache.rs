@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use flava_tasks::sources::cache_folder;
+use flava_base::cache_folder;
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::{Error, Result, args::CacheCommand, features::Store};
@@ -18,7 +18,7 @@ pub fn cache(command: &CacheCommand) -> Result<String> {
     let entries = store.entries();
     let days = match command {
         CacheCommand::Ls => None,
-        CacheCommand::Prune { days } => Some(Duration::from_secs(days * 24 * 3600)),
+        CacheCommand::Prune { days } => Some(Duration::from_secs(days.saturating_mul(24 * 3600))),
     };
     let (mut lines, mut total) = (Vec::new(), 0);
     for entry in entries.iter().filter(|entry| days.is_none_or(|days| entry.unused >= days)) {
@@ -26,16 +26,12 @@ pub fn cache(command: &CacheCommand) -> Result<String> {
             fs::remove_dir_all(&entry.folder).map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
         }
         total += entry.bytes;
-        let about = &entry.about;
-        lines.push(format!(
-            "{:>10}  {:18} {} ({} rows) of model {}, unused for {}",
-            HumanBytes(entry.bytes).to_string(),
-            about.feature,
-            about.name,
-            about.rows,
-            about.weights,
-            HumanDuration(entry.unused)
-        ));
+        let what = entry.about.as_ref().map_or_else(
+            || format!("of no use: its description is damaged ({})", entry.folder.display()),
+            |about| format!("{:18} {} ({} rows) of model {}", about.feature, about.name, about.rows, about.weights),
+        );
+        let (bytes, unused) = (HumanBytes(entry.bytes).to_string(), HumanDuration(entry.unused));
+        lines.push(format!("{bytes:>10}  {what}, unused for {unused}"));
     }
     let what = if days.is_some() { "removed" } else { "stored" };
     lines.push(format!("{} kinds of features {what}, {}", lines.len(), HumanBytes(total)));

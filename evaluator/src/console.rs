@@ -1,12 +1,8 @@
 //! How the programs end and what they print.
 
-use std::{
-    fmt::Display,
-    io::{ErrorKind, Write},
-    process::ExitCode,
-};
+use std::{fmt::Display, process::ExitCode};
 
-use crate::{Error, Result};
+use flava_base::{escaped, say};
 
 /// Everything that was asked for was done.
 pub const DONE: u8 = 0;
@@ -21,16 +17,14 @@ pub const INTERRUPTED: u8 = 130;
 pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
     result
         .unwrap_or_else(|error| {
-            eprintln!("error: {error}"); // each message is whole: its causes are inside
+            say(&format!("error: {error}")); // each message is whole: its causes are inside
             NOTHING
         })
         .into()
 }
 
-/// Writes to stdout; a reader that went away, such as `head`, is no error.
-pub fn print(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(DONE.into()),
-        written => written.map_err(|e| Error::Other(format!("standard output: {e}"))),
-    }
+/// Writes to stdout, control characters but line ends written out. A reader that went away, such as `head`, ends nothing.
+pub fn print(text: &str) {
+    let lines: Vec<_> = text.split('\n').map(escaped).collect();
+    flava_base::print(&lines.join("\n"));
 }

@@ -1,9 +1,9 @@
 //! The data of a task, opened and compared with what its protocol asks for.
 
-use flava_model::{processor::decode, runtime::hex};
+use flava_base::{DigestIndex, hex};
 use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
-    sources::{Choice, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
+    sources::{Choice, Fingerprint, Label, LabelSpace, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
 };
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,8 @@ pub(crate) struct OpenTask<'a> {
     pub(crate) second_test: Option<OpenSplit>,
     /// Empty where nothing differs.
     pub(crate) mismatches: Vec<String>,
+    /// What a reader of the numbers should know of the data.
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'a> OpenTask<'a> {
@@ -31,23 +33,79 @@ impl<'a> OpenTask<'a> {
             mismatches.extend(opened.mismatches(split, labelled));
             Ok(opened)
         };
-        let train = source.train.as_ref().map(&mut open).transpose()?;
-        let validation = source.validation.as_ref().map(&mut open).transpose()?;
-        let test = open(&source.test)?;
-        let second_test = source.second_test.as_ref().map(&mut open).transpose()?;
+        let mut train = source.train.as_ref().map(&mut open).transpose()?;
+        let mut validation = source.validation.as_ref().map(&mut open).transpose()?;
+        let mut test = open(&source.test)?;
+        let mut second_test = source.second_test.as_ref().map(&mut open).transpose()?;
+        let splits = train.iter_mut().chain(&mut validation).chain([&mut test]).chain(&mut second_test);
+        let notes = one_label_space(task, splits.collect())?;
         if let Some(names) = test.dataset.class_names()
             && task.classes > 0
             && names.len() != task.classes
         {
             mismatches.push(format!("{} names {} classes, {} are expected", choice.source.name(), names.len(), task.classes));
         }
-        Ok(Self { choice, train, validation, test, second_test, mismatches })
+        let mut opened = Self { choice, train, validation, test, second_test, mismatches, notes };
+        opened.check_classes(task)?;
+        Ok(opened)
+    }
+
+    /// There are classes to tell apart.
+    ///
+    /// # Errors
+    /// If the rows to learn from, or where nothing is learned the rows to score, are all of one class.
+    fn check_classes(&mut self, task: &Task) -> Result<()> {
+        let learned = self.train.as_ref().filter(|_| task.method.trains());
+        let split = learned.unwrap_or(&self.test);
+        let mut counts = vec![0usize; task.classes];
+        for index in 0..split.dataset.len() {
+            let Label::Class(class) = split.dataset.label(index) else { return Ok(()) };
+            if let Some(count) = counts.get_mut(class) {
+                *count += 1;
+            }
+        }
+        let there = counts.iter().filter(|count| **count > 0).count();
+        if there < 2 {
+            let class = counts.iter().position(|count| *count > 0).unwrap_or_default();
+            let reason =
+                format!("all {} rows of split {} are of class {class}: there is nothing to tell apart", split.dataset.len(), split.name);
+            return Err(Error::Other(reason));
+        }
+        if there < task.classes {
+            self.notes.push(format!("{} of {} classes have no row in split {}", task.classes - there, task.classes, split.name));
+        }
+        Ok(())
     }
 
     /// All splits, in the order they are used.
     pub(crate) fn splits(&self) -> impl Iterator<Item = &OpenSplit> {
         self.train.iter().chain(&self.validation).chain([&self.test]).chain(&self.second_test)
     }
+}
+
+/// Brings the labels of all splits into one numbering, and gives what a reader should know of it and of the splits.
+fn one_label_space(task: &Task, mut splits: Vec<&mut OpenSplit>) -> Result<Vec<String>> {
+    let broken = |reason: String| Error::Other(reason);
+    let mut notes: Vec<String> = splits.iter().flat_map(|split| split.dataset.notes()).collect();
+    let named = |split: &&mut OpenSplit| Some((format!("split {}", split.name), split.dataset.class_names()?.to_vec()));
+    let space =
+        if task.class_names.is_empty() { splits.iter().find_map(named) } else { Some(("the task".to_owned(), task.class_names.clone())) };
+    if let Some((of, names)) = space {
+        let space = LabelSpace::new(&of, names).map_err(broken)?;
+        for split in &mut splits {
+            notes.extend(split.renumber(&space).map_err(broken)?);
+        }
+        let silent: Vec<&str> =
+            splits.iter().filter(|split| split.dataset.class_names().is_none()).map(|split| split.name.as_str()).collect();
+        if !silent.is_empty() && silent.len() < splits.len() {
+            notes.push(format!(
+                "split {} does not name its classes: their order could not be compared with that of {of}",
+                silent.join(", ")
+            ));
+        }
+    }
+    notes.dedup();
+    Ok(notes)
 }
 
 /// Finds and opens the data of a task. What an earlier run left half fetched is fetched first.
@@ -65,17 +123,20 @@ pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> 
     Err(TaskError::Mismatch { task: task.name.clone(), reasons: opened.mismatches }.into())
 }
 
-/// A digest of a split's rows; pictures count by what they show, whatever they are stored as.
-pub(crate) fn fingerprint(split: &OpenSplit) -> Result<String> {
-    Ok(split.fingerprint(&|bytes| decode(bytes).ok().map(|picture| picture.rgb))?)
+/// The digests of all of a split's rows.
+pub(crate) fn fingerprint(split: &OpenSplit) -> Result<Fingerprint> {
+    Ok(split.fingerprint(&DigestIndex::of_user())?)
 }
 
 /// The class names and templates of a zero-shot task: the user's, the row's own, those beside the data, or a repository's.
 pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened: &OpenTask) -> Result<Option<ChosenPrompts>> {
     let Method::ZeroShot { templates, class_names, prompts } = &assignment.method else { return Ok(None) };
     let own = plan.prompts.as_ref().map(|folder| folder.join(&task.name)).filter(|folder| folder.is_dir());
+    let passed_over = own.is_none().then_some(plan.prompts.as_ref()).flatten();
+    let note = passed_over.map(|folder| format!("{} has no folder {}: other prompts are used", folder.display(), task.name));
     let found = if let Some(folder) = own {
-        read_prompts(&folder)?.map(|found| (found, folder.display().to_string()))
+        let missing = || Error::Other(format!("--prompts: {} has not both {}", folder.display(), PROMPT_FILES.join(" and ")));
+        Some((read_prompts(&folder)?.ok_or_else(missing)?, folder.display().to_string()))
     } else if !class_names.is_empty() {
         let found = Prompts { class_names: class_names.clone(), templates: templates.clone() };
         Some((found, "the task's row".to_owned()))
@@ -90,7 +151,7 @@ pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened:
         return Err(Error::Other(format!("there are no class names and templates beside its data: {where_to}")));
     };
     check_names(task, &prompts, opened.test.dataset.class_names())?;
-    Ok(Some(ChosenPrompts { prompts, origin }))
+    Ok(Some(ChosenPrompts { prompts, origin, note }))
 }
 
 /// Class names and templates, and where they came from.
@@ -98,6 +159,8 @@ pub(crate) struct ChosenPrompts {
     pub(crate) prompts: Prompts,
     /// A repository with its commit, or a folder.
     pub(crate) origin: String,
+    /// What a reader should know of the choice.
+    pub(crate) note: Option<String>,
 }
 
 impl ChosenPrompts {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flava_base::{IMAGE_ENDINGS, is_image, path_text, say, walk, write_with};
 use flava_model::{
     Pretrained,
     processor::{Text, decode, image_batch},
@@ -15,10 +16,19 @@ use flava_tasks::Feature;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor, places::Places};
+use crate::{
+    Error, ModelChoice, Result, Settings,
+    args::EmbedArgs,
+    features::{Extractor, check_finite},
+    places::Places,
+};
 
-/// Endings of the files that are taken for pictures.
-const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// Largest image file.
+const MAX_IMAGE: u64 = 1 << 28;
+/// Largest file of texts.
+const MAX_TEXTS: u64 = 4 << 30;
+/// Largest header that the readers of safetensors take; ids stand in it.
+const MAX_HEADER: usize = 90_000_000;
 /// Texts that are encoded before their features go to disk.
 const TEXTS_AT_ONCE: usize = 1 << 14;
 
@@ -43,16 +53,16 @@ pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
 
 fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
     let _guard = tch::no_grad_guard();
-    let files = pictures_below(folder)?;
+    let files = images_below(folder)?;
     let progress = Progress::new(files.len(), "pictures", settings.quiet);
     let (transform, size, root) =
         (model.image.transform(settings.order), settings.batch_size.rows(model.options.device), folder.to_owned());
     let batches = Loader::new(files.len().div_ceil(size), settings.loader(), move |batch| {
         let files = &files[batch * size..files.len().min((batch + 1) * size)];
         let row = |file: &PathBuf| {
-            let id = file.strip_prefix(&root).unwrap_or(file).display().to_string();
-            let broken = |reason: String| Error::Row { id: file.display().to_string(), reason };
-            let bytes = fs::read(file).map_err(|e| broken(e.to_string()))?;
+            let id = path_text(file);
+            let broken = |reason: String| Error::Row { id: path_text(&root.join(file)), reason };
+            let bytes = flava_base::read(&root.join(file), MAX_IMAGE).map_err(|e| broken(e.to_string()))?;
             let picture = decode(&bytes).map_err(|e| broken(e.to_string()))?;
             Ok((id, transform.apply(&picture)))
         };
@@ -75,46 +85,40 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
         if !ids.is_empty() {
             let inputs = image_batch(&pixels, model.options.device, model.options.precision.kind())?;
             let output = model.flava.encode_image_cls(&inputs)?;
-            spool.add(ids, &output.cls(), &model.flava.project_image(&output)?)?;
+            let (cls, embedding) = (output.cls(), model.flava.project_image(&output)?);
+            let positions: Vec<usize> = (0..ids.len()).collect();
+            check_finite(&cls, &positions, &|row| ids[row].clone(), Feature::IMAGE_CLS)?;
+            check_finite(&embedding, &positions, &|row| ids[row].clone(), Feature::IMAGE_EMBEDDING)?;
+            spool.add(ids, &cls, &embedding)?;
         }
     }
     progress.finish();
     Ok(skipped)
 }
 
-fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let io = |path: &Path, e: io::Error| Error::Other(format!("{}: {e}", path.display()));
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(|e| io(&folder, e))? {
-            let entry = entry.map_err(|e| io(&folder, e))?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| io(&folder, e))?);
-            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-            if kind.is_dir() {
-                folders.push(path);
-            } else if PICTURES.contains(&ending.as_str()) {
-                found.push(path);
-            }
-        }
+/// The images below a folder, by their paths from there; hidden ones and other files are left out.
+fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?.into_iter().partition(|file| is_image(&path_text(file)));
+    if images.is_empty() {
+        return Err(Error::Other(format!("{}: there are no images ({}) below it", folder.display(), IMAGE_ENDINGS.join(", "))));
     }
-    if found.is_empty() {
-        return Err(Error::Other(format!("{}: there are no pictures ({}) below it", folder.display(), PICTURES.join(", "))));
+    if let Some(first) = others.first() {
+        say(&format!("note: {} files that are no images are left out, such as {}", others.len(), path_text(first)));
     }
-    found.sort();
-    Ok(found)
+    Ok(images)
 }
 
 fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
-    let text = fs::read_to_string(file).map_err(|e| Error::Other(format!("{}: {e}", file.display())))?;
+    let text = flava_base::read_text(file, MAX_TEXTS)?;
     let lines: Vec<&str> = text.lines().collect();
     let progress = Progress::new(lines.len(), "texts", settings.quiet);
     let extractor = Extractor::new(model, settings, &progress);
     for (part, lines) in lines.chunks(TEXTS_AT_ONCE).enumerate() {
         let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
-        let pieces = extractor.all_of_texts(&texts, ("", "texts"), &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING])?;
-        let ids = (0..lines.len()).map(|line| (part * TEXTS_AT_ONCE + line + 1).to_string()).collect();
-        spool.add(ids, &pieces[0].values, &pieces[1].values)?;
+        let number = |line: usize| (part * TEXTS_AT_ONCE + line + 1).to_string();
+        let line = |line: usize| format!("line {}", number(line));
+        let pieces = extractor.all_of_texts(&texts, "texts", &line, &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING])?;
+        spool.add((0..lines.len()).map(number).collect(), &pieces[0].values, &pieces[1].values)?;
     }
     progress.finish();
     Ok(0)
@@ -125,6 +129,8 @@ struct Spool {
     ids: Vec<String>,
     parts: [BufWriter<File>; 2],
     widths: [i64; 2],
+    /// Bytes of the ids in the header, about.
+    header: usize,
 }
 
 impl Spool {
@@ -137,10 +143,16 @@ impl Spool {
         let io = |e: io::Error| Error::Other(format!("{}: {e}", folder.display()));
         fs::create_dir_all(folder).map_err(io)?;
         let part = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(io);
-        Ok(Self { ids: Vec::new(), parts: [part()?, part()?], widths: [0; 2] })
+        Ok(Self { ids: Vec::new(), parts: [part()?, part()?], widths: [0; 2], header: 0 })
     }
 
     fn add(&mut self, ids: Vec<String>, cls: &Tensor, embedding: &Tensor) -> Result<()> {
+        self.header += ids.iter().map(|id| serde_json::to_string(id).map_or(0, |json| 2 * json.len())).sum::<usize>();
+        if self.header > MAX_HEADER {
+            let reason =
+                format!("{} ids are too long for the head of a safetensors file: embed fewer at a time", self.ids.len() + ids.len());
+            return Err(Error::Other(reason));
+        }
         self.ids.extend(ids);
         for (i, rows) in [cls, embedding].into_iter().enumerate() {
             let rows = rows.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
@@ -153,12 +165,7 @@ impl Spool {
     }
 
     fn finish(self, out: &Path) -> Result<()> {
-        let part = PathBuf::from(format!("{}.part", out.display()));
-        let written = self.assemble(&part).and_then(|()| fs::rename(&part, out));
-        written.map_err(|e| {
-            let _gone = fs::remove_file(&part);
-            Error::Other(format!("{}: {e}", out.display()))
-        })
+        Ok(write_with(out, |part| self.assemble(part))?)
     }
 
     fn assemble(self, part: &Path) -> io::Result<()> {
@@ -180,6 +187,6 @@ impl Spool {
             part.rewind()?;
             io::copy(&mut part, &mut file)?;
         }
-        file.sync_all()
+        Ok(())
     }
 }

@@ -5,8 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_model::runtime::hex;
-use flava_tasks::sources::cache_folder;
+use flava_base::{cache_folder, hex};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};

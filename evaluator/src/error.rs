@@ -6,6 +6,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Errors of a run; each says what, where and, where it helps, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Of a file.
+    #[error(transparent)]
+    File(#[from] flava_base::Error),
     /// Of the model or its files.
     #[error(transparent)]
     Model(#[from] flava_model::Error),

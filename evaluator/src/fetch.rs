@@ -61,7 +61,7 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
     }
     fetched.plan = describe(&parts, &places.hub, args.to.as_ref());
     if !args.quiet {
-        eprintln!("{}", fetched.plan);
+        fetched.plan.lines().for_each(flava_base::say);
     }
     if args.dry_run {
         return Ok(fetched);

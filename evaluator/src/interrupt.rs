@@ -17,7 +17,7 @@ pub fn listen() {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("stopping at the next safe place; press Ctrl-C again to stop at once");
+        flava_base::say("stopping at the next safe place; press Ctrl-C again to stop at once");
     });
     if set.is_err() {
         return;

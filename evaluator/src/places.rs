@@ -2,15 +2,15 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+use flava_base::{cache_folder, hex};
 use flava_model::{
     Error as ModelError,
     hub::{Hub, HubError, Job, Listing, Place, RepoId, RepoKind, files_below},
-    runtime::hex,
     wanted_files,
 };
 use flava_tasks::{
     Assignment, Source, SourceFormat, Task,
-    sources::{Choice, Locate, Located, cache_folder},
+    sources::{Choice, Locate, Located},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest, Sha256};
@@ -105,7 +105,7 @@ impl Places {
         }
     }
 
-    fn may_fetch(&self) -> bool {
+    pub(crate) fn may_fetch(&self) -> bool {
         self.data.is_none() && !self.hub.is_offline()
     }
 
@@ -136,7 +136,7 @@ impl Places {
 
     fn say(&self, note: &str) {
         if !self.quiet {
-            eprintln!("note: {note}");
+            flava_base::say(&format!("note: {note}"));
         }
     }
 
@@ -172,7 +172,7 @@ impl Places {
         let style = ProgressStyle::with_template("fetching {bar:28} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
         bar.set_style(style.expect("the template is valid").progress_chars("=> "));
         if !self.quiet && !jobs.is_empty() {
-            eprintln!("fetching {} files, {}", jobs.len(), indicatif::HumanBytes(total));
+            flava_base::say(&format!("fetching {} files, {}", jobs.len(), indicatif::HumanBytes(total)));
         }
         let result = self.hub.fetch(&jobs, &|bytes| {
             if bytes >= 0 { bar.inc(bytes as u64) } else { bar.dec(bytes.unsigned_abs()) }

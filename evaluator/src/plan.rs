@@ -118,7 +118,7 @@ impl Settings {
             quiet: args.quiet,
         };
         if args.device == DeviceChoice::Auto && !args.quiet {
-            eprintln!("device: {} in {}, {threads} threads", settings.device_name(), args.precision.name());
+            flava_base::say(&format!("device: {} in {}, {threads} threads", settings.device_name(), args.precision.name()));
         }
         Ok(settings)
     }
@@ -218,6 +218,9 @@ impl Plan {
     pub fn new(args: &RunArgs) -> Result<Self> {
         let registry = registry_of(&args.data_args.task_file)?;
         let default = if args.model.is_some() { Suite::Paper } else { Suite::Mini };
+        if let Some(folder) = args.prompts.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Error::Other(format!("--prompts {}: there is no such folder", folder.display())));
+        }
         let suite = args.suite.map_or(default, Into::into);
         let quiet = args.model_args.quiet;
         let tasks = select(&registry, &args.tasks, suite)?.into_iter().cloned().collect();

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, time::Instant};
 
+use flava_base::hex;
 use flava_heads::ItmHead;
 use flava_model::{
     ImageInputs, Pretrained,
     checkpoint::Checkpoint,
-    runtime::{Fill, Progress, Vars, hex},
+    runtime::{Fill, Progress, Vars},
 };
 use flava_results::{Record, RunFolder, timestamp};
 use flava_tasks::{Error as TaskError, Feature, Method, Predictions, Recipe, Source, Split, Task, sources::OpenSplit};
@@ -18,7 +19,8 @@ use crate::{
     Error, Loaded, ModelChoice, Piece, Plan, Result, cache, data,
     data::OpenTask,
     embedded,
-    features::{Extractor, Rows},
+    features::{Extractor, Rows, numerics},
+    finetune::{Saved, head_digest, is_tuned},
     methods::{Answer, Job, Splits, answer, tuned},
     score::scores_of_all,
 };
@@ -51,14 +53,14 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     let names: Vec<String> = planned.iter().map(|(name, _)| name.clone()).collect();
     let loaded = plan.model.load(&plan.settings, &plan.places)?;
     let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
-    if !loaded.model.report.unexpected.is_empty() {
-        eprintln!("{}", loaded.model.report);
-    }
     let rows = |piece: &Result<Piece>| piece.as_ref().map_or(0, |piece| expected_rows(piece, plan.limit));
     let mut progress = Progress::new(planned.iter().map(|(_, piece)| rows(piece)).sum(), "rows", plan.settings.quiet);
     let log = plan.out.join("run.log");
     progress.log_to(&log).map_err(|e| Error::Other(format!("{}: {e}", log.display())))?;
     progress.say(&format!("{}: {} with model {}", timestamp(), program(), plan.model.name()));
+    for note in folder.take_notes().iter().chain(&loaded.model.notes) {
+        progress.say(&format!("note: {note}"));
+    }
     let mut extractor = Extractor::new(&loaded.model, &plan.settings, &progress);
     // Which rows are broken may change while their ids stay: what lacks some is not kept.
     extractor.store = if plan.cache && !plan.settings.skip_broken { cache::store() } else { None };
@@ -76,6 +78,10 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         };
         reached += rows(piece);
         progress.reach(reached);
+        for note in folder.take_notes() {
+            progress.say(&format!("note: {note}"));
+            outcome.notes.push(note);
+        }
         match result {
             Ok(record) => {
                 let score = record.main();
@@ -154,7 +160,7 @@ impl Run<'_> {
         let opened = data::open(plan, &piece.task, &piece.assignment)?;
         let prompts = data::prompts(plan, &piece.task, &piece.assignment, &opened)?;
         let splits = self.splits(&opened)?;
-        let key = self.key(piece, &splits, prompts.as_ref().map(|chosen| format!("{} {}", chosen.origin, chosen.digest())));
+        let key = self.key(piece, &splits, prompts.as_ref().map(|chosen| format!("{} {}", chosen.origin, chosen.digest())))?;
         if let Some(record) = folder.finished(&name, &key).filter(|record| !plan.again && record.skipped == 0) {
             folder.keep(&record)?;
             self.extractor.progress.say(&format!("{name}: its record is there already (--again measures it again)"));
@@ -178,10 +184,15 @@ impl Run<'_> {
         };
         if let Some(chosen) = &prompts {
             answer.details.insert("prompts".into(), json!({ "from": chosen.origin, "digest": chosen.digest() }));
+            answer.notes.extend(chosen.note.clone());
+            if plan.prompts.is_some() && chosen.note.is_none() {
+                answer.departures.push("prompts of --prompts".into());
+            }
         }
         let mut record = self.record(piece, &opened, &splits, answer, folder)?;
         (record.key, record.seconds) = (key, start.elapsed().as_secs_f64());
-        folder.finish(&record)?;
+        let second = splits.second_test.as_ref().map(|rows| Some(rows.split.name.as_str()));
+        folder.finish(&record, &[None].into_iter().chain(second).collect::<Vec<_>>())?;
         Ok(record)
     }
 
@@ -199,11 +210,20 @@ impl Run<'_> {
     }
 
     /// A digest of everything that decides a piece's numbers.
-    fn key(&self, piece: &Piece, splits: &Splits, prompts: Option<String>) -> String {
+    fn key(&self, piece: &Piece, splits: &Splits, prompts: Option<String>) -> Result<String> {
         let (plan, model) = (self.plan, &self.loaded.model);
         let device = if model.options.device.is_cuda() { "cuda" } else { "cpu" };
         let tunes = matches!(piece.assignment.method, Method::FineTune { .. });
-        let recipe = tunes.then(|| Recipe::of(&piece.task, plan.tuning.recipe.as_deref(), &plan.tuning.set).ok().map(|(recipe, _)| recipe));
+        let tuned = tunes && is_tuned(&self.loaded.folder) && !plan.tuning.always;
+        let recipe = if tuned {
+            Some(Saved::read(&self.loaded.folder)?.recipe)
+        } else if tunes {
+            Some(Recipe::of(&piece.task, plan.tuning.recipe.as_deref(), &plan.tuning.set)?.0)
+        } else {
+            None
+        };
+        let head = if tuned { Some(head_digest(&self.loaded.folder)?) } else { None };
+        let groups: Vec<String> = splits.all().map(groups).collect();
         let all = json!({
             "task": piece.task.name, "version": piece.task.version, "variant": piece.variant,
             "method": serde_json::to_value(&piece.assignment.method).unwrap_or_default(),
@@ -213,9 +233,10 @@ impl Run<'_> {
             "seed": plan.seed, "precision": plan.settings.load.precision.name(), "device": device, "stored_f16": plan.settings.store_f16,
             "transform": self.extractor.transform().id(), "skip_broken": plan.settings.skip_broken, "program": program(),
             "batch_size": format!("{:?}", plan.settings.batch_size), "allow_mismatch": plan.allow_mismatch,
-            "recipe": recipe, "random_init": plan.tuning.random_init,
+            "recipe": recipe, "random_init": plan.tuning.random_init, "micro_batch": plan.tuning.micro_batch, "head": head,
+            "classes": piece.task.classes, "class_names": piece.task.class_names, "groups": groups, "numerics": numerics(),
         });
-        hex(&Sha256::digest(all.to_string())[..16])
+        Ok(hex(&Sha256::digest(all.to_string())[..16]))
     }
 
     /// The checkpoint's matching head, where a piece ranks with it.
@@ -236,12 +257,17 @@ impl Run<'_> {
     fn record(&self, piece: &Piece, opened: &OpenTask, splits: &Splits, answer: Answer, folder: &RunFolder) -> Result<Record> {
         let Piece { task, assignment, .. } = piece;
         let names = [&splits.test].into_iter().chain(&splits.second_test).map(|rows| rows.split.name.clone());
+        let departures = departures(self.plan, piece, (opened, splits), &answer);
         let mut notes = notes(self.plan, piece, splits, &answer);
+        notes.extend(opened.notes.iter().chain(&self.loaded.model.notes).cloned());
         let predictions: Vec<(String, Predictions)> = names.zip(answer.predictions).collect();
         for (place, (split, predictions)) in predictions.iter().enumerate() {
-            predictions.write(&folder.predictions(&piece.name(), (place > 0).then_some(split)), &task.name)?;
+            predictions.write(&folder.new_predictions(&piece.name(), (place > 0).then_some(split)), &task.name)?;
         }
-        let metrics = scores_of_all(&assignment.metrics, &predictions, &task.name);
+        let mut metrics = scores_of_all(&assignment.metrics, &predictions, &task.name)?;
+        if answer.spread > 0.0 {
+            metrics.iter_mut().take(1).for_each(|metric| widen(metric, answer.spread));
+        }
         let mut details = answer.details;
         if let Some(slices) = slices(&splits.test, &predictions[0].1, assignment.metrics[0], &task.name) {
             details.insert("slices".into(), slices);
@@ -251,7 +277,6 @@ impl Run<'_> {
             return Err(Error::Other(format!("{main} cannot be computed from what {} gives", assignment.method.name())));
         }
         notes.extend(opened.mismatches.iter().cloned());
-        let whole = splits.all().all(|rows| rows.len() == rows.dataset().len()) && answer.skipped == 0;
         let text_alone = assignment.method.feature().is_some_and(|feature| feature.tower == flava_tasks::Tower::Text);
         Ok(Record {
             task: task.name.clone(),
@@ -277,7 +302,11 @@ impl Run<'_> {
             precision: self.plan.settings.load.precision.name().into(),
             device: self.plan.settings.device_name(),
             seed: self.plan.seed,
-            publishable: whole && opened.mismatches.is_empty() && !self.plan.settings.store_f16,
+            publishable: departures.is_empty(),
+            departures,
+            initialisation: answer.initialisation,
+            recipe: answer.recipe.0,
+            recipe_digest: answer.recipe.1,
             mismatches: opened.mismatches.clone(),
             notes,
             details,
@@ -308,6 +337,49 @@ fn slices(rows: &Rows, predictions: &Predictions, metric: flava_tasks::Metric, t
     )
 }
 
+/// An interval over rows that also holds what other draws of the training rows would have given.
+fn widen(metric: &mut flava_results::MetricValue, deviation: f64) {
+    const TWO_SIDED_95: f64 = 1.96;
+    let half = |end: f64| (end - metric.value).hypot(TWO_SIDED_95 * deviation);
+    let (low, high) = (half(metric.ci_low), half(metric.ci_high));
+    (metric.ci_low, metric.ci_high) = ((metric.value - low).max(0.0), (metric.value + high).min(1.0));
+    metric.standard_error = metric.standard_error.hypot(deviation);
+    metric.interval = format!("{} and draws", metric.interval);
+}
+
+/// Which rows share a picture, and which are told apart by their kind: intervals, held-out rows and slices go by both.
+fn groups(rows: &Rows) -> String {
+    let mut digest = Sha256::new();
+    let mut first = HashMap::new();
+    for &row in rows.indices() {
+        let next = first.len();
+        let cluster = *first.entry(rows.dataset().cluster(row)).or_insert(next);
+        digest.update(format!("{cluster} {:?}\n", rows.dataset().slice(row)));
+    }
+    hex(&digest.finalize()[..8])
+}
+
+/// What is done otherwise than the protocol has it.
+fn departures(plan: &Plan, piece: &Piece, (opened, splits): (&OpenTask, &Splits), answer: &Answer) -> Vec<String> {
+    let mut found = answer.departures.clone();
+    if splits.all().any(|rows| rows.len() < rows.dataset().len()) {
+        found.push("--limit".into());
+    }
+    if answer.skipped > 0 {
+        found.push(format!("{} rows left out", answer.skipped));
+    }
+    if !piece.variant.is_empty() {
+        found.push(format!("run as {}", piece.variant));
+    }
+    if plan.settings.store_f16 {
+        found.push("features in f16".into());
+    }
+    if !opened.mismatches.is_empty() {
+        found.push("other rows than the protocol's".into());
+    }
+    found
+}
+
 /// What a reader must know beside the number.
 fn notes(plan: &Plan, piece: &Piece, splits: &Splits, answer: &Answer) -> Vec<String> {
     let assignment = &piece.assignment;
@@ -324,24 +396,16 @@ fn notes(plan: &Plan, piece: &Piece, splits: &Splits, answer: &Answer) -> Vec<St
     if answer.skipped > 0 {
         notes.push(format!("{} rows with broken pictures were left out", answer.skipped));
     }
-    if answer.details.get("chosen_on_test") == Some(&true.into()) {
-        notes.push("the checkpoint was chosen on the rows that are scored, as the task has no others".into());
+    if !numerics().is_empty() {
+        notes.push(format!("computed under{}", numerics()));
     }
-    if answer.details.get("converged") == Some(&false.into()) {
-        notes.push("the probe's fit reached its limit of iterations".into());
-    }
-    // With this many of twenty random orders as good, a right order would be a coincidence (p > 0.1).
-    if answer.details.get("class_order").and_then(|test| test["orders_as_good"].as_u64()).is_some_and(|as_good| as_good > 2) {
-        notes.push(
-            "class names in a random order score as well: the model cannot tell the classes, or the names are not in the labels' order"
-                .into(),
-        );
-    }
+    notes.extend(answer.notes.iter().cloned());
     notes
 }
 
-/// What the plan would do, a line each: what data is there and whether it is what the protocol asks for, how long it would take.
-pub fn dry_run(plan: &Plan) -> Result<String> {
+/// What the plan would do, a line each: what data is there and whether it is what the protocol asks for, how long it would take. And
+/// whether all of it is ready.
+pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
     let settings = plan.settings;
     let there = if let ModelChoice::Hub(repo) = &plan.model { plan.places.has_model(repo) } else { true };
     let seconds_per_row = if there { Some(measure(&plan.model.load(&settings, &plan.places)?.model)?) } else { None };
@@ -352,15 +416,19 @@ pub fn dry_run(plan: &Plan) -> Result<String> {
         settings.load.precision.name(),
         plan.protocol.name()
     )];
-    let mut total = 0;
+    let (mut total, mut all_ready) = (0, true);
     for (name, piece) in plan.tasks.iter().flat_map(|task| pieces(plan, task)) {
         match piece {
             Ok(piece) => {
-                let (state, rows) = state(plan, &piece);
+                let (state, rows, ready) = state(plan, &piece);
                 total += rows;
+                all_ready &= ready;
                 lines.push(format!("{name} (version {}): {}: {state}", piece.task.version, piece.assignment.method.name()));
             }
-            Err(error) => lines.push(format!("{name}: {error}")),
+            Err(error) => {
+                all_ready = false;
+                lines.push(format!("{name}: {error}"));
+            }
         }
     }
     let time = seconds_per_row.map_or_else(
@@ -368,27 +436,31 @@ pub fn dry_run(plan: &Plan) -> Result<String> {
         |seconds| format!("encoding would take about {:.0} s", (seconds * total as f64).ceil()),
     );
     lines.push(format!("{total} rows; {time}; results would take under 1 MB in {}", plan.out.display()));
-    Ok(lines.join("\n"))
+    Ok((lines, all_ready))
 }
 
-/// Whether a piece's data is ready, mismatched, missing or broken, and how many rows would be encoded.
-fn state(plan: &Plan, piece: &Piece) -> (String, usize) {
-    let local = || -> Result<(String, usize)> {
+/// Whether a piece's data is ready, mismatched, missing or broken, how many rows would be encoded, and whether it would be run.
+fn state(plan: &Plan, piece: &Piece) -> (String, usize, bool) {
+    let local = || -> Result<(String, usize, bool)> {
         let choice = piece.task.find_source(&piece.assignment, &plan.places, true)?;
         let opened = OpenTask::open(&piece.task, choice, plan.seed)?;
         let count = |split: &OpenSplit| plan.limit.map_or(split.dataset.len(), |limit| limit.min(split.dataset.len()));
         let rows: Vec<String> = opened.splits().map(|split| format!("{} {}", count(split), split.name)).collect();
         let total = opened.splits().map(count).sum();
         let source = opened.choice.source.name();
+        let notes: String = opened.notes.iter().map(|note| format!("; note: {note}")).collect();
         Ok(match opened.mismatches.as_slice() {
-            [] => (format!("ready: {source}: {}", rows.join(", ")), total),
-            reasons => (format!("mismatched: {source}: {}", reasons.join("; ")), if plan.allow_mismatch { total } else { 0 }),
+            [] => (format!("ready: {source}: {}{notes}", rows.join(", ")), total, true),
+            reasons => {
+                let rows = if plan.allow_mismatch { total } else { 0 };
+                (format!("mismatched: {source}: {}{notes}", reasons.join("; ")), rows, plan.allow_mismatch)
+            }
         })
     };
     match local() {
         Ok(found) => found,
-        Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0),
-        Err(error) => (format!("broken: {error}"), 0),
+        Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0, plan.places.may_fetch()),
+        Err(error) => (format!("broken: {error}"), 0, false),
     }
 }
 

@@ -11,9 +11,17 @@ pub(crate) fn scores(metrics: &[Metric], predictions: &Predictions, task: &str, 
 }
 
 /// The scores on two splits, each, after their means: MNLI's matched and mismatched sets.
-pub(crate) fn scores_of_all(metrics: &[Metric], predictions: &[(String, Predictions)], task: &str) -> Vec<MetricValue> {
+///
+/// # Errors
+/// If the main one is not defined on one of them.
+pub(crate) fn scores_of_all(metrics: &[Metric], predictions: &[(String, Predictions)], task: &str) -> Result<Vec<MetricValue>> {
     let each: Vec<Vec<MetricValue>> = predictions.iter().map(|(split, predictions)| scores(metrics, predictions, task, split)).collect();
-    let [first, second] = &each[..] else { return each.into_iter().flatten().collect() };
+    for (scores, (split, _)) in each.iter().zip(predictions) {
+        if scores.first().is_none_or(|first| first.metric != metrics[0].name()) {
+            return Err(Error::Other(format!("{} is not defined of the answers to split {split}", metrics[0].name())));
+        }
+    }
+    let [first, second] = &each[..] else { return Ok(each.into_iter().flatten().collect()) };
     let mean = |metric: &Metric| {
         let of = |scores: &[MetricValue]| scores.iter().find(|score| score.metric == metric.name()).cloned();
         let (a, b) = (of(first)?, of(second)?);
@@ -27,7 +35,7 @@ pub(crate) fn scores_of_all(metrics: &[Metric], predictions: &[(String, Predicti
         let split = format!("{} and {}", a.split, b.split);
         Some(MetricValue { value, standard_error, ci_low: value - half(true), ci_high: value + half(false), split, n: a.n + b.n, ..a })
     };
-    metrics.iter().filter_map(mean).chain(each.iter().flatten().cloned()).collect()
+    Ok(metrics.iter().filter_map(mean).chain(each.iter().flatten().cloned()).collect())
 }
 
 fn value(metric: Metric, score: Score, split: &str) -> MetricValue {

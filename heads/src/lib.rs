@@ -21,4 +21,4 @@ pub use masked_prediction::MaskedPredictionHead;
 pub use neighbours::Neighbours;
 pub use probe::Probe;
 pub use ridge::{Moments, Ridge};
-pub use sweep::{Chosen, Sweep, Tried};
+pub use sweep::{Chosen, Sweep, Tried, accuracy};

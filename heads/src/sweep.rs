@@ -33,8 +33,8 @@ pub enum Sweep {
 pub struct Tried {
     /// Scikit-learn's 1 / C.
     pub penalty: f64,
-    /// Share of held-out rows that it got right.
-    pub accuracy: f64,
+    /// Its score on the held-out rows; minus infinity where that is not defined.
+    pub score: f64,
     /// Of its fit.
     pub fit: Fit,
 }
@@ -51,8 +51,13 @@ pub struct Chosen {
 }
 
 impl Sweep {
-    /// Fits on `probe`'s rows and scores on `held_out`: features \[rows, features\] and labels.
-    pub fn run(self, probe: &Probe, held_out: (&Tensor, &Tensor), options: &FitOptions) -> Result<Chosen> {
+    /// Fits on `probe`'s rows, and chooses by `score` of the fits: the task's main metric on held-out rows.
+    pub fn run<E: From<crate::Error>>(
+        self,
+        probe: &Probe,
+        score: &dyn Fn(&LinearHead) -> std::result::Result<f64, E>,
+        options: &FitOptions,
+    ) -> std::result::Result<Chosen, E> {
         let mut tried: BTreeMap<i32, (LinearHead, Tried)> = BTreeMap::new();
         let mut spacing = FIRST_SPACING;
         let together = (COLUMNS / probe.columns()).clamp(1, TOGETHER) as usize;
@@ -67,11 +72,11 @@ impl Sweep {
                 let asked: Vec<_> = together.iter().map(|&exponent| (penalty(exponent), start(exponent))).collect();
                 let fits = probe.fit(&asked, options)?;
                 for (&exponent, (head, fit)) in together.iter().zip(fits) {
-                    let accuracy = accuracy(&head, held_out)?;
-                    tried.insert(exponent, (head, Tried { penalty: penalty(exponent), accuracy, fit }));
+                    let score = score(&head)?;
+                    tried.insert(exponent, (head, Tried { penalty: penalty(exponent), score, fit }));
                 }
             }
-            let best = tried.iter().max_by(|a, b| a.1.1.accuracy.total_cmp(&b.1.1.accuracy).then(a.0.cmp(b.0)));
+            let best = tried.iter().max_by(|a, b| a.1.1.score.total_cmp(&b.1.1.score).then(a.0.cmp(b.0)));
             let (&best, _) = best.expect("a penalty was tried");
             if spacing == 1 || self == Self::Full {
                 let all = tried.values().map(|(_, tried)| *tried).collect();
@@ -88,7 +93,8 @@ fn penalty(exponent: i32) -> f64 {
     10f64.powf(f64::from(exponent) / 8.0)
 }
 
-pub(crate) fn accuracy(head: &LinearHead, (features, labels): (&Tensor, &Tensor)) -> Result<f64> {
+/// The share of rows, features \[rows, features\] and labels, that a head gets right.
+pub fn accuracy(head: &LinearHead, (features, labels): (&Tensor, &Tensor)) -> Result<f64> {
     let (rows, _) = features.size2()?;
     let labels = labels.f_to_device(features.device())?;
     let mut right = 0;

@@ -8,22 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Errors of reading, preprocessing and running a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused a file.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file was read but does not hold what it should.
-    #[error("{}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file that cannot be read, or does not hold what it should.
+    #[error(transparent)]
+    File(#[from] flava_base::Error),
     /// A configuration that contradicts itself or asks for what FLAVA does not have.
     #[error("config: {0}")]
     Config(String),
@@ -58,12 +45,12 @@ pub enum Error {
 impl Error {
     /// An error of the operating system about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_owned(), source }
+        Self::File(flava_base::Error::io(path, source))
     }
 
     /// An error in the contents of `path`.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_owned(), reason: reason.to_string() }
+        Self::File(flava_base::Error::file(path, reason))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use flava_base::hex;
 use sha2::{Digest, Sha256};
 use tch::{Device, nn::VarStore};
 
@@ -9,8 +10,11 @@ use crate::{
     AttentionKind, Error, Flava, FlavaConfig, Result,
     checkpoint::{Checkpoint, LoadReport, WEIGHTS},
     processor::{ImageProcessorConfig, PassOrder, TextProcessor},
-    runtime::{Fill, Precision, Vars, hex},
+    runtime::{Fill, Precision, Vars},
 };
+
+/// What tables of words are filled up to, where they are.
+const PADDED_TO: usize = 64;
 
 /// How a checkpoint is loaded for inference.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +48,8 @@ pub struct Pretrained {
     pub fingerprint: String,
     /// What of the checkpoint fitted.
     pub report: LoadReport,
+    /// What a reader of its numbers should know: defaults that stand in for files that are not there.
+    pub notes: Vec<String>,
     /// Where and how it runs.
     pub options: LoadOptions,
 }
@@ -57,19 +63,26 @@ pub struct Description {
     pub image: ImageProcessorConfig,
     /// tokenizer.json, or vocab.txt.
     pub text: TextProcessor,
+    /// Defaults that stand in for files that are not there, and decide numbers.
+    pub notes: Vec<String>,
 }
 
 impl Description {
     /// Reads it.
     pub fn open(directory: &Path) -> Result<Self> {
         let config = FlavaConfig::from_file(&directory.join("config.json"))?;
-        let preprocessor = directory.join("preprocessor_config.json");
-        let image = if preprocessor.exists() {
-            ImageProcessorConfig::from_file(&preprocessor)?
-        } else {
+        let mut notes = Vec::new();
+        let image = ImageProcessorConfig::from_directory(directory)?.unwrap_or_else(|| {
+            let reason = "has neither preprocessor_config.json nor processor_config.json: FLAVA's mean and deviation stand in";
+            notes.push(format!("{} {reason}", directory.display()));
             ImageProcessorConfig::for_size(config.image_config.image_size as usize, config.image_config.patch_size as usize)
-        };
-        Ok(Self { config, image, text: TextProcessor::from_directory(directory)? })
+        });
+        let there = |name: &str| flava_base::is_there(&directory.join(name));
+        if !there("tokenizer_config.json") && !there("tokenizer.json") {
+            let reason = "has no tokenizer_config.json: texts are lower-cased, as by BERT's uncased tokenizer";
+            notes.push(format!("{} {reason}", directory.display()));
+        }
+        Ok(Self { config, image, text: TextProcessor::from_directory(directory)?, notes })
     }
 }
 
@@ -79,7 +92,7 @@ impl Pretrained {
         if !directory.is_dir() {
             return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
         }
-        let Description { config, image, text } = Description::open(directory)?;
+        let Description { config, image, text, notes } = Description::open(directory)?;
         let text = Arc::new(text);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
@@ -88,7 +101,7 @@ impl Pretrained {
         let report = checkpoint.load_into(&store)?;
         report.require(&["flava"])?;
         let fingerprint = checkpoint.fingerprint();
-        Self { flava, config, image, text, fingerprint, report, options }.finish(store).map_err(|e| match e {
+        Self { flava, config, image, text, fingerprint, report, notes, options }.finish(store).map_err(|e| match e {
             Error::Config(reason) => Error::file(directory, reason),
             other => other,
         })
@@ -106,11 +119,20 @@ impl Pretrained {
         if let Some((height, width)) = self.image.transform(PassOrder::default()).output_size()
             && (height, width) != (side, side)
         {
-            return Err(Error::Config(format!("preprocessor_config.json gives {height}x{width} pixels, config.json wants {side}x{side}")));
+            return Err(Error::Config(format!(
+                "the image processor's file gives {height}x{width} pixels, config.json wants {side}x{side}"
+            )));
         }
         let (words, rows) = (self.text.vocab_size(), self.config.text_config.vocab_size as usize);
         if words > rows {
             return Err(Error::Config(format!("the tokenizer has {words} words, config.json's text_config.vocab_size is {rows}")));
+        }
+        if words < rows && !(rows.is_multiple_of(PADDED_TO) && rows - words < PADDED_TO) {
+            let reason = "the embedding has words that the tokenizer does not know: they belong to different vocabularies";
+            return Err(Error::Config(format!("the tokenizer has {words} words, text_config.vocab_size is {rows}: {reason}")));
+        }
+        if words < rows {
+            self.notes.push(format!("the tokenizer has {words} words, the embedding {rows} rows: the last {} are unused", rows - words));
         }
         store.freeze();
         self.flava.pack();
@@ -123,9 +145,11 @@ impl Pretrained {
 /// # Errors
 /// What is missing: config.json, weights (all their shards), or a tokenizer.
 pub fn wanted_files(paths: &[String]) -> std::result::Result<Vec<&str>, String> {
-    const DESCRIPTIONS: [&str; 7] = [
+    const DESCRIPTIONS: [&str; 9] = [
         "config.json",
         "preprocessor_config.json",
+        "processor_config.json",
+        "added_tokens.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "special_tokens_map.json",

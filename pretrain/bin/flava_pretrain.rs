@@ -4,12 +4,13 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
+use flava_base::say;
 use flava_evaluator::{
     console::{DONE, INTERRUPTED, ended, print},
     listen,
 };
 use flava_pretrain::{Command, Error, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
-use flava_results::{ablation, ablation_csv, ablation_markdown, write_beside};
+use flava_results::{ablation, ablation_csv, ablation_markdown};
 
 fn main() -> ExitCode {
     flava_model::runtime::load_cuda(); // before anything else asks libtorch
@@ -29,16 +30,16 @@ fn main() -> ExitCode {
 fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
     let job = job_of(args, until)?;
     if args.dry_run {
-        print(&dry_run(&job)?)?;
+        print(&dry_run(&job)?);
         return Ok(DONE);
     }
     match run(&job) {
         Ok(model) => {
-            print(&model.unwrap_or(job.out).display().to_string())?;
+            print(&model.unwrap_or(job.out).display().to_string());
             Ok(DONE)
         }
         Err(error @ (Error::Interrupted | Error::Evaluator(flava_evaluator::Error::Interrupted))) => {
-            eprintln!("{error}");
+            say(&error.to_string());
             Ok(INTERRUPTED)
         }
         Err(error) => Err(error.into()),
@@ -47,7 +48,7 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
 
 fn untrained(args: &RunArgs) -> Result<u8> {
     let job = job_of(args, Some("tokenizer"))?;
-    print(&if args.dry_run { dry_run(&job)? } else { init(&job)?.display().to_string() })?;
+    print(&if args.dry_run { dry_run(&job)? } else { init(&job)?.display().to_string() });
     Ok(DONE)
 }
 
@@ -55,19 +56,19 @@ fn ablation_table(runs: &Path, out: &Path) -> Result<u8> {
     let cells = ablation(runs)?;
     let markdown = ablation_markdown(&cells);
     for (path, text) in [(out.with_extension("csv"), ablation_csv(&cells)), (out.with_extension("md"), markdown.clone())] {
-        write_beside(&path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+        flava_base::write_atomic(&path, text.as_bytes())?;
     }
-    print(markdown.trim_end())?;
+    print(markdown.trim_end());
     Ok(DONE)
 }
 
 fn recipes(name: Option<&str>) -> Result<u8> {
     match name {
-        Some(name) => print(&Recipe::text(name)?)?,
+        Some(name) => print(&Recipe::text(name)?),
         None => {
             for name in Recipe::names() {
                 let recipe = Recipe::open(&name, &[])?;
-                print(&format!("{name:24} {}", recipe.summary))?;
+                print(&format!("{name:24} {}", recipe.summary));
             }
         }
     }

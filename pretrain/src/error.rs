@@ -17,6 +17,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Of a file.
+    #[error(transparent)]
+    File(#[from] flava_base::Error),
     /// An error of the model below.
     #[error(transparent)]
     Model(#[from] flava_model::Error),

@@ -43,24 +43,33 @@ pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
     for (column, name) in COLUMNS.iter().enumerate() {
         for seed in folders(&folder.join(name))? {
             for record in read_records(&seed.join("runs"))? {
-                let task = tasks.iter().position(|known| *known == record.task).unwrap_or_else(|| {
-                    tasks.push(record.task.clone());
+                let task = tasks.iter().position(|known| *known == record.name()).unwrap_or_else(|| {
+                    tasks.push(record.name());
                     tasks.len() - 1
                 });
                 found.entry((task, column)).or_default().push(record);
             }
         }
     }
-    let broken = |reason: String| Error::File { path: folder.to_owned(), reason };
+    let broken = |reason: String| Error::file(folder, reason);
     if found.is_empty() {
         return Err(broken(format!("holds no COLUMN/seed-N/runs; columns are {}", COLUMNS.join(", "))));
     }
-    let same = |a: &Record, b: &Record| (a.task_version, &a.data_fingerprint) == (b.task_version, &b.data_fingerprint);
+    let same = |a: &Record, b: &Record| {
+        let of = |r: &Record| {
+            (r.task_version, r.data_fingerprint.clone(), r.protocol.clone(), r.method.clone(), r.feature.clone(), r.main().metric.clone())
+        };
+        of(a) == of(b)
+    };
     let mut first: BTreeMap<usize, &Record> = BTreeMap::new();
     for ((task, _), records) in &found {
         let one = *first.entry(*task).or_insert(&records[0]);
         if let Some(other) = records.iter().find(|other| !same(one, other)) {
-            return Err(broken(format!("runs of {} are of other rows or another version", other.task)));
+            return Err(broken(format!("runs of {} are of other rows, another version or method", other.name())));
+        }
+        let twice = |record: &&Record| records.iter().filter(|other| other.model_fingerprint == record.model_fingerprint).count() > 1;
+        if let Some(record) = records.iter().find(twice) {
+            return Err(broken(format!("two runs of {} are of the same weights, {}", record.name(), record.model_fingerprint)));
         }
     }
     Ok(found.iter().map(|((_, column), records)| cell(COLUMNS[*column], records)).collect())
@@ -82,7 +91,7 @@ fn cell(column: &str, records: &[Record]) -> Cell {
     };
     Cell {
         column: column.to_owned(),
-        task: records[0].task.clone(),
+        task: records[0].name(),
         metric: main[0].metric.clone(),
         seeds: records.len(),
         value,
@@ -102,7 +111,7 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let entries = fs::read_dir(folder).map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
     let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("runs").is_dir()).collect();
     found.sort();
     Ok(found)

@@ -4,7 +4,7 @@
 use crate::Record;
 
 /// Columns; new ones are added at the end.
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 32] = [
     "task",
     "variant",
     "task_version",
@@ -33,6 +33,10 @@ const COLUMNS: [&str; 28] = [
     "precision",
     "seed",
     "publishable",
+    "initialisation",
+    "recipe",
+    "recipe_digest",
+    "departures",
 ];
 
 /// The whole table of some records, with its head.
@@ -44,7 +48,7 @@ pub fn csv_table(records: &[Record]) -> String {
     table
 }
 
-fn row(record: &Record, metric: usize) -> [String; 28] {
+fn row(record: &Record, metric: usize) -> [String; 32] {
     let score = &record.metrics[metric];
     [
         record.task.clone(),
@@ -75,12 +79,22 @@ fn row(record: &Record, metric: usize) -> [String; 28] {
         record.precision.clone(),
         record.seed.to_string(),
         record.publishable.to_string(),
+        record.initialisation.clone(),
+        record.recipe.clone(),
+        record.recipe_digest.clone(),
+        record.departures.join("; "),
     ]
+}
+
+/// A cell that a spreadsheet takes for text: what begins as a formula does, and is no number, has an apostrophe before it.
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    if formula { format!("'{text}") } else { text.to_owned() }
 }
 
 fn line(fields: &[String]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(fields).expect("writing to memory");
+    writer.write_record(fields.iter().map(|field| cell(field))).expect("writing to memory");
     String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
 }
 
@@ -88,6 +102,11 @@ fn line(fields: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::record::tests::record;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        assert_eq!(["=cmd|x", "@a", "-1.5", "-x", "a=b", ""].map(cell), ["'=cmd|x", "'@a", "-1.5", "'-x", "a=b", ""]);
+    }
 
     #[test]
     fn numbers_and_names_read_back_exactly() {

@@ -8,22 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Errors of result files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused a file.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file or folder does not hold what it should.
-    #[error("{}: {reason}", path.display())]
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file that cannot be read or written, or does not hold what it should.
+    #[error(transparent)]
+    File(#[from] flava_base::Error),
     /// Another program runs in the folder.
     #[error("{}: another run (process {process}) is using this folder; wait for it, or choose another with --out", folder.display())]
     Locked {
@@ -35,7 +22,11 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File(flava_base::Error::file(path, reason))
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::File(flava_base::Error::io(path, source))
     }
 }

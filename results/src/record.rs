@@ -1,6 +1,18 @@
 //! One result: a task's scores and everything needed to know what they mean.
 
+use std::path::Path;
+
+use flava_base::{hex, is_there};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// Largest record.
+const MAX_BYTES: u64 = 256 << 20;
+/// The key of the digest that stands behind a record in its file.
+const DIGEST: &str = "sha256";
 
 /// A metric's value and its uncertainty, as shares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +77,7 @@ pub struct Record {
     pub data: String,
     /// Commit of the repository they came from; empty where nobody knows.
     pub data_revision: String,
-    /// Digest over ids and labels of the scored split, and over some of its pictures and texts.
+    /// Digest over ids, labels, images and texts of the scored rows.
     pub data_fingerprint: String,
     /// How pictures became pixels.
     pub transform: String,
@@ -75,10 +87,22 @@ pub struct Record {
     pub device: String,
     /// Of sampling and splitting.
     pub seed: u64,
+    /// What the weights started from: "checkpoint", or "random".
+    #[serde(default)]
+    pub initialisation: String,
+    /// The recipe that was fine-tuned by; empty where nothing was.
+    #[serde(default)]
+    pub recipe: String,
+    /// Digest of all its settings.
+    #[serde(default)]
+    pub recipe_digest: String,
+    /// What was done otherwise than the protocol has it: with any, the record is not publishable.
+    #[serde(default)]
+    pub departures: Vec<String>,
     /// How the data differs from what the protocol asks for; only --allow-mismatch lets such a task run.
     #[serde(default)]
     pub mismatches: Vec<String>,
-    /// Whether it may stand in a leaderboard: all rows were used, and they are the protocol's.
+    /// Whether it may stand in a leaderboard: all rows were used, they are the protocol's, and so is all that was done.
     #[serde(default)]
     pub publishable: bool,
     /// What stands beside the numbers, such as "640 of 50000 training rows".
@@ -97,6 +121,45 @@ impl Record {
     /// The name of its files.
     pub fn name(&self) -> String {
         if self.variant.is_empty() { self.task.clone() } else { format!("{}.{}", self.task, self.variant) }
+    }
+
+    /// What its file holds: the record and a digest of it.
+    ///
+    /// # Errors
+    /// If one of its numbers is not finite: JSON has no such number, and a leaderboard no place for it.
+    pub fn to_file(&self) -> std::result::Result<String, String> {
+        let numbers = |m: &MetricValue| [m.value, m.standard_error, m.ci_low, m.ci_high];
+        if self.metrics.is_empty() {
+            return Err(format!("{} has no score", self.name()));
+        }
+        if let Some(metric) = self.metrics.iter().find(|metric| numbers(metric).iter().any(|number| !number.is_finite())) {
+            return Err(format!("{} of {} is not finite", metric.metric, self.name()));
+        }
+        let mut value = serde_json::to_value(self).map_err(|e| e.to_string())?;
+        let digest = hex(&Sha256::digest(value.to_string()));
+        if let Some(entries) = value.as_object_mut() {
+            entries.insert(DIGEST.to_owned(), digest.into());
+        }
+        Ok(format!("{value:#}\n"))
+    }
+
+    /// The record of a file; None where it is not there.
+    ///
+    /// # Errors
+    /// If it is not as it was written.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !is_there(path) {
+            return Ok(None);
+        }
+        let damaged = |reason: &dyn ToString| Error::file(path, format!("is no whole record: {}", reason.to_string()));
+        let mut value: Value = flava_base::read_json(path, MAX_BYTES)?;
+        let digest = value.as_object_mut().and_then(|entries| entries.remove(DIGEST));
+        let digest = digest.ok_or_else(|| damaged(&"it has no digest"))?;
+        if digest != hex(&Sha256::digest(value.to_string())) {
+            return Err(damaged(&"its digest is not that of what it says"));
+        }
+        let record: Self = serde_json::from_value(value).map_err(|e| damaged(&e))?;
+        if record.metrics.is_empty() { Err(damaged(&"it has no score")) } else { Ok(Some(record)) }
     }
 
     /// The main score.
@@ -147,6 +210,10 @@ pub(crate) mod tests {
             precision: "f32".into(),
             device: "cpu".into(),
             seed: 0,
+            initialisation: "checkpoint".into(),
+            recipe: String::new(),
+            recipe_digest: String::new(),
+            departures: Vec::new(),
             mismatches: Vec::new(),
             publishable: true,
             notes: Vec::new(),
@@ -155,5 +222,30 @@ pub(crate) mod tests {
             date: "2026-01-31T12:00:00Z".into(),
             seconds: 1.5,
         }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        assert!(Record::read(&path).unwrap().is_none());
+        let text = record("a").to_file().unwrap();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), Some(record("a")));
+        for bit in (0..text.len() * 8).step_by(3) {
+            let mut damaged = text.clone().into_bytes();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &damaged).unwrap();
+            let read = Record::read(&path).ok().flatten();
+            // White space between the values is nobody's.
+            assert!(read.is_none() || read == Some(record("a")), "bit {bit}");
+        }
+        for cut in [0, 1, text.len() / 2, text.len() - 3] {
+            std::fs::write(&path, &text[..cut]).unwrap();
+            assert!(Record::read(&path).is_err());
+        }
+        let mut infinite = record("a");
+        infinite.metrics[1].ci_high = f64::NAN;
+        assert!(infinite.to_file().unwrap_err().contains("mean_per_class"));
     }
 }

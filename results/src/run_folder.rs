@@ -2,15 +2,17 @@
 //!
 //! `plan.json`, `status.json`, `journal.jsonl`, `TASK.json`, `results.csv`, `predictions/TASK.parquet`. Every file is written
 //! beside its place and renamed, but the journal, to which lines are only added: whatever kills the program, the folder is whole.
+//! What other models or settings measured is put aside when it is measured again, in `earlier/MODEL/`: a folder of its own.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use flava_base::write_atomic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -33,16 +35,19 @@ pub enum State {
     Done,
     /// It ended with an error.
     Failed,
-    /// It was not run.
-    Skipped,
 }
+
+/// Files of a run that are no records.
+const OTHERS: [&str; 2] = ["plan", "status"];
+/// The ending of predictions whose record is not written yet.
+const NEW: &str = "new";
 
 /// How a task stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// How it stands.
     pub state: State,
-    /// Why it failed or was skipped; empty otherwise.
+    /// Why it failed; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Since when, UTC.
@@ -57,7 +62,9 @@ pub struct RunFolder {
     order: Vec<String>,
     status: BTreeMap<String, Status>,
     journal: File,
-    _lock: File,
+    _lock: Option<File>,
+    /// What people should hear of the folder.
+    notes: Vec<String>,
 }
 
 impl RunFolder {
@@ -67,18 +74,21 @@ impl RunFolder {
     /// If it cannot be written to, or another program runs in it.
     pub fn open(folder: &Path, plan: &Value, tasks: &[String]) -> Result<Self> {
         fs::create_dir_all(folder.join("predictions")).map_err(|e| Error::io(folder, e))?;
-        let lock = lock_folder(folder)?;
+        let (lock, note) = lock_folder(folder)?;
         let path = folder.join("journal.jsonl");
         let mut journal = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
-        let mut text = Vec::new();
-        journal.read_to_end(&mut text).map_err(|e| Error::io(&path, e))?;
-        if text.last().is_some_and(|last| *last != b'\n') {
+        let mut last = [b'\n'];
+        if journal.seek(SeekFrom::End(-1)).is_ok() {
+            journal.read_exact(&mut last).map_err(|e| Error::io(&path, e))?;
+        }
+        if last != [b'\n'] {
             journal.write_all(b"\n").map_err(|e| Error::io(&path, e))?; // a run was killed in the middle of a line
         }
         let since = timestamp();
         let waiting = |name: &String| (name.clone(), Status { state: State::Waiting, reason: String::new(), since: since.clone() });
         let status = tasks.iter().map(waiting).collect();
-        let mut run = Self { folder: folder.to_owned(), order: tasks.to_vec(), status, journal, _lock: lock };
+        let notes = note.into_iter().collect();
+        let mut run = Self { folder: folder.to_owned(), order: tasks.to_vec(), status, journal, _lock: lock, notes };
         run.write_json("plan.json", plan)?;
         run.note("run", "started", &json!({ "plan": plan }))?;
         run.write_status()?;
@@ -101,24 +111,32 @@ impl RunFolder {
         &self.folder
     }
 
-    /// The record of a task that an earlier run finished under the same key.
-    pub fn finished(&self, name: &str, key: &str) -> Option<Record> {
-        read_record(&self.folder.join(format!("{name}.json"))).filter(|record| record.key == key)
+    /// Where predictions are written before their record is.
+    pub fn new_predictions(&self, name: &str, split: Option<&str>) -> PathBuf {
+        let mut path = self.predictions(name, split).into_os_string();
+        path.push(format!(".{NEW}"));
+        path.into()
     }
 
-    /// Notes that a task's turn has come. What an earlier run measured under other settings is put aside, in `earlier/`.
-    pub fn start(&mut self, name: &str) -> Result<()> {
-        let record = self.folder.join(format!("{name}.json"));
-        if let Some(before) = read_record(&record) {
-            let aside = self.folder.join("earlier");
-            fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
-            let stem = format!("{name}.{}", before.key.get(..8).unwrap_or("unknown"));
-            let predictions = self.predictions(name, None);
-            if predictions.exists() {
-                fs::rename(&predictions, aside.join(format!("{stem}.parquet"))).map_err(|e| Error::io(&predictions, e))?;
+    /// What people should hear of the folder, since it was asked last.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The record of a task that an earlier run finished under the same key, if its predictions are there too.
+    pub fn finished(&mut self, name: &str, key: &str) -> Option<Record> {
+        let path = self.folder.join(format!("{name}.json"));
+        match Record::read(&path) {
+            Ok(record) => record.filter(|record| record.key == key && self.predictions(name, None).is_file()),
+            Err(error) => {
+                self.notes.push(format!("{error}: it is measured again"));
+                None
             }
-            fs::rename(&record, aside.join(format!("{stem}.json"))).map_err(|e| Error::io(&record, e))?;
         }
+    }
+
+    /// Notes that a task's turn has come.
+    pub fn start(&mut self, name: &str) -> Result<()> {
         self.set(name, State::Running, "", &Value::Null)
     }
 
@@ -127,18 +145,55 @@ impl RunFolder {
         self.set(name, State::Failed, reason, &Value::Null)
     }
 
-    /// Notes that a task was not run.
-    pub fn skip(&mut self, name: &str, reason: &str) -> Result<()> {
-        self.set(name, State::Skipped, reason, &Value::Null)
+    /// Puts what was measured under other settings aside, gives the new predictions their names, and writes the record and the table.
+    ///
+    /// # Errors
+    /// If a number of the record is not finite, or the folder cannot be written to.
+    pub fn finish(&mut self, record: &Record, splits: &[Option<&str>]) -> Result<()> {
+        let name = record.name();
+        let path = self.folder.join(format!("{name}.json"));
+        let text = record.to_file().map_err(|reason| Error::file(&path, reason))?;
+        self.put_aside(&name)?;
+        for split in splits {
+            let (from, to) = (self.new_predictions(&name, *split), self.predictions(&name, *split));
+            fs::rename(&from, &to).map_err(|e| Error::io(&from, e))?;
+        }
+        write_atomic(&path, text.as_bytes())?;
+        self.write_table()?;
+        let value = serde_json::to_value(record).expect("a record is plain data");
+        self.set(&name, State::Done, "", &value)
     }
 
-    /// Writes a task's record, and the table of all.
-    pub fn finish(&mut self, record: &Record) -> Result<()> {
-        let name = record.name();
-        let value = serde_json::to_value(record).expect("a record is plain data");
-        self.write_json(&format!("{name}.json"), &value)?;
-        self.write_table()?;
-        self.set(&name, State::Done, "", &value)
+    /// Moves a task's record and predictions to `earlier/MODEL/`.
+    fn put_aside(&mut self, name: &str) -> Result<()> {
+        let record = self.folder.join(format!("{name}.json"));
+        if !flava_base::is_there(&record) {
+            return Ok(());
+        }
+        let before = Record::read(&record).ok().flatten();
+        let of = before.as_ref().map_or("damaged", |before| before.model_fingerprint.as_str());
+        let of: String = of.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+        let number = |n: usize| if n == 1 { of.clone() } else { format!("{of}-{n}") };
+        let free = |n: &usize| !flava_base::is_there(&self.folder.join("earlier").join(number(*n)).join(format!("{name}.json")));
+        let aside = self.folder.join("earlier").join(number((1..).find(free).unwrap_or(1)));
+        fs::create_dir_all(aside.join("predictions")).map_err(|e| Error::io(&aside, e))?;
+        let files = fs::read_dir(self.folder.join("predictions")).map_err(|e| Error::io(&self.folder, e))?.flatten();
+        let belongs = |file: &str| file.strip_prefix(name).is_some_and(|rest| rest == ".parquet" || self.is_split_of(name, rest));
+        for file in files.filter_map(|file| file.file_name().into_string().ok()).filter(|file| belongs(file)) {
+            let from = self.folder.join("predictions").join(&file);
+            fs::rename(&from, aside.join("predictions").join(&file)).map_err(|e| Error::io(&from, e))?;
+        }
+        fs::rename(&record, aside.join(format!("{name}.json"))).map_err(|e| Error::io(&record, e))?;
+        let of = before.map_or_else(|| "a damaged file".to_owned(), |before| format!("model {} under another key", before.model));
+        let place = aside.strip_prefix(&self.folder).unwrap_or(&aside).display().to_string();
+        self.notes.push(format!("{name}: the earlier record, of {of}, is in {place} now"));
+        Ok(())
+    }
+
+    /// Whether `.SPLIT.parquet` behind a name is of a second split of that task, and not another task's variant.
+    fn is_split_of(&self, name: &str, rest: &str) -> bool {
+        let split = rest.strip_prefix('.').and_then(|rest| rest.strip_suffix(".parquet"));
+        split.is_some_and(|split| !flava_base::is_there(&self.folder.join(format!("{name}.{split}.json"))))
     }
 
     /// Notes that a task's record was there already.
@@ -170,61 +225,72 @@ impl RunFolder {
     }
 
     fn write_json(&self, name: &str, value: &Value) -> Result<()> {
-        let path = self.folder.join(name);
-        write_beside(&path, &format!("{value:#}\n")).map_err(|e| Error::io(&path, e))
+        Ok(write_atomic(&self.folder.join(name), format!("{value:#}\n").as_bytes())?)
     }
 
     /// The table of all records in the folder: the plan's in its order, then others by name.
-    fn write_table(&self) -> Result<()> {
+    fn write_table(&mut self) -> Result<()> {
         let place = |record: &Record| (self.order.iter().position(|name| *name == record.name()).unwrap_or(usize::MAX), record.name());
-        let mut records = read_records(&self.folder)?;
+        let mut records = Vec::new();
+        for path in record_paths(&self.folder)? {
+            match Record::read(&path) {
+                Ok(record) => records.extend(record),
+                Err(error) => {
+                    let note = format!("results.csv lacks a task: {error}");
+                    if !self.notes.contains(&note) {
+                        self.notes.push(note);
+                    }
+                }
+            }
+        }
         records.sort_by_key(place);
-        let path = self.folder.join("results.csv");
-        write_beside(&path, &csv_table(&records)).map_err(|e| Error::io(&path, e))
+        Ok(write_atomic(&self.folder.join("results.csv"), csv_table(&records).as_bytes())?)
     }
 }
 
 /// The records of a folder of results, by name.
+///
+/// # Errors
+/// If one is damaged: a table without it would look whole.
 pub fn read_records(folder: &Path) -> Result<Vec<Record>> {
-    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+    let records = record_paths(folder)?.into_iter().map(|path| Record::read(&path));
+    Ok(records.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let path = entry.map_err(|e| Error::io(folder, e))?.path();
+        let other = path.file_stem().is_none_or(|stem| OTHERS.iter().any(|other| stem == *other));
+        if path.extension().is_some_and(|ending| ending == "json") && !other {
+            paths.push(path);
+        }
+    }
     paths.sort();
-    Ok(paths.iter().filter_map(|path| read_record(path)).collect())
+    Ok(paths)
 }
 
-fn read_record(path: &Path) -> Option<Record> {
-    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
-}
-
-/// Takes a folder for this program alone, for as long as the file lives.
+/// Takes a folder for this program alone, for as long as the file lives; on a file system without locks nobody can, and a note says so.
 ///
 /// # Errors
 /// If another program has it.
-pub fn lock_folder(folder: &Path) -> Result<File> {
+pub fn lock_folder(folder: &Path) -> Result<(Option<File>, Option<String>)> {
     let path = folder.join(".lock");
     let mut file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
     match file.try_lock() {
         Ok(()) => {
             let _told = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            Ok(file)
+            Ok((Some(file), None))
         }
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
-            let _read = file.read_to_string(&mut process);
+            let _read = file.take(20).read_to_string(&mut process);
             Err(Error::Locked { folder: folder.to_owned(), process })
         }
-        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        Err(TryLockError::Error(e)) => {
+            Ok((None, Some(format!("{}: cannot be locked ({e}): see to it that no other program writes there", folder.display()))))
+        }
     }
-}
-
-/// Writes a text to a temporary sibling and gives it its name when it is whole.
-pub fn write_beside(path: &Path, text: &str) -> std::io::Result<()> {
-    let part = PathBuf::from(format!("{}.part", path.display()));
-    let written = File::create(&part).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
-        let _gone = fs::remove_file(&part);
-    })
 }
 
 #[cfg(test)]
@@ -245,15 +311,41 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut run = open(folder.path()).unwrap();
         assert!(states(folder.path()).values().all(|status| status.state == State::Waiting));
+        let finish = |run: &mut RunFolder, record: &Record| {
+            fs::write(run.new_predictions(&record.name(), None), "predictions").unwrap();
+            run.finish(record, &[None]).unwrap();
+        };
         run.start("a").unwrap();
-        run.finish(&record("a")).unwrap();
-        run.finish(&record("b")).unwrap();
+        finish(&mut run, &record("a"));
+        finish(&mut run, &record("b"));
         run.fail("c", "because").unwrap();
         let csv = fs::read_to_string(folder.path().join("results.csv")).unwrap();
         assert!(csv.find("\nb,").unwrap() < csv.find("\na,").unwrap(), "{csv}");
         assert_eq!(run.finished("a", "key").map(|r| r.metrics), Some(record("a").metrics));
         assert!(run.finished("a", "another").is_none() && run.finished("c", "key").is_none());
         assert_eq!(states(folder.path())["c"], Status { reason: "because".into(), ..states(folder.path())["c"].clone() });
+        assert!(run.take_notes().is_empty());
+        let other = Record { model_fingerprint: "ffee".into(), key: "another".into(), ..record("a") };
+        finish(&mut run, &other);
+        assert!(run.take_notes()[0].contains("earlier/00"));
+        assert_eq!(read_records(&folder.path().join("earlier/00")).unwrap(), [record("a")]);
+        assert!(folder.path().join("earlier/00/predictions/a.parquet").exists());
+    }
+
+    #[test]
+    fn a_damaged_record_is_said_and_never_left_out_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = open(folder.path()).unwrap();
+        for name in ["a", "b"] {
+            fs::write(run.new_predictions(name, None), "predictions").unwrap();
+            run.finish(&record(name), &[None]).unwrap();
+        }
+        let path = folder.path().join("a.json");
+        fs::write(&path, &fs::read_to_string(&path).unwrap()[..100]).unwrap();
+        run.keep(&record("b")).unwrap();
+        assert!(run.take_notes()[0].contains("a.json"));
+        assert!(read_records(folder.path()).unwrap_err().to_string().contains("a.json"));
+        assert!(run.finished("a", "key").is_none() && run.take_notes()[0].contains("measured again"));
     }
 
     #[test]

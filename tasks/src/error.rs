@@ -1,6 +1,6 @@
 //! What can be wrong with tasks and data, with the file and row inside.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -8,22 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Errors of the registry and of sources.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused a file.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A data file that does not hold what it should.
-    #[error("{}: {reason}", path.display())]
-    Data {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with the row or member.
-        reason: String,
-    },
+    /// A file that cannot be read, or does not hold what it should.
+    #[error(transparent)]
+    File(#[from] flava_base::Error),
     /// Data that is not there.
     #[error("no data for {task}: {reason}")]
     Missing {
@@ -66,10 +53,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_owned(), source }
+        Self::File(flava_base::Error::io(path, source))
     }
 
     pub(crate) fn data(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::Data { path: path.as_ref().to_owned(), reason: reason.to_string() }
+        Self::File(flava_base::Error::file(path, reason))
     }
 }

@@ -149,7 +149,7 @@ pub enum SourceFormat {
         images: String,
     },
     /// The lines of Hateful Memes (`files`): `{id, img, label, text}`.
-    HatefulMemes,
+    HatefulMemes {},
     /// Karpathy's JSON (`files`) over a folder of pictures.
     Karpathy {
         /// Folder of the pictures.
@@ -247,8 +247,17 @@ impl Source {
         if let Some(path) = paths.find(|path| outside(path)) {
             return Some(format!("{path:?} leads out of the data folder"));
         }
-        if self.splits().any(|split| split.name.contains(['/', '\\']) || split.name == "..") {
+        if self.splits().any(|split| split.name.contains(['/', '\\']) || split.name == ".." || split.name.chars().any(char::is_control)) {
             return Some("the name of a split leads out of the data folder".into());
+        }
+        if let Some(split) = self.splits().find(|split| split.name.len() > 64) {
+            return Some(format!("the name of a split has 64 letters at most, not {}", split.name.len()));
+        }
+        let fitted: Vec<&Split> = self.train.iter().chain(&self.validation).collect();
+        let mut scored = [&self.test].into_iter().chain(&self.second_test);
+        let same = |a: &Split, b: &Split| (&a.name, &a.files) == (&b.name, &b.files);
+        if let Some(split) = scored.find(|test| fitted.iter().any(|fit| same(test, fit))) {
+            return Some(format!("split {} is fitted on and scored", split.name));
         }
         let drawn = matches!(self.format, SourceFormat::Mini { .. });
         (!drawn && self.repo.is_empty() == self.folder.is_empty()).then(|| "a source has either a repo or a folder".into())

@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Feature, Method, Metric, Source, SourceFormat, Submission};
 
+/// A name is that of files too, with what stands behind it.
+const LONGEST_NAME: usize = 64;
+/// What `--tasks` takes for more than one task.
+const RESERVED: [&str; 10] = ["all", "vision", "text", "multimodal", "paper", "zero-shot", "variants", "mini", "own", "glue"];
+
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,6 +150,10 @@ pub struct Task {
     /// Number of classes; zero where there are none.
     #[serde(default)]
     pub classes: usize,
+    /// What the classes are called, in the order of the labels; data that calls them so in another order is put in this one, and data
+    /// that calls them otherwise is refused. Without, the first split that names its classes gives the order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// The first is the main one.
     pub metrics: Vec<Metric>,
     /// What the main metric gives without looking: the share of the largest class where it is known, else of one class.
@@ -222,8 +231,14 @@ impl Task {
     /// What contradicts itself in this row, if anything.
     pub fn problem(&self) -> Option<String> {
         let spelt = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.name.is_empty() || !self.name.chars().all(spelt) {
-            return Some(format!("name {:?} is not of lower-case letters, digits and hyphens", self.name));
+        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| !(1..=LONGEST_NAME).contains(&name.len())) {
+            return Some(format!("a name has 1 to {LONGEST_NAME} letters, not {}", name.len()));
+        }
+        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| !name.chars().all(spelt)) {
+            return Some(format!("name {name:?} is not of lower-case letters, digits and hyphens"));
+        }
+        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| RESERVED.contains(&name.as_str())) {
+            return Some(format!("the name {name} stands for several tasks"));
         }
         if ["plan", "status"].contains(&self.name.as_str()) {
             return Some(format!("the name {} is that of a file of every run", self.name));
@@ -234,13 +249,16 @@ impl Task {
         if let Some(metric) = self.metrics.iter().find(|metric| !metric.fits(&self.method)) {
             return Some(format!("{} is no metric of {}", metric.name(), self.method.name()));
         }
+        if !self.class_names.is_empty() && self.class_names.len() != self.classes {
+            return Some(format!("{} class_names for {} classes", self.class_names.len(), self.classes));
+        }
         if !(0.0..=1.0).contains(&self.chance) {
             return Some(format!("chance {} is no share", self.chance));
         }
         let named = |source: &Source| match &source.format {
             SourceFormat::Parquet { columns } if !columns.label_names.is_empty() => columns.label_names.len(),
             SourceFormat::SnliVe { .. } => 3,
-            SourceFormat::HatefulMemes => 2,
+            SourceFormat::HatefulMemes {} => 2,
             _ => self.classes,
         };
         if let Some(source) = self.sources.iter().find(|source| named(source) != self.classes) {

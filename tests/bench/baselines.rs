@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use flava_heads::{FitOptions, Neighbours, Probe, Sweep};
+use flava_heads::{FitOptions, Neighbours, Probe, Sweep, accuracy};
 use flava_model::processor::{Filter, PassOrder, decode, resize};
 use flava_tasks::{Dataset, Label, Metric, Outputs, Predictions, Registry, predictions::Logits};
 use tch::{Kind, Tensor};
@@ -96,7 +96,7 @@ fn probe((features, labels): (&Tensor, &Tensor), test: &Tensor, classes: i64) ->
     let (held, fit): (Vec<i64>, Vec<i64>) = (0..rows).partition(|row| row % HELD_OUT == 0);
     let pick = |t: &Tensor, rows: &[i64]| t.index_select(0, &Tensor::from_slice(rows));
     let part = Probe::new(vec![pick(features, &fit)], &pick(labels, &fit), classes).unwrap();
-    let chosen = Sweep::Halving.run(&part, (&pick(features, &held), &pick(labels, &held)), &OPTIONS).unwrap();
+    let chosen = Sweep::Halving.run(&part, &|head| accuracy(head, (&pick(features, &held), &pick(labels, &held))), &OPTIONS).unwrap();
     let whole = Probe::new(vec![features.shallow_clone()], labels, classes).unwrap();
     whole.fit(&[(chosen.penalty, None)], &OPTIONS).unwrap()[0].0.forward(test).unwrap()
 }

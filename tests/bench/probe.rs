@@ -4,7 +4,7 @@
 
 use std::{env, time::Instant};
 
-use flava_heads::{FitOptions, LinearHead, Probe, Sweep};
+use flava_heads::{FitOptions, LinearHead, Probe, Sweep, accuracy};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -27,8 +27,8 @@ fn main() {
         (vec![(penalty, fit, 0.0)], head)
     } else {
         let held = (&tensors["held"], &tensors["held_labels"]);
-        let chosen = Sweep::Halving.run(&probe, held, &OPTIONS).unwrap();
-        (chosen.tried.iter().map(|t| (t.penalty, t.fit, t.accuracy)).collect(), chosen.head)
+        let chosen = Sweep::Halving.run(&probe, &|head| accuracy(head, held), &OPTIONS).unwrap();
+        (chosen.tried.iter().map(|t| (t.penalty, t.fit, t.score)).collect(), chosen.head)
     };
     let seconds = start.elapsed().as_secs_f64();
     let report = |(penalty, fit, accuracy): &(f64, flava_heads::Fit, f64)| json!({ "penalty": penalty, "loss": fit.loss, "gradient": fit.gradient, "iterations": fit.iterations, "accuracy": accuracy });

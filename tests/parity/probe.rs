@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use flava_heads::{FitOptions, LinearHead, Moments, Neighbours, Probe, Sweep};
+use flava_heads::{FitOptions, LinearHead, Moments, Neighbours, Probe, Sweep, accuracy};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -98,12 +98,13 @@ fn penalties_are_searched_for_as_clip_does() {
     drop(alone);
     let options = FitOptions { tolerance: 1e-6, max_iterations: 1000, verify: true };
     let probe = Probe::new(vec![fit.0.narrow(0, 0, 100), fit.0.narrow(0, 100, 200)], &fit.1, 3).unwrap();
-    let full = Sweep::Full.run(&probe, (&held_out.0, &held_out.1), &options).unwrap();
-    let halving = Sweep::Halving.run(&probe, (&held_out.0, &held_out.1), &options).unwrap();
+    let score = |head: &LinearHead| accuracy(head, (&held_out.0, &held_out.1));
+    let full = Sweep::Full.run(&probe, &score, &options).unwrap();
+    let halving = Sweep::Halving.run(&probe, &score, &options).unwrap();
     assert_eq!(full.tried.len(), 97);
     assert!((11..=15).contains(&halving.tried.len()), "{}", halving.tried.len());
-    let best = full.tried.iter().map(|t| t.accuracy).fold(0.0, f64::max);
-    let strongest = full.tried.iter().filter(|t| t.accuracy == best).map(|t| t.penalty).fold(0.0, f64::max);
+    let best = full.tried.iter().map(|t| t.score).fold(0.0, f64::max);
+    let strongest = full.tried.iter().filter(|t| t.score == best).map(|t| t.penalty).fold(0.0, f64::max);
     assert_eq!(full.penalty, strongest, "of equal ones the strongest");
     for tried in halving.tried.iter().chain(&full.tried) {
         let alone = LinearHead::fit((&fit.0, &fit.1), 3, tried.penalty, &options, None).unwrap().1;

@@ -46,7 +46,7 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
                 write_vqa(&file, &fill(annotations), &fill(images), &split.name);
             }
             SourceFormat::SnliVe { images } => write_snli_ve(&file, &root.join(images), "Flickr30K_ID", ""),
-            SourceFormat::HatefulMemes => write_memes(&file),
+            SourceFormat::HatefulMemes {} => write_memes(&file),
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
             SourceFormat::Archive { .. } | SourceFormat::Mini { .. } | SourceFormat::ImageList { .. } => {
                 unreachable!("linked to, drawn, or of no row")

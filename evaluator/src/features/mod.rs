@@ -6,10 +6,11 @@ mod taps;
 
 use std::{cell::Cell, collections::HashMap, ops::Range, sync::Arc};
 
+use flava_base::hex;
 use flava_model::{
     ImageInputs, Pretrained, TextInputs,
     processor::{Encoding, ImageTransform, Pixels, Text, image_batch, text_batch},
-    runtime::{Progress, hex},
+    runtime::Progress,
 };
 use flava_tasks::{Example, Feature, Label, Tap, Tower};
 use sha2::{Digest, Sha256};
@@ -26,6 +27,17 @@ use taps::{joint_mask, output_rows, read};
 pub(crate) const MAX_TOKENS: usize = 77;
 /// Tokens of one batch of texts; short texts go in larger batches.
 const BATCH_TOKENS: usize = 4096;
+/// Shards of texts that are made together, so that texts of like length meet.
+const TEXT_SHARDS: usize = 8;
+/// Variables of the environment under which products are computed otherwise than in the precision that was asked for.
+const NUMERICS: [&str; 6] = [
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+];
 
 /// What the rows gave, without those that were skipped.
 pub(crate) struct Features {
@@ -41,6 +53,19 @@ pub(crate) struct Features {
 }
 
 impl Features {
+    /// The rows at these positions, in this order.
+    pub(crate) fn picked(self, order: &[usize]) -> Result<Self> {
+        let index: Vec<i64> = order.iter().map(|&row| row as i64).collect();
+        Ok(Self {
+            values: self.values.f_index_select(0, &Tensor::from_slice(&index))?,
+            ids: order.iter().map(|&row| self.ids[row].clone()).collect(),
+            labels: order.iter().map(|&row| self.labels[row].clone()).collect(),
+            clusters: order.iter().map(|&row| self.clusters[row]).collect(),
+            rows: order.iter().map(|&row| self.rows[row]).collect(),
+            skipped: self.skipped,
+        })
+    }
+
     /// The labels as classes.
     pub(crate) fn classes(&self) -> Result<Vec<usize>> {
         let class = |(label, id): (&Label, &String)| match label {
@@ -62,17 +87,54 @@ pub(crate) struct Extractor<'a> {
     pub(crate) later: HashMap<String, Vec<Feature>>,
     /// Rows that fit into the device's memory at once, as far as was found.
     pub(crate) fits: Cell<usize>,
+    /// Whether the store refused to be written to: that is said once, and the run goes on without.
+    unwritable: Cell<bool>,
 }
 
 /// One pass: what it is over, and how it is cut.
 struct Pass<'a> {
-    /// Of the rows or texts.
+    /// Digest of the contents of the rows or texts.
     data: &'a str,
     name: &'a str,
-    places: usize,
+    rows: usize,
     preparation: String,
-    /// Where a batch may end.
-    batches: Vec<Range<usize>>,
+    /// Shards that are made together: what is in one batch does not depend on what is stored.
+    shards_of_block: usize,
+    /// Positions of the rows of each batch, of each block.
+    blocks: Vec<Vec<Vec<usize>>>,
+    /// What a row is called.
+    id: &'a dyn Fn(usize) -> String,
+}
+
+impl Pass<'_> {
+    fn shards(&self) -> usize {
+        self.rows.div_ceil(SHARD)
+    }
+
+    /// The shards of a block.
+    fn shards_of(&self, block: usize) -> Range<usize> {
+        let start = block * self.shards_of_block;
+        start..(start + self.shards_of_block).min(self.shards())
+    }
+}
+
+/// What of a pass is in the store.
+struct Stored {
+    /// The shards of each wanted feature; none without a store.
+    shards: Vec<Shards>,
+    /// What was read of the first feature.
+    pieces: Vec<Option<Piece>>,
+    /// Blocks that are to be made.
+    missing: Vec<usize>,
+}
+
+/// Features of one batch: the positions of the rows that gave any, and of each wanted feature \[positions, width\].
+type Made = (Vec<usize>, Vec<Tensor>);
+
+/// What the environment changes about products, for keys and records; empty where nothing does.
+pub(crate) fn numerics() -> String {
+    let set = |name: &&str| std::env::var(name).ok().map(|value| format!(" {name}={value}"));
+    NUMERICS.iter().filter_map(set).collect()
 }
 
 impl<'a> Extractor<'a> {
@@ -84,6 +146,7 @@ impl<'a> Extractor<'a> {
             store: None,
             later: HashMap::new(),
             fits: Cell::new(settings.batch_size.rows(model.options.device)),
+            unwritable: Cell::new(false),
         }
     }
 
@@ -104,7 +167,8 @@ impl<'a> Extractor<'a> {
             Tower::Text => {
                 let examples = rows.indices().iter().map(|&row| rows.dataset().get(row)).collect::<flava_tasks::Result<Vec<Example>>>()?;
                 let texts = examples.iter().map(|e| text_of(&e.texts).map_err(|reason| Error::Other(format!("{}: {reason}", e.id))));
-                self.texts(&texts.collect::<Result<Vec<_>>>()?, (&rows.fingerprint, &rows.split.name), &wanted)?
+                let id = |row: usize| rows.id(row);
+                self.texts(&texts.collect::<Result<Vec<_>>>()?, &rows.split.name, &id, &wanted)?
             }
             Tower::Image | Tower::Multimodal => self.pictures(rows, &wanted)?,
         };
@@ -160,36 +224,40 @@ impl<'a> Extractor<'a> {
             }
             places.push(place);
         }
-        let digest = Sha256::digest(format!("{distinct:?}"));
-        let data = hex(&digest[..8]);
-        let values = self.texts(&distinct, (&data, name), &[Feature::TEXT_EMBEDDING])?.values;
+        let id = |text: usize| format!("{:?}", distinct[text]);
+        let values = self.texts(&distinct, name, &id, &[Feature::TEXT_EMBEDDING])?.values;
         Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
     }
 
-    /// Features of texts, in the order given. Texts of like length go together, so that little is padded.
-    fn texts(&self, texts: &[Text], origin: (&str, &str), wanted: &[Feature]) -> Result<Piece> {
-        Ok(self.all_of_texts(texts, origin, wanted)?.swap_remove(0))
+    /// Features of texts, in the order given.
+    fn texts(&self, texts: &[Text], name: &str, id: &dyn Fn(usize) -> String, wanted: &[Feature]) -> Result<Piece> {
+        Ok(self.all_of_texts(texts, name, id, wanted)?.swap_remove(0))
     }
 
-    /// Several features of texts, in the order given; from the store no more than the first.
-    pub(crate) fn all_of_texts(&self, texts: &[Text], (data, name): (&str, &str), wanted: &[Feature]) -> Result<Vec<Piece>> {
+    /// Several features of texts, in the order given; from the store no more than the first. The texts are in the key whole. Of some
+    /// thousand those of like length go together, so that little is padded.
+    pub(crate) fn all_of_texts(&self, texts: &[Text], name: &str, id: &dyn Fn(usize) -> String, wanted: &[Feature]) -> Result<Vec<Piece>> {
         let encodings = self.model.text.encode(texts, self.max_tokens())?;
-        let mut order: Vec<usize> = (0..encodings.len()).collect();
-        order.sort_by_key(|&i| encodings[i].input_ids.len());
-        let ordered: Vec<&Encoding> = order.iter().map(|&i| &encodings[i]).collect();
+        let data = digest_of_texts(texts);
         let preparation = format!("{} tokens, tokenizer {}", self.max_tokens(), self.model.text.digest());
-        let batches = shards_of(ordered.len()).flat_map(|shard| by_tokens(&ordered, shard)).collect();
-        let pass = Pass { data, name: &format!("{name}: texts"), places: ordered.len(), preparation, batches };
+        let blocks = (0..texts.len()).step_by(SHARD * TEXT_SHARDS).map(|start| {
+            let mut order: Vec<usize> = (start..(start + SHARD * TEXT_SHARDS).min(texts.len())).collect();
+            order.sort_by_key(|&text| encodings[text].input_ids.len());
+            let ordered: Vec<&Encoding> = order.iter().map(|&text| &encodings[text]).collect();
+            by_tokens(&ordered, 0..order.len()).into_iter().map(|batch| order[batch].to_vec()).collect()
+        });
+        let name = format!("{name}: texts");
+        let blocks = blocks.collect();
+        let pass = Pass { data: &data, name: &name, rows: texts.len(), preparation, shards_of_block: TEXT_SHARDS, blocks, id };
         let rows = output_rows(wanted);
-        let first = self.first(&pass, wanted)?;
-        let pieces = self.run(&pass, wanted, first, |batch| {
-            let inputs = text_batch(ordered[batch.clone()].iter().copied(), self.model.text.pad_id(), self.model.options.device)?;
+        let stored = self.stored(&pass, wanted);
+        self.run(&pass, wanted, stored, |batch| {
+            let batch_encodings = batch.iter().map(|&text| &encodings[text]);
+            let inputs = text_batch(batch_encodings, self.model.text.pad_id(), self.model.options.device)?;
             let output = self.model.flava.encode_text_rows(&inputs, &rows)?;
             let of = |feature: &Feature| read(&self.model.flava, *feature, &output, inputs.attention_mask.as_ref());
-            Ok((batch.collect(), wanted.iter().map(of).collect::<Result<_>>()?))
-        })?;
-        let back = |piece: Piece| Ok(Piece { values: in_row_order(&piece.values, &order)?, places: (0..order.len()).collect() });
-        pieces.into_iter().map(back).collect()
+            Ok((batch.to_vec(), wanted.iter().map(of).collect::<Result<_>>()?))
+        })
     }
 
     /// Features of rows with pictures, and of the texts with them where the multimodal encoder is asked.
@@ -204,14 +272,20 @@ impl<'a> Extractor<'a> {
             preparation += ", broken rows skipped";
         }
         let size = self.fits.get();
-        let cut = |shard: Range<usize>| shard.clone().step_by(size).map(move |start| start..(start + size).min(shard.end));
-        let batches: Vec<Range<usize>> = shards_of(rows.len()).flat_map(cut).collect();
+        let shards = (0..rows.len()).step_by(SHARD).map(|start| start..(start + SHARD).min(rows.len()));
+        let cut = |shard: Range<usize>| {
+            let batch = |start: usize| (start..(start + size).min(shard.end)).collect();
+            shard.clone().step_by(size).map(batch).collect()
+        };
+        let blocks = shards.map(cut).collect();
         let name = format!("{}: pictures", rows.split.name);
-        let pass = Pass { data: &rows.fingerprint, name: &name, places: rows.len(), preparation, batches };
-        let first = self.first(&pass, wanted)?;
+        let id = |row: usize| rows.id(row);
+        let pass = Pass { data: &rows.inputs, name: &name, rows: rows.len(), preparation, shards_of_block: 1, blocks, id: &id };
+        let stored = self.stored(&pass, wanted);
         let ahead = Preparation { transform: self.transform(), text, loader: self.settings.loader() };
-        let mut loader = ahead.start(rows, pass.batches.iter().filter(|batch| batch.start >= first * SHARD).cloned().collect());
-        let mut pieces = self.run(&pass, wanted, first, |_| {
+        let batches = stored.missing.iter().flat_map(|&block| &pass.blocks[block]);
+        let mut loader = ahead.start(rows, batches.map(|batch| batch[0]..batch[batch.len() - 1] + 1).collect());
+        let mut pieces = self.run(&pass, wanted, stored, |_| {
             let mut whole: Vec<Prepared> = Vec::with_capacity(size);
             for row in loader.next().unwrap_or_default() {
                 match row {
@@ -278,77 +352,141 @@ impl<'a> Extractor<'a> {
             weights: self.model.identity(),
             feature: feature.name(),
             preparation: pass.preparation.clone(),
-            precision: format!("{} on {device}", self.model.options.precision.name()),
+            precision: format!("{} on {device}{}", self.model.options.precision.name(), numerics()),
             data: pass.data.to_owned(),
             name: pass.name.to_owned(),
-            rows: pass.places,
+            rows: pass.rows,
             stored: if self.settings.store_f16 { "f16" } else { "f32" }.to_owned(),
         }
     }
 
-    fn shards(&self, pass: &Pass, wanted: &[Feature]) -> Result<Option<Vec<Shards>>> {
-        let Some(store) = &self.store else { return Ok(None) };
-        wanted.iter().map(|feature| store.shards(&self.about(pass, *feature))).collect::<Result<Vec<_>>>().map(Some)
+    /// What of a pass is stored; what is damaged there is said, and made again.
+    fn stored(&self, pass: &Pass, wanted: &[Feature]) -> Stored {
+        let store = self.store.as_ref();
+        let shards: Vec<Shards> = wanted.iter().filter_map(|feature| Some(store?.shards(&self.about(pass, *feature)))).collect();
+        let mut pieces: Vec<Option<Piece>> = (0..pass.shards()).map(|_| None).collect();
+        let mut whole = vec![!shards.is_empty(); pass.shards()];
+        for (i, shards) in shards.iter().enumerate() {
+            shards.stamp();
+            for shard in 0..pass.shards() {
+                let found = shards.read(shard).unwrap_or_else(|reason| {
+                    self.progress.say(&format!("feature store: {reason}: its rows are computed again"));
+                    None
+                });
+                whole[shard] &= found.is_some();
+                if i == 0 {
+                    pieces[shard] = found;
+                }
+            }
+        }
+        let missing = (0..pass.blocks.len()).filter(|&block| !pass.shards_of(block).all(|shard| whole[shard])).collect();
+        Stored { shards, pieces, missing }
     }
 
-    /// The first shard that is not there of every feature.
-    fn first(&self, pass: &Pass, wanted: &[Feature]) -> Result<usize> {
-        Ok(self.shards(pass, wanted)?.iter().flatten().map(Shards::complete).min().unwrap_or(0))
-    }
-
-    /// Runs the batches that are not in the store yet through `step`, and gives the features of all; from the store the first.
-    fn run(
-        &self,
-        pass: &Pass,
-        wanted: &[Feature],
-        first: usize,
-        mut step: impl FnMut(Range<usize>) -> Result<(Vec<usize>, Vec<Tensor>)>,
-    ) -> Result<Vec<Piece>> {
+    /// Runs the blocks that are not in the store through `step`, and gives the features of all rows in their order; where there is a
+    /// store, the first feature's alone.
+    fn run(&self, pass: &Pass, wanted: &[Feature], stored: Stored, mut step: impl FnMut(&[usize]) -> Result<Made>) -> Result<Vec<Piece>> {
         let _guard = tch::no_grad_guard();
-        let shards = self.shards(pass, wanted)?;
-        let first = first * SHARD;
-        let bar = self.progress.task(pass.name, pass.places);
-        bar.add_to_run(first.min(pass.places));
-        let half = |values: Tensor| if self.settings.store_f16 { values.f_to_kind(Kind::Half)?.f_to_kind(Kind::Float) } else { Ok(values) };
-        let (mut places, mut parts): (Vec<usize>, Vec<Vec<Tensor>>) = (Vec::new(), Vec::new());
-        for batch in pass.batches.iter().filter(|batch| batch.start >= first) {
-            interrupt::check()?;
-            let (kept, values) = step(batch.clone())?;
-            places.extend(kept);
-            if !values.is_empty() {
-                parts.push(values);
-            }
-            bar.add_to_run(batch.len());
-            if let Some(shards) = shards.as_ref().filter(|_| batch.end % SHARD == 0 || batch.end == pass.places) {
-                let shard = (batch.end - 1) / SHARD;
-                for (i, shards) in shards.iter().enumerate().filter(|_| !parts.is_empty()) {
-                    shards.write(shard, &Piece { places: places.clone(), values: joined(&parts, i)? })?;
+        let Stored { shards, pieces, missing } = stored;
+        let kept = if shards.is_empty() { wanted.len() } else { 1 };
+        let mut all: Vec<Vec<Option<Piece>>> = (0..kept).map(|_| (0..pass.shards()).map(|_| None).collect()).collect();
+        all[0] = pieces;
+        let bar = self.progress.task(pass.name, pass.rows);
+        let to_make: usize = missing.iter().flat_map(|&block| &pass.blocks[block]).map(Vec::len).sum();
+        bar.add_to_run(pass.rows - to_make);
+        for block in missing {
+            let (mut places, mut parts): (Vec<usize>, Vec<Vec<Tensor>>) = (Vec::new(), Vec::new());
+            for batch in &pass.blocks[block] {
+                interrupt::check()?;
+                let (kept, values) = step(batch)?;
+                if !values.is_empty() {
+                    let values = self.rounded(values)?;
+                    values.iter().zip(wanted).try_for_each(|(values, feature)| check_finite(values, &kept, pass.id, *feature))?;
+                    parts.push(values);
                 }
-                if parts.is_empty() {
-                    return Err(Error::Other(format!(
-                        "{}: every one of {} rows after another is broken",
-                        pass.name,
-                        batch.end - shard * SHARD
-                    )));
+                places.extend(kept);
+                bar.add_to_run(batch.len());
+            }
+            for (i, feature) in (0..wanted.len()).filter(|_| !parts.is_empty()).map(|i| (i, joined(&parts, i))) {
+                for (shard, piece) in divided(&places, &feature?, pass.shards_of(block))? {
+                    if let Some(shards) = shards.get(i) {
+                        self.keep(shards, shard, &piece);
+                    }
+                    if let Some(kept) = all.get_mut(i) {
+                        kept[shard] = Some(piece);
+                    }
                 }
-                places.clear();
-                parts.clear();
             }
         }
-        if let Some(shards) = shards {
-            return Ok(vec![shards[0].load()?]);
+        all.into_iter().map(whole).collect()
+    }
+
+    /// As the store will have them.
+    fn rounded(&self, values: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let half = |values: Tensor| Ok(values.f_to_kind(Kind::Half)?.f_to_kind(Kind::Float)?);
+        if self.settings.store_f16 { values.into_iter().map(half).collect() } else { Ok(values) }
+    }
+
+    /// Stores a shard; a store that cannot be written to is done without.
+    fn keep(&self, shards: &Shards, shard: usize, piece: &Piece) {
+        if self.unwritable.get() {
+            return;
         }
-        if parts.is_empty() {
-            return Ok(vec![Piece { places, values: Tensor::new() }]);
+        if let Err(error) = shards.write(shard, piece) {
+            self.unwritable.set(true);
+            self.progress.say(&format!("note: features are not stored: {error}"));
         }
-        let column = |i: usize| Ok(Piece { places: places.clone(), values: half(joined(&parts, i)?)? });
-        (0..wanted.len()).map(column).collect()
     }
 }
 
-/// The places of each shard.
-fn shards_of(places: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..places).step_by(SHARD).map(move |start| start..(start + SHARD).min(places))
+/// A digest of texts, in order.
+fn digest_of_texts(texts: &[Text]) -> String {
+    let mut digest = Sha256::new();
+    for text in texts {
+        let parts = match *text {
+            Text::Single(a) => vec![a],
+            Text::Pair(a, b) => vec![a, b],
+        };
+        digest.update([parts.len() as u8]);
+        for part in parts {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+    }
+    hex(&digest.finalize()[..16])
+}
+
+/// Refuses features \[positions, width\] that are not finite.
+pub(crate) fn check_finite(values: &Tensor, places: &[usize], id: &dyn Fn(usize) -> String, feature: Feature) -> Result<()> {
+    let bad: Vec<i64> = values.f_isfinite()?.f_all_dim(1, false)?.f_logical_not()?.f_nonzero()?.f_flatten(0, -1)?.try_into()?;
+    let Some(first) = bad.first().and_then(|&row| places.get(row as usize)) else { return Ok(()) };
+    let reason = "a number of it is not finite: the weights are damaged, or the precision is too low for them";
+    Err(Error::Other(format!("{} of {}: {reason}", feature.name(), id(*first))))
+}
+
+/// Features by the positions of their rows, cut into shards, in the order of the positions.
+fn divided(places: &[usize], values: &Tensor, shards: Range<usize>) -> Result<Vec<(usize, Piece)>> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|&row| places[row]);
+    let mut pieces = Vec::with_capacity(shards.len());
+    for shard in shards {
+        let rows: Vec<usize> = order.iter().copied().filter(|&row| places[row] / SHARD == shard).collect();
+        let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let values = values.f_index_select(0, &Tensor::from_slice(&index))?;
+        pieces.push((shard, Piece { places: rows.into_iter().map(|row| places[row]).collect(), values }));
+    }
+    Ok(pieces)
+}
+
+/// Shards, one below the other; those of which every row is broken have none.
+fn whole(pieces: Vec<Option<Piece>>) -> Result<Piece> {
+    let (mut places, mut parts) = (Vec::new(), Vec::new());
+    for piece in pieces.into_iter().flatten().filter(|piece| !piece.places.is_empty()) {
+        places.extend(piece.places);
+        parts.push(piece.values);
+    }
+    let values = if parts.is_empty() { Tensor::new() } else { Tensor::f_cat(&parts, 0)? };
+    Ok(Piece { places, values })
 }
 
 /// The feature at `i` of all batches, one below the other.

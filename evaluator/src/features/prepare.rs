@@ -2,13 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
+use flava_base::id_rank;
 use flava_model::{
     processor::{Encoding, ImageTransform, Pixels, Text, TextProcessor, decode},
-    runtime::{Loader, LoaderOptions, hex, stream},
+    runtime::{Loader, LoaderOptions},
 };
 use flava_tasks::{Dataset, sources::OpenSplit};
-use rand::seq::index;
-use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, data};
 
@@ -16,8 +15,10 @@ use crate::{Error, Result, data};
 #[derive(Clone)]
 pub(crate) struct Rows {
     pub(crate) split: OpenSplit,
-    /// Digest of the split's data and of which rows are used.
+    /// Digest of ids, labels and contents of the rows that are used.
     pub(crate) fingerprint: String,
+    /// Digest of what a model reads of them.
+    pub(crate) inputs: String,
     /// What the split is called before anybody has opened it.
     pub(crate) origin: String,
     indices: Arc<Vec<usize>>,
@@ -27,9 +28,14 @@ impl Rows {
     /// All rows, or a sample of them.
     pub(crate) fn new(split: OpenSplit, origin: &str, limit: Option<usize>, seed: u64) -> Result<Self> {
         let indices = sample(&split, limit, seed);
-        let digest = Sha256::digest(format!("{} {indices:?}", data::fingerprint(&split)?));
-        let fingerprint = hex(&digest[..8]);
-        Ok(Self { split, fingerprint, origin: origin.to_owned(), indices: Arc::new(indices) })
+        let digests = data::fingerprint(&split)?;
+        let (fingerprint, inputs) = (digests.of_rows(&*split.dataset, &indices), digests.of_inputs(&indices));
+        Ok(Self { split, fingerprint, inputs, origin: origin.to_owned(), indices: Arc::new(indices) })
+    }
+
+    /// What the row at a position is called.
+    pub(crate) fn id(&self, position: usize) -> String {
+        self.split.dataset.id(self.indices[position])
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -45,13 +51,16 @@ impl Rows {
     }
 }
 
-/// All rows of a split, or `limit` of them that depend on the seed and the split alone, in order.
+/// All rows of a split, or `limit` of them that depend on the seed and the ids alone, in order.
 pub(crate) fn sample(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Vec<usize> {
     let count = split.dataset.len();
     match limit.filter(|&limit| limit < count) {
         None => (0..count).collect(),
         Some(limit) => {
-            let mut sample = index::sample(&mut stream(seed, &format!("limit {}", split.name)), count, limit).into_vec();
+            let purpose = format!("limit {}", split.name);
+            let mut sample: Vec<usize> = (0..count).collect();
+            sample.sort_by_cached_key(|&row| (id_rank(seed, &purpose, &split.dataset.id(row)), row));
+            sample.truncate(limit);
             sample.sort_unstable();
             sample
         }

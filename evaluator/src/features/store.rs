@@ -1,16 +1,17 @@
 //! Features on disk: a folder for each kind of feature of each set of rows, in shards that are whole or not there.
 //!
-//! A folder's name is a digest of everything that decides the numbers (weights, what is read, preprocessing, precision, data),
-//! so that whatever asks for the same features finds them: probe, neighbours, zero-shot classification, retrieval.
+//! A folder's name is a digest of everything that decides the numbers (weights, what is read, preprocessing, precision, contents of the
+//! rows), so that whatever asks for the same features finds them: probe, neighbours, zero-shot classification, retrieval. The key
+//! stands in full in each shard too, behind it a digest of all: a shard that is damaged, or lies in another's place, is made again.
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use flava_model::runtime::hex;
+use flava_base::{hex, is_there, write_atomic};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,10 +19,14 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result};
 
-/// Places of one shard: what a crash costs at most.
+/// Rows of one shard.
 pub(crate) const SHARD: usize = 512;
 /// Raised when the numbers that the program makes of the same inputs change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Largest shard that is read: 512 rows of a few thousand numbers are 10 MB.
+const MAX_BYTES: u64 = 1 << 30;
+/// The name of a shard's description in its metadata.
+const DESCRIPTION: &str = "shard";
 
 /// What features are of; all of it decides the numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,9 +37,9 @@ pub(crate) struct About {
     pub(crate) feature: String,
     /// How pictures became pixels, and texts tokens.
     pub(crate) preparation: String,
-    /// Precision and kind of device.
+    /// Precision, kind of device, and what the environment changes about either.
     pub(crate) precision: String,
-    /// Digest of the rows or texts.
+    /// Digest of the contents of the rows or texts.
     pub(crate) data: String,
     /// How they are called.
     pub(crate) name: String,
@@ -45,10 +50,10 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// Without what is only for people.
     fn key(&self) -> String {
         let named = Self { name: String::new(), ..self.clone() };
-        let digest = Sha256::digest(format!("{VERSION} {}", serde_json::to_string(&named).unwrap_or_default()));
-        hex(&digest[..16])
+        format!("{VERSION} {}", serde_json::to_string(&named).unwrap_or_default())
     }
 }
 
@@ -64,11 +69,30 @@ pub(crate) struct Shards {
     about: About,
 }
 
-/// One part of the features: the places that gave any, and their numbers.
+/// One part of the features: the positions of the rows that gave any, and their numbers.
 pub(crate) struct Piece {
     pub(crate) places: Vec<usize>,
-    /// \[places, width\].
+    /// \[places, width\], f32.
     pub(crate) values: Tensor,
+}
+
+/// What stands in a shard beside its numbers.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    key: String,
+    shard: usize,
+    places: Vec<usize>,
+    /// Of all of these, of shape and type, and of the numbers.
+    sha256: String,
+}
+
+impl Description {
+    fn digest(&self, values: &TensorView) -> String {
+        let mut digest = Sha256::new();
+        digest.update(format!("{}\n{} {:?} {:?} {:?}\n", self.key, self.shard, self.places, values.dtype(), values.shape()));
+        digest.update(values.data());
+        hex(&digest.finalize())
+    }
 }
 
 impl Store {
@@ -76,24 +100,10 @@ impl Store {
         Self { folder }
     }
 
-    /// The shards of such features; the folder is made if it is not there.
-    pub(crate) fn shards(&self, about: &About) -> Result<Shards> {
-        let folder = self.folder.join(about.key());
-        let text = folder.join("about.json");
-        let io = |e: io::Error| Error::Other(format!("feature store {}: {e}", folder.display()));
-        if !text.exists() {
-            fs::create_dir_all(&folder).map_err(io)?;
-            let json = serde_json::to_string_pretty(about).map_err(|e| Error::Other(e.to_string()))?;
-            // Another run may have been quicker.
-            if let Err(error) = flava_results::write_beside(&text, &json)
-                && !text.exists()
-            {
-                return Err(io(error));
-            }
-        }
-        // When it was used last is what pruning goes by; a store that cannot be written to is not pruned either.
-        let _stamped = fs::File::options().append(true).open(&text).and_then(|file| file.set_modified(SystemTime::now()));
-        Ok(Shards { folder, about: about.clone() })
+    /// The shards of such features.
+    pub(crate) fn shards(&self, about: &About) -> Shards {
+        let digest = Sha256::digest(about.key());
+        Shards { folder: self.folder.join(hex(&digest[..16])), about: about.clone() }
     }
 
     /// What is stored, the longest unused first: folder, what it holds, bytes, time since its last use.
@@ -109,14 +119,15 @@ impl Store {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) folder: PathBuf,
-    pub(crate) about: About,
+    /// None where its description cannot be read: whatever lies there is of no use.
+    pub(crate) about: Option<About>,
     pub(crate) bytes: u64,
     pub(crate) unused: Duration,
 }
 
 impl Entry {
     fn read(folder: &Path) -> Option<Self> {
-        let about = serde_json::from_str(&fs::read_to_string(folder.join("about.json")).ok()?).ok()?;
+        let about = serde_json::from_slice(&fs::read(folder.join("about.json")).unwrap_or_default()).ok();
         let files = fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.metadata().ok());
         let (bytes, used) = files.fold((0, SystemTime::UNIX_EPOCH), |(bytes, used), file| {
             (bytes + file.len(), file.modified().map_or(used, |modified| used.max(modified)))
@@ -126,72 +137,123 @@ impl Entry {
 }
 
 impl Shards {
-    /// How many shards there are, from the first to the first that is missing or broken.
-    pub(crate) fn complete(&self) -> usize {
-        let all = self.about.rows.div_ceil(SHARD);
-        (0..all).take_while(|&shard| self.path(shard).exists()).count()
-    }
-
     fn path(&self, shard: usize) -> PathBuf {
         self.folder.join(format!("{shard:06}.safetensors"))
     }
 
+    /// Notes that the features were used: it is what pruning goes by. A store that cannot be written to is not pruned either.
+    pub(crate) fn stamp(&self) {
+        let about = fs::File::options().append(true).open(self.folder.join("about.json"));
+        let _stamped = about.and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
     /// Writes a shard, whole or not at all.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to, or a number does not fit into the type that is stored.
     pub(crate) fn write(&self, shard: usize, piece: &Piece) -> Result<()> {
+        let about = self.folder.join("about.json");
+        if !is_there(&about) {
+            fs::create_dir_all(&self.folder).map_err(|e| flava_base::Error::io(&self.folder, e))?;
+            write_atomic(&about, serde_json::to_string_pretty(&self.about).unwrap_or_default().as_bytes())?;
+        }
         let (rows, width) = piece.values.size2()?;
         let (kind, dtype) = if self.about.stored == "f16" { (Kind::Half, Dtype::F16) } else { (Kind::Float, Dtype::F32) };
         let values = piece.values.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
         let mut bytes = vec![0; values.numel() * kind.elt_size_in_bytes()];
         values.f_copy_data_u8(&mut bytes, values.numel())?;
         let path = self.path(shard);
-        let broken = |e: &dyn std::fmt::Display| Error::Other(format!("feature store {}: {e}", path.display()));
+        let broken = |e: &dyn std::fmt::Display| Error::Other(format!("{}: {e}", path.display()));
         let view = TensorView::new(dtype, vec![rows as usize, width as usize], &bytes).map_err(|e| broken(&e))?;
-        let places = serde_json::to_string(&piece.places).map_err(|e| broken(&e))?;
-        let file =
-            safetensors::serialize([("values", view)], Some(HashMap::from([("places".to_owned(), places)]))).map_err(|e| broken(&e))?;
-        let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let part = path.with_extension(format!("{}-{moment}.part", std::process::id()));
-        let written = fs::write(&part, file).and_then(|()| fs::rename(&part, &path));
-        written.map_err(|e| {
-            let _gone = fs::remove_file(&part);
-            broken(&e)
-        })
+        let mut description = Description { key: self.about.key(), shard, places: piece.places.clone(), sha256: String::new() };
+        description.sha256 = description.digest(&view);
+        let text = serde_json::to_string(&description).map_err(|e| broken(&e))?;
+        let metadata = HashMap::from([(DESCRIPTION.to_owned(), text)]);
+        let file = safetensors::serialize([("values", view)], Some(metadata)).map_err(|e| broken(&e))?;
+        Ok(write_atomic(&path, &file)?)
     }
 
-    /// Reads a shard; one that is broken is removed, so that it is made again.
-    fn read(&self, shard: usize) -> Result<Piece> {
+    /// Reads a shard; None where it is not there.
+    ///
+    /// # Errors
+    /// Why what is there is not this shard.
+    pub(crate) fn read(&self, shard: usize) -> std::result::Result<Option<Piece>, String> {
         let path = self.path(shard);
-        let bytes = fs::read(&path).map_err(|e| Error::Other(format!("feature store {}: {e}", path.display())))?;
-        let piece = parse(&bytes).filter(|piece| piece.places.iter().all(|place| place / SHARD == shard));
-        piece.ok_or_else(|| {
-            let _gone = fs::remove_file(&path);
-            Error::Other(format!("feature store {}: was broken and is removed; run the same command again", path.display()))
-        })
+        if !is_there(&path) {
+            return Ok(None);
+        }
+        let bytes = flava_base::read(&path, MAX_BYTES).map_err(|e| e.to_string())?;
+        self.parse(shard, &bytes).map(Some).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
-    /// All places and their numbers, f32 \[places, width\].
-    pub(crate) fn load(&self) -> Result<Piece> {
-        let shards = self.complete();
-        let (mut places, mut parts) = (Vec::new(), Vec::with_capacity(shards));
-        for shard in 0..shards {
-            let piece = self.read(shard)?;
-            places.extend(piece.places);
-            parts.push(piece.values);
+    fn parse(&self, shard: usize, bytes: &[u8]) -> std::result::Result<Piece, &'static str> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|_| "is damaged")?;
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(DESCRIPTION)).ok_or("is no shard of features")?;
+        let description: Description = serde_json::from_str(text).map_err(|_| "is damaged")?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|_| "is damaged")?;
+        let view = tensors.tensor("values").map_err(|_| "is damaged")?;
+        if description.digest(&view) != description.sha256 {
+            return Err("is damaged");
         }
-        Ok(Piece { places, values: Tensor::f_cat(&parts, 0)? })
+        if description.key != self.about.key() || description.shard != shard {
+            return Err("is the shard of other features");
+        }
+        let kind = if view.dtype() == Dtype::F16 { Kind::Half } else { Kind::Float };
+        let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let within = description.places.iter().all(|place| place / SHARD == shard && *place < self.about.rows);
+        let ascending = description.places.array_windows::<2>().all(|[a, b]| a < b);
+        if size.len() != 2 || size[0] != description.places.len() as i64 || !within || !ascending {
+            return Err("is damaged");
+        }
+        let values = Tensor::f_from_data_size(view.data(), &size, kind).and_then(|values| values.f_to_kind(Kind::Float));
+        Ok(Piece { places: description.places, values: values.map_err(|_| "is damaged")? })
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Piece> {
-    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-    let places: Vec<usize> = serde_json::from_str(header.metadata().as_ref()?.get("places")?).ok()?;
-    let tensors = SafeTensors::deserialize(bytes).ok()?;
-    let view = tensors.tensor("values").ok()?;
-    let kind = if view.dtype() == Dtype::F16 { Kind::Half } else { Kind::Float };
-    let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    if size.len() != 2 || size[0] != places.len() as i64 {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(data: &str) -> About {
+        let text = |text: &str| text.to_owned();
+        About {
+            weights: text("w"),
+            feature: text("image_cls"),
+            preparation: text("p"),
+            precision: text("f32 on cpu"),
+            data: text(data),
+            name: text("n"),
+            rows: 520,
+            stored: text("f32"),
+        }
     }
-    let values = Tensor::f_from_data_size(view.data(), &size, kind).ok()?.f_to_kind(Kind::Float).ok()?;
-    Some(Piece { places, values })
+
+    fn piece(places: std::ops::Range<usize>) -> Piece {
+        let values: Vec<f32> = places.clone().flat_map(|place| [place as f32, 0.5]).collect();
+        Piece { values: Tensor::from_slice(&values).view([-1, 2]), places: places.collect() }
+    }
+
+    /// Whatever bit of a shard is flipped, wherever it is cut and whoever's it is: it is read as it was written or not at all.
+    #[test]
+    fn damaged_and_foreign_shards_are_never_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_owned());
+        let shards = store.shards(&about("a"));
+        assert!(shards.read(1).unwrap().is_none());
+        shards.write(0, &piece(0..512)).unwrap();
+        shards.write(1, &piece(512..520)).unwrap();
+        let read = shards.read(1).unwrap().unwrap();
+        assert_eq!((read.places, Vec::<f32>::try_from(read.values.flatten(0, -1)).unwrap().len()), ((512..520).collect(), 16));
+        let whole = fs::read(shards.path(1)).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(shards.parse(1, &damaged).is_err(), "bit {bit}");
+        }
+        assert!((0..whole.len()).all(|cut| shards.parse(1, &whole[..cut]).is_err()));
+        assert!(shards.parse(0, &whole).is_err());
+        assert!(store.shards(&about("b")).parse(1, &whole).is_err());
+        let zeroed = [&whole[..whole.len() - 8], &[0; 8]].concat();
+        assert!(shards.parse(1, &zeroed).is_err());
+    }
 }

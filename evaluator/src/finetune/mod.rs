@@ -17,7 +17,7 @@ use crate::{Error, Result, plan::registry_of};
 
 pub(crate) use network::{Network, Output};
 pub(crate) use predict::{ceiling, predictions};
-pub(crate) use saved::{Saved, is_tuned, last};
+pub(crate) use saved::{Saved, head_digest, is_tuned, last};
 pub use submission::submit;
 pub(crate) use trainer::{Training, train};
 

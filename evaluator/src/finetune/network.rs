@@ -10,11 +10,15 @@ use flava_model::{
     resize_positions,
     runtime::{Fill, Vars, training::Group},
 };
-use flava_tasks::{Feature, HeadRecipe, Label, Recipe, Task, Tower, metrics::process_answer, sources::AnswerVocabulary, sources::Dataset};
+use flava_tasks::{
+    Feature, HeadRecipe, Label, Recipe, Task, Tower,
+    metrics::{process_answer, soft_score},
+    sources::AnswerVocabulary,
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
 
-use crate::{Error, Result};
+use crate::{Error, Result, features::Rows};
 
 /// Where the name of the position table is.
 const POSITIONS: &str = "flava.image_model.embeddings.position_embeddings";
@@ -39,7 +43,8 @@ pub(crate) enum Output {
 
 impl Output {
     /// What a task's labels ask for.
-    pub(crate) fn of(task: &Task, train: &dyn Dataset, recipe: &Recipe) -> Result<Self> {
+    pub(crate) fn of(task: &Task, rows: &Rows, recipe: &Recipe) -> Result<Self> {
+        let train = rows.dataset();
         let kinds = train.label(0);
         Ok(match kinds {
             Label::Class(_) => Self::Classes { classes: task.classes },
@@ -50,6 +55,7 @@ impl Output {
                     let reason = "fewer than two answers are that of so many training questions";
                     return Err(Error::Other(format!("answer_min_count {}: {reason}", recipe.answer_min_count)));
                 }
+                check_targets(rows, &answers)?;
                 Self::Answers { answers }
             }
             Label::Classes(_) | Label::None => {
@@ -81,6 +87,24 @@ impl Output {
     }
 }
 
+/// An answer is right in part by how many people gave it: where few were asked, nothing is.
+fn check_targets(rows: &Rows, answers: &AnswerVocabulary) -> Result<()> {
+    let known = answers.places();
+    let mut most = 0;
+    for &row in rows.indices() {
+        let Label::Answers(given) = rows.dataset().label(row) else { continue };
+        most = most.max(given.len());
+        let given: Vec<String> = given.iter().map(|answer| process_answer(answer)).collect();
+        if given.iter().any(|answer| known.contains_key(answer.as_str()) && soft_score(&given, answer) > 0.0) {
+            return Ok(());
+        }
+    }
+    let reason = format!("every target of the {} training rows is 0: they have at most {most} answers each", rows.len());
+    let remedy = "VQA's accuracy takes the answers of ten people, and one that a single person gave counts for nothing. \
+                  Repeat each answer ten times, or give the answers as classes (a label column) with metric accuracy";
+    Err(Error::Other(format!("{reason}; {remedy}")))
+}
+
 /// Encoders, head and their variables.
 pub(crate) struct Network {
     pub(crate) store: VarStore,
@@ -102,7 +126,7 @@ impl Network {
         (feature, output): (Feature, Output),
         (seed, device): (u64, Device),
     ) -> Result<Self> {
-        let Description { mut config, mut image, text } = Description::open(folder)?;
+        let Description { mut config, mut image, text, .. } = Description::open(folder)?;
         let patch = config.image_config.patch_size;
         if recipe.image_size > 0 && feature.tower != Tower::Text {
             if recipe.image_size as i64 % patch != 0 {
@@ -112,6 +136,7 @@ impl Network {
             image = image.with_side(recipe.image_size, patch as usize);
         }
         config.set_dropout(recipe.dropout);
+        config.check()?;
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed as i64);
         let fill = if random { Fill::New(config.initializer_range) } else { Fill::Unset };

@@ -1,13 +1,14 @@
 //! A fine-tuned model on disk: a folder in Hugging Face's layout with the head, what it means, and, of the last one, all that
 //! training goes on from.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use flava_base::{DigestIndex, hex, is_there};
 use flava_model::{
-    checkpoint::{Architecture, Checkpoint, load_exactly, read_tensors, replace_folder, restore_folder, write_directory, write_tensors},
+    checkpoint::{
+        Architecture, Checkpoint, MANIFEST, load_exactly, read_tensors, replace_folder, restore_folder, verify_folder, write_directory,
+        write_tensors,
+    },
     runtime::training::{AdamW, LossScaler},
 };
 use flava_tasks::{Feature, Recipe};
@@ -17,6 +18,8 @@ use tch::Tensor;
 use super::{Network, Output, Reached};
 use crate::{Error, Result};
 
+/// Largest description: a vocabulary of answers stands in it.
+const MAX_DESCRIPTION: u64 = 256 << 20;
 const DESCRIPTION: &str = "finetuned.json";
 const HEAD: &str = "head.safetensors";
 /// How the names of the head's tensors begin.
@@ -46,6 +49,18 @@ pub(crate) struct Saved {
     pub(crate) step: usize,
     /// The score that it was chosen by, where there was one.
     pub(crate) reached: Option<Reached>,
+    /// "checkpoint", or "random".
+    #[serde(default)]
+    pub(crate) initialisation: String,
+    /// Rows that it was trained on.
+    #[serde(default)]
+    pub(crate) train_rows: usize,
+    /// What was done otherwise than the protocol has it.
+    #[serde(default)]
+    pub(crate) departures: Vec<String>,
+    /// What the task called its classes, in the order of the head's numbers.
+    #[serde(default)]
+    pub(crate) class_names: Vec<String>,
 }
 
 /// What training goes on from, beside weights and moments.
@@ -67,23 +82,38 @@ pub(crate) type Weights = Vec<(String, Tensor)>;
 
 /// Whether a folder holds a fine-tuned model.
 pub(crate) fn is_tuned(folder: &Path) -> bool {
-    folder.join(DESCRIPTION).exists()
+    is_there(&folder.join(DESCRIPTION))
+}
+
+/// A digest of what a fine-tuned folder has beside its encoders: the head and what it means.
+pub(crate) fn head_digest(folder: &Path) -> Result<String> {
+    let digests = DigestIndex::none().digests(&[folder.join(HEAD), folder.join(DESCRIPTION)]);
+    let digests = digests.into_iter().collect::<flava_base::Result<Vec<_>>>()?;
+    Ok(hex(&digests.concat()))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
-    serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+    Ok(flava_base::read_json(path, MAX_DESCRIPTION)?)
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::Other(e.to_string()))?;
-    flava_results::write_beside(path, &format!("{text}\n")).map_err(|e| Error::Other(format!("{}: {e}", path.display())))
+    Ok(flava_base::write_atomic(path, format!("{text}\n").as_bytes())?)
 }
 
 impl Saved {
     /// What lies in a folder.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         read(&folder.join(DESCRIPTION))
+    }
+
+    /// The same, if every file of the folder is as it was written.
+    pub(crate) fn read_whole(folder: &Path) -> Result<Self> {
+        if is_there(&folder.join(MANIFEST)) {
+            let meant = format!("(if that was meant, remove {MANIFEST})");
+            verify_folder(folder).map_err(|e| Error::Other(format!("{e} {meant}")))?;
+        }
+        Self::read(folder)
     }
 
     /// Writes the network, and with `training` all that training goes on from, in place of what is in the folder: the old one stays
@@ -117,15 +147,17 @@ impl Saved {
 
     /// Takes up where a folder's training was left: weights into the network, moments into the optimiser.
     pub(crate) fn resume(folder: &Path, network: &mut Network, optimiser: &mut AdamW) -> Result<(State, Option<Weights>)> {
-        let state = read(&folder.join(STATE))?;
+        let damaged = |e: flava_model::Error| Error::Other(format!("{e}. Remove {} to begin again", folder.display()));
+        verify_folder(folder).map_err(damaged)?;
+        let state: State = read(&folder.join(STATE))?;
         Checkpoint::open(folder)?.load_into(&network.store)?.require(&["flava"])?;
         network.load_head(&folder.join(HEAD))?;
         let moments = folder.join(MOMENTS);
-        if moments.exists() {
+        if is_there(&moments) {
             optimiser.load_state(read_tensors(&moments)?)?;
         }
         let average = folder.join(AVERAGE);
-        let average = if average.exists() { Some(read_tensors(&average)?) } else { None };
+        let average = if is_there(&average) { Some(read_tensors(&average)?) } else { None };
         Ok((state, average))
     }
 }
@@ -141,5 +173,5 @@ impl Network {
 pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
     restore_folder(&folder.join("best"));
     restore_folder(&folder.join("last"));
-    Some(folder.join("last")).filter(|last| last.join(STATE).exists())
+    Some(folder.join("last")).filter(|last| is_there(&last.join(STATE)))
 }

@@ -44,7 +44,7 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
             if outputs.size()[1] == 2 { Some(outputs.f_softmax(1, tch::Kind::Float)?.f_select(1, 1)?.try_into()?) } else { None };
         let text = text(&submission, &ids, &answers, probabilities.as_deref())?;
         let path = args.out.join(&submission.file);
-        flava_results::write_beside(&path, &text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+        flava_base::write_atomic(&path, text.as_bytes())?;
         written.push((path, ids.len()));
         progress.step();
     }

@@ -1,13 +1,13 @@
 //! Fine-tuning as a method: the task's recipe from the checkpoint's weights, or what a fine-tuned checkpoint answers.
 
-use flava_model::runtime::hex;
-use flava_tasks::{Recipe, Tower};
+use flava_base::hex;
+use flava_tasks::{Recipe, Task, Tower};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Splits};
+use super::{Answer, CHECKPOINT, Splits};
 use crate::{
-    Error, Piece, Result,
+    Error, Piece, Plan, Result,
     finetune::{Network, Output, Saved, Training, ceiling, is_tuned, last, predictions, train},
     run::Run,
 };
@@ -25,7 +25,8 @@ pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Res
         }
         _ => trained(run, piece, splits, key)?,
     };
-    let saved = Saved::read(&folder)?;
+    let saved = Saved::read_whole(&folder)?;
+    check_class_names(&saved, splits)?;
     let mut network = saved.network(&folder, settings.load.device)?;
     let max_tokens = saved.recipe.max_tokens;
     let tests = [&splits.test].into_iter().chain(&splits.second_test);
@@ -36,15 +37,48 @@ pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Res
         ("base".to_owned(), json!(saved.base)),
         ("steps".to_owned(), json!(saved.step)),
         ("chosen_by".to_owned(), json!(saved.reached)),
-        ("chosen_on_test".to_owned(), json!(saved.reached.as_ref().is_some_and(|best| best.score.split == splits.test.split.name))),
         ("tuned_folder".to_owned(), json!(folder.file_name().map(|name| name.to_string_lossy().into_owned()))),
     ]);
     if let Some(ceiling) = ceiling(&network, &splits.test) {
         details.insert("answers".into(), json!({ "vocabulary": network.output.width(), "ceiling": ceiling }));
     }
-    let train_rows = splits.train.as_ref().map_or(0, crate::features::Rows::len);
-    let transform = (saved.feature.tower != Tower::Text).then(|| network.image.transform(settings.order).id());
-    Ok(Answer { predictions: answers, skipped: 0, train_rows, transform, details })
+    let mut answer = Answer::new(answers, 0, saved.train_rows, details);
+    answer.transform = (saved.feature.tower != Tower::Text).then(|| network.image.transform(settings.order).id());
+    if saved.reached.as_ref().is_some_and(|best| best.score.split == splits.test.split.name) {
+        answer.notes.push("the checkpoint was chosen on the rows that are scored, as the task has no others".into());
+    }
+    let settings = serde_json::to_string(&saved.recipe).map_err(|e| Error::Other(e.to_string()))?;
+    answer.recipe = (saved.recipe_name, hex(&Sha256::digest(settings)[..8]));
+    answer.initialisation = saved.initialisation;
+    answer.departures = saved.departures;
+    Ok(answer)
+}
+
+/// The head's numbers stand in the order of the classes that it was trained on.
+fn check_class_names(saved: &Saved, splits: &Splits) -> Result<()> {
+    match splits.test.dataset().class_names() {
+        Some(names) if !saved.class_names.is_empty() && names != saved.class_names => {
+            let reason = "the checkpoint was trained on classes in another order or of other names";
+            Err(Error::Other(format!("{reason}: {} and {}", saved.class_names.join(", "), names.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What of a training is not as the task's own recipe has it.
+fn departures(plan: &Plan, task: &Task, recipe: &Recipe, splits: &Splits) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let (own, name) = Recipe::of(task, None, &[])?;
+    if *recipe != own {
+        found.push(format!("other settings than those of recipe {name}"));
+    }
+    if plan.tuning.random_init {
+        found.push("random weights".into());
+    }
+    if splits.all().any(|rows| rows.len() < rows.dataset().len()) {
+        found.push("trained with --limit".into());
+    }
+    Ok(found)
 }
 
 /// Trains into a folder of the run, or goes on there; the folder of the best checkpoint.
@@ -59,7 +93,7 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
     if settings.skip_broken && feature.tower != Tower::Text {
         return Err(Error::Other("--skip-broken is not for fine-tuning: mend the pictures, or take their rows out of the data".into()));
     }
-    let output = Output::of(task, train_rows.dataset(), &recipe)?;
+    let output = Output::of(task, train_rows, &recipe)?;
     let folder = if plan.tuning.always { plan.out.clone() } else { plan.out.join("finetuned").join(piece.name()) };
     if plan.again {
         for part in ["last", "best"].map(|part| folder.join(part)).iter().filter(|part| part.exists()) {
@@ -85,6 +119,10 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         step: 0,
         reached: None,
         recipe: recipe.clone(),
+        initialisation: if plan.tuning.random_init { "random" } else { CHECKPOINT }.into(),
+        train_rows: train_rows.len(),
+        departures: departures(plan, task, &recipe, splits)?,
+        class_names: train_rows.dataset().class_names().map(<[String]>::to_vec).unwrap_or_default(),
     };
     let training = Training {
         train: train_rows,

@@ -13,7 +13,8 @@ pub(super) const OPTIONS: FitOptions = FitOptions { tolerance: 1e-5, max_iterati
 
 pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     let classes = job.task.classes as i64;
-    let Division { fit, held_out, rows, skipped, described } = Division::new(job, extractor, extractor.model.options.device)?;
+    let Division { fit, held_out, held_out_rows, rows, skipped, described } =
+        Division::new(job, extractor, extractor.model.options.device)?;
     let mut details = Map::new();
     if job.preview {
         let line = match Ridge::fit(&fit.0, &fit.1, classes, (&held_out.0, &held_out.1)) {
@@ -27,7 +28,9 @@ pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     }
     let sweep = if job.full_sweep { Sweep::Full } else { Sweep::Halving };
     let probe = Probe::new(vec![fit.0], &fit.1, classes)?;
-    let Chosen { penalty, tried, head } = sweep.run(&probe, (&held_out.0, &held_out.1), &FitOptions { verify: false, ..OPTIONS })?;
+    let metric = job.assignment.metrics[0];
+    let score = |head: &flava_heads::LinearHead| held_out_rows.score(head, &held_out.0, (metric, &job.task.name));
+    let Chosen { penalty, tried, head } = sweep.run(&probe, &score, &FitOptions { verify: false, ..OPTIONS })?;
     let labels = Tensor::f_cat(&[&fit.1, &held_out.1], 0)?;
     let mut blocks = probe.into_blocks();
     blocks.push(held_out.0);
@@ -41,13 +44,19 @@ pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
     details.insert("converged".into(), json!(fit.converged));
     details.insert("train_loss".into(), json!(fit.loss));
     details.insert("held_out".into(), described);
+    details.insert("chosen_by".into(), json!(metric.name()));
     details.insert("search".into(), Value::Array(tried.iter().map(report).collect()));
-    Ok(Answer { predictions, skipped: skipped + skipped_of_test, train_rows: rows, transform: None, details })
+    let mut answer = Answer::new(predictions, skipped + skipped_of_test, rows, details);
+    if !fit.converged {
+        answer.notes.push("the probe's fit reached its limit of iterations".into());
+        answer.departures.push("the fit did not converge".into());
+    }
+    Ok(answer)
 }
 
 fn report(tried: &flava_heads::Tried) -> Value {
     json!({
-        "penalty": tried.penalty, "accuracy": tried.accuracy, "train_loss": tried.fit.loss, "iterations": tried.fit.iterations,
+        "penalty": tried.penalty, "score": tried.score.is_finite().then_some(tried.score), "train_loss": tried.fit.loss, "iterations": tried.fit.iterations,
         "gradient": tried.fit.gradient, "converged": tried.fit.converged,
     })
 }

@@ -62,6 +62,9 @@ impl Job<'_> {
     }
 }
 
+/// What weights start from that are not random.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
 /// What a method gave.
 pub(crate) struct Answer {
     /// Of the test split, and of the second one where there is one.
@@ -71,6 +74,33 @@ pub(crate) struct Answer {
     /// How pictures became pixels, where it was not the checkpoint's way.
     pub(crate) transform: Option<String>,
     pub(crate) details: Map<String, Value>,
+    /// What a reader must know beside the number.
+    pub(crate) notes: Vec<String>,
+    /// Settings that depart from the protocol's: with any, the number is not the protocol's.
+    pub(crate) departures: Vec<String>,
+    /// Standard deviation of the main score over draws of the training rows, where several were drawn.
+    pub(crate) spread: f64,
+    /// What the weights started from.
+    pub(crate) initialisation: String,
+    /// Name and digest of the recipe, where one was followed.
+    pub(crate) recipe: (String, String),
+}
+
+impl Answer {
+    pub(crate) fn new(predictions: Vec<Predictions>, skipped: usize, train_rows: usize, details: Map<String, Value>) -> Self {
+        Self {
+            predictions,
+            skipped,
+            train_rows,
+            transform: None,
+            details,
+            notes: Vec::new(),
+            departures: Vec::new(),
+            spread: 0.0,
+            initialisation: CHECKPOINT.into(),
+            recipe: Default::default(),
+        }
+    }
 }
 
 /// Runs a task's method.
@@ -109,6 +139,13 @@ fn classified(features: &Features, logits: &Tensor) -> Result<Predictions> {
         clusters: shared(features.clusters.clone()),
         outputs: Outputs::Classes { predicted: logits.best(), gold: features.classes()?, logits: Some(logits) },
     })
+}
+
+/// Ids that a record lists; of more it says how many, and the rule gives them.
+const LISTED: usize = 5000;
+
+fn listed_ids(ids: &[&str]) -> Value {
+    if ids.len() <= LISTED { ids.into() } else { format!("{} ids, by the rule", ids.len()).into() }
 }
 
 /// Classes as a tensor.

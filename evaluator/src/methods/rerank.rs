@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::retrieval::{Pairs, scores};
 use crate::{
-    Result,
+    Error, Result,
     features::{Extractor, Preparation, Rows},
     interrupt,
 };
@@ -79,7 +79,11 @@ fn match_with(image: &EncoderOutput, some: &[usize], captions: &[&str], (extract
     };
     let output = model.flava.encode_multimodal_cls(&image, &model.flava.encode_text(&inputs)?, inputs.attention_mask.as_ref())?;
     let logits = head.forward(&output.cls())?.f_to_kind(Kind::Float)?; // [pairs, 2]
-    Ok(logits.f_select(1, 1)?.f_sub(&logits.f_select(1, 0)?)?.try_into()?)
+    let scores: Vec<f32> = logits.f_select(1, 1)?.f_sub(&logits.f_select(1, 0)?)?.try_into()?;
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(at) => Err(Error::Other(format!("the matching head's score of {:?} is not finite", captions[some[at]]))),
+        None => Ok(scores),
+    }
 }
 
 fn shortlists(queries: &Tensor, items: &Tensor, best: usize, right: impl Fn(usize) -> Vec<usize>) -> Result<Vec<Shortlist>> {

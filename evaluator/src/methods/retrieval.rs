@@ -1,5 +1,7 @@
 //! Image-text retrieval: every picture ranks all captions, every caption all pictures, by cosine.
 
+use std::collections::{HashMap, HashSet};
+
 use flava_model::processor::Text;
 use flava_tasks::{Feature, Outputs, Predictions, metrics::rank, predictions::Ranked};
 use serde_json::{Map, json};
@@ -31,7 +33,11 @@ pub(super) fn run(job: &Job, reranked: Option<usize>, extractor: &Extractor) -> 
         pairs.owned.push((pairs.owners.len()..pairs.owners.len() + texts.len()).collect());
         pairs.owners.extend(std::iter::repeat_n(picture, texts.len()));
     }
+    if let Some(picture) = texts.iter().position(Vec::is_empty) {
+        return Err(Error::Other(format!("{} has no caption that could be found", pictures.ids[picture])));
+    }
     let captions: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+    let repeated = repeated(&captions, &pairs.owners);
     let device = extractor.model.options.device;
     let inputs: Vec<Text> = captions.iter().map(|caption| Text::Single(caption)).collect();
     pairs.captions = extractor.text_embeddings(&inputs, "captions")?.f_to_device(device)?;
@@ -53,7 +59,24 @@ pub(super) fn run(job: &Job, reranked: Option<usize>, extractor: &Extractor) -> 
         details.insert("reranked".into(), json!(best));
     }
     let predictions = Predictions { ids: Vec::new(), clusters: None, outputs };
-    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, transform: None, details })
+    let mut answer = Answer::new(vec![predictions], pictures.skipped, 0, details);
+    if repeated > 0 {
+        let reason = "stand at more than one picture: only its own counts as right, and the others rank as high";
+        answer.notes.push(format!("{repeated} of {} captions {reason}", captions.len()));
+    }
+    Ok(answer)
+}
+
+/// How many captions are those of another picture too, word for word.
+fn repeated(captions: &[&str], owners: &[usize]) -> usize {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let mut shared: HashSet<&str> = HashSet::new();
+    for (caption, owner) in captions.iter().zip(owners) {
+        if *first.entry(caption).or_insert(*owner) != *owner {
+            shared.insert(caption);
+        }
+    }
+    captions.iter().filter(|caption| shared.contains(*caption)).count()
 }
 
 /// For each picture, the rank of its best caption.

@@ -21,7 +21,15 @@ pub(super) fn run(job: &Job, prompts: &Prompts, extractor: &Extractor) -> Result
     if let Outputs::Classes { predicted, gold, .. } = &predictions.outputs {
         details.insert("class_order".into(), class_order(predicted, gold, prompts.class_names.len(), job.seed));
     }
-    Ok(Answer { predictions: vec![predictions], skipped: pictures.skipped, train_rows: 0, transform: None, details })
+    // With this many of twenty random orders as good, a right order would be a coincidence (p > 0.1).
+    let as_good = details.get("class_order").and_then(|test| test["orders_as_good"].as_u64());
+    let mut answer = Answer::new(vec![predictions], pictures.skipped, 0, details);
+    if as_good.is_some_and(|as_good| as_good > 2) {
+        let reason =
+            "class names in a random order score as well: the model cannot tell the classes, or the names are not in the labels' order";
+        answer.notes.push(reason.into());
+    }
+    Ok(answer)
 }
 
 /// The share of right answers, and what it is when the class names are given to other classes. Where both are about the same,

@@ -32,7 +32,7 @@ pub struct SplitCheck {
     pub rows: usize,
     /// Rows that the registry expects.
     pub expected: usize,
-    /// Over ids and labels, and some pictures and texts.
+    /// Over ids, labels, images and texts.
     pub fingerprint: String,
     /// Rows of each class.
     pub classes: Vec<usize>,
@@ -200,7 +200,7 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
             name: split.name.clone(),
             rows: split.dataset.len(),
             expected: split.expected,
-            fingerprint: data::fingerprint(split)?,
+            fingerprint: data::fingerprint(split)?.of_rows(&*split.dataset, &(0..split.dataset.len()).collect::<Vec<_>>()),
             classes: histogram(split, task.classes),
             duplicates: prints.within(),
             unreadable: prints.unreadable.clone(),

@@ -7,12 +7,13 @@ use std::{
     sync::Arc,
 };
 
+use flava_base::hex;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor, nn::VarStore};
 
 use super::{LoadReport, canonical_names, pickle, safetensors};
-use crate::{Error, Result, runtime::hex};
+use crate::{Error, Result};
 
 /// A tensor of a checkpoint file, not yet read.
 #[derive(Clone, Debug)]

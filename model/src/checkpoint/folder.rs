@@ -1,11 +1,67 @@
-//! A folder that is replaced whole: whoever reads it finds the old contents or the new, also after a crash.
+//! A folder that is replaced whole: whoever reads it finds the old contents or the new, also after a crash. Its manifest has the digest
+//! of each file, so that damage is seen before anything goes on from it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::Error;
+use flava_base::{DigestIndex, hex, path_text, walk, write_atomic};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// The file of the digests.
+pub const MANIFEST: &str = "manifest.json";
+/// Largest manifest.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What a folder holds.
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    /// SHA-256 by path.
+    files: BTreeMap<String, String>,
+    /// Of the list itself.
+    sha256: String,
+}
+
+impl Manifest {
+    fn of(folder: &Path) -> Result<Self> {
+        let names: Vec<PathBuf> = walk(folder)?.into_iter().filter(|name| name.as_os_str() != MANIFEST).collect();
+        let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+        let digests = DigestIndex::none().digests(&paths).into_iter().collect::<flava_base::Result<Vec<_>>>()?;
+        let files: BTreeMap<String, String> = names.iter().map(|name| path_text(name)).zip(digests.iter().map(|d| hex(d))).collect();
+        let sha256 = Self::digest(&files);
+        Ok(Self { files, sha256 })
+    }
+
+    fn digest(files: &BTreeMap<String, String>) -> String {
+        hex(&Sha256::digest(format!("{files:?}")))
+    }
+}
+
+/// Checks every file of a folder that [`replace_folder`] wrote.
+///
+/// # Errors
+/// Naming the file that is missing or is not what was written; or where the folder has no manifest, saying so.
+pub fn verify_folder(folder: &Path) -> Result<()> {
+    let path = folder.join(MANIFEST);
+    let told: Manifest = flava_base::read_json(&path, MAX_BYTES)?;
+    if Manifest::digest(&told.files) != told.sha256 {
+        return Err(Error::file(&path, "is damaged"));
+    }
+    let found = Manifest::of(folder)?;
+    for (name, digest) in &told.files {
+        match found.files.get(name) {
+            Some(other) if other == digest => {}
+            Some(_) => return Err(Error::file(folder.join(name), format!("is damaged, or was changed: {MANIFEST} has another digest"))),
+            None => return Err(Error::file(folder.join(name), format!("is missing: {MANIFEST} names it"))),
+        }
+    }
+    Ok(())
+}
 
 fn sibling(folder: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}.{ending}", folder.display()))
@@ -22,7 +78,12 @@ pub fn replace_folder<E: From<Error>>(
         fs::remove_dir_all(&part).map_err(io)?;
     }
     fs::create_dir_all(&part).map_err(io)?;
-    write(&part).inspect_err(|_| drop(fs::remove_dir_all(&part)))?;
+    let manifest = || -> Result<()> {
+        let text = serde_json::to_string_pretty(&Manifest::of(&part)?).map_err(|e| Error::file(&part, e))?;
+        Ok(write_atomic(&part.join(MANIFEST), text.as_bytes())?)
+    };
+    let written = write(&part).and_then(|()| manifest().map_err(E::from));
+    written.inspect_err(|_| drop(fs::remove_dir_all(&part)))?;
     restore_folder(folder);
     if folder.exists() {
         fs::rename(folder, &old).map_err(io)?;
@@ -59,5 +120,12 @@ mod tests {
         replace_folder(&folder, put("three")).unwrap();
         assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "three");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        verify_folder(&folder).unwrap();
+        fs::write(folder.join("a"), "thre\0").unwrap();
+        assert!(verify_folder(&folder).unwrap_err().to_string().contains("a: is damaged"));
+        fs::remove_file(folder.join("a")).unwrap();
+        assert!(verify_folder(&folder).unwrap_err().to_string().contains("a: is missing"));
+        fs::write(folder.join(MANIFEST), "{}").unwrap();
+        assert!(verify_folder(&folder).is_err());
     }
 }

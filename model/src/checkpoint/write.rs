@@ -4,9 +4,10 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
+use flava_base::{write_atomic, write_with};
 use safetensors::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
@@ -76,10 +77,10 @@ pub fn write_directory(
     let tensors: Vec<(String, Tensor)> = tensors.into_iter().filter_map(named).collect();
     let half = tensors.iter().any(|(_, tensor)| tensor.kind() == Kind::Half);
     let json = config.to_json(architecture.name(), if half { "float16" } else { "float32" });
-    write_file(&directory.join("config.json"), json.as_bytes())?;
-    write_file(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
+    write_atomic(&directory.join("config.json"), json.as_bytes())?;
+    write_atomic(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
     for (name, contents) in text.files()? {
-        write_file(&directory.join(name), contents.as_bytes())?;
+        write_atomic(&directory.join(name), contents.as_bytes())?;
     }
     write_tensors(&directory.join("model.safetensors"), tensors)
 }
@@ -89,12 +90,12 @@ pub fn write_tensors(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let tensors = tensors.iter().map(|(name, tensor)| Ok((name, stored(name, tensor)?))).collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]); // transformers insists on it
-    write_beside(path, |part| {
+    Ok(write_with(path, |part| {
         let permissions = File::create(part)?.metadata()?.permissions();
         let views = tensors.iter().map(|(name, tensor)| (name, tensor));
         safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)?;
         fs::set_permissions(part, permissions) // the crate's file is its owner's alone
-    })
+    })?)
 }
 
 fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
@@ -106,19 +107,4 @@ fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
     };
     let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
     Ok(Stored { kind, size: tensor.size().iter().map(|&s| s as usize).collect(), tensor })
-}
-
-/// Writes a file beside its place and renames it, so that no reader ever sees half of it, not even after a power failure.
-pub fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
-    write_beside(path, |part| fs::write(part, contents))
-}
-
-/// The same of a file that `write` fills.
-pub fn write_beside(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
-    let part = PathBuf::from(format!("{}.part", path.display()));
-    let on_disk = |()| fs::File::open(&part)?.sync_data();
-    write(&part).and_then(on_disk).and_then(|()| fs::rename(&part, path)).map_err(|e| {
-        let _gone = fs::remove_file(&part);
-        Error::io(path, e)
-    })
 }

@@ -6,7 +6,7 @@
 mod check;
 mod parts;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub use parts::{BlockConfig, CodebookConfig, ImageConfig, MultimodalConfig, Text
 
 /// Lowest and highest value of `logit_scale`: temperature 1 and 100 (4.6052 is transformers' rounding of ln 100).
 pub const LOGIT_SCALE_RANGE: (f64, f64) = (0.0, 4.6052);
+
+/// Largest `config.json`.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// The whole of `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,7 +171,7 @@ impl From<RawConfig> for FlavaConfig {
 impl FlavaConfig {
     /// Reads and checks `path`, a `config.json`.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = flava_base::read_text(path, MAX_BYTES)?;
         Self::from_json(&text).map_err(|e| Error::file(path, e))
     }
 
@@ -233,6 +236,13 @@ mod tests {
             (r#"{"text_config": {"hidden_act": "snake"}}"#, "snake"),
             (r#"{"model_type": "bert"}"#, "bert"),
             (r#"{"projection_dim": -4}"#, "projection_dim is -4"),
+            (r#"{"image_config": {"image_size": 4800000}}"#, "patches"),
+            (r#"{"text_config": {"layer_norm_eps": -1}}"#, "layer_norm_eps is -1"),
+            (r#"{"image_config": {"num_hidden_layers": 0}}"#, "num_hidden_layers is 0"),
+            (r#"{"image_config": {"initializer_range": -0.1}}"#, "initializer_range"),
+            (r#"{"text_config": {"max_position_embeddings": 2}}"#, "max_position_embeddings is 2"),
+            (r#"{"image_config": {"intermediate_size": 16000000}}"#, "parameters"),
+            (r#"{"ce_ignore_index": 3}"#, "ce_ignore_index is 3"),
         ] {
             let message = FlavaConfig::from_json(json).unwrap_err().to_string();
             assert!(message.contains(needle), "{json}: {message}");

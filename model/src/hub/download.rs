@@ -13,7 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Checksum, HubError, RemoteFile, RepoId, http::Remote, store::beside};
-use crate::runtime::hex;
+use flava_base::hex;
 
 /// Tries without any progress before a file is given up.
 const TRIES: u32 = 5;

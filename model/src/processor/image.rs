@@ -1,13 +1,18 @@
 //! `preprocessor_config.json` and what it asks for: the model's pixels and the codebook's, as FLAVA's image processor
 //! in transformers (the slow one) makes them.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, path::Path};
 
+use flava_base::hex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Filter, PassOrder, Picture, resize};
-use crate::{Error, Result, runtime::hex};
+use crate::{Error, Result};
+
+/// Largest description.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// (height, width).
 type Size = (usize, usize);
@@ -123,6 +128,20 @@ impl From<RawSize> for NamedSize {
     }
 }
 
+/// A number for each channel, or one for all of them.
+fn moments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<[f32; 3], D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a mean or deviation is a number, or a list of three")]
+    enum Moments {
+        One(f32),
+        Each([f32; 3]),
+    }
+    Ok(match Moments::deserialize(deserializer)? {
+        Moments::One(all) => [all; 3],
+        Moments::Each(each) => each,
+    })
+}
+
 /// `preprocessor_config.json`; absent keys take FLAVA's defaults, unknown ones are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -137,7 +156,9 @@ pub struct ImageProcessorConfig {
     do_rescale: bool,
     rescale_factor: f64,
     do_normalize: bool,
+    #[serde(deserialize_with = "moments")]
     image_mean: [f32; 3],
+    #[serde(deserialize_with = "moments")]
     image_std: [f32; 3],
     codebook_do_resize: bool,
     codebook_size: NamedSize,
@@ -148,7 +169,9 @@ pub struct ImageProcessorConfig {
     codebook_rescale_factor: f64,
     codebook_do_map_pixels: bool,
     codebook_do_normalize: bool,
+    #[serde(deserialize_with = "moments")]
     codebook_image_mean: [f32; 3],
+    #[serde(deserialize_with = "moments")]
     codebook_image_std: [f32; 3],
     /// Patches along one side, for the mask generator.
     pub input_size_patches: usize,
@@ -222,16 +245,67 @@ impl ImageProcessorConfig {
         Self { size, crop_size, codebook_size, codebook_crop_size, input_size_patches, ..self.clone() }
     }
 
-    /// Reads `path`, a `preprocessor_config.json`.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let config: Self = serde_json::from_str(&text).map_err(|e| Error::file(path, e))?;
-        let sizes = [config.size, config.crop_size, config.codebook_size, config.codebook_crop_size];
-        let bad = sizes.iter().find(|s| !(1..=8192).contains(&s.height) || !(1..=8192).contains(&s.width));
-        match bad {
-            Some(size) => Err(Error::file(path, format!("asks for pictures of {}x{} pixels", size.height, size.width))),
-            None => Ok(config),
+    /// Reads what a folder says of it: `processor_config.json` of transformers 5, whose image processor stands inside, or
+    /// `preprocessor_config.json`; None where it has neither.
+    ///
+    /// # Errors
+    /// If both are there and ask for other pixels, since transformers' versions disagree on which is read.
+    pub fn from_directory(directory: &Path) -> Result<Option<Self>> {
+        let files = ["processor_config.json", "preprocessor_config.json"].map(|name| directory.join(name));
+        let mut found: Option<Self> = None;
+        for path in files.iter().filter(|path| flava_base::is_there(path)) {
+            let Some(config) = Self::from_file(path)? else { continue };
+            let order = PassOrder::default();
+            match &found {
+                Some(first)
+                    if (first.transform(order), first.codebook_transform(order))
+                        != (config.transform(order), config.codebook_transform(order)) =>
+                {
+                    return Err(Error::file(path, "and processor_config.json ask for other pixels: remove the one that is not meant"));
+                }
+                Some(_) => {}
+                None => found = Some(config),
+            }
         }
+        Ok(found)
+    }
+
+    /// Reads `path`; None if it is a processor's description without an image processor in it.
+    pub fn from_file(path: &Path) -> Result<Option<Self>> {
+        let mut value: Value = flava_base::read_json(path, MAX_BYTES)?;
+        let of_processor = path.file_name().is_some_and(|name| name == "processor_config.json");
+        let value = match value.get_mut("image_processor") {
+            Some(inner) => inner.take(),
+            None if of_processor => return Ok(None),
+            None => value,
+        };
+        // The path in the message leads to the key.
+        let config: Self = serde_json::from_value(value).map_err(|e| Error::file(path, e))?;
+        config.check().map_err(|reason| Error::file(path, reason))?;
+        Ok(Some(config))
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let sizes = [self.size, self.crop_size, self.codebook_size, self.codebook_crop_size];
+        if let Some(size) = sizes.iter().find(|s| !(1..=8192).contains(&s.height) || !(1..=8192).contains(&s.width)) {
+            return Err(format!("asks for pictures of {}x{} pixels", size.height, size.width));
+        }
+        let scales = [("rescale_factor", self.rescale_factor), ("codebook_rescale_factor", self.codebook_rescale_factor)];
+        if let Some((name, scale)) = scales.iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0)) {
+            return Err(format!("{name} is {scale}"));
+        }
+        let moments = [
+            ("image_mean", self.image_mean, false),
+            ("image_std", self.image_std, true),
+            ("codebook_image_mean", self.codebook_image_mean, false),
+            ("codebook_image_std", self.codebook_image_std, true),
+        ];
+        for (name, values, divides) in moments {
+            if let Some(value) = values.iter().find(|value| !value.is_finite() || (divides && **value <= 0.0)) {
+                return Err(format!("{name} is {value}: no pixel could be divided by it"));
+            }
+        }
+        Ok(())
     }
 
     /// The text of a `preprocessor_config.json` that transformers reads.

@@ -5,6 +5,7 @@ mod decode;
 mod image;
 mod resize;
 mod text;
+mod tokenizer_files;
 
 pub use batch::{Pixels, image_batch, text_batch};
 pub use decode::{Picture, decode};

@@ -1,28 +1,22 @@
 //! Texts to word pieces, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as BERT's tokenizer.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use ahash::AHashMap;
-use serde::Deserialize;
+use flava_base::hex;
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    AddedToken, EncodeInput, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
-    TruncationParams, TruncationStrategy,
-    models::{
-        TrainerWrapper,
-        wordpiece::{WordPiece, WordPieceTrainerBuilder},
-    },
-    normalizers::BertNormalizer,
-    pre_tokenizers::bert::BertPreTokenizer,
-    processors::template::TemplateProcessing,
+    AddedToken, EncodeInput, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, Tokenizer, TruncationParams, TruncationStrategy,
+    models::{TrainerWrapper, wordpiece::WordPieceTrainerBuilder},
 };
 
-use crate::{Error, Result, runtime::hex};
+use super::tokenizer_files::{self, SPECIAL_KEYS};
+use crate::{Error, Result};
 
 /// BERT's special tokens.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-/// Longer words become `[UNK]`.
-const LONGEST_WORD: usize = 100;
+pub(super) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+/// Tokens that a text may be cut to at least: the special ones around a pair, and one.
+const SHORTEST: usize = 4;
 
 /// One text or a pair of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +34,6 @@ pub struct Encoding {
     pub input_ids: Vec<i64>,
     /// 0 for the first text and 1 for the second.
     pub token_type_ids: Vec<i64>,
-}
-
-/// The parts of `tokenizer_config.json` that decide how `vocab.txt` is used.
-#[derive(Deserialize)]
-#[serde(default)]
-struct TokenizerConfig {
-    do_lower_case: bool,
-    tokenize_chinese_chars: bool,
-    strip_accents: Option<bool>,
-}
-
-impl Default for TokenizerConfig {
-    fn default() -> Self {
-        Self { do_lower_case: true, tokenize_chinese_chars: true, strip_accents: None }
-    }
 }
 
 /// The characters that words go on with, in order: the most frequent ones, as many as the trainer's alphabet has.
@@ -93,55 +72,15 @@ pub struct TextProcessor {
 }
 
 impl TextProcessor {
-    /// From `tokenizer.json` in `directory`, or else from `vocab.txt` and `tokenizer_config.json`.
+    /// From the tokenizer's files in `directory`.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        let [json, vocab, config] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"].map(|name| directory.join(name));
-        if json.exists() {
-            let tokenizer = Tokenizer::from_file(&json).map_err(|e| Error::file(&json, e))?;
-            return Self::new(tokenizer).map_err(|e| Error::file(&json, e));
-        }
-        if !vocab.exists() {
-            return Err(Error::file(directory, "holds neither tokenizer.json nor vocab.txt"));
-        }
-        let read = |path: &Path| fs::read_to_string(path).map_err(|e| Error::io(path, e));
-        let words: Vec<String> = read(&vocab)?.lines().map(str::to_owned).collect();
-        let settings = if config.exists() {
-            serde_json::from_str(&read(&config)?).map_err(|e| Error::file(&config, e))?
-        } else {
-            TokenizerConfig::default()
-        };
-        Self::bert(&words, &settings).map_err(|e| Error::file(&vocab, e))
+        let (tokenizer, _) = tokenizer_files::from_directory(directory)?;
+        Self::new(tokenizer).map_err(|e| Error::file(directory, e))
     }
 
     /// BERT's uncased tokenizer over `words`, whose places are their ids.
     pub fn from_words(words: &[String]) -> Result<Self> {
-        Self::bert(words, &TokenizerConfig::default())
-    }
-
-    fn bert(words: &[String], config: &TokenizerConfig) -> Result<Self> {
-        let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
-        let ids: AHashMap<String, u32> = words.iter().enumerate().map(|(id, word)| (word.clone(), id as u32)).collect();
-        if let Some(missing) = SPECIAL.iter().find(|s| !ids.contains_key(**s)) {
-            return Err(Error::Tokenizer(format!("the vocabulary has no {missing}")));
-        }
-        let (cls, sep) = (ids["[CLS]"], ids["[SEP]"]);
-        let model =
-            WordPiece::builder().vocab(ids).unk_token("[UNK]".into()).max_input_chars_per_word(LONGEST_WORD).build().map_err(broken)?;
-        let template = TemplateProcessing::builder()
-            .try_single("[CLS] $A [SEP]")
-            .and_then(|b| b.try_pair("[CLS] $A [SEP] $B:1 [SEP]:1"))
-            .map_err(Error::Tokenizer)?
-            .special_tokens(vec![("[CLS]", cls), ("[SEP]", sep)])
-            .build()
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
-        let mut tokenizer = Tokenizer::new(model);
-        let normalizer = BertNormalizer::new(true, config.tokenize_chinese_chars, config.strip_accents, config.do_lower_case);
-        tokenizer.with_normalizer(Some(normalizer)).map_err(broken)?;
-        tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-        tokenizer.with_post_processor(Some(template));
-        let special = SPECIAL.map(|token| AddedToken::from(token, true));
-        tokenizer.add_special_tokens(special).map_err(broken)?;
-        Self::new(tokenizer)
+        Self::new(tokenizer_files::bert(words)?)
     }
 
     fn new(mut tokenizer: Tokenizer) -> Result<Self> {
@@ -182,13 +121,16 @@ impl TextProcessor {
         self.inner.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// Number of word pieces.
+    /// Number of word pieces; their ids are the numbers below it.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
     /// Word pieces of each text, cut to `max_length` tokens with the special ones; of a pair the longer one is cut.
     pub fn encode(&self, texts: &[Text], max_length: usize) -> Result<Vec<Encoding>> {
+        if max_length < SHORTEST {
+            return Err(Error::Tokenizer(format!("texts cannot be cut to {max_length} tokens: {SHORTEST} is the least")));
+        }
         let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let mut tokenizer = self.tokenizer.clone();
         let truncation = TruncationParams { max_length, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
@@ -210,7 +152,7 @@ impl TextProcessor {
     pub fn train<T: Iterator<Item = String> + Send>(texts: impl Fn() -> T, vocab_size: usize, min_frequency: u64) -> Result<Self> {
         let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let blank: Vec<String> = SPECIAL.map(str::to_owned).into();
-        let mut tokenizer = Self::bert(&blank, &TokenizerConfig::default())?.tokenizer;
+        let mut tokenizer = Self::from_words(&blank)?.tokenizer;
         // The trainer numbers inner characters as a hash map gives them, and ties between pairs go by number: so they are given first.
         let inner = inner_characters(&tokenizer, texts(), min_frequency)?;
         let first = SPECIAL.iter().map(|token| (*token).to_owned()).chain(inner.into_iter().map(|c| format!("##{c}")));
@@ -230,8 +172,8 @@ impl TextProcessor {
 
     /// A digest of everything that decides the word pieces.
     pub fn digest(&self) -> String {
-        let digest = Sha256::digest(self.tokenizer.to_string(false).unwrap_or_default());
-        hex(&digest[..8])
+        let text = self.tokenizer.to_string(false).expect("a tokenizer is plain data");
+        hex(&Sha256::digest(text)[..16])
     }
 
     /// The files that transformers loads this tokenizer from: name and contents.
@@ -240,12 +182,20 @@ impl TextProcessor {
         let mut words: Vec<(String, u32)> = self.tokenizer.get_vocab(true).into_iter().collect();
         words.sort_by_key(|(_, id)| *id);
         let vocab: String = words.iter().map(|(word, _)| format!("{word}\n")).collect();
-        let names = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"];
-        let special: serde_json::Map<_, _> = names.iter().zip(SPECIAL).map(|(name, token)| ((*name).to_owned(), token.into())).collect();
+        let special: serde_json::Map<_, _> =
+            SPECIAL_KEYS.iter().zip(SPECIAL).map(|(name, token)| ((*name).to_owned(), token.into())).collect();
         let mut config = special.clone();
-        config.insert("tokenizer_class".into(), "BertTokenizer".into());
         config.insert("processor_class".into(), "FlavaProcessor".into());
-        config.insert("do_lower_case".into(), true.into());
+        match self.tokenizer.get_normalizer() {
+            Some(NormalizerWrapper::BertNormalizer(bert)) => {
+                config.insert("tokenizer_class".into(), "BertTokenizer".into());
+                config.insert("do_lower_case".into(), bert.lowercase.into());
+                config.insert("strip_accents".into(), bert.strip_accents.into());
+                config.insert("tokenize_chinese_chars".into(), bert.handle_chinese_chars.into());
+            }
+            // BERT's class would put its own way of preparing texts in its place.
+            _ => _ = config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into()),
+        }
         config.insert("model_max_length".into(), 512.into());
         Ok(vec![
             ("tokenizer.json", json),

@@ -1,7 +1,6 @@
 //! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader, progress.
 
 mod device;
-mod hex;
 mod loader;
 mod memory;
 mod onednn;
@@ -13,7 +12,6 @@ pub mod training;
 mod vars;
 
 pub use device::{DeviceChoice, load_cuda, set_threads};
-pub use hex::hex;
 pub use loader::{Loader, LoaderOptions};
 pub use memory::prepare_memory;
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use flava_base::{escaped, say};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Two bars; neither is drawn where stderr is no terminal or quiet was asked for.
@@ -41,7 +42,7 @@ impl Progress {
     pub fn task(&self, name: &str, count: usize) -> TaskProgress {
         let bar = self.bars.insert_before(&self.run, ProgressBar::new(count as u64));
         bar.set_style(style("{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left"));
-        bar.set_prefix(name.to_owned());
+        bar.set_prefix(escaped(name).into_owned());
         TaskProgress { bar, run: self.run.clone() }
     }
 
@@ -58,10 +59,15 @@ impl Progress {
     /// Prints a line above the bars, on stderr, unless quiet was asked for.
     pub fn say(&self, line: &str) {
         if let Some(mut log) = self.log.as_ref().and_then(|log| log.lock().ok()) {
-            let _written = writeln!(log, "{line}"); // a full disk shows where results are written
+            let _written = writeln!(log, "{}", escaped(line)); // a full disk shows where results are written
         }
-        if !self.quiet {
-            self.bars.suspend(|| eprintln!("{line}"));
+        if self.quiet {
+            return;
+        }
+        if self.bars.is_hidden() {
+            say(line);
+        } else {
+            let _heard = self.bars.println(escaped(line));
         }
     }
 

@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
-    checkpoint::{Checkpoint, load_exactly, read_tensors, write_file, write_tensors},
+    checkpoint::{Checkpoint, load_exactly, read_tensors, write_tensors},
     config::CodebookConfig,
     processor::{ImageTransform, Pixels, image_batch},
     runtime::{Fill, Vars, stream},
@@ -160,7 +160,7 @@ impl CodebookTraining {
         let path = folder.join("reconstructions.png");
         picture.save(&path).map_err(|e| Error::Training(format!("{}: {e}", path.display())))?;
         let path = folder.join("reconstruction.json");
-        write_file(&path, format!("{:#}\n", json!(found)).as_bytes())?;
+        flava_base::write_atomic(&path, format!("{:#}\n", json!(found)).as_bytes())?;
         Ok(found)
     }
 }
@@ -322,7 +322,7 @@ pub(crate) fn write_codebook(folder: &Path, config: &CodebookConfig, variables: 
     json["architectures"] = json!(["FlavaImageCodebook"]);
     json["torch_dtype"] = "float32".into();
     let path = folder.join("config.json");
-    write_file(&path, format!("{json:#}\n").as_bytes())?;
+    flava_base::write_atomic(&path, format!("{json:#}\n").as_bytes())?;
     let named = variables.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(CODEBOOK)?.to_owned(), tensor)));
     Ok(write_tensors(&folder.join("model.safetensors"), named.collect())?)
 }

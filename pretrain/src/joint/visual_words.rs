@@ -9,7 +9,6 @@ use std::{
 
 use flava_model::{
     ImageCodebook,
-    checkpoint::write_beside,
     processor::{ImageTransform, image_batch},
     runtime::{Loader, LoaderOptions, Progress},
 };
@@ -93,7 +92,7 @@ impl VisualWords {
     }
 
     fn write(&self, file: &Path) -> Result<()> {
-        Ok(write_beside(file, |part| {
+        Ok(flava_base::write_with(file, |part| {
             let mut out = BufWriter::new(File::create(part)?);
             for word in &self.words {
                 out.write_all(&word.to_le_bytes())?;

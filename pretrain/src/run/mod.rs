@@ -10,12 +10,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use flava_base::hex;
 use flava_evaluator::{Places, Plan, Settings, args::BatchSize};
 use flava_model::{
     AttentionKind, FlavaConfig, LoadOptions,
-    checkpoint::{Architecture, Checkpoint, write_directory, write_file},
+    checkpoint::{Architecture, Checkpoint, write_directory},
     processor::{PassOrder, TextProcessor},
-    runtime::{Precision, Progress, hex, training::Log},
+    runtime::{Precision, Progress, training::Log},
 };
 use flava_results::lock_folder;
 use flava_tasks::{Dataset, did_you_mean};
@@ -105,7 +106,7 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     let mut progress = Progress::new(steps, "steps", job.quiet);
     let log = job.out.join("run.log");
     progress.log_to(&log).map_err(|e| flava_model::Error::io(&log, e))?;
-    write_file(&job.out.join("recipe.toml"), job.recipe.to_toml()?.as_bytes())?;
+    flava_base::write_atomic(&job.out.join("recipe.toml"), job.recipe.to_toml()?.as_bytes())?;
     let mut run = Run { job, progress, corpora: Mutex::default(), made: Made::default(), peak: peak_of(job.device, job.precision)? };
     run.check_sources()?;
     let mut last = None;
@@ -320,7 +321,7 @@ impl Run<'_> {
             return Err(Error::Training(format!("{folder}: was made by other settings ({different}); choose another --out, or remove it")));
         }
         fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
-        Ok(write_file(&path, format!("{settings:#}\n").as_bytes())?)
+        Ok(flava_base::write_atomic(&path, format!("{settings:#}\n").as_bytes())?)
     }
 
     fn of_kinds(&self, kinds: &[&str]) -> Vec<&String> {
@@ -361,7 +362,7 @@ impl Run<'_> {
             .collect::<Result<Vec<(String, Tensor)>>>()?;
         let processor = self.job.recipe.processor(&config);
         write_directory(&out, Architecture::FlavaForPreTraining, &config, tensors, &processor, &*self.text()?)?;
-        write_file(&out.join("recipe.toml"), self.job.recipe.to_toml()?.as_bytes())?;
+        flava_base::write_atomic(&out.join("recipe.toml"), self.job.recipe.to_toml()?.as_bytes())?;
         Ok(out)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use flava_model::{
     FlavaConfig, ImageCodebook,
-    checkpoint::{load_exactly, write_file},
+    checkpoint::load_exactly,
     processor::{PassOrder, TextProcessor},
     runtime::{Fill, Vars},
 };
@@ -29,9 +29,9 @@ impl Run<'_> {
             let text = if stage.from.is_empty() { self.learn_tokenizer(name, stage)? } else { self.earlier_tokenizer(&stage.from)? };
             fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
             for (file, contents) in text.files()? {
-                write_file(&folder.join(file), contents.as_bytes())?;
+                flava_base::write_atomic(&folder.join(file), contents.as_bytes())?;
             }
-            write_file(&folder.join("key"), key.as_bytes())?;
+            flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
             self.progress.say(&format!("{name}: {} word pieces", text.vocab_size()));
         }
         self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
@@ -112,7 +112,7 @@ impl Run<'_> {
                 let last = folder.join("last");
                 fs::create_dir_all(&last).map_err(|e| flava_model::Error::io(&last, e))?;
                 write_codebook(&last, &config.image_codebook_config, store.variables())?;
-                write_file(&folder.join("key"), key.as_bytes())?;
+                flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
             }
             self.made.codebook = Some(folder.join("last"));
             return Ok(());

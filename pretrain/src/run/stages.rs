@@ -6,11 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use flava_base::hex;
 use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, CheckpointTensor, load_exactly},
     processor::{PassOrder, TextProcessor},
-    runtime::{Fill, hex, training::Log},
+    runtime::{Fill, training::Log},
 };
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor, nn::VarStore};

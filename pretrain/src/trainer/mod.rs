@@ -12,7 +12,7 @@ use std::{
 };
 
 use flava_model::{
-    checkpoint::{read_tensors, replace_folder, write_file, write_tensors},
+    checkpoint::{read_tensors, replace_folder, write_tensors},
     runtime::{
         Precision, Progress, linear, stream,
         training::{AdamW, Group, Log, LossScaler, Schedule, peak_memory},
@@ -287,7 +287,7 @@ impl<L: Learner> Loop<'_, L> {
         } else if self.state.scaler.gives_up() {
             let path = self.trainer.folder.join("not_finite.json");
             let report = serde_json::json!({ "step": number + 1, "losses": observed.losses, "rows": self.learner.describe(batch) });
-            write_file(&path, format!("{report:#}\n").as_bytes())?;
+            flava_base::write_atomic(&path, format!("{report:#}\n").as_bytes())?;
             let reason = format!("{}: losses or gradients of step {} are not finite, nor of several before", self.trainer.name, number + 1);
             return Err(Error::Training(format!("{reason}; its rows are in {}. Lower learning_rate, or set clip_norm", path.display())));
         }

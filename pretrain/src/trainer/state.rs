@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flava_base::{write_atomic, write_with};
 use flava_model::{
-    checkpoint::{replace_folder, restore_folder, write_beside, write_file},
+    checkpoint::{MANIFEST, replace_folder, restore_folder, verify_folder},
     runtime::training::LossScaler,
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 const STATE: &str = "training_state.json";
+/// Largest description of a state.
+const MAX_STATE: u64 = 16 << 20;
 
 /// What training goes on from, beside weights and moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +47,7 @@ impl State {
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::Training(e.to_string()))?;
-        Ok(write_file(&folder.join(STATE), format!("{text}\n").as_bytes())?)
+        Ok(write_atomic(&folder.join(STATE), format!("{text}\n").as_bytes())?)
     }
 }
 
@@ -57,8 +60,9 @@ pub fn last_state(folder: &Path) -> Result<Option<(PathBuf, State)>> {
     if !path.exists() {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).map_err(|e| flava_model::Error::io(&path, e))?;
-    let state = serde_json::from_str(&text).map_err(|e| flava_model::Error::file(&path, e))?;
+    let damaged = |e: &dyn std::fmt::Display| Error::Training(format!("{e}. Remove {} to begin its stage again", last.display()));
+    verify_folder(&last).map_err(|e| damaged(&e))?;
+    let state = flava_base::read_json(&path, MAX_STATE).map_err(|e| damaged(&e))?;
     Ok(Some((last, state)))
 }
 
@@ -67,7 +71,10 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     replace_folder(to, |part| {
         for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
             let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
-            write_beside(&part.join(entry.file_name()), |copy| fs::copy(entry.path(), copy).map(drop))?;
+            if entry.file_name() != MANIFEST {
+                write_with(&part.join(entry.file_name()), |copy| fs::copy(entry.path(), copy).map(drop))
+                    .map_err(flava_model::Error::from)?;
+            }
         }
         Ok(())
     })

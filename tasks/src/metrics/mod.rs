@@ -161,6 +161,20 @@ impl Metric {
         Some(Score::transformed(value, error, n, scale, Interval::Bootstrap))
     }
 
+    /// The value alone, without its interval: what many fits are compared by.
+    pub fn value(self, predictions: &Predictions, purpose: &str) -> Option<f64> {
+        if let Some(values) = self.per_row(predictions) {
+            return (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        }
+        match &predictions.outputs {
+            Outputs::Classes { predicted, gold, .. } if self == Self::MeanPerClass => mean::per_class(predicted, gold).map(|s| s.value),
+            _ => self.statistic(predictions).map_or_else(
+                || self.score(predictions, purpose).map(|score| score.value),
+                |statistic| statistic(&vec![1; predictions.len()]),
+            ),
+        }
+    }
+
     /// What each row (or query) contributes, of a metric that is a mean over them; None of others.
     pub fn per_row(self, predictions: &Predictions) -> Option<Vec<f64>> {
         match (self, &predictions.outputs) {

@@ -26,7 +26,7 @@ pub struct Prompts {
 /// The `classnames.txt` and `zeroshot_classification_templates.txt` of a folder; None if it has not both.
 pub fn read_prompts(folder: &Path) -> Result<Option<Prompts>> {
     let templates = folder.join(PROMPT_FILES[1]);
-    let Some(class_names) = read_class_names(folder)?.filter(|_| templates.exists()) else { return Ok(None) };
+    let Some(class_names) = read_class_names(folder)?.filter(|_| flava_base::is_there(&templates)) else { return Ok(None) };
     let prompts = Prompts { class_names, templates: lines(&templates)? };
     if let Some(template) = prompts.templates.iter().find(|template| !template.contains("{c}")) {
         return Err(Error::data(&templates, format!("the template {template:?} has no {{c}}")));
@@ -37,11 +37,11 @@ pub fn read_prompts(folder: &Path) -> Result<Option<Prompts>> {
 /// The `classnames.txt` of a folder, if it has one.
 pub(super) fn read_class_names(folder: &Path) -> Result<Option<Vec<String>>> {
     let path = folder.join(PROMPT_FILES[0]);
-    path.exists().then(|| lines(&path)).transpose()
+    flava_base::is_there(&path).then(|| lines(&path)).transpose()
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = String::from_utf8(read_limited(path, MAX_FILE)?).map_err(|e| Error::data(path, format!("is no UTF-8 text: {e}")))?;
+    let text = flava_base::read_text(path, MAX_FILE)?;
     let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
     if lines[..end].is_empty() || lines[..end].iter().any(String::is_empty) {
@@ -51,11 +51,14 @@ fn lines(path: &Path) -> Result<Vec<String>> {
 }
 
 /// The names in the metadata that `datasets` writes into parquet files.
-pub(super) fn of_parquet(metadata: &ArrowReaderMetadata, column: &str) -> Option<Vec<String>> {
-    let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
-    let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_ref()?;
-    let info: Value = serde_json::from_str(text).ok()?;
-    strings(info.pointer("/info/features")?.get(column)?.get("names")?)
+pub(super) fn of_parquet(path: &Path, metadata: &ArrowReaderMetadata, column: &str) -> Result<Option<Vec<String>>> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    let text = pairs.filter(|pair| pair.key == "huggingface").find_map(|pair| pair.value.as_ref());
+    let Some(text) = text else { return Ok(None) };
+    let broken = |e: &dyn ToString| Error::data(path, format!("its description by `datasets` is broken: {}", e.to_string()));
+    let info: Value = serde_json::from_str(text).map_err(|e| broken(&e))?;
+    let names = info.pointer("/info/features").and_then(|features| features.get(column)?.get("names"));
+    names.map(|names| strings(names).ok_or_else(|| broken(&"the names of the classes are no list of texts"))).transpose()
 }
 
 fn strings(values: &Value) -> Option<Vec<String>> {
@@ -70,9 +73,16 @@ pub(super) fn of_readme(folder: &Path, column: &str) -> Option<Vec<String>> {
     // One description, or a list with one for each configuration.
     let info = card.get("dataset_info")?;
     let infos = info.as_array().map_or_else(|| std::slice::from_ref(info), Vec::as_slice);
-    let mut features = infos.iter().filter_map(|info| info.get("features")?.as_array()).flatten();
-    let feature = features.find(|feature| feature.get("name").and_then(Value::as_str) == Some(column))?;
-    let names = feature.pointer("/dtype/class_label/names")?;
+    let features = infos.iter().filter_map(|info| info.get("features")?.as_array()).flatten();
+    let of_column = features.filter(|feature| feature.get("name").and_then(Value::as_str) == Some(column));
+    let mut names = of_column.filter_map(|feature| ordered(feature.pointer("/dtype/class_label/names")?));
+    let first = names.next()?;
+    // Configurations that differ say nothing about which of them the files at hand are of.
+    names.all(|other| other == first).then_some(first)
+}
+
+/// Names as a list, or by their numbers.
+fn ordered(names: &Value) -> Option<Vec<String>> {
     if let Some(names) = strings(names) {
         return Some(names);
     }

@@ -5,18 +5,18 @@ use std::{
     sync::Arc,
 };
 
+use flava_base::{is_image, path_text, walk};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dataset, MiniWorld, guarded,
+    Dataset, MiniWorld,
+    archive::left_out,
+    guarded,
     lines::{Form, Lines},
     listing::{Listing, Row},
     matching, mini, parquet, webdataset,
 };
 use crate::{Columns, Error, Result};
-
-/// Endings of the pictures of a folder.
-const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
 /// A corpus as a recipe names it. Patterns have at most one `*`, which stands for no slash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,25 +134,10 @@ fn number_of(file: &Path) -> Option<(u64, usize)> {
 }
 
 fn image_folder(folder: &Path) -> Result<Listing> {
-    let mut files = Vec::new();
-    collect(folder, "", &mut files)?;
-    files.sort();
-    Listing::of_files(folder, files.into_iter().map(|file| Row::of_file(file, 0)).collect())
-}
-
-/// Pictures below a folder, as paths from it. Links are not followed: they may lead anywhere, also round in circles.
-fn collect(folder: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-        let entry = entry.map_err(|e| Error::io(folder, e))?;
-        let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
-        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
-        if kind.is_dir() {
-            collect(&entry.path(), &path, files)?;
-        } else if name.rsplit_once('.').is_some_and(|(_, ending)| PICTURES.contains(&ending.to_ascii_lowercase().as_str())) {
-            files.push(path);
-        }
-    }
-    Ok(())
+    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?.into_iter().partition(|file| is_image(&path_text(file)));
+    let rows = images.into_iter().map(|file| Row::of_file(file, 0)).collect();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Listing::of_files(folder, rows)?.with_notes(left_out(&name, &others)))
 }
 
 #[cfg(test)]

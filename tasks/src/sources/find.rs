@@ -105,7 +105,7 @@ impl Source {
                 super::webdataset::missing_shard(&path).map(|shard| format!("has no {}/{shard}", split.files))
             }
             _ if split.files.is_empty() => None,
-            _ => (!path.exists()).then(|| format!("has no {}", split.files)),
+            _ => (!flava_base::is_there(&path)).then(|| format!("has no {}", split.files)),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) fn open(lines: &Path) -> Result<Listing> {
             Some(label) => Label::Class(super::checked_label(lines, &format!("line {line}"), label.into(), 2)?),
             None => Label::None,
         };
-        rows.push(Row { id, picture: Picture::File(meme.img), texts: vec![meme.text], label, cluster: 0 });
+        rows.push(Row { id, picture: Picture::File(meme.img.into()), texts: vec![meme.text], label, cluster: 0 });
     }
     Listing::of_files(lines.parent().unwrap_or(Path::new(".")), rows)
 }

@@ -29,8 +29,11 @@ pub(super) fn open(list: &Path, images: &Path, split: &str) -> Result<Listing> {
 fn of_json(list: &Path, images: &Path, split: &str) -> Result<Listing> {
     let mut splits: BTreeMap<String, Vec<Entry>> = read_json(list)?;
     let mut names: BTreeMap<usize, String> = BTreeMap::new();
-    for Entry(_, label, name) in splits.values().flatten() {
-        names.entry(*label).or_insert_with(|| name.clone());
+    for Entry(path, label, name) in splits.values().flatten() {
+        let known = names.entry(*label).or_insert_with(|| name.clone());
+        if known != name {
+            return Err(Error::data(list, format!("{path}: class {label} is called {name:?} here and {known:?} before")));
+        }
     }
     let known = splits.keys().cloned().collect::<Vec<_>>().join(", ");
     let entries = splits.remove(split).ok_or_else(|| Error::data(list, format!("has no split {split:?}, only {known}")))?;

@@ -62,14 +62,14 @@ pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
     };
     let row = |(name, texts): (String, Vec<String>)| Row {
         id: name.clone(),
-        picture: Picture::File(name),
+        picture: Picture::File(name.into()),
         texts,
         label: Label::None,
         cluster: 0,
     };
     let rows: Vec<Row> = rows.into_iter().map(row).collect();
-    if let Some(row) = rows.iter().find(|row| row.texts.is_empty()) {
-        return Err(Error::data(file, format!("{} has no caption", row.id)));
+    if let Some(row) = rows.iter().find(|row| row.texts.is_empty() || row.texts.iter().any(|text| text.trim().is_empty())) {
+        return Err(Error::data(file, format!("{} has no caption, or an empty one", row.id)));
     }
     Listing::of_files(images, rows)
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Dataset, Example, Label, allow_open_files,
+    Dataset, Example, ImageOrigin, Label, allow_open_files,
     listing::{MAX_PICTURE, read_limited},
 };
 use crate::{Error, Result};
@@ -52,7 +52,7 @@ impl Lines {
         allow_open_files(paths.len());
         let mut all = Self { files: Vec::new(), lines: Vec::new(), marks: Vec::new(), form };
         for path in paths {
-            let file = File::open(path).map_err(|e| Error::io(path, e))?;
+            let (file, _) = flava_base::open(path)?;
             all.index(path, &file)?;
             all.files.push((path.clone(), file));
         }
@@ -107,7 +107,7 @@ impl Lines {
         let (path, line) = self.read(index)?;
         let Form::Json { image, text } = &self.form else { return Ok((None, vec![line])) };
         let wrong = |reason: String| Error::data(path, format!("line {} {reason}", self.number(index)));
-        let object: Value = serde_json::from_str(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
+        let object: Value = flava_base::json_of(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
         let texts = if text.is_empty() { Vec::new() } else { texts(&object[text.as_str()]) };
         if !text.is_empty() && texts.is_empty() {
             return Err(wrong(format!("has no text under {text:?}")));
@@ -153,6 +153,10 @@ impl Dataset for Lines {
 
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
         Ok(self.parsed(index)?.1)
+    }
+
+    fn image_origin(&self, index: usize) -> ImageOrigin {
+        self.parsed(index).ok().and_then(|(picture, _)| picture).map_or(ImageOrigin::None, ImageOrigin::File)
     }
 
     fn get(&self, index: usize) -> Result<Example> {

@@ -2,16 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     fs::{self, File},
-    io::Read,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
+use flava_base::path_text;
+
 use image::{ExtendedColorType, ImageEncoder, codecs::bmp::BmpEncoder};
 
-use super::{Dataset, Example, Label, checked_label};
+use super::{Dataset, Example, ImageOrigin, Label, checked_label};
 use crate::{Error, Result};
 
 /// Largest picture file.
@@ -23,7 +25,7 @@ const MAX_TEXT: u64 = 4 << 30;
 #[derive(Clone, Debug)]
 pub(super) enum Picture {
     /// A file below the listing's folder.
-    File(String),
+    File(PathBuf),
     /// One of the listing's unpacked pictures.
     Pixels(usize),
 }
@@ -41,8 +43,9 @@ pub(super) struct Row {
 
 impl Row {
     /// A picture file and its class.
-    pub(super) fn of_file(file: String, class: usize) -> Self {
-        Self { id: file.clone(), picture: Picture::File(file), texts: Vec::new(), label: Label::Class(class), cluster: 0 }
+    pub(super) fn of_file(file: impl Into<PathBuf>, class: usize) -> Self {
+        let file = file.into();
+        Self { id: path_text(&file), picture: Picture::File(file), texts: Vec::new(), label: Label::Class(class), cluster: 0 }
     }
 
     /// An unpacked picture and its class.
@@ -56,6 +59,9 @@ pub(super) trait Pixels: Send + Sync {
     /// Height and width.
     fn size(&self) -> (usize, usize);
 
+    /// The files that they are in.
+    fn files(&self) -> Arc<[PathBuf]>;
+
     /// A picture's bytes: row by row, each pixel red, green, blue, or one grey value.
     fn read(&self, index: usize) -> Result<Vec<u8>>;
 }
@@ -68,21 +74,32 @@ pub(super) struct Listing {
     class_names: Vec<String>,
     /// The kind of each row; none where they have no kinds.
     slices: Vec<Arc<str>>,
+    notes: Vec<String>,
 }
 
 impl Listing {
     /// Rows whose pictures are files below `folder`; all of them must be there.
     pub(super) fn of_files(folder: &Path, rows: Vec<Row>) -> Result<Self> {
-        let mut listing = Self { folder: folder.to_owned(), rows, pixels: None, class_names: Vec::new(), slices: Vec::new() };
+        let mut listing = Self::new(folder, rows, None);
         listing.number_clusters();
         listing.check_files()?;
         Ok(listing)
     }
 
+    fn new(folder: &Path, rows: Vec<Row>, pixels: Option<Arc<dyn Pixels>>) -> Self {
+        Self { folder: folder.to_owned(), rows, pixels, class_names: Vec::new(), slices: Vec::new(), notes: Vec::new() }
+    }
+
+    /// With what a reader of its numbers should know.
+    pub(super) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
+    }
+
     /// Rows whose pictures are unpacked.
     pub(super) fn of_pixels(folder: &Path, classes: Vec<usize>, pixels: Arc<dyn Pixels>) -> Self {
         let rows = classes.into_iter().enumerate().map(|(index, class)| Row::of_pixels(index, class)).collect();
-        let mut listing = Self { folder: folder.to_owned(), rows, pixels: Some(pixels), class_names: Vec::new(), slices: Vec::new() };
+        let mut listing = Self::new(folder, rows, Some(pixels));
         listing.number_clusters();
         listing
     }
@@ -112,13 +129,13 @@ impl Listing {
 
     /// Rows that name the same file share a cluster.
     fn number_clusters(&mut self) {
-        let mut first: HashMap<&str, usize> = HashMap::new();
+        let mut first: HashMap<&Path, usize> = HashMap::new();
         let clusters: Vec<usize> = self
             .rows
             .iter()
             .enumerate()
             .map(|(index, row)| match &row.picture {
-                Picture::File(file) => *first.entry(file.as_str()).or_insert(index),
+                Picture::File(file) => *first.entry(file).or_insert(index),
                 Picture::Pixels(picture) => *picture,
             })
             .collect();
@@ -127,29 +144,29 @@ impl Listing {
 
     /// Every file is below the folder and exists; each folder is listed once.
     fn check_files(&self) -> Result<()> {
-        let mut folders: HashMap<&str, HashSet<String>> = HashMap::new();
-        let mut missing: Vec<(usize, &str)> = Vec::new();
+        let mut folders: HashMap<&Path, HashSet<OsString>> = HashMap::new();
+        let mut missing: Vec<(usize, &Path)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
             let Picture::File(file) = &row.picture else { continue };
-            if file.starts_with('/') || file.split(['/', '\\']).any(|part| part == "..") {
+            let leads_out = file.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+            if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
                 return Err(Error::data(&self.folder, format!("{} names the picture {file:?}, outside its folder", row.id)));
             }
-            let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+            let folder = file.parent().unwrap_or(Path::new(""));
             let names = folders.entry(folder).or_insert_with(|| names_in(&self.folder.join(folder)));
-            if !names.contains(name) {
+            if !file.file_name().is_some_and(|name| names.contains(name)) {
                 missing.push((index, file));
             }
         }
         let Some((index, file)) = missing.first() else { return Ok(()) };
-        let reason =
-            format!("lacks {} of {} pictures; the first is {file} (row {index}, {})", missing.len(), self.rows.len(), self.rows[*index].id);
+        let (count, rows, id) = (missing.len(), self.rows.len(), &self.rows[*index].id);
+        let reason = format!("lacks {count} of {rows} pictures; the first is {} (row {index}, {id})", path_text(file));
         Err(Error::data(&self.folder, reason))
     }
 }
 
-fn names_in(folder: &Path) -> HashSet<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+fn names_in(folder: &Path) -> HashSet<OsString> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
 }
 
 impl Dataset for Listing {
@@ -181,6 +198,18 @@ impl Dataset for Listing {
         Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    fn image_origin(&self, index: usize) -> ImageOrigin {
+        match (&self.rows[index].picture, &self.pixels) {
+            (Picture::File(file), _) => ImageOrigin::File(self.folder.join(file)),
+            (Picture::Pixels(picture), Some(pixels)) => ImageOrigin::Part { files: pixels.files(), at: *picture as u64 },
+            (Picture::Pixels(_), None) => ImageOrigin::None,
+        }
+    }
+
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
         Ok(self.rows[index].texts.clone())
     }
@@ -206,24 +235,17 @@ fn bmp(pixels: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
 
 /// A file's bytes, if it is not larger than `limit`.
 pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
-    if size > limit {
-        return Err(Error::data(path, format!("has {size} bytes, more than {limit}")));
-    }
-    let mut bytes = Vec::with_capacity(size as usize);
-    file.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
-    Ok(bytes)
+    Ok(flava_base::read(path, limit)?)
 }
 
 /// A text file.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read_limited(path, MAX_TEXT)?).map_err(|e| Error::data(path, format!("is no UTF-8 text: {e}")))
+    Ok(flava_base::read_text(path, MAX_TEXT)?)
 }
 
 /// A JSON file.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&read_limited(path, MAX_TEXT)?).map_err(|e| Error::data(path, format!("is not the JSON it should be: {e}")))
+    Ok(flava_base::read_json(path, MAX_TEXT)?)
 }
 
 /// A file of JSON lines, with the number of each from 1.
@@ -231,7 +253,7 @@ pub(super) fn read_json_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Re
     let text = read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parse = |(line, text): (usize, &str)| {
-        let value = serde_json::from_str(text).map_err(|e| Error::data(path, format!("line {}: {e}", line + 1)))?;
+        let value = flava_base::json_of(text).map_err(|e| Error::data(path, format!("line {}: {e}", line + 1)))?;
         Ok((line + 1, value))
     };
     lines.map(parse).collect()
@@ -264,10 +286,11 @@ pub(super) enum PixelOrder {
 impl RawFile {
     /// Opens a file in which `count` pictures begin at `offset`, each `stride` bytes after the last.
     pub(super) fn open(path: &Path, (offset, stride): (u64, u64), count: usize, size: (usize, usize), order: PixelOrder) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let (file, metadata) = flava_base::open(path)?;
+        let length = metadata.len();
         let pixels = Self { path: path.to_owned(), file, offset, stride, size, order };
-        let needed = offset + stride * count.saturating_sub(1) as u64 + if count > 0 { pixels.bytes() as u64 } else { 0 };
+        let last = stride.checked_mul(count.saturating_sub(1) as u64).and_then(|last| last.checked_add(offset));
+        let needed = last.and_then(|last| last.checked_add(if count > 0 { pixels.bytes() as u64 } else { 0 })).unwrap_or(u64::MAX);
         if length < needed {
             return Err(Error::data(path, format!("is cut off: {length} bytes, {needed} are needed for {count} pictures")));
         }
@@ -284,6 +307,10 @@ impl Pixels for RawFile {
         self.size
     }
 
+    fn files(&self) -> Arc<[PathBuf]> {
+        [self.path.clone()].into()
+    }
+
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let mut raw = vec![0; self.bytes()];
         self.file.read_exact_at(&mut raw, self.offset + self.stride * index as u64).map_err(|e| Error::io(&self.path, e))?;
@@ -293,6 +320,8 @@ impl Pixels for RawFile {
 
 /// Pictures in memory.
 pub(super) struct InMemory {
+    /// Where they come from.
+    pub(super) files: Arc<[PathBuf]>,
     pub(super) bytes: Vec<u8>,
     pub(super) size: (usize, usize),
     pub(super) order: PixelOrder,
@@ -301,6 +330,10 @@ pub(super) struct InMemory {
 impl Pixels for InMemory {
     fn size(&self) -> (usize, usize) {
         self.size
+    }
+
+    fn files(&self) -> Arc<[PathBuf]> {
+        Arc::clone(&self.files)
     }
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {

@@ -4,10 +4,12 @@ mod archive;
 mod class_names;
 mod corpus;
 mod find;
+mod fingerprint;
 mod hateful_memes;
 mod image_list;
 mod index_cache;
 mod karpathy;
+mod label_space;
 mod lines;
 mod listing;
 mod mini;
@@ -18,24 +20,19 @@ mod vqa;
 mod webdataset;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, Source, SourceFormat, Split, Task};
 
 pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
 pub use corpus::Corpus;
 pub use find::{Choice, Locate, Located};
-pub use index_cache::cache_folder;
+pub use fingerprint::{Fingerprint, ImageOrigin};
+pub use label_space::LabelSpace;
 pub use mini::MiniWorld;
 pub use vqa::AnswerVocabulary;
-
-/// Rows whose content goes into a fingerprint.
-const FINGERPRINT_ROWS: usize = 64;
 
 /// What is right for a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +96,14 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// What a reader of its numbers should know: what was left out, or put in order.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where the bytes of a row's image are, without reading them.
+    fn image_origin(&self, index: usize) -> ImageOrigin;
+
     /// The row itself.
     fn get(&self, index: usize) -> Result<Example>;
 
@@ -120,23 +125,17 @@ pub struct OpenSplit {
 }
 
 impl OpenSplit {
-    /// A digest over all ids and labels, and over the pictures and texts of rows spread over the split: what a record says
-    /// about which data were measured.
+    /// Renumbers the classes as `space` has them, where the split names its own; a note where that changed anything.
     ///
-    /// `pixels` decodes a picture; one that it cannot decode counts by its bytes.
-    pub fn fingerprint(&self, pixels: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Result<String> {
-        let mut digest = Sha256::new();
-        let rows = self.dataset.len();
-        for index in 0..rows {
-            digest.update(format!("{} {:?}\n", self.dataset.id(index), self.dataset.label(index)));
-        }
-        for piece in 0..FINGERPRINT_ROWS.min(rows) {
-            let example = self.dataset.get(piece * rows / FINGERPRINT_ROWS.min(rows))?;
-            digest.update(example.texts.join("\n"));
-            let image = example.image.unwrap_or_default();
-            digest.update(pixels(&image).unwrap_or(image));
-        }
-        Ok(digest.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
+    /// # Errors
+    /// If the names are not the same.
+    pub fn renumber(&mut self, space: &LabelSpace) -> std::result::Result<Option<String>, String> {
+        let Some(names) = self.dataset.class_names() else { return Ok(None) };
+        let Some(map) = space.map(&format!("split {}", self.name), names)? else { return Ok(None) };
+        let note = format!("the classes of split {} stand in another order than those of {}: mapped by name", self.name, space.of);
+        let dataset = Arc::clone(&self.dataset);
+        self.dataset = Arc::new(label_space::Renumbered::new(dataset, map, space.names.clone()));
+        Ok(Some(note))
     }
 
     /// How the split differs from what its source's row says: number of rows, of captions, ids that occur twice, and, where a task
@@ -190,7 +189,7 @@ impl Task {
                     Arc::new(vqa::open(&fill(&split.files), &fill(annotations), &fill(images))?)
                 }
                 SourceFormat::SnliVe { images } => Arc::new(snli_ve::open(&root.join(&split.files), &root.join(images))?),
-                SourceFormat::HatefulMemes => Arc::new(hateful_memes::open(&root.join(&split.files))?),
+                SourceFormat::HatefulMemes {} => Arc::new(hateful_memes::open(&root.join(&split.files))?),
                 SourceFormat::Karpathy { images } => Arc::new(karpathy::open(&root.join(&split.files), &root.join(images), &split.name)?),
             })
         };
@@ -216,7 +215,7 @@ fn allow_open_files(count: usize) {
 
 /// Runs a reader of foreign files; a panic inside it becomes an error about `path`.
 fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(Error::data(path, "its reader gave up: the file is broken")))
+    flava_base::guarded(f).unwrap_or_else(|| Err(Error::data(path, "its reader gave up: the file is broken")))
 }
 
 /// Whether a relative path is one that a pattern with at most one `*` names; the star stands for no slash.
@@ -248,14 +247,14 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     if files.is_empty() {
         return Err(Error::data(&folder, format!("holds no file {name}")));
     }
-    if let Some((missing, of)) = missing_part(&files) {
-        return Err(Error::data(&folder, format!("lacks part {missing} of {of} of {name}")));
+    if let Some(problem) = problem_of_parts(&files) {
+        return Err(Error::data(&folder, format!("{problem} of {name}")));
     }
     Ok(files)
 }
 
-/// Of files named `..-00003-of-00012..`, the first that is missing, and how many there should be.
-fn missing_part(files: &[PathBuf]) -> Option<(usize, usize)> {
+/// What is wrong with files named `..-00003-of-00012..`: one is missing, or there are two sets of them.
+fn problem_of_parts(files: &[PathBuf]) -> Option<String> {
     let part = |path: &PathBuf| {
         let name = path.file_name()?.to_str()?;
         let (before, after) = name.split_once("-of-")?;
@@ -264,7 +263,12 @@ fn missing_part(files: &[PathBuf]) -> Option<(usize, usize)> {
     };
     let parts: Vec<(usize, usize)> = files.iter().filter_map(part).collect();
     let of = parts.iter().map(|(_, of)| *of).max()?;
-    (0..of).find(|i| parts.iter().all(|(part, _)| part != i)).map(|missing| (missing, of))
+    if let Some((_, other)) = parts.iter().find(|(_, other)| *other != of) {
+        return Some(format!("has parts of {of} and parts of {other}"));
+    }
+    let count = |i: usize| parts.iter().filter(|(part, _)| *part == i).count();
+    let missing = (0..of).find(|i| count(*i) == 0).map(|part| format!("lacks part {part} of {of}"));
+    missing.or_else(|| (0..of).find(|i| count(*i) > 1).map(|part| format!("has part {part} of {of} twice")))
 }
 
 /// A label that is one of `classes`.
@@ -293,8 +297,11 @@ mod tests {
     fn missing_parts_are_counted() {
         let files =
             |parts: &[usize]| parts.iter().map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet"))).collect::<Vec<_>>();
-        assert_eq!(missing_part(&files(&[0, 1, 2])), None);
-        assert_eq!(missing_part(&files(&[0, 2])), Some((1, 3)));
-        assert_eq!(missing_part(&[PathBuf::from("train.parquet")]), None);
+        assert_eq!(problem_of_parts(&files(&[0, 1, 2])), None);
+        assert_eq!(problem_of_parts(&files(&[0, 2])).unwrap(), "lacks part 1 of 3");
+        assert_eq!(problem_of_parts(&files(&[0, 1, 1, 2])).unwrap(), "has part 1 of 3 twice");
+        assert_eq!(problem_of_parts(&[PathBuf::from("train.parquet")]), None);
+        let two = ["a-00000-of-00001.parquet", "b-00000-of-00002.parquet"].map(PathBuf::from);
+        assert_eq!(problem_of_parts(&two).unwrap(), "has parts of 2 and parts of 1");
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, cast::AsArray};
+use arrow_array::{Array, LargeBinaryArray, LargeStringArray, RecordBatch, cast::AsArray};
 use arrow_schema::DataType;
 use parquet::arrow::{
     ProjectionMask,
@@ -16,7 +16,12 @@ use parquet::arrow::{
     },
 };
 
-use super::{Dataset, Example, Label, class_names, guarded, parquet_columns as values};
+use super::{
+    Dataset, Example, ImageOrigin, Label, class_names, guarded,
+    label_space::LabelSpace,
+    listing::{MAX_PICTURE, read_limited},
+    parquet_columns as values,
+};
 use crate::{Columns, Error, Result};
 
 /// Bytes of pictures that are read at once, about; one picture at least.
@@ -25,6 +30,10 @@ const WINDOW: u64 = 16 << 20;
 const MAX_ROWS: usize = 50_000_000;
 /// Rows of labels and texts decoded at once.
 const BATCH: usize = 8192;
+/// How much more a column may unpack to than it takes in the file, beside what is small: images do not compress.
+const MAX_RATIO: u64 = 1000;
+/// Largest unpacked column of a row group whatever it takes in the file.
+const SMALL: u64 = 256 << 20;
 
 /// Some rows of one row group of one file.
 struct Window {
@@ -40,8 +49,15 @@ struct Window {
 /// Windows that were read, and the reader that can go on from the last.
 #[derive(Default)]
 struct Kept {
-    windows: VecDeque<(usize, ArrayRef)>,
+    windows: VecDeque<(usize, Pictures)>,
     reader: Option<(usize, ParquetRecordBatchReader)>,
+}
+
+/// The pictures of a window: their bytes, or where there are none, the files that they are in.
+#[derive(Clone)]
+struct Pictures {
+    bytes: Option<LargeBinaryArray>,
+    paths: Option<LargeStringArray>,
 }
 
 /// What is known of the rows without their pictures.
@@ -62,6 +78,9 @@ pub(super) struct ParquetDataset {
     windows: Vec<Window>,
     known: Known,
     class_names: Vec<String>,
+    notes: Vec<String>,
+    /// The path of each file, for the origins of images.
+    origins: Vec<Arc<[PathBuf]>>,
     kept: Mutex<Kept>,
 }
 
@@ -71,6 +90,10 @@ struct Reading<'a> {
     classes: usize,
     /// Rows by the value of the `group` column.
     groups: HashMap<String, usize>,
+    /// The names of the classes, as the first file that has any gives them.
+    space: Option<LabelSpace>,
+    /// For each class of the file at hand, which class it is of all.
+    map: Option<Vec<usize>>,
     interner: super::vqa::Interner,
 }
 
@@ -83,19 +106,41 @@ impl ParquetDataset {
             windows: Vec::new(),
             known: Known::default(),
             class_names: Vec::new(),
+            notes: Vec::new(),
+            origins: Vec::new(),
             kept: Mutex::default(),
         };
-        let mut reading = Reading { split, classes, groups: HashMap::new(), interner: super::vqa::Interner::default() };
+        let interner = super::vqa::Interner::default();
+        let mut reading = Reading { split, classes, groups: HashMap::new(), space: None, map: None, interner };
         let mut rows = 0;
         for path in files {
             rows += guarded(path, || dataset.add(path, rows, &mut reading))?;
         }
-        if let Some((_, metadata)) = dataset.files.first() {
-            dataset.class_names = class_names::of_parquet(metadata, &columns.label)
-                .or_else(|| class_names::of_readme(root, &columns.label))
-                .unwrap_or_else(|| columns.label_names.clone());
-        }
+        let names = match (columns.label_names.as_slice(), reading.space) {
+            // Where labels are texts, the row's names give them their numbers.
+            ([_, ..], None) => columns.label_names.clone(),
+            (_, Some(space)) => space.names,
+            ([], None) => class_names::of_readme(root, &columns.label).unwrap_or_default(),
+        };
+        dataset.class_names = names;
         Ok(dataset)
+    }
+
+    /// Compares what a file calls its classes with what the files before it do.
+    fn map_classes(&mut self, path: &Path, metadata: &ArrowReaderMetadata, reading: &mut Reading) -> Result<()> {
+        reading.map = None;
+        let Some(names) = class_names::of_parquet(path, metadata, &self.columns.label)? else { return Ok(()) };
+        let name = file_name(path);
+        match &reading.space {
+            None => reading.space = Some(LabelSpace::new(&name, names).map_err(|reason| Error::data(path, reason))?),
+            Some(space) => {
+                reading.map = space.map(&name, &names).map_err(|reason| Error::data(path, reason))?;
+                if reading.map.is_some() {
+                    self.notes.push(format!("the classes of {name} stand in another order than those of {}: mapped by name", space.of));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn wanted(&self) -> Vec<&str> {
@@ -105,13 +150,15 @@ impl ParquetDataset {
     }
 
     fn add(&mut self, path: &Path, start: usize, reading: &mut Reading) -> Result<usize> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let (file, about) = flava_base::open(path)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
             .map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
-        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let length = about.len();
         self.check_columns(path, &metadata)?;
+        self.map_classes(path, &metadata, reading)?;
         let rows = self.add_windows(path, &metadata, length, start)?;
         self.files.push((path.to_owned(), metadata));
+        self.origins.push([path.to_owned()].into());
         let wanted = self.wanted();
         if wanted.is_empty() {
             let name = file_name(path);
@@ -146,6 +193,13 @@ impl ParquetDataset {
                     format!("row group {group} claims {rows} rows in {compressed} bytes, {unpacked} unpacked; the file has {length}");
                 return Err(Error::data(path, claim));
             }
+            for column in meta.columns() {
+                let (packed, unpacked) = (column.compressed_size().max(0) as u64, column.uncompressed_size().max(0) as u64);
+                if unpacked > SMALL && unpacked / MAX_RATIO > packed {
+                    let claim = format!("row group {group}, column {}: {packed} bytes unpack to {unpacked}", column.column_path());
+                    return Err(Error::data(path, claim));
+                }
+            }
             if start + total + rows > MAX_ROWS {
                 return Err(Error::data(path, format!("has more than {MAX_ROWS} rows")));
             }
@@ -162,17 +216,19 @@ impl ParquetDataset {
     fn add_rows(&mut self, path: &Path, batch: &RecordBatch, (start, first): (usize, usize), reading: &mut Reading) -> Result<()> {
         let column = |name: &str| batch.column_by_name(name).filter(|_| !name.is_empty());
         let text = |name: &str| column(name).map(|c| values::as_text(path, name, c)).transpose();
+        let texts = |name: &str| column(name).map(|c| values::Texts::new(path, name, c)).transpose();
         let (c, name) = (self.columns.clone(), file_name(path));
         let (ids, groups, splits) = (text(&c.id)?, text(&c.group)?, text(&c.split)?);
+        let (captions, answers) = (texts(&c.captions)?, texts(&c.answers)?);
+        let inputs = c.texts.iter().map(|name| texts(name)).collect::<Result<Vec<_>>>()?;
         let labels = column(&c.label).map(|l| values::Labels::new(path, &c, l, reading.classes)).transpose()?;
         for row in 0..batch.num_rows() {
             if splits.as_ref().is_some_and(|splits| splits.value(row) != reading.split) {
                 continue;
             }
             let place = format!("row {}", first + row);
-            let place_of = |what: &str| format!("{place}, column {what}");
-            let captions = column(&c.captions).filter(|column| !(c.gaps && column.is_null(row)));
-            let captions = captions.map(|column| values::strings(path, &place_of(&c.captions), column, row)).transpose()?;
+            let captions = captions.as_ref().filter(|column| !(c.gaps && column.is_null(row)));
+            let captions = captions.map(|column| column.get(path, &place, row)).transpose()?;
             let group = groups.as_ref().map(|groups| groups.value(row).to_owned());
             let next = self.known.row.len();
             let owner = group.map(|group| *reading.groups.entry(group).or_insert(next));
@@ -180,19 +236,20 @@ impl ParquetDataset {
                 self.known.texts[owner].extend(captions.iter().cloned());
                 continue;
             }
-            let label = match (&labels, column(&c.answers)) {
-                (Some(labels), _) => labels.get(path, &place, row)?,
+            let label = match (&labels, &answers) {
+                (Some(labels), _) => match (labels.get(path, &place, row)?, &reading.map) {
+                    (Label::Class(class), Some(map)) => Label::Class(map.get(class).copied().unwrap_or(class)),
+                    (label, _) => label,
+                },
                 (None, Some(answers)) => {
-                    let answers = values::strings(path, &place_of(&c.answers), answers, row)?;
+                    let answers = answers.get(path, &place, row)?;
                     Label::Answers(answers.iter().map(|answer| reading.interner.get(answer)).collect())
                 }
                 (None, None) => Label::None,
             };
             let mut texts = captions.unwrap_or_default();
-            for name in &c.texts {
-                texts.extend(
-                    column(name).map(|column| values::strings(path, &place_of(name), column, row)).transpose()?.unwrap_or_default(),
-                );
+            for column in inputs.iter().flatten() {
+                texts.extend(column.get(path, &place, row)?);
             }
             self.known.row.push(start + first + row);
             self.known.label.push(label);
@@ -217,20 +274,23 @@ impl ParquetDataset {
             return Ok(());
         }
         let kind = schema.field_with_name(image).map_err(|e| Error::data(path, e))?.data_type();
-        let bytes = |kind: &DataType| matches!(kind, DataType::Binary | DataType::LargeBinary);
         let fits = match kind {
-            DataType::Struct(fields) => fields.iter().any(|f| f.name() == "bytes" && bytes(f.data_type())),
-            other => bytes(other),
+            DataType::Struct(fields) => fields.iter().any(|f| match f.name().as_str() {
+                "bytes" => values::is_binary(f.data_type()),
+                "path" => true,
+                _ => false,
+            }),
+            other => values::is_binary(other),
         };
         if fits { Ok(()) } else { Err(Error::data(path, format!("column {image} is {kind}, not a picture (a struct with bytes)"))) }
     }
 
     /// The pictures of a window, read or kept. Threads that want the same window wait for the one that reads it.
-    fn pictures(&self, window: usize) -> Result<ArrayRef> {
+    fn pictures(&self, window: usize) -> Result<Pictures> {
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(place) = kept.windows.iter().position(|(w, _)| *w == window) {
             let used = kept.windows.remove(place).expect("it was found");
-            let pictures = Arc::clone(&used.1);
+            let pictures = used.1.clone();
             kept.windows.push_back(used);
             return Ok(pictures);
         }
@@ -246,34 +306,49 @@ impl ParquetDataset {
         })?;
         let batch = batch.filter(|batch| batch.num_rows() == rows);
         let batch = batch.ok_or_else(|| Error::data(path, format!("row group {group} has fewer pictures than the file says")))?;
-        let column = batch.column(0);
-        let bytes = match column.as_any().downcast_ref::<StructArray>() {
-            Some(picture) => picture.column_by_name("bytes").map_or_else(|| Arc::clone(column), Arc::clone),
-            None => Arc::clone(column),
-        };
+        let pictures = guarded(path, || Pictures::new(path, &self.columns.image, &batch))?;
         let goes_on = self.windows.get(window + 1).is_some_and(|next| (next.file, next.group) == (file, group));
         kept.reader = goes_on.then_some((window + 1, reader));
-        kept.windows.push_back((window, Arc::clone(&bytes)));
+        kept.windows.push_back((window, pictures.clone()));
         // One for each thread that may be at another place, and one that is left behind; the longest unused goes.
         let room = std::thread::available_parallelism().map_or(4, usize::from) + 2;
         while kept.windows.len() > room {
             kept.windows.pop_front();
         }
-        Ok(bytes)
+        Ok(pictures)
     }
 
     /// The picture of a row of all files; None if it is null.
     fn picture(&self, row: usize) -> Result<Option<Vec<u8>>> {
         let window = self.windows.partition_point(|window| window.start <= row) - 1;
         let (pictures, index) = (self.pictures(window)?, row - self.windows[window].start);
-        if pictures.is_null(index) {
-            return Ok(None);
+        if let Some(bytes) = pictures.bytes.as_ref().filter(|bytes| bytes.is_valid(index)) {
+            return Ok(Some(bytes.value(index).to_vec()));
         }
-        let bytes = match pictures.data_type() {
-            DataType::LargeBinary => pictures.as_binary::<i64>().value(index),
-            _ => pictures.as_binary::<i32>().value(index),
+        let named = pictures.paths.as_ref().filter(|paths| paths.is_valid(index)).map(|paths| paths.value(index));
+        let Some(named) = named else { return Ok(None) };
+        let (file, _) = &self.files[self.windows[window].file];
+        let leads_out = named.starts_with('/') || named.split(['/', '\\']).any(|part| part == "..");
+        if leads_out {
+            let place = format!("row {}", row - self.windows[window].start + self.windows[window].skip);
+            return Err(Error::data(file, format!("{place}: holds no image but the path {named:?}, outside its folder")));
+        }
+        Ok(Some(read_limited(&file.with_file_name(named), MAX_PICTURE)?))
+    }
+}
+
+impl Pictures {
+    fn new(path: &Path, name: &str, batch: &RecordBatch) -> Result<Self> {
+        let column = batch.column(0);
+        let bytes = |column| -> Result<LargeBinaryArray> {
+            Ok(values::cast_to(path, name, column, &DataType::LargeBinary)?.as_binary::<i64>().clone())
         };
-        Ok(Some(bytes.to_vec()))
+        let Some(fields) = column.as_struct_opt() else { return Ok(Self { bytes: Some(bytes(column)?), paths: None }) };
+        let text = |column| -> Result<LargeStringArray> {
+            Ok(values::cast_to(path, name, column, &DataType::LargeUtf8)?.as_string::<i64>().clone())
+        };
+        let whole = |field: &str| fields.column_by_name(field).filter(|_| fields.null_count() < fields.len());
+        Ok(Self { bytes: whole("bytes").map(bytes).transpose()?, paths: whole("path").map(text).transpose()? })
     }
 }
 
@@ -283,7 +358,7 @@ fn file_name(path: &Path) -> String {
 
 /// Reads some columns: of a row group from a window on, a window at a time, or of all rows.
 fn reader_of(path: &Path, metadata: &ArrowReaderMetadata, columns: &[&str], from: Option<&Window>) -> Result<ParquetRecordBatchReader> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let file: File = flava_base::open(path)?.0;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let builder = builder.with_projection(mask).with_batch_size(from.map_or(BATCH, |w| w.rows));
@@ -326,6 +401,24 @@ impl Dataset for ParquetDataset {
 
     fn class_names(&self) -> Option<&[String]> {
         Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.known.texts.get(index).cloned().unwrap_or_default())
+    }
+
+    fn image_origin(&self, index: usize) -> ImageOrigin {
+        if self.columns.image.is_empty() {
+            return ImageOrigin::None;
+        }
+        let row = self.known.row[index];
+        let window = &self.windows[self.windows.partition_point(|window| window.start <= row) - 1];
+        let first = self.windows.iter().find(|other| other.file == window.file).map_or(0, |first| first.start);
+        ImageOrigin::Part { files: Arc::clone(&self.origins[window.file]), at: (row - first) as u64 }
     }
 
     fn get(&self, index: usize) -> Result<Example> {

@@ -1,8 +1,8 @@
-//! Values of parquet columns as plain ones, whichever of the usual types they have.
+//! Values of parquet columns as plain ones: each column is cast to the one type that is wanted, whichever of its kin it has.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, cast::AsArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
@@ -12,25 +12,73 @@ use crate::{Columns, Error, Result};
 /// Fields that hold the text of a struct in a list of answers or captions.
 const TEXT_FIELDS: [&str; 3] = ["answer", "raw", "caption"];
 
-/// A column of ids as texts.
-pub(super) fn as_text(path: &Path, name: &str, column: &ArrayRef) -> Result<StringArray> {
-    let plain = column.data_type().is_integer() || matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8);
-    if !plain || column.null_count() > 0 {
-        return Err(Error::data(path, format!("column {name} is {} with {} nulls, not ids", column.data_type(), column.null_count())));
-    }
-    Ok(cast(column, &DataType::Utf8).map_err(|e| Error::data(path, e))?.as_string::<i32>().clone())
+/// The type of a column's values, whether or not they are stored through a dictionary.
+pub(super) fn value_type(kind: &DataType) -> &DataType {
+    if let DataType::Dictionary(_, values) = kind { value_type(values) } else { kind }
 }
 
-/// One text, or several of a list.
-pub(super) fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -> Result<Vec<String>> {
+fn is_text(kind: &DataType) -> bool {
+    matches!(value_type(kind), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Whether values are plain bytes.
+pub(super) fn is_binary(kind: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
+    matches!(value_type(kind), Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
+}
+
+/// A column of texts or bytes as one type.
+pub(super) fn cast_to(path: &Path, name: &str, column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == kind {
+        return Ok(Arc::clone(column));
+    }
+    cast(column, kind).map_err(|e| Error::data(path, format!("column {name}: {e}")))
+}
+
+/// A column of ids as texts.
+pub(super) fn as_text(path: &Path, name: &str, column: &ArrayRef) -> Result<LargeStringArray> {
+    let kind = column.data_type();
+    let plain = value_type(kind).is_integer() || is_text(kind);
+    let nulls = column.logical_null_count();
+    if !plain || nulls > 0 {
+        return Err(Error::data(path, format!("column {name} is {kind} with {nulls} nulls, not ids")));
+    }
+    Ok(cast_to(path, name, column, &DataType::LargeUtf8)?.as_string::<i64>().clone())
+}
+
+/// A column of texts, or of lists of texts.
+pub(super) struct Texts {
+    /// One array of texts, or of each row one.
+    column: ArrayRef,
+    name: String,
+}
+
+impl Texts {
+    pub(super) fn new(path: &Path, name: &str, column: &ArrayRef) -> Result<Self> {
+        let column = if is_text(column.data_type()) { cast_to(path, name, column, &DataType::LargeUtf8)? } else { Arc::clone(column) };
+        Ok(Self { column, name: name.to_owned() })
+    }
+
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        self.column.is_null(row)
+    }
+
+    /// The text of a row, or all of its list.
+    pub(super) fn get(&self, path: &Path, place: &str, row: usize) -> Result<Vec<String>> {
+        strings(path, &format!("{place}, column {}", self.name), &self.column, row)
+    }
+}
+
+fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -> Result<Vec<String>> {
     if column.is_null(row) {
         return Err(Error::data(path, format!("{place}: the text is null")));
     }
     match column.data_type() {
-        DataType::Utf8 => Ok(vec![column.as_string::<i32>().value(row).to_owned()]),
         DataType::LargeUtf8 => Ok(vec![column.as_string::<i64>().value(row).to_owned()]),
+        kind if is_text(kind) => strings(path, place, &cast_to(path, place, &column.slice(row, 1), &DataType::LargeUtf8)?, 0),
         DataType::List(_) => all_strings(path, place, &column.as_list::<i32>().value(row)),
         DataType::LargeList(_) => all_strings(path, place, &column.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => all_strings(path, place, &column.as_fixed_size_list().value(row)),
         // A list of structs that `datasets` wrote as a struct of lists.
         DataType::Struct(_) => {
             let fields = column.as_struct();
@@ -42,7 +90,12 @@ pub(super) fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -
 }
 
 fn all_strings(path: &Path, place: &str, items: &ArrayRef) -> Result<Vec<String>> {
-    (0..items.len()).map(|item| Ok(strings(path, place, items, item)?.swap_remove(0))).collect()
+    let items = if is_text(items.data_type()) { cast_to(path, place, items, &DataType::LargeUtf8)? } else { Arc::clone(items) };
+    let mut all = Vec::with_capacity(items.len());
+    for item in 0..items.len() {
+        all.extend(strings(path, place, &items, item)?);
+    }
+    Ok(all)
 }
 
 fn not_text(path: &Path, place: &str, column: &ArrayRef) -> Error {
@@ -52,46 +105,76 @@ fn not_text(path: &Path, place: &str, column: &ArrayRef) -> Error {
 /// A column of labels.
 pub(super) enum Labels {
     Classes(Int64Array, usize),
+    Booleans(BooleanArray, usize),
+    /// Whole numbers that are stored as others.
+    WholeFloats(Float64Array, usize),
     Values(Float64Array),
-    Names(StringArray, Vec<String>),
+    Names(LargeStringArray, Vec<String>),
 }
 
 impl Labels {
     pub(super) fn new(path: &Path, columns: &Columns, column: &ArrayRef, classes: usize) -> Result<Self> {
-        let kind = column.data_type();
-        let to = |kind| cast(column, &kind).map_err(|e| Error::data(path, e));
-        let number = kind.is_integer() || kind.is_floating();
-        if number && classes == 0 {
-            return Ok(Self::Values(to(DataType::Float64)?.as_primitive::<arrow_array::types::Float64Type>().clone()));
+        use arrow_array::types::{Float64Type, Int64Type};
+        let name = &columns.label;
+        let kind = value_type(column.data_type()).clone();
+        let to = |kind| cast_to(path, name, column, &kind);
+        if (kind.is_integer() || kind.is_floating()) && classes == 0 {
+            return Ok(Self::Values(to(DataType::Float64)?.as_primitive::<Float64Type>().clone()));
         }
         if kind.is_integer() {
-            return Ok(Self::Classes(to(DataType::Int64)?.as_primitive::<arrow_array::types::Int64Type>().clone(), classes));
+            return Ok(Self::Classes(to(DataType::Int64)?.as_primitive::<Int64Type>().clone(), classes));
         }
-        let text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8);
-        if text && !columns.label_names.is_empty() {
-            return Ok(Self::Names(to(DataType::Utf8)?.as_string::<i32>().clone(), columns.label_names.clone()));
+        if kind.is_floating() {
+            return Ok(Self::WholeFloats(to(DataType::Float64)?.as_primitive::<Float64Type>().clone(), classes));
         }
-        let hint = if text { "; label_names in the task's row would say what its texts mean" } else { "" };
-        Err(Error::data(path, format!("column {} is {kind}, not an integer{hint}", columns.label)))
+        if kind == DataType::Boolean && classes > 0 {
+            return Ok(Self::Booleans(to(DataType::Boolean)?.as_boolean().clone(), classes));
+        }
+        if is_text(&kind) && !columns.label_names.is_empty() {
+            return Ok(Self::Names(to(DataType::LargeUtf8)?.as_string::<i64>().clone(), columns.label_names.clone()));
+        }
+        let hint = if is_text(&kind) { "; label_names in the task's row would say what its texts mean" } else { "" };
+        Err(Error::data(path, format!("column {name} is {}, not an integer{hint}", column.data_type())))
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Classes(column, _) => column.is_null(row),
+            Self::Booleans(column, _) => column.is_null(row),
+            Self::WholeFloats(column, _) | Self::Values(column) => column.is_null(row),
+            Self::Names(column, _) => column.is_null(row),
+        }
     }
 
     pub(super) fn get(&self, path: &Path, place: &str, row: usize) -> Result<Label> {
-        let null = match self {
-            Self::Classes(column, _) => column.is_null(row),
-            Self::Values(column) => column.is_null(row),
-            Self::Names(column, _) => column.is_null(row),
-        };
-        if null {
+        if self.is_null(row) {
             return Err(Error::data(path, format!("{place}: the label is null")));
         }
-        Ok(match self {
-            Self::Classes(column, classes) => Label::Class(checked_label(path, place, column.value(row), *classes)?),
-            Self::Values(column) => Label::Value(column.value(row)),
+        let class = |label: i64, classes: &usize| Ok(Label::Class(checked_label(path, place, label, *classes)?));
+        match self {
+            Self::Classes(column, classes) => class(column.value(row), classes),
+            Self::Booleans(column, classes) => class(column.value(row).into(), classes),
+            Self::WholeFloats(column, classes) => {
+                let value = column.value(row);
+                // Whole numbers up to here are exact.
+                if value.fract() != 0.0 || value.abs() > f64::from(u32::MAX) {
+                    return Err(Error::data(path, format!("{place}: the label {value} is no whole number")));
+                }
+                class(value as i64, classes)
+            }
+            Self::Values(column) => {
+                let value = column.value(row);
+                if !value.is_finite() {
+                    return Err(Error::data(path, format!("{place}: the label is {value}")));
+                }
+                Ok(Label::Value(value))
+            }
             Self::Names(column, names) => {
                 let value = column.value(row);
                 let class = names.iter().position(|name| name == value);
-                Label::Class(class.ok_or_else(|| Error::data(path, format!("{place}: label {value:?} is none of {}", names.join(", "))))?)
+                let unknown = || Error::data(path, format!("{place}: label {value:?} is none of {}", names.join(", ")));
+                class.map(Label::Class).ok_or_else(unknown)
             }
-        })
+        }
     }
 }

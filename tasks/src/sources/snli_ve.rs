@@ -38,7 +38,7 @@ pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
         let name = format!("{}.jpg", name.strip_suffix(".jpg").unwrap_or(&name));
         // Pair ids name the caption and its author; the generator gives the same one to several hypotheses of some captions.
         let id = line.pair.map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
-        rows.push(Row { id, picture: Picture::File(name), texts: vec![line.sentence2], label: Label::Class(label), cluster: 0 });
+        rows.push(Row { id, picture: Picture::File(name.into()), texts: vec![line.sentence2], label: Label::Class(label), cluster: 0 });
     }
     let names = CLASSES.iter().map(|class| (*class).to_owned()).collect();
     Ok(Listing::of_files(images, rows)?.with_class_names(names))

@@ -66,7 +66,7 @@ impl Interner {
 /// Opens questions; without the annotations file (the hidden test sets) nothing is right or wrong.
 pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Result<Listing> {
     let Questions { data_subtype, questions: asked } = read_json(questions)?;
-    let mut answers = if annotations.exists() { Some(answers_of(annotations)?) } else { None };
+    let mut answers = if flava_base::is_there(annotations) { Some(answers_of(annotations)?) } else { None };
     let mut ids = HashSet::new();
     let (mut rows, mut kinds) = (Vec::with_capacity(asked.len()), Vec::new());
     for (index, question) in asked.into_iter().enumerate() {
@@ -89,7 +89,7 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
             },
         };
         let file = picture_name(images, &data_subtype, question.image_id);
-        rows.push(Row { id: id.to_string(), picture: Picture::File(file), texts: vec![question.question], label, cluster: 0 });
+        rows.push(Row { id: id.to_string(), picture: Picture::File(file.into()), texts: vec![question.question], label, cluster: 0 });
     }
     Ok(Listing::of_files(images, rows)?.with_slices(kinds))
 }

@@ -1,39 +1,48 @@
 //! A folder for each split and in it one for each class.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use flava_base::{hidden, is_image, path_text, walk};
 
 use super::super::listing::{Listing, Row};
 use crate::{Error, Result};
 
-/// Endings of pictures, in lower case.
-const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "ppm", "bmp", "webp", "gif"];
-
-/// The pictures of `root/split`; classes in the order given, or sorted by name.
+/// The images of `root/split`, also of folders inside those of the classes; classes in the order given, or sorted by name.
 pub(super) fn open(root: &Path, split: &str, classes: &[&str]) -> Result<Listing> {
     let folder = root.join(split);
-    let names = if classes.is_empty() { sorted(&folder, true)? } else { classes.iter().map(|c| (*c).to_owned()).collect() };
-    let mut rows = Vec::new();
+    let names = if classes.is_empty() { folders(&folder)? } else { classes.iter().map(|c| (*c).to_owned()).collect() };
+    let (mut rows, mut others) = (Vec::new(), Vec::new());
     for (class, name) in names.iter().enumerate() {
-        for file in sorted(&folder.join(name), false)? {
-            let ending = file.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase());
-            if PICTURES.contains(&ending.as_str()) {
-                rows.push(Row::of_file(format!("{name}/{file}"), class));
-            }
+        let inside = folder.join(name);
+        let (images, rest): (Vec<PathBuf>, Vec<PathBuf>) = walk(&inside)?.into_iter().partition(|file| is_image(&path_text(file)));
+        if images.is_empty() {
+            return Err(Error::data(&inside, "holds no image of its class"));
         }
+        rows.extend(images.into_iter().map(|file| Row::of_file(Path::new(name).join(file), class)));
+        others.extend(rest.into_iter().map(|file| Path::new(name).join(file)));
     }
-    Ok(Listing::of_files(&folder, rows)?.with_class_names(names))
+    Ok(Listing::of_files(&folder, rows)?.with_class_names(names).with_notes(left_out(split, &others)))
 }
 
-/// The names in a folder: of folders, or of files.
-pub(super) fn sorted(folder: &Path, folders: bool) -> Result<Vec<String>> {
+/// What is said of files that are no images.
+pub(in super::super) fn left_out(of: &str, others: &[PathBuf]) -> Vec<String> {
+    let first = others.first().map(|file| path_text(file));
+    first.map(|first| format!("{of}: {} files that are no images are left out, such as {first}", others.len())).into_iter().collect()
+}
+
+/// The names of the folders in a folder, sorted; hidden ones are no classes.
+pub(super) fn folders(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let entry = entry.map_err(|e| Error::io(folder, e))?;
-        if let Ok(name) = entry.file_name().into_string()
-            && entry.path().is_dir() == folders
-        {
-            names.push(name);
+        let name = entry.file_name();
+        if hidden(&name.to_string_lossy()) || !entry.path().is_dir() {
+            continue;
         }
+        names.push(name.into_string().map_err(|name| Error::data(folder, format!("holds the folder {name:?}, whose name is no UTF-8")))?);
     }
     names.sort();
     Ok(names)

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use super::{
     super::listing::{Listing, Row, read_text},
-    inner,
+    inner, trains,
 };
 use crate::{Error, Result};
 
@@ -48,7 +48,9 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
         names.entry(class - 1).or_insert_with(|| name.rsplit_once('_').map_or(name, |(breed, _)| breed).replace('_', " "));
         rows.push(Row::of_file(format!("{name}.jpg"), class - 1));
     }
-    let names = (0..names.len()).filter_map(|class| names.remove(&class)).collect();
+    // Where a class has no picture, its name and its place among the others are not known.
+    let names: Option<Vec<String>> = (0..names.len()).map(|class| names.remove(&class)).collect();
+    let names = names.unwrap_or_default();
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
 }
 
@@ -56,7 +58,7 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn dtd(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["dtd", "dtd/dtd"], "labels");
     let list = root.join(format!("labels/{split}1.txt"));
-    let names = super::folders::sorted(&root.join("images"), true)?;
+    let names = super::folders::folders(&root.join("images"))?;
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
         let class = class_of(&names, path.split('/').next().unwrap_or_default(), &list, line)?;
@@ -81,7 +83,7 @@ pub(super) fn fgvc_aircraft(root: &Path, split: &str) -> Result<Listing> {
 /// `Training_01.txt`: `/a/abbey/sun_aakbdcgfpksytcwj.jpg`; classes as in `ClassName.txt`.
 pub(super) fn sun397(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["SUN397"], "ClassName.txt");
-    let list = root.join(if split == "train" { "Training_01.txt" } else { "Testing_01.txt" });
+    let list = root.join(if trains(root, split)? { "Training_01.txt" } else { "Testing_01.txt" });
     let names: Vec<String> = lines(&root.join("ClassName.txt"))?.into_iter().map(|(_, name)| name).collect();
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {

@@ -9,8 +9,10 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use folders::left_out;
+
 use super::listing::Listing;
-use crate::{Layout, Result};
+use crate::{Error, Layout, Result};
 
 /// Opens a split of an archive.
 pub(super) fn open(layout: Layout, root: &Path, split: &str) -> Result<Listing> {
@@ -34,6 +36,18 @@ pub(super) fn open(layout: Layout, root: &Path, split: &str) -> Result<Listing> 
         Layout::Mnist => pixels::mnist(root, split),
         Layout::Cifar10 => pixels::cifar(root, split, pixels::Cifar::Ten),
         Layout::Cifar100 => pixels::cifar(root, split, pixels::Cifar::Hundred),
+    }
+}
+
+/// Whether a split is the one for training, of archives that have two.
+///
+/// # Errors
+/// If it is neither.
+fn trains(root: &Path, split: &str) -> Result<bool> {
+    match split {
+        "train" => Ok(true),
+        "test" => Ok(false),
+        other => Err(Error::data(root, format!("has no split {other:?}, only train and test"))),
     }
 }
 

@@ -2,9 +2,11 @@
 //! recorded with its arguments, and only those that make an array of bytes mean anything here.
 
 /// Most values that a pickle may hold: CIFAR's have some ten thousand.
-const MAX_VALUES: usize = 10_000_000;
+const MAX_VALUES: usize = 1_000_000;
 /// Most lists, dictionaries and calls: CIFAR's have a few dozen. It bounds how deep they nest.
 const MAX_CONTAINERS: usize = 1000;
+/// Places of the memo that may be left out.
+const MAX_GAP: usize = 1024;
 /// Largest value that is remembered to be referred to again.
 const MAX_REMEMBERED: usize = 64;
 
@@ -48,12 +50,16 @@ impl Value {
         values.iter().map(|value| if let Self::Integer(i) = value { Some(*i) } else { None }).collect()
     }
 
-    /// The bytes of a numpy array of unsigned bytes: what was set is version, shape, type, order, content.
-    pub(super) fn array_bytes(&self) -> Option<&[u8]> {
+    /// The bytes of a numpy array of unsigned bytes of this shape, row by row: what was set is version, shape, type, whether it is
+    /// stored column by column, content.
+    pub(super) fn array_bytes(&self, shape: &[usize]) -> Option<&[u8]> {
         let Self::Made(_, Some(state)) = self else { return None };
         let Self::Sequence(parts) = &**state else { return None };
         match parts.as_slice() {
-            [_, _, kind, _, Self::Bytes(bytes)] if is_u8(kind) => Some(bytes),
+            [_, sizes, kind, Self::Integer(0), Self::Bytes(bytes)] if is_u8(kind) => {
+                let wanted: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+                (sizes.integers()? == wanted).then_some(bytes.as_slice())
+            }
             _ => None,
         }
     }
@@ -137,9 +143,13 @@ impl<'a> Machine<'a> {
     fn remember(&mut self, place: usize) -> Result<(), String> {
         let Some(Item::Value(value)) = self.stack.last() else { return Err("remembers nothing".into()) };
         // Only small things are referred to again; a list may still grow, and a dictionary is looked into by nobody else.
-        let small = !matches!(value, Value::Pairs(_)) && value.weight() <= MAX_REMEMBERED;
+        let small = match value {
+            Value::Pairs(_) => false,
+            Value::Sequence(values) if values.len() > MAX_REMEMBERED => false,
+            value => value.weight() <= MAX_REMEMBERED,
+        };
         let kept = small.then(|| value.clone());
-        if place > MAX_VALUES {
+        if place > self.memo.len() + MAX_GAP {
             return Err("remembers too much".into());
         }
         if self.memo.len() <= place {
@@ -214,7 +224,13 @@ impl<'a> Machine<'a> {
         match opcode {
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
-            b'(' => self.stack.push(Item::Mark),
+            b'(' => {
+                self.values += 1;
+                if self.values > MAX_VALUES {
+                    return Err("holds too many values".into());
+                }
+                self.stack.push(Item::Mark);
+            }
             b'.' => return self.pop().map(Some),
             b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'I' | b'U' | b'C' | 0x8c | b'T' | b'B' | b'X' | 0x8d | 0x8e | 0x96 => {
                 self.plain(opcode)?;

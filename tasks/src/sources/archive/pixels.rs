@@ -11,12 +11,16 @@ use super::{
         guarded,
         listing::{InMemory, Listing, PixelOrder, Pixels, RawFile, read_limited, read_text},
     },
-    inner, pickle,
+    inner, pickle, trains,
 };
 use crate::{Error, Result};
 
 /// Largest file that is read as a whole: MNIST's and CIFAR's.
 const MAX_FILE: u64 = 512 << 20;
+/// Bytes that a part of an HDF5 file may unpack to at once.
+const MAX_READ: usize = 64 << 20;
+/// Most patches of one file; PCAM has 262,144.
+const MAX_PATCHES: u64 = 1 << 20;
 /// Height, width and channels of a patch of PCAM.
 const PATCH: [u64; 3] = [96, 96, 3];
 
@@ -54,12 +58,12 @@ pub(super) fn stl10(root: &Path, split: &str) -> Result<Listing> {
 
 /// The idx files of MNIST, plain or gzipped.
 pub(super) fn mnist(root: &Path, split: &str) -> Result<Listing> {
-    let part = if split == "train" { "train" } else { "t10k" };
+    let part = if trains(root, split)? { "train" } else { "t10k" };
     let (images, (sizes, bytes)) = idx(root, &format!("{part}-images-idx3-ubyte"), 3)?;
     let (labels, (_, classes)) = idx(root, &format!("{part}-labels-idx1-ubyte"), 1)?;
     let classes = classes_of(&labels, &classes, 0)?;
     same_count(&images, sizes[0], classes.len())?;
-    let pixels = InMemory { bytes, size: (sizes[1], sizes[2]), order: PixelOrder::Grey };
+    let pixels = InMemory { files: [images.clone()].into(), bytes, size: (sizes[1], sizes[2]), order: PixelOrder::Grey };
     Ok(Listing::of_pixels(&images, classes, Arc::new(pixels)))
 }
 
@@ -100,8 +104,8 @@ pub(super) enum Cifar {
 
 /// The binary version (`data_batch_1.bin`, `train.bin`) or the Python version (pickles, read without running any).
 pub(super) fn cifar(root: &Path, split: &str, which: Cifar) -> Result<Listing> {
-    let (below, binary, python): (&[&str], Vec<String>, Vec<String>) = match (which, split) {
-        (Cifar::Ten, "train") => (
+    let (below, binary, python): (&[&str], Vec<String>, Vec<String>) = match (which, trains(root, split)?) {
+        (Cifar::Ten, true) => (
             &["cifar-10-batches-bin", "cifar-10-batches-py"],
             (1..=5).map(|i| format!("data_batch_{i}.bin")).collect(),
             (1..=5).map(|i| format!("data_batch_{i}")).collect(),
@@ -115,14 +119,16 @@ pub(super) fn cifar(root: &Path, split: &str, which: Cifar) -> Result<Listing> {
         Some(names.iter().map(|name| folder.join(name)).collect::<Vec<PathBuf>>())
     };
     let (mut bytes, mut classes) = (Vec::new(), Vec::new());
-    if let Some(files) = find(&binary) {
+    let files: Arc<[PathBuf]> = if let Some(files) = find(&binary) {
         files.iter().try_for_each(|file| cifar_binary(file, which, &mut bytes, &mut classes))?;
+        files.into()
     } else if let Some(files) = find(&python) {
         files.iter().try_for_each(|file| cifar_python(file, which, &mut bytes, &mut classes))?;
+        files.into()
     } else {
         return Err(Error::data(root, format!("has neither {} nor {}", binary.join(", "), python.join(", "))));
-    }
-    Ok(Listing::of_pixels(root, classes, Arc::new(InMemory { bytes, size: (32, 32), order: PixelOrder::Planes })))
+    };
+    Ok(Listing::of_pixels(root, classes, Arc::new(InMemory { files, bytes, size: (32, 32), order: PixelOrder::Planes })))
 }
 
 /// Bytes of a picture of CIFAR.
@@ -146,10 +152,10 @@ fn cifar_python(path: &Path, which: Cifar, bytes: &mut Vec<u8>, classes: &mut Ve
     let key = if which == Cifar::Ten { "labels" } else { "fine_labels" };
     let broken = |reason: String| Error::data(path, reason);
     let content = pickle::read(&read_limited(path, MAX_FILE)?).map_err(broken)?;
-    let (Some(pixels), Some(labels)) =
-        (content.entry("data").and_then(pickle::Value::array_bytes), content.entry(key).and_then(pickle::Value::integers))
-    else {
-        return Err(broken(format!("is no batch of CIFAR: it has no data or no {key}")));
+    let labels = content.entry(key).and_then(pickle::Value::integers);
+    let rows = labels.as_ref().map_or(0, Vec::len);
+    let (Some(pixels), Some(labels)) = (content.entry("data").and_then(|data| data.array_bytes(&[rows, TINY])), labels) else {
+        return Err(broken(format!("is no batch of CIFAR: it has no data row by row, or no {key}")));
     };
     if pixels.len() != labels.len() * TINY {
         return Err(broken(format!("has {} bytes of pictures and {} labels", pixels.len(), labels.len())));
@@ -172,6 +178,10 @@ impl Pixels for Patches {
         (PATCH[0] as usize, PATCH[1] as usize)
     }
 
+    fn files(&self) -> Arc<[PathBuf]> {
+        [self.path.clone()].into()
+    }
+
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let row = index as u64;
         guarded(&self.path, || slice(&self.path, &self.file, "x", &[(row, row + 1), (0, PATCH[0]), (0, PATCH[1]), (0, PATCH[2])]))
@@ -189,10 +199,12 @@ fn slice(path: &Path, file: &hdf5_reader::Hdf5File, name: &str, ranges: &[(u64, 
 /// `camelyonpatch_level_2_split_train_x.h5` and `.._y.h5`.
 pub(super) fn pcam(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["pcam"], "camelyonpatch_level_2_split_test_x.h5");
-    let open = |what: &str| {
+    let open = |what: &str| -> Result<(PathBuf, hdf5_reader::Hdf5File, Vec<u64>)> {
         let path = root.join(format!("camelyonpatch_level_2_split_{split}_{what}.h5"));
-        std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?;
-        let open = || hdf5_reader::Hdf5File::open(&path).map_err(|e| Error::data(&path, format!("is no HDF5 file: {e}")));
+        flava_base::open(&path)?;
+        let options = hdf5_reader::OpenOptions::default().with_max_read_bytes(MAX_READ);
+        let open =
+            || hdf5_reader::Hdf5File::open_with_options(&path, options).map_err(|e| Error::data(&path, format!("is no HDF5 file: {e}")));
         let file = guarded(&path, open)?;
         let shape = guarded(&path, || Ok(file.dataset(&format!("/{what}")).map_err(|e| Error::data(&path, e))?.shape().to_vec()))?;
         Ok((path, file, shape))
@@ -201,8 +213,12 @@ pub(super) fn pcam(root: &Path, split: &str) -> Result<Listing> {
     if shape.len() != 4 || shape[1..] != PATCH {
         return Err(Error::data(&path, format!("holds an array of {shape:?}, not of pictures of {PATCH:?}")));
     }
+    if shape[0] > MAX_PATCHES {
+        return Err(Error::data(&path, format!("holds {} pictures, more than {MAX_PATCHES}", shape[0])));
+    }
     let (labels_path, labels, labels_shape) = open("y")?;
-    if labels_shape.iter().product::<u64>() != shape[0] {
+    let labels_in_all = labels_shape.iter().try_fold(1u64, |count, size| count.checked_mul(*size));
+    if labels_in_all != Some(shape[0]) {
         return Err(Error::data(&labels_path, format!("holds an array of {labels_shape:?} for {} pictures", shape[0])));
     }
     let ranges: Vec<(u64, u64)> = labels_shape.iter().map(|size| (0, *size)).collect();

@@ -56,7 +56,7 @@ pub(super) fn kitti_distance(root: &Path, split: &str) -> Result<Listing> {
                 continue;
             }
             // Type, three of visibility, four of the box, three of size, then x, y and z of the place.
-            let z = fields.get(13).and_then(|z| z.parse::<f64>().ok());
+            let z = fields.get(13).and_then(|z| z.parse::<f64>().ok()).filter(|z| z.is_finite());
             let z = z.ok_or_else(|| Error::data(&file, format!("line {}: {text:?} has no place", line + 1)))?;
             nearest = Some(nearest.map_or(z, |near| near.min(z)));
         }

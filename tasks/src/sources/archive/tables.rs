@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc};
 use super::{
     super::{
         guarded,
-        listing::{InMemory, Listing, PixelOrder, Row},
+        listing::{InMemory, Listing, PixelOrder, Row, read_text},
     },
-    folders, inner,
+    folders, inner, trains,
 };
 use crate::{Error, Result};
 
@@ -20,7 +20,7 @@ const FACES_ORDER: [usize; 7] = [0, 1, 2, 3, 5, 6, 4];
 
 /// A MATLAB file of version 5 to 7.
 fn mat(path: &Path) -> Result<matrw::MatFile> {
-    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    let size = flava_base::open(path)?.1.len();
     if size > MAX_MAT {
         return Err(Error::data(path, format!("has {size} bytes, too many for a file of labels")));
     }
@@ -74,7 +74,8 @@ pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
     let variable = match split {
         "train" => "trnid",
         "val" | "validation" => "valid",
-        _ => "tstid",
+        "test" => "tstid",
+        other => return Err(Error::data(root, format!("has no split {other:?}, only train, val and test"))),
     };
     let classes = numbers(&mat(&labels)?, &labels, "labels")?;
     let row = |image: usize| {
@@ -89,16 +90,19 @@ pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
 /// `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat`: an array of structs with `fname` and `class` from 1.
 pub(super) fn stanford_cars(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["stanford_cars"], "devkit");
-    let (file, folder) = match split {
-        "train" => (root.join("devkit/cars_train_annos.mat"), root.join("cars_train")),
-        _ => (root.join("cars_test_annos_withlabels.mat"), root.join("cars_test")),
+    let (file, folder) = if trains(root, split)? {
+        (root.join("devkit/cars_train_annos.mat"), root.join("cars_train"))
+    } else {
+        (root.join("cars_test_annos_withlabels.mat"), root.join("cars_test"))
     };
     let annotations = mat(&file)?;
     let annotations = variable(&annotations, &file, "annotations")?;
     let row = |index| {
         let entry = &annotations[index];
-        let (name, class) =
-            (text(&entry["fname"]), floats(&entry["class"]).and_then(|class| class.first().copied()).filter(|class| *class >= 1.0));
+        let (name, class) = (
+            text(&entry["fname"]),
+            floats(&entry["class"]).and_then(|class| class.first().copied()).filter(|class| *class >= 1.0 && class.fract() == 0.0),
+        );
         match (name, class) {
             (Some(name), Some(class)) => Ok(Row::of_file(name, class as usize - 1)),
             _ => Err(Error::data(&file, format!("annotations({}) has no fname or class", index + 1))),
@@ -120,8 +124,14 @@ fn class_names(path: &Path) -> Result<Vec<String>> {
 /// Training pictures in a folder for each class; test pictures in a table with semicolons.
 pub(super) fn gtsrb(root: &Path, split: &str) -> Result<Listing> {
     let base = inner(root, &["gtsrb"], "GTSRB");
-    if split == "train" {
-        return folders::open(&base.join("GTSRB"), "Training", &[]);
+    if trains(root, split)? {
+        // The folders are called by the numbers of the table's classes, from 00000 on: all of them are there.
+        let folders = folders::folders(&base.join("GTSRB/Training"))?;
+        if let Some((class, name)) = folders.iter().enumerate().find(|(class, name)| name.parse() != Ok(*class)) {
+            return Err(Error::data(base.join("GTSRB/Training"), format!("has the folder {name} where that of class {class} is due")));
+        }
+        let names: Vec<&str> = folders.iter().map(String::as_str).collect();
+        return Ok(folders::open(&base.join("GTSRB"), "Training", &names)?.with_class_names(Vec::new()));
     }
     let table = [base.join("GT-final_test.csv"), base.join("GTSRB/Final_Test/Images/GT-final_test.csv")];
     let table = table.iter().find(|table| table.exists()).unwrap_or(&table[0]);
@@ -146,7 +156,8 @@ fn field<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 /// The rows of a table with their line numbers; names of columns are trimmed, as one of the tables has spaces in them.
 fn records(path: &Path, delimiter: u8) -> Result<Vec<(usize, Record)>> {
     let broken = |e: csv::Error| Error::data(path, e);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_path(path).map_err(broken)?;
+    let text = read_text(path)?;
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
     let columns: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let mut rows = Vec::new();
     for (index, record) in reader.records().enumerate() {
@@ -161,14 +172,18 @@ pub(super) fn fer2013(root: &Path, split: &str) -> Result<Listing> {
     let files = ["fer2013.csv", "icml_face_data.csv", "train.csv"].map(|name| root.join(name));
     let whole = files[..2].iter().find(|file| file.exists());
     let table = whole.unwrap_or(&files[2]);
-    let wanted: &[&str] = if split == "train" { &["Training"] } else { &["PublicTest", "PrivateTest"] };
-    if whole.is_none() && split != "train" {
+    let fits = trains(root, split)?;
+    let wanted: &[&str] = if fits { &["Training"] } else { &["PublicTest", "PrivateTest"] };
+    if whole.is_none() && !fits {
         return Err(Error::data(root, "has no icml_face_data.csv or fer2013.csv; the test.csv of the contest has no labels"));
     }
     let (mut bytes, mut classes) = (Vec::new(), Vec::new());
     for (line, record) in records(table, b',')? {
-        if field(&record, "Usage").is_some_and(|usage| !wanted.contains(&usage)) {
-            continue;
+        match field(&record, "Usage") {
+            Some("Training" | "PublicTest" | "PrivateTest") | None if whole.is_none() => {}
+            Some(usage @ ("Training" | "PublicTest" | "PrivateTest")) if wanted.contains(&usage) => {}
+            Some("Training" | "PublicTest" | "PrivateTest") => continue,
+            other => return Err(Error::data(table, format!("line {line}: Usage is {other:?}, not Training, PublicTest or PrivateTest"))),
         }
         let class = field(&record, "emotion").and_then(|class| class.parse().ok());
         let class = class.and_then(|class: usize| FACES_ORDER.get(class));
@@ -182,6 +197,6 @@ pub(super) fn fer2013(root: &Path, split: &str) -> Result<Listing> {
         classes.push(class);
     }
     let names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"].map(str::to_owned).into();
-    let pixels = InMemory { bytes, size: (FACE, FACE), order: PixelOrder::Grey };
+    let pixels = InMemory { files: [table.clone()].into(), bytes, size: (FACE, FACE), order: PixelOrder::Grey };
     Ok(Listing::of_pixels(table, classes, Arc::new(pixels)).with_class_names(names))
 }

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, Example, Label};
+use super::{Dataset, Example, ImageOrigin, Label};
 use crate::{Result, random::stream};
 use concepts::{Concept, KINDS, Part, of_part};
 use scene::{Scene, Single};
@@ -45,6 +45,8 @@ pub enum MiniWorld {
     Texts,
 }
 
+/// Raised when the same rows are drawn otherwise.
+const DRAWING: &str = "mini world 2";
 /// Classes of [`MiniWorld::Things`].
 const THINGS: usize = 60;
 /// Questions asked about each scene.
@@ -197,6 +199,12 @@ impl Dataset for Mini {
 
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
         Ok(self.texts_and_label(index).0)
+    }
+
+    fn image_origin(&self, index: usize) -> ImageOrigin {
+        let Self { world, split, seed, .. } = self;
+        let drawn = || ImageOrigin::Drawn(format!("{DRAWING} {world:?} {split} {seed} {index}"));
+        if self.content(index).is_some() { drawn() } else { ImageOrigin::None }
     }
 
     fn get(&self, index: usize) -> Result<Example> {

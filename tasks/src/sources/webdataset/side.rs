@@ -1,0 +1,116 @@
+//! What lies beside an image in a shard: a class, several, or captions.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::sources::lines;
+
+/// Largest member that is no image.
+pub(super) const MAX_SIDE: u64 = 1 << 20;
+/// Largest header of a vector: numpy's has some 128 bytes.
+const MAX_HEADER: usize = 1024;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Side {
+    Class(i64),
+    Classes(Vec<u32>),
+    Captions(Vec<String>),
+}
+
+/// A value, or why the member has none.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// Reads a member by its ending.
+pub(super) fn read_side(ending: &str, bytes: &[u8], kind: Kind) -> Parsed<Side> {
+    if bytes.len() as u64 > MAX_SIDE {
+        return Err("is too large".into());
+    }
+    if ending == "npy" {
+        let classes = if let Kind::Labels(classes) = kind { Some(classes) } else { None };
+        return hot_entries(bytes, classes).map(Side::Classes);
+    }
+    let text = flava_base::text_of(bytes.to_vec())?;
+    match ending {
+        "json" => {
+            let object: serde_json::Value = flava_base::json_of(&text).map_err(|e| e.to_string())?;
+            let texts = ["caption", "text"].map(|name| lines::texts(&object[name]));
+            Ok(Side::Captions(texts.into_iter().find(|texts| !texts.is_empty()).unwrap_or_default()))
+        }
+        "cls" => text.trim().parse().map(Side::Class).map_err(|_| format!("{text:?} is no label")),
+        _ => Ok(Side::Captions(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())),
+    }
+}
+
+/// The places of a vector of zeros and ones that are one; it has one for each class.
+fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
+    fn hot<T: npyz::Deserialize + Default + PartialEq + From<bool>>(
+        file: npyz::NpyFile<&[u8]>,
+        classes: Option<usize>,
+    ) -> Parsed<Vec<u32>> {
+        let values: Vec<T> = file.into_vec().map_err(|e| e.to_string())?;
+        if classes.is_some_and(|classes| classes != values.len()) {
+            return Err(format!("a vector of {} for {} classes", values.len(), classes.unwrap_or_default()));
+        }
+        if values.iter().any(|value| *value != T::from(false) && *value != T::from(true)) {
+            return Err("a vector of other numbers than zeros and ones".into());
+        }
+        Ok((0u32..).zip(values).filter(|(_, value)| *value != T::default()).map(|(place, _)| place).collect())
+    }
+    check_header(bytes)?;
+    let file = npyz::NpyFile::new(bytes).map_err(|e| e.to_string())?;
+    let entries = file.shape().iter().try_fold(1u64, |count, size| count.checked_mul(*size));
+    if entries.is_none_or(|entries| entries > MAX_SIDE) {
+        return Err(format!("an array of {:?}", file.shape()));
+    }
+    let kind = file.dtype().descr();
+    match kind.trim_matches(['\'', '<', '|', '=', '>']) {
+        "i8" => hot::<i64>(file, classes),
+        "i4" => hot::<i32>(file, classes),
+        "u1" => hot::<u8>(file, classes),
+        "i1" => hot::<i8>(file, classes),
+        "f4" => hot::<f32>(file, classes),
+        "f8" => hot::<f64>(file, classes),
+        "b1" => hot::<bool>(file, classes),
+        other => Err(format!("a vector of {other}")),
+    }
+}
+
+/// The header is a Python dictionary, which its reader parses in time that doubles with each level: numpy's own has one.
+fn check_header(bytes: &[u8]) -> Parsed<()> {
+    let length = match bytes.get(6..12) {
+        Some(&[1, _, a, b, ..]) => usize::from(u16::from_le_bytes([a, b])),
+        Some(&[2 | 3, _, a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
+        _ => return Err("is no file of numpy".into()),
+    };
+    let start = if bytes[6] == 1 { 10 } else { 12 };
+    let header = bytes.get(start..start + length.min(MAX_HEADER)).filter(|_| length <= MAX_HEADER);
+    let header = header.ok_or("has a header that is cut off or too long")?;
+    let count = |byte: u8| header.iter().filter(|other| **other == byte).count();
+    if count(b'{') > 1 || count(b'(') > 1 || count(b'[') > 0 {
+        return Err("has a header that describes no plain vector".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
+        header.extend(std::iter::repeat_n(' ', 63 - (header.len() + 10) % 64));
+        header.push('\n');
+        [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn vectors_are_of_zeros_and_ones_for_each_class() {
+        let of = |bytes: &[u8]| hot_entries(bytes, Some(3));
+        assert_eq!(of(&npy("'|u1'", "(3,)", &[0, 1, 1])), Ok(vec![1, 2]));
+        assert!(of(&npy("'|u1'", "(3,)", &[0, 2, 1])).unwrap_err().contains("zeros and ones"));
+        assert!(of(&npy("'|u1'", "(2,)", &[0, 1])).unwrap_err().contains("for 3 classes"));
+        assert!(of(&npy("'|u1'", "(9000000000, 9000000000)", &[0])).is_err());
+        let deep = format!("{}'|u1'{}", "[".repeat(40), "]".repeat(40));
+        assert!(of(&npy(&deep, "(3,)", &[0, 1, 1])).unwrap_err().contains("no plain vector"));
+    }
+}
