@@ -75,8 +75,15 @@ fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Resul
         let found = Predictions::read(&path)?.filter(|(_, of)| *of == record.task);
         Ok(found.ok_or_else(|| Error::Other(format!("{}: holds no predictions of {}", path.display(), record.task)))?.0)
     };
-    let difference = metric.compare(&read(&args.first, first)?, &read(&args.second, second)?, &first.task)?;
+    let (predicted, others) = (read(&args.first, first)?, read(&args.second, second)?);
     let missing = || Error::Other(format!("the second run has no {}", main.metric));
+    for (told, predictions) in [(main.value, &predicted), (value(second).ok_or_else(missing)?, &others)] {
+        let computed = metric.value(predictions, &first.task).unwrap_or(f64::NAN);
+        if (computed - told).abs() > 1e-9 {
+            return Err(Error::Other(format!("its predictions give {computed}, its record says {told}: they are of different runs")));
+        }
+    }
+    let difference = metric.compare(&predicted, &others, &first.task)?;
     Ok(Compared {
         task: first.name(),
         metric: main.metric.clone(),

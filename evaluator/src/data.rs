@@ -46,7 +46,10 @@ impl<'a> OpenTask<'a> {
             mismatches.push(format!("{} names {} classes, {} are expected", choice.source.name(), names.len(), task.classes));
         }
         let mut opened = Self { choice, train, validation, test, second_test, mismatches, notes };
-        opened.check_classes(task)?;
+        // Rows that are not the protocol's are refused as such, or where they are allowed, looked at then.
+        if opened.mismatches.is_empty() {
+            opened.check_classes(task)?;
+        }
         Ok(opened)
     }
 
@@ -116,8 +119,12 @@ pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> 
     let choice = plan.places.source(task, assignment, plan.allow_mismatch)?;
     let first = OpenTask::open(task, choice.clone(), plan.seed);
     let whole = first.as_ref().is_ok_and(|opened| opened.mismatches.is_empty());
-    let opened = if !whole && plan.places.complete(&choice)? { OpenTask::open(task, choice, plan.seed)? } else { first? };
-    if opened.mismatches.is_empty() || plan.allow_mismatch {
+    let mut opened = if !whole && plan.places.complete(&choice)? { OpenTask::open(task, choice, plan.seed)? } else { first? };
+    if opened.mismatches.is_empty() {
+        return Ok(opened);
+    }
+    if plan.allow_mismatch {
+        opened.check_classes(task)?;
         return Ok(opened);
     }
     Err(TaskError::Mismatch { task: task.name.clone(), reasons: opened.mismatches }.into())

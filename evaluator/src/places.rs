@@ -105,7 +105,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn may_fetch(&self) -> bool {
+    fn may_fetch(&self) -> bool {
         self.data.is_none() && !self.hub.is_offline()
     }
 

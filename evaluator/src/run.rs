@@ -459,7 +459,7 @@ fn state(plan: &Plan, piece: &Piece) -> (String, usize, bool) {
     };
     match local() {
         Ok(found) => found,
-        Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0, plan.places.may_fetch()),
+        Err(Error::Task(error @ TaskError::Missing { .. })) => (format!("missing: {error}"), 0, false),
         Err(error) => (format!("broken: {error}"), 0, false),
     }
 }

@@ -1,7 +1,7 @@
 //! From predictions to a record's scores; and `flava-eval score`, which does it for files.
 
 use flava_results::MetricValue;
-use flava_tasks::{Metric, Predictions, Protocol, Score, predictions::Foreign, select};
+use flava_tasks::{Assignment, Metric, Predictions, Protocol, Score, Task, predictions::Foreign, select};
 
 use crate::{Error, Places, Result, args::ScoreArgs, data::OpenTask, plan::registry_of};
 
@@ -65,12 +65,14 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
         if of != task.name {
             return Err(Error::Other(format!("{}: holds predictions of {of}, not of {}", args.predictions.display(), task.name)));
         }
+        if args.data_args.data.is_some() {
+            let opened = open_data(args, task, &assignment)?;
+            own.check_against(&*opened.test.dataset)?;
+        }
         (own, "as predicted".to_owned())
     } else {
         let foreign = Foreign::read(&args.predictions)?;
-        let places = Places::new(args.data_args.data.clone(), args.data_args.offline, true)?;
-        let choice = places.source(task, &assignment, args.data_args.allow_mismatch)?;
-        let opened = OpenTask::open(task, choice, args.seed)?;
+        let opened = open_data(args, task, &assignment)?;
         (foreign.against(&*opened.test.dataset, task.classes)?, opened.test.name)
     };
     let found = scores(&assignment.metrics, &predictions, &task.name, &split);
@@ -78,4 +80,19 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
         return Err(Error::Other(format!("{} cannot be computed from {}", assignment.metrics[0].name(), args.predictions.display())));
     }
     Ok(found)
+}
+
+/// The data that predictions are compared with.
+fn open_data<'a>(args: &ScoreArgs, task: &'a Task, assignment: &Assignment) -> Result<OpenTask<'a>> {
+    let places = Places::new(args.data_args.data.clone(), args.data_args.offline, true)?;
+    let choice = places.source(task, assignment, args.data_args.allow_mismatch)?;
+    let opened = OpenTask::open(task, choice, args.seed)?;
+    for note in &opened.notes {
+        flava_base::say(&format!("note: {note}"));
+    }
+    if !opened.mismatches.is_empty() && !args.data_args.allow_mismatch {
+        return Err(flava_tasks::Error::Mismatch { task: task.name.clone(), reasons: opened.mismatches }.into());
+    }
+    opened.mismatches.iter().for_each(|mismatch| flava_base::say(&format!("note: {mismatch}")));
+    Ok(opened)
 }

@@ -92,7 +92,7 @@ impl Pretrained {
         if !directory.is_dir() {
             return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
         }
-        let Description { config, image, text, notes } = Description::open(directory)?;
+        let Description { config, image, text, mut notes } = Description::open(directory)?;
         let text = Arc::new(text);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
@@ -100,6 +100,9 @@ impl Pretrained {
         let flava = Flava::new(&(Vars::root(&store, Fill::Unset) / "flava"), &config, options.attention);
         let report = checkpoint.load_into(&store)?;
         report.require(&["flava"])?;
+        if !report.unexpected.is_empty() {
+            notes.push(format!("{}: the tensors that are no part of FLAVA were left out", report));
+        }
         let fingerprint = checkpoint.fingerprint();
         Self { flava, config, image, text, fingerprint, report, notes, options }.finish(store).map_err(|e| match e {
             Error::Config(reason) => Error::file(directory, reason),
@@ -109,7 +112,7 @@ impl Pretrained {
 
     /// A digest of the weights and of how they are put together.
     pub fn identity(&self) -> String {
-        let config = hex(&Sha256::digest(self.config.to_json("", "float32"))[..4]);
+        let config = hex(&Sha256::digest(self.config.to_json("", "float32"))[..8]);
         format!("{}-{config}", self.fingerprint)
     }
 

@@ -62,8 +62,8 @@ fn broken_checkpoints_are_refused_by_name() {
             fs::write(path, text.replacen(from, to, 1)).unwrap();
         }
     };
-    let wide = replace("\"vocab_size\": 40", "\"vocab_size\": 50");
-    assert_refused("another vocabulary", 2, &["word_embeddings.weight is [40, 32], the config says [50, 32]"], wide);
+    let wide = replace("\"vocab_size\": 21", "\"vocab_size\": 50");
+    assert_refused("another vocabulary", 2, &["word_embeddings.weight is [21, 32], the config says [50, 32]"], wide);
     let deep = replace("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 3");
     assert_refused("more blocks", 2, &["lacks flava.multimodal_model.encoder.layer.1."], deep);
     assert_refused("not JSON", 2, &["config.json"], replace("{", "<"));

@@ -70,10 +70,12 @@ fn a_dry_run_says_what_is_there_and_writes_nothing() {
     write_data(&folder.path().join("data"));
     let args = ["--dry-run", "--suite", "paper", "--data", "data", "--limit", "10"];
     let run = flava_eval(folder.path(), &args);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(run.stdout.contains("mismatched: ylecun/mnist: split train has 120 rows, 60000 are expected"), "{}", run.stdout);
     assert!(!folder.path().join("runs").exists());
+    assert_eq!(flava_eval(folder.path(), &["--dry-run", "--tasks", "all"]).code, 0);
     let without = flava_eval(folder.path(), &["--dry-run", "--tasks", "mnist"]);
+    assert_eq!(without.code, 1);
     assert!(without.stdout.contains("missing: no data for mnist: none of ylecun/mnist"), "{}", without.stdout);
 }
 

@@ -117,8 +117,8 @@ fn labels_of_wrong_kinds_are_refused() {
         })
     };
     assert_says(
-        &write(Arc::new(Float64Array::from(vec![0.0, 1.0]))),
-        &["validation-00000-of-00001.parquet", "column label is Float64, not an integer"],
+        &write(Arc::new(Float64Array::from(vec![0.0, 0.5]))),
+        &["validation-00000-of-00001.parquet", "row 1: the label 0.5 is no whole number"],
     );
     assert_says(&write(Arc::new(StringArray::from(vec!["good", "bad"]))), &["column label is Utf8", "label_names"]);
     assert_says(&write(Arc::new(arrow_array::Int64Array::from(vec![0, -1]))), &["row 1: label -1 is none of the 2 classes"]);

@@ -127,7 +127,7 @@ fn the_task_that_readme_shows_runs() {
     let toml =
         readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).find(|toml| toml.contains("[[task]]")).unwrap();
     fs::write(folder.path().join("mushrooms.toml"), toml.replace("rows = 800", "rows = 40").replace("rows = 200", "rows = 20")).unwrap();
-    for (split, rows) in [("train", 40), ("test", 20)] {
+    for (split, rows) in [("train", 40), ("test", 20), ("valid", 20)] {
         for row in 0..rows {
             let class = folder.path().join("data/mushrooms").join(split).join(["edible", "poisonous"][row % 2]);
             fs::create_dir_all(&class).unwrap();
@@ -146,7 +146,7 @@ fn the_task_that_readme_shows_runs() {
     );
     // With a validation split the penalty is chosen on it, and the fit in the end is on both.
     let mine = fs::read_to_string(folder.path().join("mushrooms.toml")).unwrap();
-    fs::write(folder.path().join("mushrooms.toml"), mine.replace("\ntest = ", "\nvalidation = { name = \"test\", rows = 20 }\ntest = "))
+    fs::write(folder.path().join("mushrooms.toml"), mine.replace("\ntest = ", "\nvalidation = { name = \"valid\", rows = 20 }\ntest = "))
         .unwrap();
     let run = flava_eval(folder.path(), &args);
     assert_eq!(run.code, 0, "{}", run.stderr);

@@ -27,7 +27,7 @@ use tch::{Device, Tensor, nn::VarStore};
 const CONFIG: &str = r#"{
     "hidden_size": 32, "projection_dim": 24,
     "image_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 32, "patch_size": 8, "vocab_size": 64},
-    "text_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 40, "max_position_embeddings": 40},
+    "text_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": 21, "max_position_embeddings": 40},
     "multimodal_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48},
     "image_codebook_config": {"hidden_size": 8, "vocab_size": 64}
 }"#;
@@ -131,6 +131,9 @@ pub fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
 
 /// Shards in the layout of clip-benchmark.
 pub fn write_webdataset(folder: &Path, rows: &[(Vec<u8>, i64)], shard_rows: usize) {
+    if folder.exists() {
+        fs::remove_dir_all(folder).unwrap();
+    }
     fs::create_dir_all(folder).unwrap();
     let shards: Vec<&[(Vec<u8>, i64)]> = rows.chunks(shard_rows).collect();
     fs::write(folder.join("nshards.txt"), format!("{}\n", shards.len())).unwrap();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,9 +52,10 @@ impl CheckpointTensor {
 
 /// The strides of a contiguous tensor, in elements.
 pub(super) fn contiguous(size: &[i64]) -> Vec<i64> {
-    let mut stride = vec![1; size.len()];
+    let mut stride = vec![1i64; size.len()];
     for i in (1..size.len()).rev() {
-        stride[i - 1] = stride[i] * size[i].max(1);
+        // Of a tensor without elements the sizes may be anything, and strides mean nothing.
+        stride[i - 1] = stride[i].saturating_mul(size[i].max(1));
     }
     stride
 }
@@ -79,7 +79,8 @@ impl Checkpoint {
         if tensors.is_empty() {
             return Err(Error::file(&file, "holds no tensors"));
         }
-        Ok(Self { path: file, tensors: canonical_names(tensors) })
+        let tensors = canonical_names(tensors).map_err(|reason| Error::file(&file, reason))?;
+        Ok(Self { path: file, tensors })
     }
 
     /// The file that was opened.
@@ -99,7 +100,7 @@ impl Checkpoint {
             digest.update(format!("{name} {:?} {:?} {:?}\n", tensor.kind, tensor.size, tensor.stride));
             digest.update(tensor.bytes());
         }
-        hex(&digest.finalize()[..8])
+        hex(&digest.finalize()[..16])
     }
 
     /// Copies tensors into the variables of the same name and returns what did not fit.
@@ -116,6 +117,10 @@ impl Checkpoint {
             if variable.size() != tensor.size {
                 report.add_mismatched(name, &variable.size(), &tensor.size);
                 continue;
+            }
+            let broken = |reason: String| Error::Checkpoint { path: self.path.clone(), reason };
+            if !matches!(tensor.kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
+                return Err(broken(format!("{name} is of {:?}: weights are of floating point", tensor.kind)));
             }
             let value = tensor.to_tensor()?.f_to_kind(variable.kind())?.f_to_device(variable.device())?;
             tch::no_grad(|| variable.set_data(&value));
@@ -152,19 +157,21 @@ pub fn load_exactly(
     variables.keys().next().map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
 }
 
+/// Largest index of shards.
+const MAX_INDEX: u64 = 64 << 20;
+
 /// How `torch.save` began a file before version 1.6: a pickled integer.
 const LEGACY_MAGIC: [u8; 6] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc];
 
 fn weights_of(directory: &Path) -> Result<PathBuf> {
-    let found = WEIGHTS.iter().map(|name| directory.join(name)).find(|file| file.exists());
+    let found = WEIGHTS.iter().map(|name| directory.join(name)).find(|file| flava_base::is_there(file));
     found.ok_or_else(|| Error::file(directory, format!("holds none of {}", WEIGHTS.join(", "))))
 }
 
 pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let length = file.metadata().map_err(|e| Error::io(path, e))?;
-    if length.is_dir() || length.len() == 0 {
-        return Err(Error::file(path, "is empty or no file"));
+    let (file, metadata) = flava_base::open(path)?;
+    if metadata.len() == 0 {
+        return Err(Error::file(path, "is empty"));
     }
     // SAFETY: read only; a checkpoint that another program truncates meanwhile ends this one with SIGBUS,
     // as it does every reader that maps weights.
@@ -190,8 +197,7 @@ fn read_shards(index: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let text = std::fs::read_to_string(index).map_err(|e| Error::io(index, e))?;
-    let Index { weight_map } = serde_json::from_str(&text).map_err(|e| Error::file(index, e))?;
+    let Index { weight_map } = flava_base::read_json(index, MAX_INDEX)?;
     let mut shards: BTreeMap<&str, BTreeMap<String, CheckpointTensor>> = BTreeMap::new();
     for file in weight_map.values() {
         if file.contains(['/', '\\']) || file == ".." {

@@ -5,22 +5,60 @@
 
 use std::collections::BTreeMap;
 
+/// What trainers wrap a state dictionary in.
+const WRAPPERS: [&str; 3] = ["model_state_dict.", "state_dict.", "model."];
+/// Modules that stand around another and have no parameters of their own: `DataParallel`'s and `torch.compile`'s.
+const AROUND: [&str; 2] = ["module", "_orig_mod"];
+
 /// Renames the tensors of a checkpoint; buffers that no model needs are dropped.
-pub fn canonical_names<T>(tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
+///
+/// # Errors
+/// If two tensors come to the same name.
+pub fn canonical_names<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<String, T>, String> {
+    let tensors = unwrapped(tensors)?;
     let style = Style::of(|name| tensors.contains_key(name), tensors.keys());
-    let mut renamed = BTreeMap::new();
+    let (mut renamed, mut tied) = (BTreeMap::new(), Vec::new());
     for (name, tensor) in tensors {
-        let name = style.rename(&name);
-        if is_buffer(&name) {
+        let new = style.rename(&name);
+        if is_buffer(&new) {
             continue;
         }
-        match name.strip_suffix(".decoder.bias") {
-            // One parameter under two names; transformers lets the shorter one win.
-            Some(head) => _ = renamed.entry(format!("{head}.bias")).or_insert(tensor),
-            None => _ = renamed.insert(name, tensor),
+        // One parameter under two names; transformers lets the shorter one win.
+        if let Some(head) = new.strip_suffix(".decoder.bias") {
+            tied.push((format!("{head}.bias"), tensor));
+        } else if renamed.insert(new.clone(), tensor).is_some() {
+            return Err(format!("has two tensors for {new}"));
         }
     }
-    renamed
+    for (name, tensor) in tied {
+        renamed.entry(name).or_insert(tensor);
+    }
+    Ok(renamed)
+}
+
+/// Names without what trainers put before and around them, however deep.
+fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<String, T>, String> {
+    let bare = |name: &str| name.split('.').filter(|part| !AROUND.contains(part)).collect::<Vec<_>>().join(".");
+    let mut named: Vec<(String, T)> = tensors.into_iter().map(|(name, tensor)| (bare(&name), tensor)).collect();
+    // `model.` is torchmultimodal's own prefix too: there one stays.
+    let own = |name: &str| name.contains("model.image_encoder.") || name.contains("model.text_encoder.");
+    let torchmultimodal = named.iter().any(|(name, _)| own(name));
+    for (name, _) in &mut named {
+        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+            let stays = ["model.", "loss.", "image_codebook."].iter().any(|part| rest.starts_with(part));
+            if torchmultimodal && name.starts_with("model.") && !stays {
+                break;
+            }
+            *name = rest.to_owned();
+        }
+    }
+    let mut unwrapped = BTreeMap::new();
+    for (name, tensor) in named {
+        if unwrapped.insert(name.clone(), tensor).is_some() {
+            return Err(format!("has two tensors for {name}: one of them in a wrapper"));
+        }
+    }
+    Ok(unwrapped)
 }
 
 /// Written by versions of 2022: 0, 1, 2, .. and zeros.
@@ -132,7 +170,22 @@ mod tests {
     use super::*;
 
     fn names(list: &[&str]) -> Vec<String> {
-        canonical_names(list.iter().map(|n| ((*n).to_owned(), ())).collect()).into_keys().collect()
+        canonical_names(list.iter().map(|n| ((*n).to_owned(), ())).collect()).unwrap().into_keys().collect()
+    }
+
+    #[test]
+    fn wrappers_go_in_any_nesting() {
+        for before in
+            ["module.", "_orig_mod.", "model.", "_orig_mod.module.", "module._orig_mod.model.", "state_dict.model.module.", "model.model."]
+        {
+            assert_eq!(names(&[&format!("{before}flava.logit_scale")]), ["flava.logit_scale"], "{before}");
+            let theirs = [format!("{before}model.text_encoder.layernorm.weight"), format!("{before}loss.contrastive_loss.logit_scale")];
+            let list: Vec<&str> = theirs.iter().map(String::as_str).collect();
+            assert_eq!(names(&list), ["flava.logit_scale", "flava.text_model.layernorm.weight"], "{before}");
+        }
+        assert_eq!(names(&["flava.image_model._orig_mod.layernorm.weight"]), ["flava.image_model.layernorm.weight"]);
+        let twice = ["module.flava.logit_scale", "flava.logit_scale"].map(|name| (name.to_owned(), ()));
+        assert!(canonical_names(twice.into()).unwrap_err().contains("two tensors for flava.logit_scale"));
     }
 
     #[test]

@@ -48,7 +48,9 @@ impl LoadReport {
         let missing: Vec<String> = self.missing.iter().filter(|n| of_parts(n)).cloned().collect();
         let shapes = self.mismatched.iter().filter(|(n, ..)| of_parts(n));
         let shapes: Vec<String> = shapes.map(|(n, model, file)| format!("{n} is {file:?}, the config says {model:?}")).collect();
-        if missing.is_empty() && shapes.is_empty() {
+        // A tensor that the sizes have no place for, such as a block more: the numbers would be another model's.
+        let unexpected: Vec<String> = self.unexpected.iter().filter(|n| of_parts(n)).cloned().collect();
+        if missing.is_empty() && shapes.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
         let mut reasons = Vec::new();
@@ -59,7 +61,7 @@ impl LoadReport {
             reasons.push(format!("has other shapes than config.json: {}", listed(&shapes)));
         }
         if !self.unexpected.is_empty() {
-            reasons.push(format!("has unexpected {}", listed(&self.unexpected)));
+            reasons.push(format!("has tensors that config.json has no place for: {}", listed(&self.unexpected)));
         }
         Err(Error::Checkpoint { path: self.path.clone(), reason: reasons.join("; ") })
     }

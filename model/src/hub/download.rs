@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     path::Path,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::Rng;
@@ -21,13 +21,20 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, also where the Hub asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+/// Time after which a request that failed for want of an answer is not tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(45);
+/// A connection that gives less than so many bytes in this time is given up, and tried anew.
+const LEAST: u64 = 16 << 10;
+const IN_TIME: Duration = Duration::from_secs(15);
 /// Bytes moved at once.
 const BUFFER: usize = 1 << 18;
 
 /// Calls `f` until it gives something else than an error that passes.
 pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
+    let began = Instant::now();
     for attempt in 1.. {
         match f() {
+            Err(HubError::Network { what, reason }) if began.elapsed() > LONGEST_WAIT => return Err(HubError::Network { what, reason }),
             Err(error) if error.passes() && attempt < TRIES => thread::sleep(pause(&error, attempt)),
             other => return other,
         }
@@ -120,6 +127,7 @@ impl Part<'_> {
             self.restart()?;
         }
         let mut buffer = vec![0; BUFFER];
+        let (mut since, mut at) = (Instant::now(), self.done);
         while self.done < self.file.size {
             let network =
                 |e: std::io::Error| HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason: e.to_string() };
@@ -129,6 +137,13 @@ impl Part<'_> {
                     what: format!("{} of {}", self.file.path, self.repo),
                     reason: format!("the connection ended after {} of {} bytes", self.done, self.file.size),
                 });
+            }
+            if since.elapsed() > IN_TIME {
+                if self.done + count as u64 - at < LEAST && self.done + (count as u64) < self.file.size {
+                    let reason = format!("{} bytes came in {} s", self.done - at, IN_TIME.as_secs());
+                    return Err(HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason });
+                }
+                (since, at) = (Instant::now(), self.done);
             }
             let count = count.min((self.file.size - self.done) as usize);
             self.written.write_all(&buffer[..count]).map_err(HubError::io(self.path))?;
@@ -186,8 +201,11 @@ fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, 
         match part.proceed() {
             Ok(()) => break,
             Err(error) if error.passes() => {
-                attempt = if part.done > furthest { 1 } else { attempt + 1 };
-                furthest = furthest.max(part.done);
+                if part.done >= furthest + LEAST {
+                    (attempt, furthest) = (1, part.done);
+                } else {
+                    attempt += 1;
+                }
                 if attempt > TRIES {
                     return Err(error);
                 }

@@ -1,6 +1,7 @@
 //! The Hub's protocol over HTTP: revisions, trees in pages, files from an offset.
 
 use std::{
+    collections::HashSet,
     io::Read,
     time::{Duration, SystemTime},
 };
@@ -15,8 +16,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Redirections that are followed.
 const MAX_REDIRECTS: usize = 8;
-/// Largest page of a listing.
+/// Longest time for the head of an answer, and for all of an answer in JSON, however it trickles in.
+const HEAD: Duration = Duration::from_secs(30);
+const WHOLE_JSON: Duration = Duration::from_secs(30);
+/// Largest page of a listing, and most pages: the Hub lists a thousand files on each.
 const MAX_PAGE: u64 = 64 << 20;
+const MAX_PAGES: usize = 4000;
 /// Most files that a repository may list.
 const MAX_FILES: usize = 2_000_000;
 /// Pages of commits that are searched for a shortened hash.
@@ -92,6 +97,7 @@ impl HttpRemote {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(SILENCE))
+            .timeout_recv_response(Some(HEAD))
             .user_agent(concat!("flava/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
@@ -104,11 +110,11 @@ impl HttpRemote {
     }
 
     /// Asks, following redirections by hand: the token goes to the endpoint alone.
-    fn get(&self, repo: &RepoId, url: &str, start: u64) -> Result<Response<Body>, HubError> {
+    fn get(&self, repo: &RepoId, url: &str, start: u64, whole: Option<Duration>) -> Result<Response<Body>, HubError> {
         let what = format!("{repo} ({})", origin(&self.endpoint));
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
+            let mut request = self.agent.get(&url).config().timeout_global(whole).build().header("Accept-Encoding", "identity");
             if let Some(token) = self.token.as_ref().filter(|_| origin(&url) == origin(&self.endpoint)) {
                 request = request.header("Authorization", format!("Bearer {token}"));
             }
@@ -154,12 +160,20 @@ impl HttpRemote {
 
     /// The JSON at `url`, and the address of the next page.
     fn json<T: DeserializeOwned>(&self, repo: &RepoId, url: &str) -> Result<(T, Option<String>), HubError> {
-        let response = self.get(repo, url, 0)?;
-        let next = header(&response, "link").and_then(next_page).filter(|next| origin(next) == origin(&self.endpoint));
+        let response = self.get(repo, url, 0, Some(WHOLE_JSON))?;
+        let next = header(&response, "link").and_then(next_page);
         let broken = |reason: String| HubError::Protocol { what: repo.to_string(), reason };
+        if let Some(elsewhere) = next.as_ref().filter(|next| origin(next) != origin(&self.endpoint)) {
+            return Err(broken(format!("the next page is said to be at {}", origin(elsewhere))));
+        }
         let cut = |e: std::io::Error| HubError::Network { what: repo.to_string(), reason: e.to_string() };
-        let mut text = String::new();
-        response.into_body().into_reader().take(MAX_PAGE).read_to_string(&mut text).map_err(cut)?;
+        let mut bytes = Vec::new();
+        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        body.take(MAX_PAGE + 1).read_to_end(&mut bytes).map_err(cut)?;
+        if bytes.len() as u64 > MAX_PAGE {
+            return Err(broken(format!("a page of more than {} MiB", MAX_PAGE >> 20)));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| broken(e.to_string()))?;
         Ok((serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?, next))
     }
 
@@ -196,10 +210,16 @@ impl Remote for HttpRemote {
 
     fn tree(&self, repo: &RepoId) -> Result<Vec<RemoteFile>, HubError> {
         let broken = |reason: String| HubError::Protocol { what: repo.to_string(), reason };
-        let mut files = Vec::new();
+        let (mut files, mut seen, mut pages) = (Vec::new(), HashSet::new(), 0);
         let mut page = Some(self.api(repo, &format!("tree/{}?recursive=true&expand=false", repo.hub().url_revision())));
         while let Some(url) = page {
             let (entries, next): (Vec<TreeEntry>, _) = self.json(repo, &url)?;
+            pages += 1;
+            let before = seen.len();
+            seen.extend(entries.iter().map(|entry| entry.path.clone()));
+            if next.is_some() && (seen.len() == before || pages == MAX_PAGES) {
+                return Err(broken(format!("its listing does not end: page {pages} names nothing new, or is the last that is read")));
+            }
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
                 let (size, checksum) = match entry.lfs {
                     Some(lfs) => (lfs.size, Checksum::Sha256(lfs.oid)),
@@ -210,7 +230,7 @@ impl Remote for HttpRemote {
             if files.len() > MAX_FILES {
                 return Err(broken(format!("more than {MAX_FILES} files")));
             }
-            page = next.filter(|next| *next != url);
+            page = next;
         }
         Ok(files)
     }
@@ -218,7 +238,7 @@ impl Remote for HttpRemote {
     fn open(&self, repo: &RepoId, path: &str, start: u64) -> Result<FileBody, HubError> {
         let hub = repo.hub();
         let url = format!("{}/{}/resolve/{}/{}", self.endpoint, hub.url(), hub.url_revision(), escaped(path));
-        let response = self.get(repo, &url, start).map_err(|error| match error {
+        let response = self.get(repo, &url, start, None).map_err(|error| match error {
             HubError::File { repo, .. } => HubError::File { repo, path: path.to_owned() },
             other => other,
         })?;

@@ -4,7 +4,7 @@
 //! `.locks/` keeps two programs from writing one blob at once.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -82,7 +82,15 @@ impl Store {
         let path = folder.join(format!("{}.lock", file.checksum.blob()));
         make_folder(&folder)?;
         let lock = File::options().create(true).append(true).open(&path).map_err(HubError::io(&path))?;
-        lock.lock().map_err(HubError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                flava_base::say(&format!("waiting for another program that fetches {} ({})", file.path, path.display()));
+                lock.lock().map_err(HubError::io(&path))?;
+            }
+            // Without locks, two programs that fetch the same at once spoil each other's bytes: their digest tells.
+            Err(TryLockError::Error(_)) => {}
+        }
         Ok(lock)
     }
 
@@ -122,8 +130,8 @@ pub fn files_below(folder: &Path) -> std::io::Result<Vec<String>> {
             let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
             if entry.file_type()?.is_dir() {
                 folders.push(path);
-            } else if entry.path().is_file() {
-                found.push(path);
+            } else if !entry.path().is_dir() {
+                found.push(path); // a link that leads nowhere too: whoever opens it says so
             }
         }
     }

@@ -5,6 +5,8 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
+use arrow_cast::CastOptions;
+
 use arrow_array::{
     Array, ArrayRef, Float64Array, Int64Array, LargeListArray, ListArray, RecordBatch, StringArray, UInt32Array,
     builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder},
@@ -22,8 +24,11 @@ use crate::{Error, Result};
 
 const KIND: &str = "flava.kind";
 const TASK: &str = "flava.task";
+const DIGEST: &str = "flava.sha256";
 /// Classes that are believed where nothing says how many there are.
 const MOST_CLASSES: usize = 1 << 14;
+/// Most rows that are read.
+const MAX_ROWS: i64 = 50_000_000;
 
 impl Outputs {
     fn kind(&self) -> &'static str {
@@ -43,17 +48,15 @@ fn integers(values: impl IntoIterator<Item = usize>) -> ArrayRef {
 impl Predictions {
     /// Writes a parquet file of a task's predictions, whole or not at all.
     pub fn write(&self, path: &Path, task: &str) -> Result<()> {
-        let part = path.with_extension("parquet.part");
-        let written = self.write_parquet(&part, task).and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
-        written.inspect_err(|_| {
-            let _gone = std::fs::remove_file(&part);
-        })
+        let write = |part: &Path| self.write_parquet(part, task).map_err(|e| std::io::Error::other(e.to_string()));
+        Ok(flava_base::write_with(path, write)?)
     }
 
     fn write_parquet(&self, path: &Path, task: &str) -> Result<()> {
         let broken = |e: &dyn std::fmt::Display| Error::data(path, format!("cannot be written: {e}"));
         let batch = RecordBatch::try_from_iter(self.columns()).map_err(|e| broken(&e))?;
-        let told = [(KIND, self.outputs.kind()), (TASK, task)].map(|(key, value)| KeyValue::new(key.into(), value.to_owned()));
+        let told = [(KIND, self.outputs.kind()), (TASK, task), (DIGEST, &self.digest())]
+            .map(|(key, value)| KeyValue::new(key.into(), value.to_owned()));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_key_value_metadata(Some(told.into()))
@@ -61,8 +64,7 @@ impl Predictions {
         let file = File::create(path).map_err(|e| Error::io(path, e))?;
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(|e| broken(&e))?;
         writer.write(&batch).map_err(|e| broken(&e))?;
-        let file = writer.into_inner().map_err(|e| broken(&e))?;
-        file.sync_all().map_err(|e| Error::io(path, e))
+        writer.close().map(drop).map_err(|e| broken(&e))
     }
 
     fn columns(&self) -> Vec<(&'static str, ArrayRef)> {
@@ -117,7 +119,7 @@ impl Predictions {
         let outputs = match kind {
             "classes" => {
                 let (predicted, gold) = (table.integers("predicted")?, table.integers("gold")?);
-                let logits = if table.has("logits") { Some(table.logits(&table.strings("id")?)?) } else { None };
+                let logits = if table.has("logits") { Some(table.logits("logits", &table.strings("id")?)?) } else { None };
                 let classes = logits.as_ref().map_or(MOST_CLASSES, Logits::classes);
                 if let Some(class) = predicted.iter().chain(&gold).find(|class| **class >= classes) {
                     return Err(Error::data(path, format!("holds the class {class}, which is none of {classes}")));
@@ -137,7 +139,12 @@ impl Predictions {
         };
         let ids = if table.has("id") { table.strings("id")? } else { Vec::new() };
         let clusters = if table.has("cluster") { Some(table.integers("cluster")?) } else { None };
-        Ok(Some((Self { ids, clusters, outputs }, table.task.clone().unwrap_or_default())))
+        let found = Self { ids, clusters, outputs };
+        let damaged = "is damaged: what it holds is not what its digest is of";
+        if table.digest.as_ref() != Some(&found.digest()) {
+            return Err(Error::data(path, damaged));
+        }
+        Ok(Some((found, table.task.clone().unwrap_or_default())))
     }
 }
 
@@ -147,18 +154,34 @@ pub(super) struct Table<'a> {
     batches: Vec<RecordBatch>,
     pub(super) kind: Option<String>,
     task: Option<String>,
+    digest: Option<String>,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let panicked = || Err(Error::data(path, "its reader gave up: the file is broken"));
+        flava_base::guarded(|| Self::open_table(path)).unwrap_or_else(panicked)
+    }
+
+    fn open_table(path: &'a Path) -> Result<Self> {
+        let (file, _) = flava_base::open(path)?;
         let broken = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&e))?;
+        let rows = builder.metadata().file_metadata().num_rows();
+        if !(0..=MAX_ROWS).contains(&rows) {
+            return Err(Error::data(path, format!("claims {rows} rows")));
+        }
         let pairs = builder.metadata().file_metadata().key_value_metadata();
         let told = |key: &str| pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
-        let (kind, task) = (told(KIND), told(TASK));
+        let (kind, task, digest) = (told(KIND), told(TASK), told(DIGEST));
         let batches = builder.build().and_then(|reader| reader.collect::<std::result::Result<_, _>>().map_err(Into::into));
-        Ok(Self { path, batches: batches.map_err(|e| broken(&e))?, kind, task })
+        Ok(Self { path, batches: batches.map_err(|e| broken(&e))?, kind, task, digest })
+    }
+
+    /// The columns, in order.
+    pub(super) fn names(&self) -> Vec<String> {
+        let schema = self.batches.first().map(RecordBatch::schema);
+        schema.iter().flat_map(|schema| schema.fields().iter().map(|field| field.name().clone())).collect()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -169,10 +192,12 @@ impl<'a> Table<'a> {
     fn column(&self, name: &str, kind: &arrow_schema::DataType) -> Result<Vec<ArrayRef>> {
         let cast = |batch: &RecordBatch| {
             let column = batch.column_by_name(name).ok_or_else(|| Error::data(self.path, format!("has no column {name}")))?;
-            if column.null_count() > 0 {
+            if column.logical_null_count() > 0 {
                 return Err(Error::data(self.path, format!("column {name} has empty cells")));
             }
-            arrow_cast::cast(column, kind).map_err(|e| Error::data(self.path, format!("column {name}: {e}")))
+            // What cannot be cast is an error, and no empty cell.
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            arrow_cast::cast_with_options(column, kind, &options).map_err(|e| Error::data(self.path, format!("column {name}: {e}")))
         };
         self.batches.iter().map(cast).collect()
     }
@@ -199,9 +224,9 @@ impl<'a> Table<'a> {
     }
 
     /// Lists of numbers, all of one length.
-    pub(super) fn logits(&self, ids: &[String]) -> Result<Logits> {
+    pub(super) fn logits(&self, name: &str, ids: &[String]) -> Result<Logits> {
         let item = arrow_schema::Field::new_list_field(arrow_schema::DataType::Float32, true);
-        let parts = self.column("logits", &arrow_schema::DataType::LargeList(Arc::new(item)))?;
+        let parts = self.column(name, &arrow_schema::DataType::LargeList(Arc::new(item)))?;
         let (mut values, mut classes) = (Vec::new(), None);
         for part in &parts {
             let lists: &LargeListArray = part.as_list();

@@ -1,37 +1,40 @@
 //! Predictions that another program made: ids with logits, labels, numbers or answers, as parquet, CSV, TSV, JSON or JSON lines.
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
-use super::{Logits, Outputs, Predictions, file::Table, shared};
+use super::{
+    Logits, Outputs, Predictions,
+    file::Table,
+    roles::{LOGITS, PAIR_ID, PROBABILITY, Roles},
+    shared,
+};
 use crate::{Dataset, Error, Label, Result};
 
-/// What people call the column of ids.
-const IDS: [&str; 4] = ["id", "question_id", "index", "idx"];
-/// What they call the column of answers.
-const ANSWERS: [&str; 6] = ["prediction", "predicted", "label", "answer", "class", "value"];
-/// Of these the ones that are answers beside logits, where the others may be the truth.
-const PREDICTIONS: [&str; 2] = ["prediction", "predicted"];
-/// The column of probabilities of class 1.
-const PROBABILITY: &str = "proba";
 /// Missing or unknown ids that a message lists.
 const LISTED: usize = 3;
+/// Largest file of predictions.
+const MAX_BYTES: u64 = 8 << 30;
 
 /// Predictions of a file, not yet compared with a task's rows.
 #[derive(Debug)]
 pub struct Foreign {
     path: PathBuf,
     ids: Vec<String>,
+    /// Whether the ids are SNLI-VE's own.
+    pairs: bool,
     /// Class numbers or names, numbers, or words.
     answers: Option<Vec<String>>,
     logits: Option<Logits>,
 }
+
+/// A row's cells by their columns, in lower case.
+type Row = Map<String, Value>;
 
 impl Foreign {
     /// Reads a file by its ending.
@@ -49,61 +52,74 @@ impl Foreign {
 
     fn from_parquet(path: &Path) -> Result<Self> {
         let table = Table::open(path)?;
-        let id = IDS.into_iter().find(|name| table.has(name)).ok_or_else(|| no_column(path, "ids", &IDS))?;
-        let ids = table.strings(id)?;
-        let logits = if table.has("logits") { Some(table.logits(&ids)?) } else { None };
-        let names = if logits.is_some() { &PREDICTIONS[..] } else { &ANSWERS };
-        let answers = names.iter().find(|name| table.has(name)).map(|name| table.strings(name)).transpose()?;
-        Self::new(path, ids, answers, logits)
+        let names = table.names();
+        let lower: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
+        let roles = Roles::of(&lower).map_err(|reason| Error::data(path, reason))?;
+        let named = |role: &str| names[lower.iter().position(|name| name == role).unwrap_or_default()].as_str();
+        let ids = table.strings(named(&roles.id))?;
+        let answers = roles.answer.as_deref().map(|name| table.strings(named(name))).transpose()?;
+        let logits = if roles.logits {
+            Some(table.logits(named(LOGITS), &ids)?)
+        } else if roles.probability {
+            let values = table.floats(named(PROBABILITY))?;
+            Some(Self::of_probabilities(path, &ids, &values)?)
+        } else {
+            None
+        };
+        Self::new(path, &roles, ids, answers, logits)
     }
 
-    fn from_rows(path: &Path, rows: Vec<Map<String, Value>>) -> Result<Self> {
-        let first = rows.first().ok_or_else(|| Error::data(path, "holds no predictions"))?;
-        let column = |names: &[&'static str]| names.iter().copied().find(|name| first.contains_key(*name));
-        let id = column(&IDS).ok_or_else(|| no_column(path, "ids", &IDS))?;
-        let logits = column(&["logits"]);
-        let answer = column(if logits.is_some() { &PREDICTIONS } else { &ANSWERS });
-        let probability = column(&[PROBABILITY]).filter(|_| logits.is_none());
+    fn from_rows(path: &Path, rows: Vec<Row>) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::data(path, "holds no predictions"));
+        }
+        let columns: BTreeSet<&String> = rows.iter().flat_map(Row::keys).collect();
+        let columns: Vec<String> = columns.into_iter().cloned().collect();
+        let roles = Roles::of(&columns).map_err(|reason| Error::data(path, reason))?;
         let cell = |row: usize, name: &str| match rows[row].get(name) {
             None | Some(Value::Null) => Err(Error::data(path, format!("prediction {} has no {name}", row + 1))),
             Some(Value::String(text)) => Ok(text.clone()),
             Some(other) => Ok(other.to_string()),
         };
         let cells = |name: &str| (0..rows.len()).map(|row| cell(row, name)).collect::<Result<Vec<String>>>();
-        let ids = cells(id)?;
-        let number = |row: usize, text: &str| -> Result<f32> {
-            text.trim().parse().map_err(|_| Error::data(path, format!("{}: {text:?} is no number", ids[row])))
+        let ids = cells(&roles.id)?;
+        let logits = if roles.logits {
+            Some(logits_of(path, &ids, &rows, cell)?)
+        } else if roles.probability {
+            let number = |(row, text): (usize, &String)| {
+                text.trim().parse::<f64>().map_err(|_| Error::data(path, format!("{}: {text:?} is no number", ids[row])))
+            };
+            let values = cells(PROBABILITY)?.iter().enumerate().map(number).collect::<Result<Vec<f64>>>()?;
+            Some(Self::of_probabilities(path, &ids, &values)?)
+        } else {
+            None
         };
-        let mut values = Vec::new();
-        let mut classes = 0;
-        for row in 0..rows.len() {
-            let before = values.len();
-            if let Some(Value::Array(list)) = logits.and_then(|name| rows[row].get(name)) {
-                values.extend(list.iter().map(|value| number(row, &value.to_string())).collect::<Result<Vec<f32>>>()?);
-            } else if let Some(name) = logits {
-                let text = cell(row, name)?;
-                let text = text.trim_matches(['[', ']', ' ']);
-                values.extend(text.split([',', ' ', ';']).filter(|v| !v.is_empty()).map(|v| number(row, v)).collect::<Result<Vec<f32>>>()?);
-            } else if let Some(name) = probability {
-                let p = number(row, &cell(row, name)?)?;
-                values.extend([1.0 - p, p]);
-            }
-            let have = values.len() - before;
-            if row > 0 && have != classes {
-                return Err(Error::data(path, format!("{} has {have} logits where others have {classes}", ids[row])));
-            }
-            classes = have;
-        }
-        let logits = if classes > 0 { Some(Logits::new(values, classes, &ids).map_err(|e| Error::data(path, e))?) } else { None };
-        let answers = answer.map(cells).transpose()?;
-        Self::new(path, ids, answers, logits)
+        let answers = roles.answer.as_deref().map(cells).transpose()?;
+        Self::new(path, &roles, ids, answers, logits)
     }
 
-    fn new(path: &Path, ids: Vec<String>, answers: Option<Vec<String>>, logits: Option<Logits>) -> Result<Self> {
-        if answers.is_none() && logits.is_none() {
-            return Err(no_column(path, "answers", &[&ANSWERS[..], &["logits", PROBABILITY]].concat()));
+    fn of_probabilities(path: &Path, ids: &[String], values: &[f64]) -> Result<Logits> {
+        if let Some(row) = values.iter().position(|p| !(0.0..=1.0).contains(p)) {
+            return Err(Error::data(path, format!("{}: {PROBABILITY} is {}, no probability", ids[row], values[row])));
         }
-        Ok(Self { path: path.to_owned(), ids, answers, logits })
+        let flat = values.iter().flat_map(|p| [(1.0 - p) as f32, *p as f32]).collect();
+        Logits::new(flat, 2, ids).map_err(|e| Error::data(path, e))
+    }
+
+    fn new(path: &Path, roles: &Roles, ids: Vec<String>, answers: Option<Vec<String>>, logits: Option<Logits>) -> Result<Self> {
+        let found = Self { path: path.to_owned(), pairs: roles.id == PAIR_ID, ids, answers, logits };
+        if let Some(answers) = found.answers.as_ref().filter(|answers| answers.len() != found.ids.len()) {
+            return Err(Error::data(path, format!("has {} answers for {} ids", answers.len(), found.ids.len())));
+        }
+        if let (true, Some(answers), Some(logits)) = (roles.doubtful, &found.answers, &found.logits) {
+            let differs = |(answer, best): (&String, usize)| answer.trim() != best.to_string();
+            if let Some(row) = answers.iter().zip(logits.best()).position(differs) {
+                let column = roles.answer.as_deref().unwrap_or_default();
+                let reason = format!("{column} is not what {PROBABILITY} says at 0.5: is it the truth? Then leave it out");
+                return Err(Error::data(path, format!("{}: {reason}", found.ids[row])));
+            }
+        }
+        Ok(found)
     }
 
     /// Puts the predictions beside what is right: each row of `dataset` has one, and there is none besides.
@@ -119,9 +135,9 @@ impl Foreign {
                 let gold = gold.collect::<Result<Vec<usize>>>()?;
                 let logits = self.logits_in(&places, &ids, classes)?;
                 let predicted = match (&self.answers, &logits) {
-                    (Some(_), _) => (0..rows).map(|row| self.class(places[row], dataset, classes)).collect::<Result<_>>()?,
+                    (Some(_), _) => self.classes(&places, dataset, classes, logits.as_ref())?,
                     (None, Some(logits)) => logits.best(),
-                    (None, None) => return Err(no_column(&self.path, "classes", &ANSWERS)),
+                    (None, None) => return Err(self.no_answers()),
                 };
                 Outputs::Classes { predicted, gold, logits }
             }
@@ -153,8 +169,18 @@ impl Foreign {
                 return Err(Error::data(&self.path, format!("the id {id} is there twice")));
             }
         }
+        // SNLI-VE's rows are called by line and pair, since some pairs are there twice.
+        let name = |id: String| if self.pairs { id.split_once(':').map_or(id.clone(), |(_, pair)| pair.to_owned()) } else { id };
+        let mut seen = HashMap::new();
+        for row in 0..dataset.len() {
+            let id = name(dataset.id(row));
+            if let Some(before) = seen.insert(id.clone(), row) {
+                let reason = format!("the data has the id {id} twice (rows {before} and {row}): its predictions cannot be told apart");
+                return Err(Error::data(&self.path, reason));
+            }
+        }
         let found: Vec<(String, Option<usize>)> = (0..dataset.len())
-            .map(|row| dataset.id(row))
+            .map(|row| name(dataset.id(row)))
             .map(|id| (places.remove(id.as_str()), id))
             .map(|(place, id)| (id, place))
             .collect();
@@ -177,7 +203,11 @@ impl Foreign {
     }
 
     fn text(&self, place: usize) -> Result<&str> {
-        self.answers.as_ref().map(|answers| answers[place].as_str()).ok_or_else(|| no_column(&self.path, "answers", &ANSWERS))
+        self.answers.as_ref().map(|answers| answers[place].as_str()).ok_or_else(|| self.no_answers())
+    }
+
+    fn no_answers(&self) -> Error {
+        Error::data(&self.path, "has numbers for classes, and no answers of the kind that the task asks for")
     }
 
     fn logits_in(&self, places: &[usize], ids: &[String], classes: usize) -> Result<Option<Logits>> {
@@ -189,39 +219,118 @@ impl Foreign {
         Ok(Some(Logits::new(places.iter().flat_map(|&place| rows[place]).copied().collect(), classes, ids)?))
     }
 
-    /// A class by number or by name.
-    fn class(&self, place: usize, dataset: &dyn Dataset, classes: usize) -> Result<usize> {
-        let text = self.text(place)?.trim();
-        let named = dataset.class_names().and_then(|names| names.iter().position(|name| name == text));
-        let number =
-            text.parse::<usize>().ok().or_else(|| text.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0).map(|v| v as usize));
-        let class = named.or(number).filter(|class| *class < classes);
-        class.ok_or_else(|| Error::data(&self.path, format!("{}: {text:?} is none of the {classes} classes", self.ids[place])))
+    /// The answers as classes: by name, or by number. Where both could be meant, the logits decide.
+    fn classes(&self, places: &[usize], dataset: &dyn Dataset, classes: usize, logits: Option<&Logits>) -> Result<Vec<usize>> {
+        let names: HashMap<&str, usize> =
+            dataset.class_names().into_iter().flatten().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+        let texts = places.iter().map(|&place| self.text(place).map(str::trim)).collect::<Result<Vec<_>>>()?;
+        let named: Vec<Option<usize>> = texts.iter().map(|text| names.get(text).copied()).collect();
+        let numbered: Vec<Option<usize>> = texts.iter().map(|text| number(text).filter(|class| *class < classes)).collect();
+        let id = |row: usize| &self.ids[places[row]];
+        if let Some(row) = (0..texts.len()).find(|&row| named[row].is_none() && numbered[row].is_none()) {
+            return Err(Error::data(&self.path, format!("{}: {:?} is none of the {classes} classes", id(row), texts[row])));
+        }
+        let all = |classes: &[Option<usize>]| classes.iter().copied().collect::<Option<Vec<usize>>>();
+        let best = logits.map(Logits::best);
+        let chosen = match (all(&named), all(&numbered)) {
+            (Some(named), Some(numbered)) if named != numbered => match &best {
+                Some(best) if *best == named => named,
+                Some(best) if *best == numbered => numbered,
+                _ => {
+                    let row = (0..texts.len()).find(|&row| named[row] != numbered[row]).unwrap_or_default();
+                    let reason = format!("{:?} may be the class of that name or the class of that number, which is another", texts[row]);
+                    let remedy = "a column of logits would tell, or names that are no numbers";
+                    return Err(Error::data(&self.path, format!("{}: {reason}; {remedy}", id(row))));
+                }
+            },
+            (Some(named), _) => named,
+            (None, Some(numbered)) => numbered,
+            (None, None) => {
+                let row = named.iter().position(Option::is_none).unwrap_or_default();
+                let reason = format!("{:?} is a number, where others are names", texts[row]);
+                return Err(Error::data(&self.path, format!("{}: {reason}", id(row))));
+            }
+        };
+        match best.and_then(|best| best.iter().zip(&chosen).position(|(best, chosen)| best != chosen)) {
+            Some(row) => {
+                let reason =
+                    format!("the answer {:?} is not the class of the largest logit: one of the columns is in another order", texts[row]);
+                Err(Error::data(&self.path, format!("{}: {reason}", id(row))))
+            }
+            None => Ok(chosen),
+        }
     }
 }
 
-fn no_column(path: &Path, what: &str, names: &[&str]) -> Error {
-    Error::data(path, format!("has no column of {what}: {}", names.join(", ")))
+/// A whole number, however it is written.
+fn number(text: &str) -> Option<usize> {
+    let whole = |value: &f64| value.fract() == 0.0 && (0.0..4e9).contains(value);
+    text.parse::<usize>().ok().or_else(|| text.parse::<f64>().ok().filter(whole).map(|value| value as usize))
 }
 
-fn delimited(path: &Path, delimiter: u8) -> Result<Vec<Map<String, Value>>> {
+/// A list of numbers for each row, or a text of them.
+fn logits_of(path: &Path, ids: &[String], rows: &[Row], cell: impl Fn(usize, &str) -> Result<String>) -> Result<Logits> {
+    let number = |row: usize, text: &str| -> Result<f32> {
+        text.trim().parse().map_err(|_| Error::data(path, format!("{}: {text:?} is no number", ids[row])))
+    };
+    let (mut values, mut classes) = (Vec::new(), 0);
+    for (row, cells) in rows.iter().enumerate() {
+        let before = values.len();
+        if let Some(Value::Array(list)) = cells.get(LOGITS) {
+            values.extend(list.iter().map(|value| number(row, &value.to_string())).collect::<Result<Vec<f32>>>()?);
+        } else {
+            let text = cell(row, LOGITS)?;
+            let text = text.trim_matches(['[', ']', ' ']);
+            values.extend(text.split([',', ' ', ';']).filter(|v| !v.is_empty()).map(|v| number(row, v)).collect::<Result<Vec<f32>>>()?);
+        }
+        let have = values.len() - before;
+        if row > 0 && have != classes {
+            return Err(Error::data(path, format!("{} has {have} logits where others have {classes}", ids[row])));
+        }
+        classes = have;
+    }
+    Logits::new(values, classes, ids).map_err(|e| Error::data(path, e))
+}
+
+/// A row with its names in lower case.
+///
+/// # Errors
+/// If two of them are the same then.
+fn lowered(path: &Path, place: &str, cells: impl Iterator<Item = (String, Value)>) -> Result<Row> {
+    let mut row = Row::new();
+    for (name, value) in cells {
+        let name = name.trim().to_lowercase();
+        if row.insert(name.clone(), value).is_some() {
+            return Err(Error::data(path, format!("{place} has {name} twice")));
+        }
+    }
+    Ok(row)
+}
+
+fn delimited(path: &Path, delimiter: u8) -> Result<Vec<Row>> {
     let broken = |e: csv::Error| Error::data(path, e);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(delimiter == b',').from_path(path).map_err(broken)?;
+    let text = flava_base::read_text(path, MAX_BYTES)?;
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(delimiter == b',').from_reader(text.as_bytes());
     let names = reader.headers().map_err(broken)?.clone();
     let row = |row: csv::Result<csv::StringRecord>| {
         let row = row.map_err(broken)?;
-        Ok(names.iter().zip(row.iter()).map(|(name, cell)| (name.trim().to_lowercase(), Value::String(cell.to_owned()))).collect())
+        lowered(path, "the head", names.iter().zip(row.iter()).map(|(name, cell)| (name.to_owned(), Value::String(cell.to_owned()))))
     };
     reader.records().map(row).collect()
 }
 
-fn json(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    let text = fs::read(path).map_err(|e| Error::io(path, e))?;
-    serde_json::from_slice(&text).map_err(|e| Error::data(path, format!("is no JSON list of predictions: {e}")))
+fn json(path: &Path) -> Result<Vec<Row>> {
+    let rows: Vec<Row> = flava_base::read_json(path, MAX_BYTES)?;
+    rows.into_iter().enumerate().map(|(row, cells)| lowered(path, &format!("prediction {}", row + 1), cells.into_iter())).collect()
 }
 
-fn json_lines(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+fn json_lines(path: &Path) -> Result<Vec<Row>> {
+    let text = flava_base::read_text(path, MAX_BYTES)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(number, line)| serde_json::from_str(line).map_err(|e| Error::data(path, format!("line {}: {e}", number + 1)))).collect()
+    let row = |(number, line): (usize, &str)| {
+        let place = format!("line {}", number + 1);
+        let cells: Row = flava_base::json_of(line).map_err(|e| Error::data(path, format!("{place}: {e}")))?;
+        lowered(path, &place, cells.into_iter())
+    };
+    lines.map(row).collect()
 }

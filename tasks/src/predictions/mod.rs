@@ -2,10 +2,17 @@
 
 mod file;
 mod foreign;
+mod roles;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use crate::{Error, Result};
+use flava_base::hex;
+use sha2::{Digest, Sha256};
+
+use crate::{Dataset, Error, Label, Result};
 
 pub use foreign::Foreign;
 
@@ -86,8 +93,9 @@ impl Logits {
         if classes == 0 || values.len() != classes * ids.len() {
             return Err(Error::Predictions(format!("{} logits for {} rows of {classes} classes", values.len(), ids.len())));
         }
-        if let Some(at) = values.iter().position(|value| value.is_nan()) {
-            return Err(Error::Predictions(format!("{}: the logit of class {} is not a number", ids[at / classes], at % classes)));
+        // Minus infinity is the logarithm of no votes.
+        if let Some(at) = values.iter().position(|value| value.is_nan() || *value == f32::INFINITY) {
+            return Err(Error::Predictions(format!("{}: the logit of class {} is no finite number", ids[at / classes], at % classes)));
         }
         Ok(Self { values, classes })
     }
@@ -150,6 +158,53 @@ impl Predictions {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Checks that the rows are those of `dataset`, and that what is right for them is.
+    ///
+    /// # Errors
+    /// Naming the first row that differs; or if they are ranks, which say nothing of rows.
+    pub fn check_against(&self, dataset: &dyn Dataset) -> Result<()> {
+        let labels: HashMap<String, Label> = (0..dataset.len()).map(|row| (dataset.id(row), dataset.label(row))).collect();
+        let gold = |row: usize| match &self.outputs {
+            Outputs::Classes { gold, .. } => Some(Label::Class(gold[row])),
+            Outputs::Values { gold, .. } => Some(Label::Value(gold[row])),
+            Outputs::Answers { gold, .. } => Some(Label::Answers(Arc::clone(&gold[row]))),
+            Outputs::Ranks { .. } => None,
+        };
+        for (row, id) in self.ids.iter().enumerate() {
+            match (labels.get(id), gold(row)) {
+                (Some(label), Some(gold)) if *label == gold => {}
+                (None, _) => return Err(Error::Predictions(format!("the data has no row {id}"))),
+                (Some(label), gold) => {
+                    return Err(Error::Predictions(format!("{id} is {label:?} in the data and {gold:?} in the predictions")));
+                }
+            }
+        }
+        let ranks = matches!(self.outputs, Outputs::Ranks { .. });
+        if ranks { Err(Error::Predictions("ranks cannot be compared with data: leave --data out".into())) } else { Ok(()) }
+    }
+
+    /// A digest of all of it: what a file of predictions is checked by.
+    pub(crate) fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut text = |text: &str| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        self.ids.iter().for_each(|id| text(id));
+        text(&format!("{:?}", self.clusters));
+        match &self.outputs {
+            Outputs::Classes { predicted, gold, logits } => {
+                text(&format!("{predicted:?} {gold:?}"));
+                if let Some(logits) = logits {
+                    text(&logits.classes.to_string());
+                    logits.values.iter().for_each(|value| digest.update(value.to_bits().to_le_bytes()));
+                }
+            }
+            other => text(&format!("{other:?}")),
+        }
+        hex(&digest.finalize())
     }
 }
 

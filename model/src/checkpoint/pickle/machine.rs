@@ -1,13 +1,21 @@
 //! The pickle machine: a stack, a memo, and the opcodes that a dictionary of tensors is written with.
 
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use tch::Kind;
 
 use super::{Outcome, View};
 
-/// Most values that a pickle may make.
-const MAX_VALUES: usize = 1 << 22;
+/// Most values that a pickle may make, marks that it may set, and items that it may put into dictionaries.
+const MAX_VALUES: usize = 1 << 20;
+/// Most entries of dictionaries that are looked at on the way to tensors: what is shared is looked at each time.
+const MAX_VISITED: usize = 1 << 20;
+/// Longest name of a tensor, dictionaries included.
+const MAX_NAME: usize = 1 << 10;
+/// Longest name of a storage.
+const MAX_KEY: usize = 1 << 10;
+/// Most dimensions of a tensor: PyTorch's own bound.
+const MAX_DIMENSIONS: usize = 64;
 /// How deep dictionaries may be nested around the tensors (`{"model": {"encoder": ..}}`).
 const MAX_DEPTH: usize = 8;
 
@@ -65,6 +73,10 @@ fn global(name: &str) -> Outcome<Global> {
     Ok(Global::Storage(kind))
 }
 
+fn bounded(count: usize) -> Outcome<()> {
+    if count < MAX_VALUES { Ok(()) } else { Err(format!("more than {MAX_VALUES} values")) }
+}
+
 pub(super) struct Machine<'a> {
     data: &'a [u8],
     pub(super) at: usize,
@@ -72,11 +84,24 @@ pub(super) struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Items put into dictionaries so far.
+    items: usize,
+    /// Entries looked at so far.
+    visited: Cell<usize>,
 }
 
 impl<'a> Machine<'a> {
     pub(super) fn new(data: &'a [u8]) -> Self {
-        Self { data, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self {
+            data,
+            at: 0,
+            values: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            items: 0,
+            visited: Cell::new(0),
+        }
     }
 
     /// Runs to the end of the pickle and returns its value.
@@ -94,7 +119,10 @@ impl<'a> Machine<'a> {
         match opcode {
             0x80 => _ = self.take::<1>()?, // protocol
             0x95 => _ = self.take::<8>()?, // frame
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.marks.push(self.stack.len());
+                bounded(self.marks.len())?;
+            }
             b'0' => _ = self.pop()?,
             b'N' => self.push(Value::None)?,
             0x88 | 0x89 => self.push(Value::Bool)?,
@@ -143,9 +171,7 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Value) -> Outcome<()> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(format!("more than {MAX_VALUES} values"));
-        }
+        bounded(self.values.len())?;
         self.values.push(value);
         self.stack.push(self.values.len() as Id - 1);
         Ok(())
@@ -218,9 +244,7 @@ impl<'a> Machine<'a> {
         if matches!(opcode, b'h' | b'j') {
             let id = *self.memo.get(&key).ok_or("a reference to nothing")?;
             self.stack.push(id);
-            if self.stack.len() > MAX_VALUES {
-                return Err(format!("more than {MAX_VALUES} values"));
-            }
+            bounded(self.stack.len())?;
         } else {
             let id = self.top()?;
             self.memo.insert(key, id);
@@ -251,7 +275,11 @@ impl<'a> Machine<'a> {
     }
 
     fn numbers(&self, id: Id) -> Outcome<Vec<i64>> {
-        self.items(id)?.iter().map(|&id| self.number(id)).collect()
+        let items = self.items(id)?;
+        if items.len() > MAX_DIMENSIONS {
+            return Err(format!("a tensor of {} dimensions", items.len()));
+        }
+        items.iter().map(|&id| self.number(id)).collect()
     }
 
     /// What a call of one of the known functions would give; nothing is called.
@@ -259,10 +287,15 @@ impl<'a> Machine<'a> {
         let (arguments, function) = (self.pop()?, self.pop()?);
         let Value::Global(function) = *self.value(function) else { return Err("a call of something that is no function".into()) };
         let arguments = self.items(arguments)?;
+        // A size is the tuple that it is made of.
+        if let (Global::Size, &[sizes]) = (function, arguments) {
+            self.items(sizes)?;
+            self.stack.push(sizes);
+            return bounded(self.stack.len());
+        }
         let value = match (function, arguments) {
             (Global::OrderedDict, []) => Value::Dict(Vec::new()),
             (Global::OrderedDict, _) => Value::Ignored,
-            (Global::Size, &[sizes]) => Value::Tuple(self.items(sizes)?.to_vec()),
             (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => Value::Tensor(self.view(storage, offset, size, stride)?),
             (Global::RebuildParameter, &[tensor, ..]) => match self.value(tensor) {
                 Value::Tensor(view) => Value::Tensor(view.clone()),
@@ -292,6 +325,8 @@ impl<'a> Machine<'a> {
             let (value, key) = (self.pop()?, self.pop()?);
             vec![key, value]
         };
+        self.items += items.len();
+        bounded(self.items)?;
         let target = self.top()?;
         if let Value::Dict(pairs) = &mut self.values[target as usize] {
             pairs.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
@@ -309,7 +344,11 @@ impl<'a> Machine<'a> {
         if tag != "storage" {
             return Err(format!("a persistent id of kind {tag:?}"));
         }
-        let storage = Value::Storage { key: self.str(key)?.to_owned(), kind: *kind, elements: self.number(elements)? };
+        let key = self.str(key)?;
+        if key.len() > MAX_KEY {
+            return Err(format!("a storage whose name has {} bytes", key.len()));
+        }
+        let storage = Value::Storage { key: key.to_owned(), kind: *kind, elements: self.number(elements)? };
         self.push(storage)
     }
 
@@ -319,11 +358,17 @@ impl<'a> Machine<'a> {
             Value::Tensor(view) => found(path.to_owned(), view),
             Value::Dict(_) if depth >= MAX_DEPTH => Err(format!("dictionaries nested deeper than {MAX_DEPTH}")),
             Value::Dict(pairs) => {
+                self.visited.set(self.visited.get() + pairs.len());
+                if self.visited.get() > MAX_VISITED {
+                    return Err(format!("more than {MAX_VISITED} entries of dictionaries"));
+                }
                 for &(key, value) in pairs {
-                    if let Value::Str(key) = self.value(key) {
-                        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                        self.collect(value, &path, depth + 1, found)?;
+                    let Value::Str(key) = self.value(key) else { continue };
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    if path.len() > MAX_NAME {
+                        return Err(format!("a name of {} bytes", path.len()));
                     }
+                    self.collect(value, &path, depth + 1, found)?;
                 }
                 Ok(())
             }

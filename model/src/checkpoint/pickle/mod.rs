@@ -56,16 +56,12 @@ fn read_archive(map: &Arc<Mmap>) -> Outcome<BTreeMap<String, CheckpointTensor>> 
         if tensors.len() >= MAX_TENSORS {
             return Err(format!("more than {MAX_TENSORS} tensors"));
         }
-        tensors.insert(strip_wrapper(&name).to_owned(), tensor);
-        Ok(())
+        match tensors.insert(name.clone(), tensor) {
+            Some(_) => Err(format!("two tensors are called {name}")),
+            None => Ok(()),
+        }
     })?;
     Ok(tensors)
-}
-
-/// Trainers wrap a state dictionary once or twice.
-fn strip_wrapper(name: &str) -> &str {
-    let name = ["model_state_dict.", "state_dict."].iter().find_map(|w| name.strip_prefix(w)).unwrap_or(name);
-    name.strip_prefix("module.").unwrap_or(name)
 }
 
 /// Where each member's bytes lie; torch.save compresses none, so a compressed one is refused unread.

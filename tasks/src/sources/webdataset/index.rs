@@ -163,6 +163,9 @@ fn sample(path: &Path, file: &File, key: &str, group: &Group, members: &[Member]
     let loose = matches!(kind, Kind::Anything);
     if let [first, second, ..] = group.images[..] {
         let (first, second) = (&members[first].name, &members[second].name);
+        if first.eq_ignore_ascii_case(second) {
+            return Err(Error::data(path, format!("sample {key} has two members {}", members[group.images[0]].ending())));
+        }
         let reason = format!("sample {key} has two images, {first} and {second}: a key ends at the first dot of a name");
         return Err(Error::data(path, reason));
     }
@@ -177,7 +180,7 @@ fn sample(path: &Path, file: &File, key: &str, group: &Group, members: &[Member]
         match read_side(&member.ending(), &bytes, kind) {
             Ok(side) => {
                 if sides.iter().any(|(ending, _)| *ending == member.ending()) {
-                    return Err(Error::data(path, format!("sample {key} has two members .{}", member.ending())));
+                    return Err(Error::data(path, format!("sample {key} has two members {}", member.ending())));
                 }
                 sides.push((member.ending(), side));
             }
