@@ -490,7 +490,8 @@ def outcomes(paths):
 
 
 def entry(path):
-    with Image.open(path) as image:
+    # From bytes, as data sets hold them: of a path, Pillow 13 maps uncompressed TIFFs and forgets to turn them.
+    with open(path, "rb") as f, Image.open(io.BytesIO(f.read())) as image:
         mode = image.mode
         rgb = image.convert("RGB")
     return {"mode": mode, "size": rgb.size, "sha256": digest(rgb.tobytes())}

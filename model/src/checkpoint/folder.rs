@@ -95,6 +95,20 @@ pub fn replace_folder<E: From<Error>>(
     Ok(())
 }
 
+/// Changes one file of a folder; the others are taken over as they are. Whoever reads finds all as before or all as after.
+pub fn replace_file(folder: &Path, name: &str, contents: &[u8]) -> Result<()> {
+    replace_folder(folder, |part| {
+        for file in walk(folder)?.into_iter().filter(|file| file.as_os_str() != name && file.as_os_str() != MANIFEST) {
+            let (from, to) = (folder.join(&file), part.join(&file));
+            let above = to.parent().unwrap_or(part);
+            fs::create_dir_all(above).map_err(|e| Error::io(above, e))?;
+            // Not every file system has links.
+            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(|e| Error::io(&from, e))?;
+        }
+        Ok(write_atomic(&part.join(name), contents)?)
+    })
+}
+
 /// Gives a folder its name back if a program was killed between the two renames, and takes away what another left after them.
 pub fn restore_folder(folder: &Path) {
     let old = sibling(folder, "old");

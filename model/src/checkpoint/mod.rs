@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use file::WEIGHTS;
 pub use file::{Checkpoint, CheckpointTensor, load_exactly, read_tensors};
-pub use folder::{MANIFEST, replace_folder, restore_folder, verify_folder};
+pub use folder::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder};
 pub use names::canonical_names;
 pub use report::LoadReport;
 pub use write::{Architecture, write_directory, write_tensors};

@@ -360,7 +360,7 @@ impl<L: Learner> Loop<'_, L> {
                 copy_folder(&last, &self.trainer.folder.join("best"))?;
             }
         }
-        self.state.write(&last)
+        self.state.rewrite(&last)
     }
 
     fn note(&mut self, sums: &Sums) -> Result<()> {

@@ -7,7 +7,7 @@ use std::{
 
 use flava_base::{write_atomic, write_with};
 use flava_model::{
-    checkpoint::{MANIFEST, replace_folder, restore_folder, verify_folder},
+    checkpoint::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder},
     runtime::training::LossScaler,
 };
 use serde::{Deserialize, Serialize};
@@ -45,9 +45,19 @@ impl State {
         self.key == key && self.step >= steps && measured
     }
 
+    /// Writes it into a folder that is being written.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        Ok(write_atomic(&folder.join(STATE), self.text()?.as_bytes())?)
+    }
+
+    /// Writes it in place of the one that a whole folder has.
+    pub(super) fn rewrite(&self, folder: &Path) -> Result<()> {
+        Ok(replace_file(folder, STATE, self.text()?.as_bytes())?)
+    }
+
+    fn text(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::Training(e.to_string()))?;
-        Ok(write_atomic(&folder.join(STATE), format!("{text}\n").as_bytes())?)
+        Ok(format!("{text}\n"))
     }
 }
 
