@@ -3,7 +3,9 @@
 //! A plain convolutional network: 7x7 input convolution, four groups of residual blocks with pooling between them,
 //! `ReLU` and a 1x1 output convolution. A factor 8 smaller: 112x112 pixels give 14x14 words.
 
-use tch::Tensor;
+use flava_base::hex;
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
 
 use crate::{Result, config::CodebookConfig, runtime::Vars};
 
@@ -97,6 +99,23 @@ impl ImageCodebook {
             groups,
             output: Convolution::new(&(&blocks / "output" / "conv"), input, config.vocab_size, 1),
         }
+    }
+
+    /// A digest of its weights: what patches are named by.
+    pub fn digest(&self) -> Result<String> {
+        let blocks = self.groups.iter().flatten();
+        let convolutions = blocks.flat_map(|block| block.convolutions.iter().chain(&block.id_path));
+        let mut digest = Sha256::new();
+        for convolution in [&self.input, &self.output].into_iter().chain(convolutions) {
+            for tensor in [&convolution.weight, &convolution.bias] {
+                let values = tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+                let mut bytes = vec![0; values.numel() * Kind::Float.elt_size_in_bytes()];
+                values.f_copy_data_u8(&mut bytes, values.numel())?;
+                digest.update(format!("{:?}", values.size()));
+                digest.update(bytes);
+            }
+        }
+        Ok(hex(&digest.finalize()[..8]))
     }
 
     /// What each group puts out, in order: \[batch, width, height, width\], halved in size after all but the last.

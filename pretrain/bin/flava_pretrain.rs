@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Parser;
 use flava_base::say;
 use flava_evaluator::{
-    console::{DONE, INTERRUPTED, ended, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, print},
     listen,
 };
-use flava_pretrain::{Command, Error, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
+use flava_pretrain::{Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
 fn main() -> ExitCode {
@@ -30,8 +30,7 @@ fn main() -> ExitCode {
 fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
     let job = job_of(args, until)?;
     if args.dry_run {
-        print(&dry_run(&job)?);
-        return Ok(DONE);
+        return planned(&job);
     }
     match run(&job) {
         Ok(model) => {
@@ -48,8 +47,18 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
 
 fn untrained(args: &RunArgs) -> Result<u8> {
     let job = job_of(args, Some("tokenizer"))?;
-    print(&if args.dry_run { dry_run(&job)? } else { init(&job)?.display().to_string() });
+    if args.dry_run {
+        return planned(&job);
+    }
+    print(&init(&job)?.display().to_string());
     Ok(DONE)
+}
+
+/// Prints what would be done, and says whether all that it needs is there.
+fn planned(job: &Job) -> Result<u8> {
+    let (text, ready) = dry_run(job)?;
+    print(&text);
+    Ok(if ready { DONE } else { PARTLY })
 }
 
 fn ablation_table(runs: &Path, out: &Path) -> Result<u8> {

@@ -70,8 +70,11 @@ fn parameters(config: &FlavaConfig) -> f64 {
     block(&image.block()) + block(&text.block()) + block(&config.multimodal_config.block()) + embeddings + heads + poolers + projections
 }
 
+/// What is said of a corpus, or of data to measure on, that cannot be opened.
+const NOT_THERE: &str = "not there";
+
 /// What a job would do: corpora that are there, sizes, operations and time at this machine's speed.
-pub fn dry_run(job: &Job) -> Result<String> {
+pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     let recipe = &job.recipe;
     let words = recipe.stages().find_map(|(_, stage)| if let Stage::Tokenizer(stage) = stage { Some(stage.vocab_size) } else { None });
     let config = recipe.config(words.filter(|words| *words > 0).unwrap_or(30_522))?;
@@ -90,7 +93,7 @@ pub fn dry_run(job: &Job) -> Result<String> {
     for name in used {
         let state = match recipe.corpora[name].open(&job.data, 0) {
             Ok(dataset) => format!("{} rows", dataset.len()),
-            Err(error) => format!("not there: {error}"),
+            Err(error) => format!("{NOT_THERE}: {error}"),
         };
         lines.push(format!("corpus {name} ({}): {state}", recipe.corpora[name].name()));
     }
@@ -111,7 +114,7 @@ pub fn dry_run(job: &Job) -> Result<String> {
         if let Stage::Train(stage) = stage
             && let Some(evaluate) = &stage.evaluate
         {
-            let state = job.check_evaluation(evaluate, true).map_or_else(|error| format!("not here: {error}"), |()| "ready".into());
+            let state = job.check_evaluation(evaluate, true).map_or_else(|error| format!("{NOT_THERE}: {error}"), |()| "ready".into());
             lines.push(format!("    measured every {} steps on {}: {state}", evaluate.every, evaluate.tasks));
         }
     }
@@ -121,7 +124,8 @@ pub fn dry_run(job: &Job) -> Result<String> {
         SHARE_OF_PEAK * 100.0,
         job.out.display()
     ));
-    Ok(lines.join("\n"))
+    let ready = !lines.iter().any(|line| line.contains(NOT_THERE));
+    Ok((lines.join("\n"), ready))
 }
 
 /// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made ahead.

@@ -123,8 +123,8 @@ fn broken_pictures_are_counted_up_to_a_limit() {
 fn a_dry_run_says_what_it_would_take() {
     let folder = tempdir().unwrap();
     let run = pretrain(folder.path(), &["run", "flava-base", "--dry-run", "--data", "."]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    for needle in ["M parameters", "FLOP", "corpus pairs", "not there", "214286 steps", "imagenet-zero-shot: not here"] {
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    for needle in ["M parameters", "FLOP", "corpus pairs", "not there", "214286 steps", "imagenet-zero-shot: not there"] {
         assert!(run.stdout.contains(needle), "{needle}: {}", run.stdout);
     }
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");

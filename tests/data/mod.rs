@@ -2,6 +2,8 @@
 
 mod bad_data;
 mod corpora;
+mod formats;
+mod identity;
 mod sources;
 mod traps;
 mod verify;

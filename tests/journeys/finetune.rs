@@ -334,3 +334,189 @@ fn mistakes_are_said_before_anything_is_trained() {
     );
     assert!(!folder.path().join("finetuned").exists(), "a dry run writes nothing");
 }
+
+/// The test set as a server's owner gives it: labels of -1, none, or no such column, rows in any order. Answers go by `idx`.
+#[test]
+fn a_test_set_without_truth_is_answered_by_index() {
+    let folder = lab();
+    let toml = fs::read_to_string(folder.path().join("own.toml")).unwrap();
+    fs::write(folder.path().join("own.toml"), toml.replace("texts = [\"sentence\"] }", "texts = [\"sentence\"], id = \"idx\" }")).unwrap();
+    let data = folder.path().join("data/colours");
+    let write = |split: &str, rows: Vec<usize>, label: Option<&dyn Fn(usize) -> Option<i64>>| {
+        let sentence = |row: &usize| format!("a {} house", ["blue", "red"][row % 2]);
+        let mut columns: Vec<(&str, ArrayRef, bool)> = vec![
+            ("sentence", Arc::new(StringArray::from_iter_values(rows.iter().map(sentence))), false),
+            ("idx", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| *row as i64))), false),
+            ("value", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| (row % 2) as f64))), false),
+        ];
+        if let Some(label) = label {
+            columns.push(("label", Arc::new(Int64Array::from_iter(rows.iter().map(|row| label(*row)))), true));
+        }
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(data.join(format!("{split}.parquet"))).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    let truth: &dyn Fn(usize) -> Option<i64> = &|row| Some((row % 2) as i64);
+    write("train", (0..160).collect(), Some(truth));
+    write("validation", (0..40).collect(), Some(truth));
+    write("test", (0..60).collect(), Some(truth));
+    let run = finetune(folder.path(), &[&["colours", "--set", "epochs=6", "--json"], &COMMON[..]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(value(&record(&run), 0) > 0.95);
+    let expected: String = (0..60).map(|row| format!("{row}\t{}\n", ["blue", "red"][row % 2])).collect();
+    let minus: &dyn Fn(usize) -> Option<i64> = &|_| Some(-1);
+    let none: &dyn Fn(usize) -> Option<i64> = &|_| None;
+    for (what, label) in [("-1", Some(minus)), ("null", Some(none)), ("no column", None)] {
+        write("test", (0..60).rev().collect(), label);
+        let args = ["predict", "--model", "finetuned", "--task-file", "own.toml", "--data", "data", "--out", "answers"];
+        let predicted = finetune(folder.path(), &args);
+        assert_eq!(predicted.code, 0, "{what}: {}", predicted.stderr);
+        assert_eq!(
+            fs::read_to_string(folder.path().join("answers/Colours.tsv")).unwrap(),
+            format!("index\tprediction\n{expected}"),
+            "{what}"
+        );
+    }
+}
+
+/// What departs from the protocol's recipe is in the record, and keeps it from a leaderboard; also when the folder is scored later.
+#[test]
+fn departures_are_recorded_and_unpublishable() {
+    let folder = lab();
+    let common = ["--task-file", "own.toml", "--data", "data", "--model", "model", "--device", "cpu"];
+    let plain = finetune(folder.path(), &[&["colours", "--out", "plain", "--json"], &common[..]].concat());
+    assert_eq!(plain.code, 0, "{}", plain.stderr);
+    // A task of one's own is run by its family's recipe: by its name, it is publishable.
+    let named = |record: &Value| {
+        let text = |key: &str| record[key].as_str().unwrap().to_owned();
+        (record["publishable"].as_bool().unwrap(), text("initialisation"), text("recipe"), record["departures"].as_array().unwrap().len())
+    };
+    let fine_tuned = record(&plain);
+    assert_eq!((named(&fine_tuned).1.as_str(), named(&fine_tuned).2.as_str()), ("checkpoint", "text"));
+    let odd = finetune(folder.path(), &[&["colours", "--out", "odd", "--json", "--random-init", "--set", "steps=2"], &common[..]].concat());
+    assert_eq!(odd.code, 0, "{}", odd.stderr);
+    let odd = record(&odd);
+    assert_eq!((named(&odd).0, named(&odd).1.as_str()), (false, "random"));
+    assert_ne!(odd["recipe_digest"], fine_tuned["recipe_digest"]);
+    let csv = fs::read_to_string(folder.path().join("odd/results.csv")).unwrap();
+    assert!(csv.contains("other settings than those of recipe text; random weights"), "{csv}");
+    let again = flava_eval(
+        folder.path(),
+        &[
+            "--model",
+            "odd",
+            "--tasks",
+            "colours",
+            "--task-file",
+            "own.toml",
+            "--data",
+            "data",
+            "--device",
+            "cpu",
+            "--json",
+            "--out",
+            "again",
+        ],
+    );
+    assert_eq!(named(&record(&again)), named(&odd), "{}", again.stderr);
+    // A head that was exchanged is another model, and one that was damaged is none.
+    let head = folder.path().join("odd/best/head.safetensors");
+    let mut bytes = fs::read(&head).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&head, bytes).unwrap();
+    let damaged = flava_eval(
+        folder.path(),
+        &["--model", "odd", "--tasks", "colours", "--task-file", "own.toml", "--data", "data", "--device", "cpu", "--out", "again"],
+    );
+    assert!(damaged.code == 1 && damaged.stderr.contains("head.safetensors: is damaged, or was changed"), "{}", damaged.stderr);
+}
+
+/// A state that is not as it was written is never gone on from.
+#[test]
+fn damaged_states_are_refused_with_what_to_do() {
+    let folder = lab();
+    let args = [&["colours", "--set", "epochs=2"], &COMMON[..]].concat();
+    assert_eq!(finetune(folder.path(), &args).code, 0);
+    let last = folder.path().join("finetuned/last");
+    let damage: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
+        ("model.safetensors", &|bytes| {
+            let from = bytes.len() - 4096;
+            bytes[from..].fill(0);
+        }),
+        ("training_state.json", &|bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let mut state: Value = serde_json::from_str(&text).unwrap();
+            state["step"] = (state["step"].as_u64().unwrap() + 1).into();
+            *bytes = state.to_string().into_bytes();
+        }),
+        ("head.safetensors", &|bytes| bytes.truncate(bytes.len() / 2)),
+        ("optimiser.safetensors", &|bytes| *bytes.last_mut().unwrap() ^= 4),
+    ];
+    for (file, change) in damage {
+        let path = last.join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        change(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let refused = finetune(folder.path(), &args);
+        assert_eq!(refused.code, 1, "{file}: {}", refused.stderr);
+        assert!(refused.stderr.contains(file) && refused.stderr.contains("Remove"), "{file}: {}", refused.stderr);
+        fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(finetune(folder.path(), &args).code, 0);
+}
+
+/// One answer a question is right for nobody by VQA's rule: said before the first step, with the remedy.
+#[test]
+fn targets_that_are_all_zero_are_refused() {
+    let folder = tempdir().unwrap();
+    write_model(&folder.path().join("model"), Architecture::FlavaForPreTraining);
+    let root = folder.path().join("data/own");
+    fs::create_dir_all(&root).unwrap();
+    for (split, rows) in [("train", 60), ("test", 20)] {
+        let mut answers = arrow_array::builder::ListBuilder::new(arrow_array::builder::StringBuilder::new());
+        for row in 0..rows {
+            answers.values().append_value(["red", "blue"][row % 2]);
+            answers.append(true);
+        }
+        let columns: [(&str, ArrayRef); 3] = [
+            ("image", Arc::new(arrow_array::BinaryArray::from_iter_values((0..rows).map(|row| digit(row % 2, row))))),
+            ("question", Arc::new(StringArray::from_iter_values((0..rows).map(|_| "a cat ?")))),
+            ("answers", Arc::new(answers.finish())),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(root.join(format!("{split}.parquet"))).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    let toml = r#"[[task]]
+name = "own"
+version = 1
+suite = "own"
+family = "multimodal"
+summary = "?"
+metrics = ["vqa_accuracy"]
+chance = 0.0
+licence = "none"
+citation = "none"
+method = { kind = "fine_tune", feature = "multimodal_cls" }
+[[task.source]]
+folder = "own"
+format = "parquet"
+columns = { image = "image", texts = ["question"], answers = "answers" }
+train = { name = "train", files = "train.parquet", rows = 60 }
+test = { name = "test", files = "test.parquet", rows = 20 }
+"#;
+    fs::write(folder.path().join("own.toml"), toml).unwrap();
+    let args = ["own", "--task-file", "own.toml", "--data", "data", "--model", "model", "--set", "answer_min_count=1", "--device", "cpu"];
+    let run = finetune(folder.path(), &args);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    for needle in ["every target of the 60 training rows is 0", "at most 1 answers each", "Repeat each answer ten times"] {
+        assert!(run.stderr.contains(needle), "{needle}: {}", run.stderr);
+    }
+    assert!(!folder.path().join("finetuned/last").exists());
+}

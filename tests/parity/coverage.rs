@@ -95,6 +95,21 @@ fn means_over_classes() {
     });
 }
 
+/// The same of many classes with few rows each, down to one.
+#[test]
+fn means_over_classes_of_few_rows() {
+    for (count, rows) in [(200, &[2][..]), (200, &[3]), (150, &[1]), (120, &[1, 2, 5]), (120, &[2, 40])] {
+        for truth in [0.3, 0.7] {
+            coverage(Interval::Stratified, truth, 4000, |seed| {
+                let mut rng = stream(seed, &format!("classes of {rows:?} rows, {truth}"));
+                let gold: Vec<usize> = (0..count).flat_map(|class| std::iter::repeat_n(class, rows[class % rows.len()])).collect();
+                let predicted = gold.iter().map(|&class| if rng.random_bool(truth) { class } else { count }).collect();
+                Metric::MeanPerClass.score(&classes(predicted, gold, None), "t").unwrap()
+            });
+        }
+    }
+}
+
 /// Scores of two normal distributions one deviation apart: the area is the normal distribution's at 1 / sqrt(2).
 #[test]
 fn areas_under_the_curve() {

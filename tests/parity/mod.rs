@@ -7,5 +7,6 @@ mod golden;
 mod metrics;
 mod pillow;
 mod probe;
+mod processors;
 mod tokenizer;
 mod training;

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use flava_base::id_rank;
 use flava_model::{
     ImageInputs, TextInputs,
     processor::{Encoding, Pixels, Text, image_batch, text_batch},
@@ -86,11 +87,12 @@ impl TrainingRows {
         self.len().div_ceil(self.batch_size)
     }
 
-    /// The places of each batch of a pass. They depend on the seed and the pass alone.
+    /// The places of each batch of a pass. They depend on the seed, the pass and the rows' ids alone.
     fn pass(&self, pass: usize) -> Vec<Vec<usize>> {
-        let mut rng = stream(self.seed, &format!("fine-tuning, pass {pass}"));
+        let purpose = format!("fine-tuning, pass {pass}");
+        let mut rng = stream(self.seed, &purpose);
         let mut order: Vec<usize> = (0..self.len()).collect();
-        order.shuffle(&mut rng);
+        order.sort_by_cached_key(|&place| (id_rank(self.seed, &purpose, &self.rows.id(place)), place));
         if !self.encodings.is_empty() {
             for pool in order.chunks_mut(POOL * self.batch_size) {
                 pool.sort_by_key(|&place| self.encodings[place].input_ids.len());

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use flava_model::runtime::Progress;
-use flava_tasks::{Submission, SubmissionFormat, Task, select};
+use flava_tasks::{SourceFormat, Submission, SubmissionFormat, Task, select};
 use serde_json::json;
 
 use super::{Saved, predict};
@@ -20,12 +20,16 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     if !super::is_tuned(&folder) {
         return Err(Error::Other(format!("--model {}: holds no fine-tuned model", args.model)));
     }
-    let saved = Saved::read(&folder)?;
+    let saved = Saved::read_whole(&folder)?;
     let registry = registry_of(&args.data_args.task_file)?;
     let tasks = select(&registry, args.task.as_ref().unwrap_or(&saved.task), flava_tasks::Suite::Paper)?;
     let [task] = tasks[..] else { return Err(Error::Other("predict takes one task".into())) };
     if task.name != saved.task {
         return Err(Error::Other(format!("--model {}: was fine-tuned on {}, not on {}", args.model, saved.task, task.name)));
+    }
+    if task.version != saved.task_version {
+        let reason = format!("was fine-tuned on version {} of {}, which is at version {} now", saved.task_version, task.name, task.version);
+        return Err(Error::Other(format!("--model {}: {reason}", args.model)));
     }
     let places = Places::new(args.data_args.data.clone(), args.data_args.offline, settings.quiet)?;
     let mut network = saved.network(&folder, settings.load.device)?;
@@ -42,7 +46,7 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
         let answers = predict::answers(&network, &outputs)?;
         let probabilities: Option<Vec<f32>> =
             if outputs.size()[1] == 2 { Some(outputs.f_softmax(1, tch::Kind::Float)?.f_select(1, 1)?.try_into()?) } else { None };
-        let text = text(&submission, &ids, &answers, probabilities.as_deref())?;
+        let text = text(&submission, &ids, &answers, probabilities.as_deref(), task.classes)?;
         let path = args.out.join(&submission.file);
         flava_base::write_atomic(&path, text.as_bytes())?;
         written.push((path, ids.len()));
@@ -80,6 +84,10 @@ fn open(task: &Task, submission: &Submission, places: &Places, args: &PredictArg
     for source in &mut alone.sources {
         (source.train, source.validation, source.second_test) = (None, None, None);
         source.test = submission.split.clone();
+        // The truth is the server's: what stands in its place (-1, nothing) is not read.
+        if let SourceFormat::Parquet { columns } = &mut source.format {
+            (columns.label, columns.answers) = (String::new(), String::new());
+        }
     }
     let assignment = alone.assign(flava_tasks::Protocol::Flava).ok_or_else(|| Error::Other("has no protocol".into()))?;
     let choice = places.source(&alone, &assignment, args.data_args.allow_mismatch)?;
@@ -89,11 +97,32 @@ fn open(task: &Task, submission: &Submission, places: &Places, args: &PredictArg
         let reason = format!("split {} has {count} rows, {} are expected", submission.split.name, submission.split.rows);
         return Err(Error::Other(format!("{reason}: a test server refuses anything but all (--allow-mismatch writes them)")));
     }
+    for note in &opened.notes {
+        flava_base::say(&format!("note: {note}"));
+    }
     Rows::new(opened.test, "", None, args.seed)
 }
 
-/// A file's text in the official form.
-fn text(submission: &Submission, ids: &[String], answers: &[String], probabilities: Option<&[f32]>) -> Result<String> {
+/// GLUE's server goes by the rows' own numbers: each with its position, in their order.
+fn by_index(ids: &[String]) -> Result<Vec<(u64, usize)>> {
+    if ids.iter().all(|id| id.parse::<u64>().is_err()) {
+        flava_base::say("note: the task's row names no column of idx (id = \"idx\"): answers are numbered by the positions of their rows");
+        return Ok((0..ids.len()).map(|row| (row as u64, row)).collect());
+    }
+    let number = |(row, id): (usize, &String)| {
+        let number = id.parse::<u64>().map_err(|_| Error::Other(format!("{id}: is no idx, as others are")))?;
+        Ok((number, row))
+    };
+    let mut numbers = ids.iter().enumerate().map(number).collect::<Result<Vec<_>>>()?;
+    numbers.sort_unstable();
+    match numbers.array_windows::<2>().find(|[a, b]| a.0 == b.0) {
+        Some([(twice, _), _]) => Err(Error::Other(format!("the idx {twice} is there twice"))),
+        None => Ok(numbers),
+    }
+}
+
+/// A file's text in the official form; `classes` is 0 where the answers are numbers.
+fn text(submission: &Submission, ids: &[String], answers: &[String], probabilities: Option<&[f32]>, classes: usize) -> Result<String> {
     let label = |answer: &String| -> String {
         let named = answer.parse::<usize>().ok().and_then(|class| submission.labels.get(class)).cloned();
         named.unwrap_or_else(|| answer.clone())
@@ -101,9 +130,9 @@ fn text(submission: &Submission, ids: &[String], answers: &[String], probabiliti
     Ok(match submission.format {
         SubmissionFormat::GlueTsv => {
             let mut text = "index\tprediction\n".to_owned();
-            for (index, answer) in answers.iter().enumerate() {
+            for (index, answer) in by_index(ids)?.into_iter().map(|(index, row)| (index, &answers[row])) {
                 // STS-B's scale is 0 to 5.
-                let value = answer.parse::<f64>().ok().filter(|_| answer.contains(['.', 'e'])).map(|v| format!("{:.3}", v.clamp(0.0, 5.0)));
+                let value = answer.parse::<f64>().ok().filter(|_| classes == 0).map(|v| format!("{:.3}", v.clamp(0.0, 5.0)));
                 text.extend([index.to_string(), "\t".into(), value.unwrap_or_else(|| label(answer)), "\n".into()]);
             }
             text

@@ -66,11 +66,6 @@ pub fn load_cuda() {
     }
 }
 
-/// Sets the threads of libtorch's operators.
-pub fn set_threads(threads: usize) {
-    tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
-}
-
 fn has_driver() -> bool {
     ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists())
 }

@@ -7,15 +7,17 @@ mod onednn;
 mod precision;
 mod progress;
 mod rng;
+mod threads;
 pub mod trace;
 pub mod training;
 mod vars;
 
-pub use device::{DeviceChoice, load_cuda, set_threads};
+pub use device::{DeviceChoice, load_cuda};
 pub use loader::{Loader, LoaderOptions};
 pub use memory::prepare_memory;
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};
 pub use rng::stream;
+pub use threads::set_threads;
 pub use vars::{Fill, Vars};

@@ -1,25 +1,23 @@
 //! The codebook's word for each patch of each picture of a corpus, computed once and kept: where pictures are not cropped at random, a
 //! training step then pays nothing for its labels.
 
-use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::{fs, path::Path, sync::Arc};
 
+use flava_base::{seal, unseal, write_atomic};
 use flava_model::{
     ImageCodebook,
     processor::{ImageTransform, image_batch},
     runtime::{Loader, LoaderOptions, Progress},
 };
 use flava_tasks::Dataset;
-use std::sync::Arc;
 use tch::{Device, Kind};
 
 use crate::{Error, Result, draws::picture, interrupted};
 
 /// Pictures that go through the codebook at once.
 const BATCH: usize = 32;
+/// What is kept, and its version.
+const FORM: &str = "visual words, version 1";
 /// Stands in place of each word of a picture that is broken.
 const NONE: u16 = u16::MAX;
 
@@ -46,11 +44,12 @@ impl VisualWords {
         progress: &Progress,
     ) -> Result<Self> {
         let rows = dataset.len();
-        if let Ok(bytes) = fs::read(file)
-            && bytes.len() == rows * patches * 2
-        {
-            let words = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-            return Ok(Self { patches, words });
+        if let Some(words) = fs::read(file).ok().and_then(|bytes| unseal::<Vec<u16>>(FORM, &bytes)) {
+            if words.len() == rows * patches {
+                return Ok(Self { patches, words });
+            }
+        } else if flava_base::is_there(file) {
+            progress.say(&format!("{}: is damaged: its words are computed again", file.display()));
         }
         let mut all = Self { patches, words: Vec::with_capacity(rows * patches) };
         let bar = progress.task("visual words", rows);
@@ -58,11 +57,17 @@ impl VisualWords {
         let options = LoaderOptions { threads, ahead: 2 * threads };
         let batches = Loader::new(rows.div_ceil(BATCH), options, move |batch| {
             (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
-                .map(|row| Some(how.apply(&picture(source.get(row).ok()?.image.as_deref()).ok()?)))
-                .collect::<Vec<_>>()
+                .map(|row| match source.get(row) {
+                    Ok(example) => Ok(picture(example.image.as_deref()).ok().map(|picture| how.apply(&picture))),
+                    // What the system refuses now it may give later: no word says so for ever.
+                    Err(error @ flava_tasks::Error::File(flava_base::Error::Io { .. })) => Err(Error::from(error)),
+                    Err(_) => Ok(None),
+                })
+                .collect::<Result<Vec<_>>>()
         });
         for batch in batches {
             interrupted()?;
+            let batch = batch?;
             let whole: Vec<_> = batch.iter().flatten().collect();
             let mut words = Vec::new();
             if !whole.is_empty() {
@@ -92,12 +97,7 @@ impl VisualWords {
     }
 
     fn write(&self, file: &Path) -> Result<()> {
-        Ok(flava_base::write_with(file, |part| {
-            let mut out = BufWriter::new(File::create(part)?);
-            for word in &self.words {
-                out.write_all(&word.to_le_bytes())?;
-            }
-            out.flush()
-        })?)
+        let bytes = seal(FORM, &self.words).ok_or_else(|| Error::Input(format!("{}: cannot be sealed", file.display())))?;
+        Ok(write_atomic(file, &bytes)?)
     }
 }

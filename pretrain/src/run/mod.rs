@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use flava_base::hex;
+use flava_base::{DigestIndex, hex};
 use flava_evaluator::{Places, Plan, Settings, args::BatchSize};
 use flava_model::{
     AttentionKind, FlavaConfig, LoadOptions,
@@ -94,6 +94,8 @@ struct Run<'a> {
     job: &'a Job,
     progress: Progress,
     corpora: Mutex<BTreeMap<String, Arc<dyn Dataset>>>,
+    /// Of the contents of corpora, by name.
+    digests: Mutex<BTreeMap<String, String>>,
     made: Made,
     peak: f64,
 }
@@ -107,7 +109,14 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     let log = job.out.join("run.log");
     progress.log_to(&log).map_err(|e| flava_model::Error::io(&log, e))?;
     flava_base::write_atomic(&job.out.join("recipe.toml"), job.recipe.to_toml()?.as_bytes())?;
-    let mut run = Run { job, progress, corpora: Mutex::default(), made: Made::default(), peak: peak_of(job.device, job.precision)? };
+    let mut run = Run {
+        job,
+        progress,
+        corpora: Mutex::default(),
+        digests: Mutex::default(),
+        made: Made::default(),
+        peak: peak_of(job.device, job.precision)?,
+    };
     run.check_sources()?;
     let mut last = None;
     let mut reached = 0;
@@ -243,8 +252,23 @@ impl Run<'_> {
         let corpus = self.job.recipe.corpora.get(name).ok_or_else(|| Error::Input(format!("there is no corpus {name}")))?;
         // The world stays the same for all seeds of a run; what is drawn from it does not.
         let dataset = corpus.open(&self.job.data, 0)?;
+        for note in dataset.notes() {
+            self.progress.say(&format!("note: {note}"));
+        }
         corpora.insert(name.to_owned(), Arc::clone(&dataset));
         Ok(dataset)
+    }
+
+    /// A digest of all that a corpus holds.
+    fn digest(&self, name: &str) -> Result<String> {
+        let mut digests = self.digests.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = digests.get(name) {
+            return Ok(known.clone());
+        }
+        let corpus = self.job.recipe.corpora.get(name).ok_or_else(|| Error::Input(format!("there is no corpus {name}")))?;
+        let digest = corpus.digest(&self.job.data, &DigestIndex::of_user())?;
+        digests.insert(name.to_owned(), digest.clone());
+        Ok(digest)
     }
 
     /// Batches of a corpus.
@@ -281,7 +305,7 @@ impl Run<'_> {
     fn settings(&self, name: &str, stage: &Stage) -> Result<Value> {
         let mut corpora = BTreeMap::new();
         for corpus in corpora_of(stage) {
-            corpora.insert(corpus, fingerprint(&*self.corpus(corpus)?));
+            corpora.insert(corpus, self.digest(corpus)?);
         }
         let earlier: Vec<&String> = match stage {
             Stage::Tokenizer(_) | Stage::Codebook(_) => Vec::new(),
@@ -371,7 +395,14 @@ impl Run<'_> {
 pub fn init(job: &Job) -> Result<PathBuf> {
     fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
     let _lock = lock_folder(&job.out)?;
-    let mut run = Run { job, progress: Progress::new(0, "steps", job.quiet), corpora: Mutex::default(), made: Made::default(), peak: 0.0 };
+    let mut run = Run {
+        job,
+        progress: Progress::new(0, "steps", job.quiet),
+        corpora: Mutex::default(),
+        digests: Mutex::default(),
+        made: Made::default(),
+        peak: 0.0,
+    };
     let names: Vec<(String, Stage)> = job.recipe.stages().map(|(name, stage)| (name.to_owned(), stage.clone())).collect();
     for (name, stage) in names.iter().filter(|(_, stage)| matches!(stage, Stage::Tokenizer(_))) {
         run.stage(name, stage)?;
@@ -417,18 +448,4 @@ fn is_done(folder: &Path, key: &str) -> Result<bool> {
 fn spread(rows: usize) -> impl Iterator<Item = usize> + Clone {
     let pieces = LOOKED_AT.min(rows);
     (0..pieces).map(move |piece| piece * rows / pieces)
-}
-
-/// A digest of a corpus: its length, and ids and texts spread over it.
-fn fingerprint(dataset: &dyn Dataset) -> String {
-    let mut digest = Sha256::new();
-    digest.update(dataset.len().to_le_bytes());
-    for row in spread(dataset.len()) {
-        digest.update(dataset.id(row));
-        if let Ok(example) = dataset.get(row) {
-            digest.update(example.texts.join("\n"));
-            digest.update(example.image.unwrap_or_default());
-        }
-    }
-    hex(&digest.finalize()[..8])
 }

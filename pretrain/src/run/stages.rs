@@ -16,7 +16,7 @@ use flava_model::{
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
-use super::{MODEL_FILES, Run, fingerprint};
+use super::{MODEL_FILES, Run};
 use crate::{
     Error, FlavaForPreTraining, OnEmpty, Result,
     codebook::{CODEBOOK, read_codebook},
@@ -191,7 +191,10 @@ impl Run<'_> {
             PatchLabels::Codebook
         } else {
             let codebook = model.codebook()?;
-            let digest = fingerprint(&*dataset) + &self.of_kinds(&["codebook"]).into_iter().cloned().collect::<String>();
+            let codebooks: String = self.of_kinds(&["codebook"]).into_iter().cloned().collect();
+            let transform = preparation.codebook.id();
+            let weights = codebook.digest()?;
+            let digest = format!("{} {codebooks} {transform} {weights}", self.digest(&share.corpus)?);
             let file = self.job.out.join(format!("visual-words-{}-{}.bin", share.corpus, hex(&Sha256::digest(digest)[..6])));
             let patches = model.config.image_config.grid().pow(2) as usize;
             let how = (&preparation.codebook, self.job.threads, self.job.device);

@@ -56,11 +56,26 @@ pub(super) fn per_class(predicted: &[usize], gold: &[usize]) -> Option<Score> {
     let shares: Vec<(f64, f64)> = classes.iter().map(share).collect();
     let count = shares.len() as f64;
     let value = shares.iter().map(|(p, _)| p).sum::<f64>() / count;
-    let variance: f64 = shares.iter().map(|(p, n)| p * (1.0 - p) / n).sum();
-    let standard_error = variance.sqrt() / count;
+    let standard_error = variance_of_shares(&shares).sqrt() / count;
     let n = gold.len();
     let trials = if standard_error > 0.0 { value * (1.0 - value) / standard_error.powi(2) } else { n as f64 };
     Some(Score::wilson(value, standard_error, n, (trials, Z), Interval::Stratified))
+}
+
+/// The sum of the variances of the shares of right answers of classes, each with its number of rows. A class of one row says nothing of
+/// how its rows vary: it takes what the others have together, and where all are of one row, the classes differ as rows would.
+fn variance_of_shares(shares: &[(f64, f64)]) -> f64 {
+    let several: Vec<(f64, f64)> = shares.iter().copied().filter(|(_, n)| *n > 1.0).collect();
+    let alone = (shares.len() - several.len()) as f64;
+    let of_several: f64 = several.iter().map(|(p, n)| p * (1.0 - p) / (n - 1.0)).sum();
+    let degrees: f64 = several.iter().map(|(_, n)| n - 1.0).sum();
+    let pooled = if degrees > 0.0 {
+        several.iter().map(|(p, n)| n * p * (1.0 - p)).sum::<f64>() / degrees
+    } else {
+        let mean = shares.iter().map(|(p, _)| p).sum::<f64>() / alone;
+        mean * (1.0 - mean) * if alone > 1.0 { alone / (alone - 1.0) } else { 1.0 }
+    };
+    of_several + alone * pooled
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use flava_base::{is_image, path_text, walk};
+use flava_base::{DigestIndex, hex, is_image, path_text, walk};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, MiniWorld,
+    Dataset, ImageOrigin, MiniWorld,
     archive::left_out,
     guarded,
     lines::{Form, Lines},
@@ -95,6 +96,41 @@ impl Corpus {
             return Err(Error::data(root, format!("the corpus {} is empty", self.name())));
         }
         Ok(dataset)
+    }
+
+    /// A digest of all that it holds, by its files: those that were hashed before come from `index`.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn digest(&self, root: &Path, index: &DigestIndex) -> Result<String> {
+        let files = match self {
+            Self::Webdataset { files } | Self::Parquet { files, .. } | Self::Text { files } | Self::Jsonl { files, .. } => {
+                files_of(root, files)?
+            }
+            Self::ImageFolder { path } => {
+                let folder = root.join(path);
+                walk(&folder)?.into_iter().filter(|file| is_image(&path_text(file))).map(|file| folder.join(file)).collect()
+            }
+            Self::Mini { .. } => Vec::new(),
+        };
+        let mut digest = Sha256::new();
+        digest.update(format!("{} {self:?}\n", mini::DRAWING));
+        for (file, sha256) in files.iter().zip(index.digests(&files)) {
+            // By name, since the folder may have moved.
+            digest.update(path_text(Path::new(file.file_name().unwrap_or_default())));
+            digest.update(sha256?);
+        }
+        if let Self::Jsonl { image, .. } = self
+            && !image.is_empty()
+        {
+            let lines = self.open(root, 0)?;
+            let images: Vec<PathBuf> = (0..lines.len())
+                .filter_map(|row| if let ImageOrigin::File(path) = lines.image_origin(row) { Some(path) } else { None })
+                .collect();
+            // An image that is not there is broken where it is drawn, and counted there.
+            index.digests(&images).into_iter().flatten().for_each(|sha256| digest.update(sha256));
+        }
+        Ok(hex(&digest.finalize()[..16]))
     }
 
     /// What it is called in messages.

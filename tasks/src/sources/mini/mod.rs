@@ -46,7 +46,7 @@ pub enum MiniWorld {
 }
 
 /// Raised when the same rows are drawn otherwise.
-const DRAWING: &str = "mini world 2";
+pub(super) const DRAWING: &str = "mini world 2";
 /// Classes of [`MiniWorld::Things`].
 const THINGS: usize = 60;
 /// Questions asked about each scene.
