@@ -7,7 +7,7 @@ use crate::{Feature, Method, Metric, Source, SourceFormat, Submission};
 /// A name is that of files too, with what stands behind it.
 const LONGEST_NAME: usize = 64;
 /// What `--tasks` takes for more than one task.
-const RESERVED: [&str; 10] = ["all", "vision", "text", "multimodal", "paper", "zero-shot", "variants", "mini", "own", "glue"];
+const RESERVED: [&str; 1] = ["all"];
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

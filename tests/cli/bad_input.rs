@@ -99,7 +99,7 @@ fn broken_data_fails_its_task_and_names_the_place() {
     assert_refused("missing data", 1, &["none of ylecun/mnist, clip-benchmark/wds_mnist", "is in data or the cache"], |f| {
         fs::remove_dir_all(f.join("data/ylecun")).unwrap();
     });
-    assert_refused("no picture", 1, &["test-00000-of-00001.parquet:5", "no picture"], |f| {
+    assert_refused("no picture", 1, &["test-00000-of-00001.parquet:5", "is a web page (HTML)"], |f| {
         let mut rows = digits(60);
         rows[5].0 = b"<html>not found</html>".to_vec();
         write_parquet(&f.join(mnist), "image", &rows, 50);

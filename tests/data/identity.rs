@@ -251,7 +251,7 @@ fn what_is_no_file_is_never_opened() {
     assert!(refused.code == 2 && refused.stderr.contains("git-lfs pointer"), "{}", refused.stderr);
     let skipped = embed(&["--skip-broken"]);
     assert!(skipped.code == 0 && skipped.stderr.contains("1 rows in x.safetensors, 4 broken pictures left out"), "{}", skipped.stderr);
-    symlink("../images", images.join("deep/up")).unwrap();
+    symlink("../../images", images.join("deep/up")).unwrap();
     let round = embed(&["--skip-broken"]);
     assert!(round.code == 2 && round.stderr.contains("which it lies in"), "{}", round.stderr);
 }

@@ -461,6 +461,7 @@ fn damaged_states_are_refused_with_what_to_do() {
         let mut bytes = whole.clone();
         change(&mut bytes);
         fs::write(&path, bytes).unwrap();
+        let _gone = fs::remove_file(folder.path().join("finetuned/colours.json"));
         let refused = finetune(folder.path(), &args);
         assert_eq!(refused.code, 1, "{file}: {}", refused.stderr);
         assert!(refused.stderr.contains(file) && refused.stderr.contains("Remove"), "{file}: {}", refused.stderr);
