@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|shared.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
@@ -24,6 +24,7 @@ from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProce
 
 import fitting
 import peer
+import shared
 import steps
 
 THREADS = 2
@@ -265,6 +266,7 @@ def main():
         "statistics": lambda report, _: fitting.bench_statistics(report, speed),
         "training": fitting.bench_training,
         "pretraining": steps.bench,
+        "shared": shared.bench,
     }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
     for name in sys.argv[1:] or parts:

@@ -151,7 +151,8 @@ fn an_image_that_is_replaced_is_seen_whatever_its_times_say() {
     }
     fs::write(folder.join("data/own/train/red/notes.txt"), "mine").unwrap();
     assert_same_as_fresh(folder, "hidden folders");
-    let notes = record(folder, "stored")["notes"].to_string();
+    assert_eq!(run(folder, &["--out", "noted"]).code, 0);
+    let notes = record(folder, "noted")["notes"].to_string();
     assert!(notes.contains("1 files that are no images are left out, such as red/notes.txt"), "{notes}");
     // A class that is called otherwise in the test split is refused, with the names of both.
     fs::rename(folder.join("data/own/test/red"), folder.join("data/own/test/Red")).unwrap();
