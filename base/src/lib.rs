@@ -14,7 +14,7 @@ mod write;
 pub use digest_index::{DigestIndex, Stamp, cache_folder};
 pub use error::{Error, Result};
 pub use guard::guarded;
-pub use read::{impostor, is_there, json_of, open, read, read_json, read_text, text_of};
+pub use read::{MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of};
 pub use sealed::{seal, unseal};
 pub use talk::{escaped, print, say};
 pub use walk::{IMAGE_ENDINGS, hidden, is_image, path_text, walk};

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
+/// Largest file of settings, such as a recipe, that is read.
+pub const MAX_SETTINGS: u64 = 1 << 22;
 /// Bytes of a file's beginning that tell an impostor.
 const HEAD: usize = 256;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

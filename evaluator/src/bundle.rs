@@ -16,6 +16,7 @@ use crate::{Error, Result};
 
 /// Its name in the bundle's folder.
 const MANIFEST: &str = "manifest.json";
+const MAX_MANIFEST: u64 = 1 << 28;
 /// What people read.
 const NOTICE: &str = "NOTICE.md";
 
@@ -64,7 +65,7 @@ impl Manifest {
             return Ok(None);
         }
         let broken = |e: &dyn ToString| Error::Other(format!("{}: {}", path.display(), e.to_string()));
-        let text = fs::read_to_string(&path).map_err(|e| broken(&e))?;
+        let text = flava_base::read_text(&path, MAX_MANIFEST)?;
         serde_json::from_str(&text).map(Some).map_err(|e| broken(&e))
     }
 

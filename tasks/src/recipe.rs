@@ -153,7 +153,7 @@ impl Recipe {
     /// The recipe of a task: the file, or the task's own, or its family's; with settings `key=value` over it. Also its name.
     pub fn of(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<(Self, String)> {
         let (name, text) = if let Some(path) = file {
-            (path.display().to_string(), std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?)
+            (path.display().to_string(), flava_base::read_text(path, flava_base::MAX_SETTINGS)?)
         } else {
             let (name, text) = built_in(task);
             (name.to_owned(), text.to_owned())

@@ -1,6 +1,6 @@
 //! All tasks: the built-in files and the user's own, in one format.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ impl Registry {
 
     /// Adds the tasks of a file in the same format.
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
-        let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = flava_base::read_text(path, flava_base::MAX_SETTINGS)?;
         self.add(&path.display().to_string(), &text)
     }
 

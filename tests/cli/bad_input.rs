@@ -164,6 +164,46 @@ fn pickles_can_do_nothing_but_describe_tensors() {
     assert!(open_pickle(&doubling).contains("nested deeper"));
 }
 
+/// Files of kilobytes that would cost gigabytes, or time without end, if each mention were followed.
+#[test]
+fn pickles_that_cost_out_of_proportion_are_refused() {
+    let text = |text: &[u8]| [b"X", &(text.len() as u32).to_le_bytes()[..], text].concat();
+    // Levels of dictionaries, each of which holds the next so many times, with no tensor at their end.
+    let nested = |width: usize| {
+        let mut pickle = b"\x80\x02}q\x00".to_vec();
+        for level in 0..7u8 {
+            pickle.extend([b'}', b'q', level + 1, b'(']);
+            (0..width).for_each(|i| pickle.extend([&text(i.to_string().as_bytes())[..], &[b'h', level]].concat()));
+            pickle.push(b'u');
+        }
+        [&pickle[..], b"."].concat()
+    };
+    // Tensors that share the name of a storage and a size, and copies of one size.
+    let wide = |count: usize, key: usize, dimensions: usize| {
+        let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00(".to_vec();
+        pickle.extend([&text(b"storage")[..], b"ctorch\nFloatStorage\n", &text(&vec![b'0'; key]), &text(b"cpu"), b"K\x10tQq\x01("].concat());
+        pickle.extend([&b"K\x01".repeat(dimensions)[..], b"tq\x02(", &b"h\x00(h\x01K\x00h\x02h\x02tR".repeat(count), b"t."].concat());
+        pickle
+    };
+    let sizes = |count: usize, dimensions: usize| {
+        let made = b"h\x00h\x01\x85R".repeat(count);
+        [b"\x80\x02ctorch\nSize\nq\x00(", &b"K\x01".repeat(dimensions)[..], b"tq\x01(", &made, b"t."].concat()
+    };
+    for (pickle, needle) in [
+        (nested(10), "entries of dictionaries"),
+        (nested(14), "entries of dictionaries"),
+        (nested(60), "entries of dictionaries"),
+        (wide(30_000, 1_000_000, 1), "a storage whose name has 1000000 bytes"),
+        (wide(20_000, 1, 100_000), "a tensor of 100000 dimensions"),
+        (sizes(20_000, 1_000_000), "holds no tensors"),
+        ([&b"\x80\x02"[..], &b"(".repeat(1 << 21), b"."].concat(), "more than"),
+        ([&b"\x80\x02"[..], &b"]".repeat(1 << 21), b"."].concat(), "more than"),
+    ] {
+        let message = open_pickle(&pickle);
+        assert!(message.contains(needle), "{needle}: {message}");
+    }
+}
+
 /// A pickle of one tensor: its storage's key, elements and offset, size and stride.
 fn tensor_pickle(elements: u32, offset: u32, size: u32, stride: u32) -> Vec<u8> {
     let mut pickle =

@@ -4,7 +4,7 @@ mod check;
 mod settings;
 mod stages;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
 use flava_tasks::{did_you_mean, sources::Corpus};
@@ -135,7 +135,7 @@ impl Recipe {
         let parse = |text: &str| toml::from_str::<Table>(text).map_err(|e| wrong(e.to_string()));
         let path = Path::new(name);
         if path.extension().is_some_and(|ending| ending == "toml") {
-            let mut table = parse(&fs::read_to_string(path).map_err(|e| flava_model::Error::io(path, e))?)?;
+            let mut table = parse(&flava_base::read_text(path, flava_base::MAX_SETTINGS)?)?;
             let own = table.get("corpora").and_then(Value::as_table).map_or(Vec::new(), |corpora| corpora.keys().cloned().collect());
             let Some(base) = table.remove("extends") else { return Ok((table, own)) };
             let base = base.as_str().ok_or_else(|| wrong("extends is no name of a recipe".into()))?;

@@ -337,8 +337,8 @@ impl Run<'_> {
         let folder = self.folder(name);
         let path = folder.join("settings.json");
         let begun = folder.join("last").exists() || folder.join("key").exists();
-        let before = fs::read_to_string(&path).ok().filter(|_| begun);
-        if let Some(before) = before.and_then(|text| serde_json::from_str::<Value>(&text).ok()).filter(|before| before != settings) {
+        let before: Option<Value> = if begun && path.exists() { Some(flava_base::read_json(&path, flava_base::MAX_SETTINGS)?) } else { None };
+        if let Some(before) = before.filter(|before| before != settings) {
             let mut different = Vec::new();
             differences("", &before, settings, &mut different);
             let (folder, different) = (folder.display(), different.join("; "));
