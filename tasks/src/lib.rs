@@ -5,6 +5,7 @@ mod feature;
 mod method;
 pub mod metrics;
 mod nearest;
+mod parquet_footer;
 pub mod predictions;
 mod random;
 mod recipe;

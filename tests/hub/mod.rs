@@ -1,4 +1,5 @@
 //! The Hub: its protocol and cache, and runs that fetch what they need.
 
 mod client;
+mod hostile;
 mod journeys;

@@ -22,6 +22,9 @@ const WHOLE_JSON: Duration = Duration::from_secs(30);
 /// Largest page of a listing, and most pages: the Hub lists a thousand files on each.
 const MAX_PAGE: u64 = 64 << 20;
 const MAX_PAGES: usize = 4000;
+/// A page of the Hub has a thousand entries, or a hundred; a few may have fewer.
+const LEAST_OF_A_PAGE: usize = 50;
+const FEW_PAGES: usize = 50;
 /// Most files that a repository may list.
 const MAX_FILES: usize = 2_000_000;
 /// Pages of commits that are searched for a shortened hash.
@@ -217,8 +220,10 @@ impl Remote for HttpRemote {
             pages += 1;
             let before = seen.len();
             seen.extend(entries.iter().map(|entry| entry.path.clone()));
-            if next.is_some() && (seen.len() == before || pages == MAX_PAGES) {
-                return Err(broken(format!("its listing does not end: page {pages} names nothing new, or is the last that is read")));
+            let thin = pages > FEW_PAGES + seen.len() / LEAST_OF_A_PAGE;
+            if next.is_some() && (seen.len() == before || thin || pages == MAX_PAGES) {
+                let reason = format!("its listing does not end: there are {} entries on {pages} pages, and more pages", seen.len());
+                return Err(broken(reason));
             }
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
                 let (size, checksum) = match entry.lfs {

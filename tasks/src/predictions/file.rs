@@ -20,13 +20,15 @@ use parquet::{
 };
 
 use super::{Logits, Outputs, Predictions, Ranked};
-use crate::{Error, Result};
+use crate::{Error, Result, parquet_footer};
 
 const KIND: &str = "flava.kind";
 const TASK: &str = "flava.task";
 const DIGEST: &str = "flava.sha256";
 /// Classes that are believed where nothing says how many there are.
 const MOST_CLASSES: usize = 1 << 14;
+/// How many times its size a file unpacks to at most; a small one to 262 MB.
+const MOST_UNPACKED: usize = 1000;
 /// Most rows that are read.
 const MAX_ROWS: i64 = 50_000_000;
 
@@ -55,7 +57,7 @@ impl Predictions {
     fn write_parquet(&self, path: &Path, task: &str) -> Result<()> {
         let broken = |e: &dyn std::fmt::Display| Error::data(path, format!("cannot be written: {e}"));
         let batch = RecordBatch::try_from_iter(self.columns()).map_err(|e| broken(&e))?;
-        let told = [(KIND, self.outputs.kind()), (TASK, task), (DIGEST, &self.digest())]
+        let told = [(KIND, self.outputs.kind()), (TASK, task), (DIGEST, &self.digest(task))]
             .map(|(key, value)| KeyValue::new(key.into(), value.to_owned()));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -141,10 +143,11 @@ impl Predictions {
         let clusters = if table.has("cluster") { Some(table.integers("cluster")?) } else { None };
         let found = Self { ids, clusters, outputs };
         let damaged = "is damaged: what it holds is not what its digest is of";
-        if table.digest.as_ref() != Some(&found.digest()) {
+        let task = table.task.clone().unwrap_or_default();
+        if table.digest.as_ref() != Some(&found.digest(&task)) {
             return Err(Error::data(path, damaged));
         }
-        Ok(Some((found, table.task.clone().unwrap_or_default())))
+        Ok(Some((found, task)))
     }
 }
 
@@ -164,7 +167,8 @@ impl<'a> Table<'a> {
     }
 
     fn open_table(path: &'a Path) -> Result<Self> {
-        let (file, _) = flava_base::open(path)?;
+        let (file, about) = flava_base::open(path)?;
+        parquet_footer::check(&file, path)?;
         let broken = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&e))?;
         let rows = builder.metadata().file_metadata().num_rows();
@@ -174,8 +178,17 @@ impl<'a> Table<'a> {
         let pairs = builder.metadata().file_metadata().key_value_metadata();
         let told = |key: &str| pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone());
         let (kind, task, digest) = (told(KIND), told(TASK), told(DIGEST));
-        let batches = builder.build().and_then(|reader| reader.collect::<std::result::Result<_, _>>().map_err(Into::into));
-        Ok(Self { path, batches: batches.map_err(|e| broken(&e))?, kind, task, digest })
+        let most = (about.len() as usize).saturating_mul(MOST_UNPACKED).max(MOST_UNPACKED << 18);
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        for batch in builder.build().map_err(|e| broken(&e))? {
+            let batch = batch.map_err(|e| broken(&e))?;
+            bytes += batch.get_array_memory_size();
+            if bytes > most {
+                return Err(Error::data(path, format!("unpacks to more than {} MB, from {} bytes", most >> 20, about.len())));
+            }
+            batches.push(batch);
+        }
+        Ok(Self { path, batches, kind, task, digest })
     }
 
     /// The columns, in order.

@@ -186,12 +186,13 @@ impl Predictions {
     }
 
     /// A digest of all of it: what a file of predictions is checked by.
-    pub(crate) fn digest(&self) -> String {
+    pub(crate) fn digest(&self, task: &str) -> String {
         let mut digest = Sha256::new();
         let mut text = |text: &str| {
             digest.update((text.len() as u64).to_le_bytes());
             digest.update(text);
         };
+        text(task);
         self.ids.iter().for_each(|id| text(id));
         text(&format!("{:?}", self.clusters));
         match &self.outputs {

@@ -22,7 +22,7 @@ use super::{
     listing::{MAX_PICTURE, read_limited},
     parquet_columns as values,
 };
-use crate::{Columns, Error, Result};
+use crate::{Columns, Error, Result, parquet_footer};
 
 /// Bytes of pictures that are read at once, about; one picture at least.
 const WINDOW: u64 = 16 << 20;
@@ -151,6 +151,7 @@ impl ParquetDataset {
 
     fn add(&mut self, path: &Path, start: usize, reading: &mut Reading) -> Result<usize> {
         let (file, about) = flava_base::open(path)?;
+        parquet_footer::check(&file, path)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
             .map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
         let length = about.len();

@@ -2,6 +2,7 @@
 
 mod folders;
 mod lists;
+mod mat_bounds;
 mod pickle;
 mod pixels;
 mod scenes;

@@ -7,7 +7,7 @@ use super::{
         guarded,
         listing::{InMemory, Listing, PixelOrder, Row, read_text},
     },
-    folders, inner, trains,
+    folders, inner, mat_bounds, trains,
 };
 use crate::{Error, Result};
 
@@ -20,10 +20,7 @@ const FACES_ORDER: [usize; 7] = [0, 1, 2, 3, 5, 6, 4];
 
 /// A MATLAB file of version 5 to 7.
 fn mat(path: &Path) -> Result<matrw::MatFile> {
-    let size = flava_base::open(path)?.1.len();
-    if size > MAX_MAT {
-        return Err(Error::data(path, format!("has {size} bytes, too many for a file of labels")));
-    }
+    mat_bounds::check(&flava_base::read(path, MAX_MAT)?).map_err(|reason| Error::data(path, format!("is no MATLAB file that is read: {reason}")))?;
     guarded(path, || matrw::load_matfile(&path.to_string_lossy()).map_err(|e| Error::data(path, format!("is no MATLAB file: {e:?}"))))
 }
 
