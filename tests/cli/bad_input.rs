@@ -181,7 +181,8 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
     // Tensors that share the name of a storage and a size, and copies of one size.
     let wide = |count: usize, key: usize, dimensions: usize| {
         let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00(".to_vec();
-        pickle.extend([&text(b"storage")[..], b"ctorch\nFloatStorage\n", &text(&vec![b'0'; key]), &text(b"cpu"), b"K\x10tQq\x01("].concat());
+        pickle
+            .extend([&text(b"storage")[..], b"ctorch\nFloatStorage\n", &text(&vec![b'0'; key]), &text(b"cpu"), b"K\x10tQq\x01("].concat());
         pickle.extend([&b"K\x01".repeat(dimensions)[..], b"tq\x02(", &b"h\x00(h\x01K\x00h\x02h\x02tR".repeat(count), b"t."].concat());
         pickle
     };

@@ -150,7 +150,8 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         }
         match answer {
             Err(payload) => {
-                let text = payload.downcast_ref::<String>().map_or_else(|| payload.downcast_ref::<&str>().copied().unwrap_or("?"), |text| text);
+                let text =
+                    payload.downcast_ref::<String>().map_or_else(|| payload.downcast_ref::<&str>().copied().unwrap_or("?"), |text| text);
                 fail(&format!("panics ({text})"));
             }
             Ok(Err(_)) => count.refused += 1,

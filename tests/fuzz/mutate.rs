@@ -3,22 +3,23 @@
 use rand::{Rng, rngs::StdRng};
 
 /// Numbers that lengths and offsets are replaced with.
-const LENGTHS: [u64; 12] = [
-    0,
-    1,
-    65_535,
-    1 << 24,
-    0x1000_0000,
-    0x7fff_ffff,
-    0x8000_0000,
-    0xffff_fff0,
-    1 << 40,
-    u64::MAX >> 1,
-    u64::MAX - 7,
-    u64::MAX,
+const LENGTHS: [u64; 12] =
+    [0, 1, 65_535, 1 << 24, 0x1000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0, 1 << 40, u64::MAX >> 1, u64::MAX - 7, u64::MAX];
+const NUMBERS: [&str; 13] = [
+    "-1",
+    "0",
+    "1e9",
+    "9223372036854775807",
+    "18446744073709551616",
+    "1e308",
+    "1e999",
+    "NaN",
+    "0.5",
+    "1e-300",
+    "-0",
+    "4294967296",
+    "-Infinity",
 ];
-const NUMBERS: [&str; 13] =
-    ["-1", "0", "1e9", "9223372036854775807", "18446744073709551616", "1e308", "1e999", "NaN", "0.5", "1e-300", "-0", "4294967296", "-Infinity"];
 const SYNTAX: [(&str, &str); 12] = [
     ("\"", "'"),
     ("{", "["),
@@ -79,7 +80,8 @@ fn spoil_bytes(rng: &mut StdRng, bytes: &mut Vec<u8>) {
         5 => bytes[stretch(rng, length, 4096)].fill(0),
         6 | 7 => {
             let width = [2, 4, 4, 8][rng.random_range(0..4)];
-            let number = if rng.random_bool(0.2) { length as u64 + rng.random_range(0..2) } else { LENGTHS[rng.random_range(0..LENGTHS.len())] };
+            let number =
+                if rng.random_bool(0.2) { length as u64 + rng.random_range(0..2) } else { LENGTHS[rng.random_range(0..LENGTHS.len())] };
             let at = if rng.random_bool(0.5) { at - at % width } else { at };
             let number = if rng.random_bool(0.5) { number.to_le_bytes() } else { (number << (8 * (8 - width))).to_be_bytes() };
             for (byte, new) in bytes[at..].iter_mut().zip(&number[..width]) {

@@ -256,7 +256,9 @@ impl Targets {
             let file = folder.join(format!("tuning-{name}.toml"));
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tasks/recipes/{name}.toml")), &file);
             let task = task.clone();
-            self.add("settings/tuning", &file, true, move |file| Ok(format!("{:?}", Recipe::of(&task, Some(file), &[]).map_err(text_of)?.0)));
+            self.add("settings/tuning", &file, true, move |file| {
+                Ok(format!("{:?}", Recipe::of(&task, Some(file), &[]).map_err(text_of)?.0))
+            });
         }
         let pretraining = |file: &Path| {
             let recipe = flava_pretrain::Recipe::open(&file.to_string_lossy(), &[]).map_err(text_of)?;
@@ -339,7 +341,9 @@ impl Targets {
             let of = other.clone();
             self.sealed("state", &other.join(name), name.ends_with("json"), move |_| {
                 verify_folder(&of).map_err(text_of)?;
-                let held: String = ["model.safetensors", "config.json", "training_state.json"].map(|name| short(fs::read(of.join(name)).unwrap())).concat();
+                let held: String = ["model.safetensors", "config.json", "training_state.json"]
+                    .map(|name| short(fs::read(of.join(name)).unwrap()))
+                    .concat();
                 Ok(held)
             });
         }

@@ -106,10 +106,8 @@ fn the_matching_head_reorders_what_cosine_found() {
     let plain = row.replace("\"mini-retrieval-reranked\"", "\"plain\"").replace("rerank = 8\n", "");
     assert_ne!(row, plain);
     fs::write(folder.path().join("plain.toml"), plain).unwrap();
-    let run = flava_eval(
-        folder.path(),
-        &["--task-file", "plain.toml", "--tasks", "plain,mini-retrieval-reranked", "--limit", "40", "--json"],
-    );
+    let run =
+        flava_eval(folder.path(), &["--task-file", "plain.toml", "--tasks", "plain,mini-retrieval-reranked", "--limit", "40", "--json"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     let records: Vec<Value> = serde_json::from_str(&run.stdout).unwrap();
     let second = records.iter().find(|record| record["task"] == "mini-retrieval-reranked").unwrap();

@@ -337,7 +337,8 @@ impl Run<'_> {
         let folder = self.folder(name);
         let path = folder.join("settings.json");
         let begun = folder.join("last").exists() || folder.join("key").exists();
-        let before: Option<Value> = if begun && path.exists() { Some(flava_base::read_json(&path, flava_base::MAX_SETTINGS)?) } else { None };
+        let before: Option<Value> =
+            if begun && path.exists() { Some(flava_base::read_json(&path, flava_base::MAX_SETTINGS)?) } else { None };
         if let Some(before) = before.filter(|before| before != settings) {
             let mut different = Vec::new();
             differences("", &before, settings, &mut different);

@@ -160,11 +160,13 @@ mod tests {
     fn what_a_file_claims_is_bounded_before_it_is_believed() {
         let numbers = array(9, &[2, 3], &element(2, &[1, 2, 3, 4, 5, 6]));
         let nested = |depth: usize| (1..depth).fold(numbers.clone(), |inner, _| array(1, &[1, 1], &inner));
-        for fine in [file(&numbers), file(&compressed(&numbers)), file(&nested(16)), file(&[numbers.clone(), compressed(&nested(3))].concat())] {
+        for fine in
+            [file(&numbers), file(&compressed(&numbers)), file(&nested(16)), file(&[numbers.clone(), compressed(&nested(3))].concat())]
+        {
             assert_eq!(check(&fine), Ok(()));
         }
         for (hostile, reason) in [
-            (file(&vec![compressed(&element(ARRAY, &vec![0; 8 << 20])); 9].concat()), "inflates to too much"),
+            (file(&vec![compressed(&array(9, &[1], &element(2, &vec![0; 8 << 20]))); 9].concat()), "inflates to too much"),
             (file(&nested(17)), "too deep"),
             (file(&compressed(&nested(4000))), "too deep"),
             (file(&array(9, &[1 << 31, 1 << 31, 4], &[])), "more elements than there are bytes"),

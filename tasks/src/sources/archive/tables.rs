@@ -20,7 +20,8 @@ const FACES_ORDER: [usize; 7] = [0, 1, 2, 3, 5, 6, 4];
 
 /// A MATLAB file of version 5 to 7.
 fn mat(path: &Path) -> Result<matrw::MatFile> {
-    mat_bounds::check(&flava_base::read(path, MAX_MAT)?).map_err(|reason| Error::data(path, format!("is no MATLAB file that is read: {reason}")))?;
+    mat_bounds::check(&flava_base::read(path, MAX_MAT)?)
+        .map_err(|reason| Error::data(path, format!("is no MATLAB file that is read: {reason}")))?;
     guarded(path, || matrw::load_matfile(&path.to_string_lossy()).map_err(|e| Error::data(path, format!("is no MATLAB file: {e:?}"))))
 }
 

@@ -57,7 +57,9 @@ fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
         Ok((0u32..).zip(values).filter(|(_, value)| *value != T::default()).map(|(place, _)| place).collect())
     }
     check_header(bytes)?;
-    let file = npyz::NpyFile::new(bytes).map_err(|e| e.to_string())?;
+    // It multiplies the shape out, and may overflow.
+    let opened = flava_base::guarded(|| npyz::NpyFile::new(bytes));
+    let file = opened.ok_or("an array of an impossible shape")?.map_err(|e| e.to_string())?;
     let entries = file.shape().iter().try_fold(1u64, |count, size| count.checked_mul(*size));
     if entries.is_none_or(|entries| entries > MAX_SIDE) {
         return Err(format!("an array of {:?}", file.shape()));
