@@ -64,7 +64,11 @@ pub fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        ffi::OsStr,
+        fs,
+        os::unix::{ffi::OsStrExt, fs::symlink},
+    };
 
     use super::*;
 
@@ -83,7 +87,6 @@ mod tests {
         let names = |files: Vec<PathBuf>| files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>();
         assert_eq!(names(walk(&at("a")).unwrap()), ["1.jpg", "6.png", "inner/2.JFIF", "linked/3.tif"]);
         assert!(is_image("2.JFIF") && is_image("linked/3.tif") && !is_image("notes.txt") && !is_image("jpg"));
-        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
         let strange = |bytes: &[u8]| path_text(Path::new(OsStr::from_bytes(bytes)));
         assert_eq!(strange("d/é.jpg".as_bytes()), "d/é.jpg");
         assert_ne!(strange(b"a\xff.jpg"), strange(b"a\xfe.jpg"));

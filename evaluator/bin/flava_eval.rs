@@ -43,7 +43,9 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
     let plan = Plan::new(args)?;
     if args.dry_run {
         let (lines, ready) = dry_run(&plan)?;
-        lines.iter().for_each(|line| print(&escaped(line)));
+        for line in &lines {
+            print(&escaped(line));
+        }
         return Ok(if ready { DONE } else { PARTLY });
     }
     listen();

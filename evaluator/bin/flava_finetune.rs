@@ -33,7 +33,9 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         let task = args.task.as_deref().unwrap_or_default();
         print(&recipe_of(task, &args.data_args.task_file, args.recipe.as_deref(), &args.set)?);
         let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
-        lines.iter().for_each(|line| print(&escaped(line)));
+        for line in &lines {
+            print(&escaped(line));
+        }
         return Ok(if ready { DONE } else { PARTLY });
     }
     let mut records = Vec::new();

@@ -101,7 +101,7 @@ impl Pretrained {
         let report = checkpoint.load_into(&store)?;
         report.require(&["flava"])?;
         if !report.unexpected.is_empty() {
-            notes.push(format!("{}: the tensors that are no part of FLAVA were left out", report));
+            notes.push(format!("{report}: the tensors that are no part of FLAVA were left out"));
         }
         let fingerprint = checkpoint.fingerprint();
         Self { flava, config, image, text, fingerprint, report, notes, options }.finish(store).map_err(|e| match e {

@@ -119,7 +119,10 @@ fn images_are_read_from_every_kind_of_column() {
     }
 }
 
-fn corpus(folder: &Path, members: &[(&str, &[u8])]) -> (Vec<(String, bool, Vec<String>)>, Vec<String>) {
+/// Id, whether there is a picture, and texts.
+type Member = (String, bool, Vec<String>);
+
+fn corpus(folder: &Path, members: &[(&str, &[u8])]) -> (Vec<Member>, Vec<String>) {
     write_tar(&folder.join("s.tar"), members);
     let shards = Corpus::Webdataset { files: "s.tar".into() }.open(folder, 0).unwrap();
     let row = |row: usize| {

@@ -68,7 +68,9 @@ fn main() {
     let work = tempfile::tempdir().unwrap();
     let targets = build(work.path(), &arguments.words);
     if arguments.list {
-        targets.iter().for_each(|target| println!("{}: test", target.name));
+        for target in &targets {
+            println!("{}: test", target.name);
+        }
         return;
     }
     panic::set_hook(Box::new(|_| {})); // those that are caught inside are no matter, the others are told below
@@ -150,8 +152,8 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         }
         match answer {
             Err(payload) => {
-                let text =
-                    payload.downcast_ref::<String>().map_or_else(|| payload.downcast_ref::<&str>().copied().unwrap_or("?"), |text| text);
+                let text = payload.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
                 fail(&format!("panics ({text})"));
             }
             Ok(Err(_)) => count.refused += 1,

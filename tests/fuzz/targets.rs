@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -81,8 +82,8 @@ fn rows(dataset: &dyn Dataset) -> Result<String, String> {
     for row in 0..dataset.len().min(ROWS) {
         let example = dataset.get(row).map_err(text_of)?;
         let picture = example.image.as_ref().map(|bytes| decode(bytes).map_or_else(|e| e.to_string(), |picture| short(&picture.rgb)));
-        all += &format!("{} {:?} {:?} {picture:?} {:?} ", example.id, example.texts, example.label, dataset.slice(row));
-        all += &dataset.cluster(row).to_string();
+        let (slice, cluster) = (dataset.slice(row), dataset.cluster(row));
+        write!(all, "{} {:?} {:?} {picture:?} {slice:?} {cluster} ", example.id, example.texts, example.label).unwrap();
     }
     Ok(short(all))
 }

@@ -350,7 +350,7 @@ fn a_test_set_without_truth_is_answered_by_index() {
             ("value", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| (row % 2) as f64))), false),
         ];
         if let Some(label) = label {
-            columns.push(("label", Arc::new(Int64Array::from_iter(rows.iter().map(|row| label(*row)))), true));
+            columns.push(("label", Arc::new(rows.iter().map(|row| label(*row)).collect::<Int64Array>()), true));
         }
         let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
         let mut writer =
@@ -434,6 +434,9 @@ fn departures_are_recorded_and_unpublishable() {
     assert!(damaged.code == 1 && damaged.stderr.contains("head.safetensors: is damaged, or was changed"), "{}", damaged.stderr);
 }
 
+/// What is done to a file's bytes.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// A state that is not as it was written is never gone on from.
 #[test]
 fn damaged_states_are_refused_with_what_to_do() {
@@ -441,7 +444,7 @@ fn damaged_states_are_refused_with_what_to_do() {
     let args = [&["colours", "--set", "epochs=2"], &COMMON[..]].concat();
     assert_eq!(finetune(folder.path(), &args).code, 0);
     let last = folder.path().join("finetuned/last");
-    let damage: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
+    let damage: [(&str, Damage); 4] = [
         ("model.safetensors", &|bytes| {
             let from = bytes.len() - 4096;
             bytes[from..].fill(0);

@@ -185,7 +185,7 @@ pub(super) fn from_directory(directory: &Path) -> Result<(Tokenizer, TokenizerCo
     Ok((tokenizer, config))
 }
 
-/// A file of another model than WordPiece has another shape.
+/// A file of another model than `WordPiece` has another shape.
 fn shape_of(path: &Path, error: flava_base::Error) -> Error {
     let kind =
         flava_base::read_json::<Value>(path, MAX_BYTES).ok().and_then(|file| Some(file.pointer("/model/type")?.as_str()?.to_owned()));

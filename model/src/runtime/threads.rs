@@ -17,12 +17,13 @@ const ASKED_FOR: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIM
 /// Idle threads at most; a machine of more cores is not shared so.
 const MOST: usize = 1024;
 
+static QUIET: Once = Once::new();
+
 /// Sets the threads of libtorch's operators and of what is decoded and tokenised beside them, and makes them wait quietly.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
     // The pool may have been made already, by whoever asked for it first.
     let _made = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    static QUIET: Once = Once::new();
     if threads > 1 && ASKED_FOR.iter().all(|name| env::var_os(name).is_none()) {
         QUIET.call_once(wait_quietly);
     }

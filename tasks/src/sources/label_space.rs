@@ -44,13 +44,10 @@ impl LabelSpace {
         Self::new(of, names.to_vec())?;
         let place = |name: &String| self.names.iter().position(|other| other == name);
         let map: Option<Vec<usize>> = names.iter().map(place).collect();
-        match map.filter(|map| map.len() == self.names.len()) {
-            Some(map) => Ok(Some(map)),
-            None => {
-                let here = listed(&self.names);
-                Err(format!("the classes differ: {} has {here}; {of} has {}", self.of, listed(names)))
-            }
+        if map.as_ref().is_some_and(|map| map.len() == self.names.len()) {
+            return Ok(map);
         }
+        Err(format!("the classes differ: {} has {}; {of} has {}", self.of, listed(&self.names), listed(names)))
     }
 }
 

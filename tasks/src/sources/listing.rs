@@ -150,7 +150,7 @@ impl Listing {
             let Picture::File(file) = &row.picture else { continue };
             let leads_out = file.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
             if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
-                return Err(Error::data(&self.folder, format!("{} names the picture {file:?}, outside its folder", row.id)));
+                return Err(Error::data(&self.folder, format!("{} names the picture {}, outside its folder", row.id, path_text(file))));
             }
             let folder = file.parent().unwrap_or(Path::new(""));
             let names = folders.entry(folder).or_insert_with(|| names_in(&self.folder.join(folder)));

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 const MAX_PIXELS: u64 = 178_956_970;
 /// Longest side: resizing keeps a weight for each pixel of a row or column that it reads.
 const MAX_SIDE: u64 = 1_000_000;
-/// How a BigTIFF of little-endian numbers begins; Pillow reads no other.
+/// How a `BigTIFF` of little-endian numbers begins; Pillow reads no other.
 const BIG_TIFF: &[u8] = b"II+\0";
 
 /// An RGB picture.

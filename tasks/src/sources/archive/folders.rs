@@ -42,7 +42,10 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<String>> {
         if hidden(&name.to_string_lossy()) || !entry.path().is_dir() {
             continue;
         }
-        names.push(name.into_string().map_err(|name| Error::data(folder, format!("holds the folder {name:?}, whose name is no UTF-8")))?);
+        names
+            .push(name.into_string().map_err(|name| {
+                Error::data(folder, format!("holds the folder {}, whose name is no UTF-8", path_text(Path::new(&name))))
+            })?);
     }
     names.sort();
     Ok(names)

@@ -1,5 +1,5 @@
 //! What a MATLAB file may hold before it is given to its reader, which believes what it says of itself: how much its parts inflate to,
-//! how deep arrays lie in arrays, and how many elements they have. The format is that of MathWorks' "MAT-File Format", level 5.
+//! how deep arrays lie in arrays, and how many elements they have. The format is that of `MathWorks`' "MAT-File Format", level 5.
 
 use std::io::Read;
 

@@ -104,13 +104,12 @@ impl Webdataset {
         for (index, path) in paths.into_iter().enumerate() {
             let (file, metadata) = flava_base::open(&path)?;
             let stamp = Stamp::now(&metadata);
-            let shard = match known.remove(&path_text(&path)).filter(|shard| shard.stamp.holds(&stamp)) {
-                Some(shard) => shard,
-                None => {
-                    fresh = true;
-                    let (samples, strays) = index_shard(&path, &file, metadata.len(), kind)?;
-                    Shard { stamp, samples, strays }
-                }
+            let shard = if let Some(shard) = known.remove(&path_text(&path)).filter(|shard| shard.stamp.holds(&stamp)) {
+                shard
+            } else {
+                fresh = true;
+                let (samples, strays) = index_shard(&path, &file, metadata.len(), kind)?;
+                Shard { stamp, samples, strays }
             };
             check_samples(&path, &shard.samples, kind)?;
             dataset.starts.push(dataset.starts[index] + shard.samples.len());

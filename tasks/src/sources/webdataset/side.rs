@@ -87,8 +87,8 @@ fn check_header(bytes: &[u8]) -> Parsed<()> {
     let start = if bytes[6] == 1 { 10 } else { 12 };
     let header = bytes.get(start..start + length.min(MAX_HEADER)).filter(|_| length <= MAX_HEADER);
     let header = header.ok_or("has a header that is cut off or too long")?;
-    let count = |byte: u8| header.iter().filter(|other| **other == byte).count();
-    if count(b'{') > 1 || count(b'(') > 1 || count(b'[') > 0 {
+    let more_than = |most: usize, byte: u8| header.iter().filter(|other| **other == byte).nth(most).is_some();
+    if more_than(1, b'{') || more_than(1, b'(') || more_than(0, b'[') {
         return Err("has a header that describes no plain vector".into());
     }
     Ok(())
