@@ -32,7 +32,7 @@ use targets::{Target, Targets};
 const MOST_MEMORY: u64 = 2 << 30;
 
 #[derive(Parser)]
-#[command(ignore_errors = true)] // what is meant for Rust's own harness is no mistake here
+#[command(ignore_errors = true)] // what else is meant for Rust's own harness is no mistake here
 struct Arguments {
     /// Targets whose names hold one of these words.
     words: Vec<String>,
@@ -50,6 +50,22 @@ struct Arguments {
     /// Print the names of the targets.
     #[arg(long)]
     list: bool,
+    /// What Rust's own harness is told, taken and left alone.
+    #[command(flatten)]
+    _harness: Harness,
+}
+
+#[derive(clap::Args)]
+#[allow(dead_code, reason = "nothing here depends on it")]
+struct Harness {
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    #[arg(long, short, hide = true)]
+    quiet: bool,
+    #[arg(long, hide = true)]
+    exact: bool,
+    #[arg(long, hide = true)]
+    test_threads: Option<usize>,
 }
 
 /// What came of one target's files.
