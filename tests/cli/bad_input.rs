@@ -7,6 +7,7 @@ use std::{
 };
 
 use flava_model::checkpoint::{Architecture, Checkpoint};
+use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
@@ -67,6 +68,25 @@ fn broken_checkpoints_are_refused_by_name() {
     let deep = replace("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 3");
     assert_refused("more blocks", 2, &["lacks flava.multimodal_model.encoder.layer.1."], deep);
     assert_refused("not JSON", 2, &["config.json"], replace("{", "<"));
+}
+
+#[test]
+fn settings_that_would_end_a_library_are_refused() {
+    let change = |file: &'static str, change: fn(&mut Value)| {
+        move |f: &Path| {
+            let path = f.join("model").join(file);
+            let mut value: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            change(&mut value);
+            fs::write(path, value.to_string()).unwrap();
+        }
+    };
+    let huge = change("config.json", |config| config["image_config"]["image_size"] = 4_800_000.into());
+    assert_refused("huge pictures", 2, &["config.json", "patches of an image of 4800000"], huge);
+    let undefined = change("tokenizer.json", |tokenizer| {
+        let defined = &mut tokenizer["post_processor"]["special_tokens"];
+        assert!(defined.as_object_mut().unwrap().remove("[SEP]").is_some());
+    });
+    assert_refused("a template of an undefined token", 2, &["tokenizer.json", "post_processor"], undefined);
 }
 
 #[test]
