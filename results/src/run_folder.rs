@@ -175,7 +175,7 @@ impl RunFolder {
         let of: String = of.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
         let number = |n: usize| if n == 1 { of.clone() } else { format!("{of}-{n}") };
         let free = |n: &usize| !flava_base::is_there(&self.folder.join("earlier").join(number(*n)).join(format!("{name}.json")));
-        let aside = self.folder.join("earlier").join(number((1..10_000).find(free).unwrap_or(1)));
+        let aside = self.folder.join("earlier").join(number((1..=usize::MAX).find(free).unwrap_or(1)));
         fs::create_dir_all(aside.join("predictions")).map_err(|e| Error::io(&aside, e))?;
         let files = fs::read_dir(self.folder.join("predictions")).map_err(|e| Error::io(&self.folder, e))?.flatten();
         let belongs = |file: &str| file.strip_prefix(name).is_some_and(|rest| rest == ".parquet" || self.is_split_of(name, rest));
