@@ -134,23 +134,36 @@ fn hashed(path: &Path, before: Option<&Hashed>) -> Result<Hashed> {
     {
         return Ok(*before);
     }
-    let (mut file, metadata) = open_whatever(path)?;
+    let (file, metadata) = open_whatever(path)?;
     let stamp = Stamp::now(&metadata);
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer).map_err(|e| Error::io(path, e))? {
-            0 => break,
-            count => digest.update(&buffer[..count]),
-        }
-    }
-    let sha256: [u8; 32] = digest.finalize().into();
+    let (_, sha256) = sha256_of(file).map_err(|e| Error::io(path, e))?;
     match blob_digest(path) {
         Some(named) if named != hex(&sha256) => {
             let reason = "is damaged: its contents are not those of its name. Remove it, and it is fetched again";
             Err(Error::file(path, reason))
         }
         _ => Ok(Hashed { stamp, sha256 }),
+    }
+}
+
+/// The bytes and the SHA-256 of a whole file.
+///
+/// # Errors
+/// If it is no regular file, or cannot be read.
+pub fn file_digest(path: &Path) -> Result<(u64, [u8; 32])> {
+    sha256_of(open_whatever(path)?.0).map_err(|e| Error::io(path, e))
+}
+
+fn sha256_of(mut file: fs::File) -> std::io::Result<(u64, [u8; 32])> {
+    let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((size, digest.finalize().into())),
+            count => {
+                digest.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod talk;
 mod walk;
 mod write;
 
-pub use digest_index::{DigestIndex, Stamp, cache_folder};
+pub use digest_index::{DigestIndex, Stamp, cache_folder, file_digest};
 pub use error::{Error, Result};
 pub use guard::guarded;
 pub use read::{MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of};

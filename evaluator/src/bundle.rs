@@ -1,16 +1,9 @@
 //! A sealed folder of data that another machine evaluates without a network: what is in it, whence, under which terms.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
-use flava_base::{hex, write_atomic};
+use flava_base::{file_digest, hex, write_atomic};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
@@ -132,16 +125,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// A file's size and SHA-256.
 fn digest(path: &Path) -> Result<(u64, String)> {
-    let failed = |e: std::io::Error| Error::Other(format!("{}: {e}", path.display()));
-    let mut file = File::open(path).map_err(failed)?;
-    let (mut digest, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
-    loop {
-        let count = file.read(&mut buffer).map_err(failed)?;
-        if count == 0 {
-            break;
-        }
-        digest.update(&buffer[..count]);
-        size += count as u64;
-    }
-    Ok((size, hex(&digest.finalize())))
+    let (size, sha256) = file_digest(path)?;
+    Ok((size, hex(&sha256)))
 }
