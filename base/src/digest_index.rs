@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, hex, read::open_whatever, seal, unseal, write_atomic};
+use crate::{Error, Result, hex, read::open_whatever, read_sealed, seal, write_atomic};
 
 const FORM: &str = "digests of a folder's files, version 1";
 /// A file that was written to within this time before it was hashed may change again with the same times (git calls it racy): the
@@ -102,7 +102,7 @@ impl DigestIndex {
         let mut digests: Vec<Result<[u8; 32]>> = paths.iter().map(|_| Ok([0; 32])).collect();
         for (folder, places) in by_folder {
             let kept = self.kept(folder);
-            let mut known: Folder = kept.as_ref().and_then(|kept| unseal(FORM, &fs::read(kept).ok()?)).unwrap_or_default();
+            let mut known: Folder = kept.as_ref().and_then(|kept| read_sealed(FORM, kept)).unwrap_or_default();
             let name = |place: usize| paths[place].file_name().unwrap_or_default().as_encoded_bytes().to_owned();
             let hashed: Vec<Result<Hashed>> = places.par_iter().map(|&place| hashed(&paths[place], known.get(&name(place)))).collect();
             let mut fresh = false;

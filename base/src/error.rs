@@ -34,6 +34,14 @@ impl Error {
         Self::Io { path: path.as_ref().to_owned(), source }
     }
 
+    /// What is wrong, without the path.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::File { reason, .. } => reason.clone(),
+        }
+    }
+
     /// An error in the contents of `path`.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Self::File { path: path.as_ref().to_owned(), reason: reason.to_string() }

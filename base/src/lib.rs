@@ -15,7 +15,7 @@ pub use digest_index::{DigestIndex, Stamp, cache_folder, file_digest};
 pub use error::{Error, Result};
 pub use guard::guarded;
 pub use read::{MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of};
-pub use sealed::{seal, unseal};
+pub use sealed::{read_sealed, seal};
 pub use talk::{escaped, print, say};
 pub use walk::{IMAGE_ENDINGS, hidden, is_image, path_text, walk};
 pub use write::{write_atomic, write_with};

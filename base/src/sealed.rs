@@ -1,7 +1,14 @@
 //! Values in files of our own that must come back as they were: a digest stands behind them.
 
+use std::path::Path;
+
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
+
+use crate::{is_there, read, say};
+
+/// Largest file that is kept to save time.
+const MAX_KEPT: u64 = 8 << 30;
 
 const DIGEST: usize = 32;
 
@@ -17,8 +24,21 @@ pub fn seal<T: Serialize>(form: &str, value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What [`seal`] wrote into a file that saves time. It can be made again: None where there is none, and where it is damaged or of
+/// another version, which is said.
+pub fn read_sealed<T: DeserializeOwned>(form: &str, path: &Path) -> Option<T> {
+    if !is_there(path) {
+        return None;
+    }
+    let value = read(path, MAX_KEPT).ok().and_then(|bytes| unseal(form, &bytes));
+    if value.is_none() {
+        say(&format!("{}: is damaged or of another version: what it held is computed again", path.display()));
+    }
+    value
+}
+
 /// The value of [`seal`]'s bytes; None where a bit of them differs, or they are of another form.
-pub fn unseal<T: DeserializeOwned>(form: &str, bytes: &[u8]) -> Option<T> {
+fn unseal<T: DeserializeOwned>(form: &str, bytes: &[u8]) -> Option<T> {
     let (bytes, seal) = bytes.split_last_chunk::<DIGEST>()?;
     (digest(form, bytes) == *seal).then(|| postcard::from_bytes(bytes).ok())?
 }

@@ -29,6 +29,8 @@ const MAX_IMAGE: u64 = 1 << 28;
 const MAX_TEXTS: u64 = 4 << 30;
 /// Largest header that the readers of safetensors take; ids stand in it.
 const MAX_HEADER: usize = 90_000_000;
+/// Broken images that are named; more of them are counted.
+const NAMED: usize = 20;
 /// Texts that are encoded before their features go to disk.
 const TEXTS_AT_ONCE: usize = 1 << 14;
 
@@ -62,7 +64,7 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
         let row = |file: &PathBuf| {
             let id = path_text(file);
             let broken = |reason: String| Error::Row { id: path_text(&root.join(file)), reason };
-            let bytes = flava_base::read(&root.join(file), MAX_IMAGE).map_err(|e| broken(e.to_string()))?;
+            let bytes = flava_base::read(&root.join(file), MAX_IMAGE).map_err(|e| broken(e.reason()))?;
             let picture = decode(&bytes).map_err(|e| broken(e.to_string()))?;
             Ok((id, transform.apply(&picture)))
         };
@@ -78,7 +80,12 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
                     ids.push(id);
                     pixels.push(row);
                 }
-                Err(Error::Row { .. }) if settings.skip_broken => skipped += 1,
+                Err(Error::Row { id, reason }) if settings.skip_broken => {
+                    skipped += 1;
+                    if skipped <= NAMED {
+                        progress.say(&format!("left out: {id}: {reason}"));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

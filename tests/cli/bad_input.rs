@@ -17,6 +17,8 @@ use crate::support::{
 
 /// Address space in kB that is enough for a run and too little for what hostile files claim.
 const LIMIT: u64 = 6_000_000;
+/// Address space in kB that is hardly more than a program's libraries take.
+const LITTLE: u64 = 1_500_000;
 
 /// A folder with a model and data; `spoil` breaks something before mnist and cifar10 are run.
 fn run_spoilt(spoil: impl FnOnce(&Path)) -> (TempDir, Run) {
@@ -187,6 +189,9 @@ fn pickles_can_do_nothing_but_describe_tensors() {
 /// Files of kilobytes that would cost gigabytes, or time without end, if each mention were followed.
 #[test]
 fn pickles_that_cost_out_of_proportion_are_refused() {
+    let folder = tempdir().unwrap();
+    write_model(&folder.path().join("model"), Architecture::FlavaModel);
+    fs::remove_file(folder.path().join("model/model.safetensors")).unwrap();
     let text = |text: &[u8]| [b"X", &(text.len() as u32).to_le_bytes()[..], text].concat();
     // Levels of dictionaries, each of which holds the next so many times, with no tensor at their end.
     let nested = |width: usize| {
@@ -222,6 +227,11 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
     ] {
         let message = open_pickle(&pickle);
         assert!(message.contains(needle), "{needle}: {message}");
+        // As a model, in a program with little memory.
+        let weights = torch_zip(&[("archive/data.pkl", &pickle), ("archive/data/0", &[0; 16])], zip::CompressionMethod::Stored);
+        fs::write(folder.path().join("model/pytorch_model.bin"), weights).unwrap();
+        let run = flava_eval_limited(folder.path(), LITTLE, &["--model", "model", "--suite", "mini", "--tasks", "mini-sentence"]);
+        assert!(run.code == 2 && run.stderr.contains(needle), "{needle}: {}", run.stderr);
     }
 }
 

@@ -8,7 +8,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field};
 use flava_tasks::{
-    Label, Registry,
+    Label, Registry, SourceFormat,
     sources::{Corpus, Example},
 };
 use parquet::{
@@ -158,6 +158,27 @@ fn members_are_put_together_as_webdataset_does() {
     assert_eq!(rows, [row("a", "one"), row("b", "two"), row("c", "three"), row("photo 2", "four")]);
     assert_eq!(notes.len(), 1);
     assert!(notes[0].starts_with("3 members of shards belong to no sample, such as README"), "{notes:?}");
+}
+
+/// The endings of a task's shards may be written in capitals, as a corpus's.
+#[test]
+fn endings_in_capitals_are_read_as_any() {
+    let picture = digit(1, 1);
+    let open = |task: &str, ending: &str, label: &[u8]| {
+        let data = tempdir().unwrap();
+        let registry = Registry::built_in().unwrap();
+        let task = registry.get(task).unwrap();
+        let source = task.sources.iter().find(|source| matches!(source.format, SourceFormat::Webdataset { .. })).unwrap();
+        let file = data.path().join(&source.test.files).join("0.tar");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        write_tar(&file, &[("a.JPG", &picture), (&format!("a.{ending}"), label), ("b.png", &picture), (&format!("b.{ending}"), label)]);
+        let split = task.open_split(source, &source.test, data.path(), 0).unwrap();
+        (0..split.dataset.len()).map(|row| split.dataset.get(row).unwrap()).collect::<Vec<_>>()
+    };
+    let classes = open("cifar10", "CLS", b"3");
+    assert!(classes.len() == 2 && classes.iter().all(|row| row.label == Label::Class(3)));
+    let captions = open("flickr30k-retrieval", "TXT", b"one\ntwo");
+    assert!(captions.len() == 2 && captions.iter().all(|row| row.texts == ["one", "two"]));
 }
 
 #[test]

@@ -8,14 +8,16 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use flava_base::walk;
 use flava_model::checkpoint::Architecture;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
-    fixtures::{digit, digits, write_model, write_named_parquet},
+    fixtures::{digit, digits, write_data, write_model, write_named_parquet},
     program::{Run, command, flava_eval, program},
+    recipes::write_tiny_recipe,
 };
 
 /// A task file of one source; `more` are lines of the source.
@@ -116,6 +118,13 @@ fn texts_that_change_and_move_are_read_anew() {
     write_texts(&data.join("train-00001-of-00002.parquet"), &train[50..]);
     assert_same_as_fresh(folder, "another order");
     assert_eq!((held_out("fresh"), record(folder, "fresh")["details"]["penalty"].clone()), (before, penalty));
+    // One class alone is nothing to tell apart.
+    for (part, file) in ["train-00000-of-00002", "train-00001-of-00002", "test"].into_iter().enumerate() {
+        let rows: Vec<(String, i64, i64)> = sentences(40, 40 * part).into_iter().map(|(text, _, id)| (text, 1, id)).collect();
+        write_texts(&data.join(format!("{file}.parquet")), &rows);
+    }
+    let one = run(folder, &["--out", "one"]);
+    assert!(one.code == 1 && one.stderr.contains("nothing to tell apart"), "{}", one.stderr);
 }
 
 #[test]
@@ -192,8 +201,9 @@ fn classes_in_another_order_are_mapped_by_name() {
         digits(count * 10 / 3).into_iter().filter(|(_, class)| *class < 3).map(|(image, class)| (image, map[class as usize])).collect()
     };
     let data = folder.join("data/own");
-    write_named_parquet(&data.join("train-00000-of-00002.parquet"), "image", &rows(60, [0, 1, 2]), &["red", "green", "blue"]);
-    write_named_parquet(&data.join("train-00001-of-00002.parquet"), "image", &rows(30, [1, 2, 0]), &["blue", "red", "green"]);
+    write_named_parquet(&data.join("train-00000-of-00002.parquet"), "image", &rows(12, [0, 1, 2]), &["red", "green", "blue"]);
+    // Most rows lie here: taken by number, they would outvote the others.
+    write_named_parquet(&data.join("train-00001-of-00002.parquet"), "image", &rows(90, [1, 2, 0]), &["blue", "red", "green"]);
     write_named_parquet(&data.join("test.parquet"), "image", &rows(30, [2, 0, 1]), &["green", "blue", "red"]);
     let mapped = run(folder, &["--out", "mapped"]);
     assert_eq!(mapped.code, 0, "{}", mapped.stderr);
@@ -236,6 +246,26 @@ fn weights_that_are_no_numbers_are_named_by_the_first_row() {
     }
 }
 
+/// What git-lfs leaves in a clone without it is called by its name, wherever it stands.
+#[test]
+fn pointers_of_git_lfs_are_named_by_every_reader() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123456\n";
+    let model = lab();
+    fs::write(model.path().join("model/model.safetensors"), pointer).unwrap();
+    let run = flava_eval(model.path(), &["--model", "model", "--suite", "mini", "--tasks", "mini-sentence"]);
+    assert!(run.code == 2 && run.stderr.contains("model.safetensors") && run.stderr.contains("git-lfs pointer"), "{}", run.stderr);
+    let data = tempdir().unwrap();
+    write_model(&data.path().join("model"), Architecture::FlavaForPreTraining);
+    write_data(&data.path().join("data"));
+    for (task, ending) in [("mnist", "parquet"), ("cifar10", "tar")] {
+        let files = walk(&data.path().join("data")).unwrap();
+        let file = files.iter().find(|file| file.extension().is_some_and(|found| found == ending)).unwrap();
+        fs::write(data.path().join("data").join(file), pointer).unwrap();
+        let run = flava_eval(data.path(), &["--model", "model", "--data", "data", "--tasks", task, "--allow-mismatch"]);
+        assert!(run.code == 1 && run.stderr.contains("git-lfs pointer"), "{task}: {}", run.stderr);
+    }
+}
+
 /// Devices, pipes and links that lead nowhere are broken rows with their reason; what is left out on purpose is no failure.
 #[test]
 fn what_is_no_file_is_never_opened() {
@@ -252,6 +282,12 @@ fn what_is_no_file_is_never_opened() {
     assert!(refused.code == 2 && refused.stderr.contains("git-lfs pointer"), "{}", refused.stderr);
     let skipped = embed(&["--skip-broken"]);
     assert!(skipped.code == 0 && skipped.stderr.contains("1 rows in x.safetensors, 4 broken pictures left out"), "{}", skipped.stderr);
+    for (name, reason) in
+        [("deep/b.tif", "git-lfs pointer"), ("x.png", "is a device"), ("y.png", "is a link to nowhere"), ("z.png", "is a pipe")]
+    {
+        let told = |line: &str| line.starts_with("left out: ") && line.contains(name) && line.contains(reason);
+        assert!(skipped.stderr.lines().any(told), "{name}: {}", skipped.stderr);
+    }
     symlink("../../images", images.join("deep/up")).unwrap();
     let round = embed(&["--skip-broken"]);
     assert!(round.code == 2 && round.stderr.contains("which it lies in"), "{}", round.stderr);
@@ -320,10 +356,6 @@ fn classes_that_are_called_by_numbers_are_not_guessed() {
     let decided = score("q.csv", format!("id,prediction,logits\n{rows}"));
     assert_eq!(decided.code, 0, "{}", decided.stderr);
     assert_eq!(serde_json::from_str::<Value>(&decided.stdout).unwrap()[0]["value"].as_f64(), Some(1.0));
-    // The truth beside a wrong answer is not taken for it.
-    let rows: String = classes.iter().map(|class| format!("{class}/a.png,{class},{}\n", (index(class) + 1) % 12)).collect();
-    let wrong = score("r.csv", format!("id,label,pred\n{rows}"));
-    assert!(wrong.code == 2 || serde_json::from_str::<Value>(&wrong.stdout).unwrap()[0]["value"].as_f64() == Some(0.0), "{}", wrong.stdout);
 }
 
 /// Names that hold a terminal's commands are written out, on stdout and stderr, and a closed stderr ends nothing.
@@ -348,9 +380,25 @@ fn talk_is_harmless_and_ends_nothing() {
         assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'), "{} {}", run.stderr, run.stdout);
         assert!(!run.stderr.contains("\nspoof") && !run.stdout.contains("\nspoof"));
     }
+    fs::create_dir(folder.join("images")).unwrap();
+    fs::write(folder.join("images/whole.png"), digit(1, 1)).unwrap();
+    fs::write(folder.join("images/bad\x1b[31m\nspoof.png"), "no image").unwrap();
+    let embed = |more: &[&str]| flava_eval(folder, &[&["embed", "--images", "images", "--out", "x.safetensors"], more].concat());
+    for run in [embed(&[]), embed(&["--skip-broken"])] {
+        assert!(run.stderr.contains("bad") && !run.stderr.contains('\x1b') && !run.stderr.contains("\nspoof"), "{}", run.stderr);
+    }
+    // A spreadsheet takes no name for a formula.
+    fs::rename(folder.join("model"), folder.join("=cmd|x")).unwrap();
+    let formula =
+        flava_eval(folder, &["--model", "=cmd|x", "--suite", "mini", "--tasks", "mini-sentence", "--limit", "40", "--out", "formula"]);
+    assert_eq!(formula.code, 0, "{}", formula.stderr);
+    let csv = fs::read_to_string(folder.join("formula/results.csv")).unwrap();
+    assert!(csv.contains("'=cmd|x") && !csv.contains(",=cmd"), "{csv}");
+    let recipe = write_tiny_recipe(folder, "");
     for (binary, args) in [
         ("flava-eval", &["--tasks", "mini-sentence", "--limit", "40", "--out", "closed"][..]),
         ("flava-finetune", &["mini-paraphrase-tuned", "--limit", "40", "--set", "epochs=1", "--out", "tuned"]),
+        ("flava-pretrain", &["run", recipe.to_str().unwrap(), "--out", "pretrained", "--device", "cpu"]),
     ] {
         let mut command = program(binary, folder, &[], args);
         let (reader, writer) = std::io::pipe().unwrap();
@@ -359,4 +407,5 @@ fn talk_is_harmless_and_ends_nothing() {
         assert_eq!(status.code(), Some(0), "{binary}");
     }
     assert!(folder.join("closed/mini-sentence.json").exists() && folder.join("tuned/best").exists());
+    assert!(folder.join("pretrained/model/model.safetensors").exists());
 }

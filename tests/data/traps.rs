@@ -1,6 +1,6 @@
 //! What users of such suites have stumbled over: numbers under names that their data does not deserve.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread, time::Duration};
 
 use flava_model::checkpoint::Architecture;
 use flava_tasks::{Protocol, Registry, Source, Task};
@@ -177,4 +177,34 @@ fn a_changed_shard_is_indexed_again() {
         fs::write(entry.unwrap().path(), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
     }
     assert_eq!(report(&digits(20)), first);
+}
+
+/// One bit of a kept index: the shards are indexed again, which is said, and read as they are.
+#[test]
+fn a_damaged_index_is_made_again_and_said() {
+    let folder = tempdir().unwrap();
+    let root = folder.path().join("data/clip-benchmark/wds_vtab-cifar10");
+    for split in ["train", "test"] {
+        write_webdataset(&root.join(split), &digits(20), 10);
+    }
+    thread::sleep(Duration::from_secs(3)); // younger files are hashed whatever the index says
+    let report = || {
+        let args = ["verify", "--data", "data", "--tasks", "cifar10", "--json", "--quiet"];
+        Run::from(command(folder.path(), &[("FLAVA_CACHE", "cache")], &args).output().unwrap())
+    };
+    let first = report();
+    let again = report();
+    assert!(again.stdout == first.stdout && !again.stderr.contains("is damaged"), "{}", again.stderr);
+    let indexes: Vec<_> = fs::read_dir(folder.path().join("cache/indexes")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for bit in [3, 77, 1200] {
+        for index in &indexes {
+            let mut bytes = fs::read(index).unwrap();
+            let at = bit % (bytes.len() * 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+            fs::write(index, bytes).unwrap();
+        }
+        let damaged = report();
+        assert_eq!(damaged.stdout, first.stdout);
+        assert_eq!(damaged.stderr.matches("is damaged or of another version").count(), indexes.len(), "{}", damaged.stderr);
+    }
 }

@@ -6,11 +6,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::channel,
     },
     thread,
+    time::Duration,
 };
 
-use flava_model::hub::{Hub, RepoId, RepoKind};
+use flava_model::hub::{Hub, Job, Place, RepoId, RepoKind};
 use tempfile::tempdir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -75,6 +77,75 @@ fn pages_without_end_are_not_turned_for_ever() {
         let told = refusal(&endpoint);
         assert!(told.contains("page"), "{told}");
         assert!(pages.load(Ordering::SeqCst) <= most, "{} pages of at most {most}: {told}", pages.load(Ordering::SeqCst));
+    }
+}
+
+/// What a server gives so slowly that nobody would wait.
+#[derive(Clone, Copy, PartialEq)]
+enum Slow {
+    /// The head of the answer that resolves a revision, and its body.
+    Head,
+    Json,
+    /// The same of a file.
+    FileHead,
+    File,
+}
+
+/// A server that answers as it should, but for one thing that trickles.
+fn slow(what: Slow) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer_slowly(&stream, what));
+        }
+    });
+    endpoint
+}
+
+fn answer_slowly(mut stream: &TcpStream, what: Slow) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    while let Some(request) = lines.next() {
+        lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+        let (body, slow_head, slow_body) = if request.contains("/tree/") {
+            (file(0).replace("\"size\": 1", "\"size\": 5000"), false, false)
+        } else if request.contains("/resolve/") {
+            ("x".repeat(5000), what == Slow::FileHead, what == Slow::File)
+        } else {
+            (format!("{{\"id\": \"owner/data\", \"sha\": \"{COMMIT}\", \"siblings\": []}}"), what == Slow::Head, what == Slow::Json)
+        };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        for (text, every) in [(head, slow_head.then_some(5)), (body, slow_body.then_some(2))] {
+            let pieces: Vec<&[u8]> = if every.is_some() { text.as_bytes().chunks(1).collect() } else { vec![text.as_bytes()] };
+            for piece in pieces {
+                if stream.write_all(piece).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_secs(every.unwrap_or(0)));
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_that_trickle_are_given_up_within_two_minutes() {
+    let (ended, end) = channel();
+    for what in [Slow::Head, Slow::Json, Slow::FileHead, Slow::File] {
+        let ended = ended.clone();
+        thread::spawn(move || {
+            let cache = tempdir().unwrap();
+            let repo = RepoId::new(RepoKind::Dataset, "owner/data", "main").unwrap();
+            let hub = Hub::at(&slow(what), None, cache.path().to_owned());
+            let fetched = hub.list(&repo).and_then(|listing| {
+                let job = |file| Job { repo: listing.repo.clone(), file, place: Place::Cache };
+                hub.fetch(&listing.files.iter().cloned().map(job).collect::<Vec<_>>(), &|_| ())
+            });
+            ended.send(fetched.map_err(|error| error.to_string())).unwrap();
+        });
+    }
+    for _ in 0..4 {
+        let told = end.recv_timeout(Duration::from_mins(2)).expect("it is waited for without end").unwrap_err();
+        assert!(told.contains("owner/data"), "{told}");
     }
 }
 

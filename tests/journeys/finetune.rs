@@ -394,7 +394,7 @@ fn departures_are_recorded_and_unpublishable() {
         (record["publishable"].as_bool().unwrap(), text("initialisation"), text("recipe"), record["departures"].as_array().unwrap().len())
     };
     let fine_tuned = record(&plain);
-    assert_eq!((named(&fine_tuned).1.as_str(), named(&fine_tuned).2.as_str()), ("checkpoint", "text"));
+    assert_eq!((named(&fine_tuned).0, named(&fine_tuned).1.as_str(), named(&fine_tuned).2.as_str()), (true, "checkpoint", "text"));
     let odd = finetune(folder.path(), &[&["colours", "--out", "odd", "--json", "--random-init", "--set", "steps=2"], &common[..]].concat());
     assert_eq!(odd.code, 0, "{}", odd.stderr);
     let odd = record(&odd);

@@ -147,6 +147,34 @@ fn ctrl_c_saves_and_the_same_command_goes_on() {
 }
 
 /// The best state is chosen by a task of flava-eval, old states are kept by number, and the other programs read the result.
+/// A state that is not as it was written is refused with what to do; as it was, the training goes on.
+#[test]
+fn damaged_states_are_refused_with_what_to_do() {
+    let folder = tempdir().unwrap();
+    let recipe = write_tiny_recipe(folder.path(), "");
+    let args = ["run", recipe.to_str().unwrap(), "--out", "out"];
+    let first = run(folder.path(), &args);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let last = folder.path().join("out/joint/last");
+    for file in ["model.safetensors", "training_state.json", "optimiser.safetensors"] {
+        let path = last.join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut tail = whole.clone();
+        let from = tail.len() - tail.len().min(4096) / 2;
+        tail[from..].fill(0);
+        let mut bit = whole.clone();
+        *bit.last_mut().unwrap() ^= 1;
+        for damaged in [tail, bit, whole[..whole.len() / 2].to_vec()] {
+            fs::write(&path, damaged).unwrap();
+            let refused = run(folder.path(), &args);
+            let told = refused.stderr.contains(file) && refused.stderr.contains("Remove") && refused.stderr.contains("out/joint/last");
+            assert!(refused.code != 0 && told, "{file}: {}", refused.stderr);
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(run(folder.path(), &args).code, 0);
+}
+
 #[test]
 fn a_model_is_measured_while_it_is_trained() {
     let folder = tempdir().unwrap();

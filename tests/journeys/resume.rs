@@ -108,6 +108,9 @@ fn a_second_run_in_a_folder_is_told_of_the_first() {
     assert!(second.code == 2 && second.stderr.contains("another run (process"), "{}", second.stderr);
 }
 
+/// What is done to the bytes of a shard, of which this is the number.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>, usize);
+
 /// Features that lie in the store are used: a run without them gives the same.
 #[test]
 fn stored_features_are_used_listed_and_removed() {
@@ -127,14 +130,36 @@ fn stored_features_are_used_listed_and_removed() {
     assert_eq!(measure("c", &["--no-cache"]), first);
     let listed = run(&["cache", "ls"]).stdout;
     assert!(listed.contains("image_cls") && listed.contains("(90 rows)") && listed.contains(&format!("{stored} kinds")), "{listed}");
-    // A shard that was cut is made again, and not read.
-    for entry in fs::read_dir(folder.path().join("cache/features")).unwrap() {
-        let shard = entry.unwrap().path().join("000000.safetensors");
-        let bytes = fs::read(&shard).unwrap();
-        fs::write(&shard, &bytes[..bytes.len() - 7]).unwrap();
+    // A shard that was cut, whose tail is zeros, or that is another split's is made again, and not read.
+    let shards_of = || -> Vec<_> {
+        let kinds = fs::read_dir(folder.path().join("cache/features")).unwrap();
+        kinds.map(|entry| entry.unwrap().path().join("000000.safetensors")).collect()
+    };
+    let predictions = |out: &str| fs::read(folder.path().join(out).join("predictions/mini-groups.parquet")).unwrap();
+    let others: Vec<Vec<u8>> = shards_of().iter().map(|shard| fs::read(shard).unwrap()).collect();
+    let damage: [Damage; 3] = [
+        &|bytes, _| bytes.truncate(bytes.len() - 7),
+        &|bytes, _| {
+            let from = bytes.len().saturating_sub(4096).max(bytes.len() / 2);
+            bytes[from..].fill(0);
+        },
+        &|bytes, shard| bytes.clone_from(&others[(shard + 1) % others.len()]),
+    ];
+    for (kind, damage) in damage.iter().enumerate() {
+        for (shard, path) in shards_of().iter().enumerate() {
+            let mut bytes = fs::read(path).unwrap();
+            damage(&mut bytes, shard);
+            fs::write(path, bytes).unwrap();
+        }
+        let out = format!("d{kind}");
+        let broken = run(&["--tasks", "mini-groups,mini-zero-shot", "--limit", "90", "--out", &out]);
+        assert!(
+            broken.code == 0 && broken.stderr.contains(["is damaged", "is damaged", "is the shard of other features"][kind]),
+            "{kind}: {}",
+            broken.stderr
+        );
+        assert_eq!(predictions(&out), predictions("a"), "{kind}");
     }
-    let broken = run(&["--tasks", "mini-groups", "--limit", "90", "--out", "d"]);
-    assert!(broken.code == 0 && broken.stderr.contains("is damaged: its rows are computed again"), "{}", broken.stderr);
     assert_eq!(measure("e", &[]), first);
     assert_eq!(measure("f", &[]), first);
     assert!(run(&["cache", "prune", "--days", "0"]).stdout.contains("removed") && shards("cache/features") == 0);

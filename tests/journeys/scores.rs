@@ -1,9 +1,11 @@
 //! Predictions that are scored again, or come from elsewhere, and runs that are compared.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use flava_model::checkpoint::Architecture;
 use flava_tasks::{Outputs, Predictions};
+use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -73,6 +75,52 @@ fn foreign_predictions_are_matched_by_id_whatever_their_form() {
         let run = score(file, &text);
         assert!(run.code == 2 && run.stderr.contains(needle), "{file}: {}", run.stderr);
     }
+}
+
+/// A column of the truth beside one of answers that are all wrong: the truth is not scored, in any form of file.
+#[test]
+fn the_truth_beside_the_answers_is_not_taken_for_them() {
+    let folder = tempdir().unwrap();
+    let ids: Vec<String> = (0..1800).map(|row| format!("test-{row}")).collect(); // the mini suite's classes alternate
+    let right = |row: usize| (row % 2) as i64;
+    let score = |file: &str, truth: &str, answer: &str| {
+        let path = folder.path().join(file);
+        let objects = ids.iter().enumerate().map(|(row, id)| json!({ "id": id, truth: right(row), answer: 1 - right(row) }));
+        match file.rsplit('.').next() {
+            Some("jsonl") => fs::write(&path, objects.map(|object| format!("{object}\n")).collect::<String>()).unwrap(),
+            Some("parquet") => write_answers(&path, &ids, (truth, &right), (answer, &|row| 1 - right(row))),
+            _ => {
+                let rows: String = ids.iter().enumerate().map(|(row, id)| format!("{id},{},{}\n", right(row), 1 - right(row))).collect();
+                fs::write(&path, format!("id,{truth},{answer}\n{rows}")).unwrap();
+            }
+        }
+        flava_eval(folder.path(), &["score", "--task", "mini-sentence", "--predictions", file, "--json"])
+    };
+    for file in ["p.csv", "p.jsonl", "p.parquet"] {
+        for (truth, answer) in
+            [("label", "pred"), ("label", "y_pred"), ("label", "output"), ("label", "predicted_label"), ("gold", "prediction")]
+        {
+            let run = score(file, truth, answer);
+            if run.code == 0 {
+                assert_eq!(value(&run.stdout), 0.0, "{file} {truth} {answer}");
+            } else {
+                let both = run.stderr.contains(&format!("{truth:?}")) && run.stderr.contains(&format!("{answer:?}"));
+                assert!(run.code == 2 && both, "{file} {truth} {answer}: {}", run.stderr);
+            }
+        }
+        let run = score(file, "gold", "prediction");
+        assert_eq!((run.code, value(&run.stdout)), (0, 0.0), "{file}: {}", run.stderr);
+    }
+}
+
+/// Two columns of numbers beside ids.
+fn write_answers(path: &Path, ids: &[String], first: (&str, &dyn Fn(usize) -> i64), second: (&str, &dyn Fn(usize) -> i64)) {
+    let column = |of: &dyn Fn(usize) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values((0..ids.len()).map(of))) };
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(ids));
+    let batch = RecordBatch::try_from_iter([("id", names), (first.0, column(first.1)), (second.0, column(second.1))]).unwrap();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
 }
 
 #[test]

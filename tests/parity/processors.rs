@@ -2,9 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
-use flava_model::processor::{ImageProcessorConfig, PassOrder, Picture, Text, TextProcessor};
+use flava_model::{
+    LoadOptions, Pretrained,
+    checkpoint::Architecture,
+    processor::{ImageProcessorConfig, PassOrder, Picture, Text, TextProcessor},
+};
 use serde_json::Value;
 use tempfile::tempdir;
+
+use crate::support::fixtures::{words, write_model};
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/processor").join(name)
@@ -74,6 +80,21 @@ fn added_tokens_have_the_ids_that_their_file_says() {
     }
     fs::write(fixed.path().join("added_tokens.json"), Value::Object(corrected).to_string()).unwrap();
     assert_ids(&TextProcessor::from_directory(fixed.path()).unwrap(), "added_tokens", &expected());
+}
+
+/// A model whose embedding was made longer for a token that was added to vocab.txt.
+#[test]
+fn an_embedding_with_a_row_for_an_added_token_is_loaded() {
+    let folder = tempdir().unwrap();
+    write_model(folder.path(), Architecture::FlavaModel);
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let words = words();
+    let added = words.len() - 1;
+    fs::write(folder.path().join("vocab.txt"), words[..added].join("\n") + "\n").unwrap();
+    fs::write(folder.path().join("added_tokens.json"), format!("{{\"[ENT]\": {added}}}")).unwrap();
+    let model = Pretrained::open(folder.path(), LoadOptions::default()).unwrap();
+    let id = |word: &str| words.iter().position(|other| other == word).unwrap() as i64;
+    assert_eq!(ids(&model.text, "a [ENT] cat"), [id("[CLS]"), id("a"), added as i64, id("cat"), id("[SEP]")]);
 }
 
 #[test]

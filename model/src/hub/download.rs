@@ -21,7 +21,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, also where the Hub asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// Time after which a request that failed for want of an answer is not tried again.
+/// Time without progress after which a request that failed for want of an answer is not tried again.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// A connection that gives less than so many bytes in this time is given up, and tried anew.
 const LEAST: u64 = 16 << 10;
@@ -196,17 +196,18 @@ fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, 
     absorb(&mut written, &mut hasher).map_err(HubError::io(path))?;
     meter(done as i64);
     let mut part = Part { remote, repo, file, path, written, hasher, done, meter };
-    let (mut attempt, mut furthest) = (1, part.done);
+    let (mut attempt, mut furthest, mut since) = (1, part.done, Instant::now());
     while part.done < file.size {
         match part.proceed() {
             Ok(()) => break,
             Err(error) if error.passes() => {
                 if part.done >= furthest + LEAST {
-                    (attempt, furthest) = (1, part.done);
+                    (attempt, furthest, since) = (1, part.done, Instant::now());
                 } else {
                     attempt += 1;
                 }
-                if attempt > TRIES {
+                let silent = matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
+                if attempt > TRIES || silent {
                     return Err(error);
                 }
                 thread::sleep(pause(&error, attempt));

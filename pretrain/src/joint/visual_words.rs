@@ -1,9 +1,9 @@
 //! The codebook's word for each patch of each picture of a corpus, computed once and kept: where pictures are not cropped at random, a
 //! training step then pays nothing for its labels.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use flava_base::{seal, unseal, write_atomic};
+use flava_base::{read_sealed, seal, write_atomic};
 use flava_model::{
     ImageCodebook,
     processor::{ImageTransform, image_batch},
@@ -44,12 +44,8 @@ impl VisualWords {
         progress: &Progress,
     ) -> Result<Self> {
         let rows = dataset.len();
-        if let Some(words) = fs::read(file).ok().and_then(|bytes| unseal::<Vec<u16>>(FORM, &bytes)) {
-            if words.len() == rows * patches {
-                return Ok(Self { patches, words });
-            }
-        } else if flava_base::is_there(file) {
-            progress.say(&format!("{}: is damaged: its words are computed again", file.display()));
+        if let Some(words) = read_sealed::<Vec<u16>>(FORM, file).filter(|words| words.len() == rows * patches) {
+            return Ok(Self { patches, words });
         }
         let mut all = Self { patches, words: Vec::with_capacity(rows * patches) };
         let bar = progress.task("visual words", rows);

@@ -1,14 +1,14 @@
 //! Indexes of archives, kept in the user's cache folder so that opening a large set again takes no time.
 //!
 //! A cache that cannot be read or written is as good as none: nothing here is an error. A digest stands behind what is stored, so that
-//! damage is seen.
+//! damage is seen, and said.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use flava_base::{cache_folder, hex, seal, unseal, write_atomic};
+use flava_base::{cache_folder, hex, read_sealed, seal, write_atomic};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -23,7 +23,7 @@ fn file(of: &Path, what: &str) -> Option<PathBuf> {
 
 /// What was stored for the folder `of`, read as `what`.
 pub(super) fn load<T: DeserializeOwned>(of: &Path, what: &str) -> Option<T> {
-    unseal(FORM, &fs::read(file(of, what)?).ok()?)
+    read_sealed(FORM, &file(of, what)?)
 }
 
 /// Stores something for the folder `of`, read as `what`.
