@@ -5,7 +5,10 @@ mod link;
 
 fn main() {
     let lib = link::libtorch_lib();
-    let include = lib.parent().expect("libtorch/lib has a parent").join("include");
+    let include = lib
+        .parent()
+        .expect("libtorch/lib has a parent")
+        .join("include");
     println!("cargo:rerun-if-changed=csrc/shim.cpp");
     cc::Build::new()
         .cpp(true)
@@ -19,7 +22,11 @@ fn main() {
         .compile("flava_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.
-    let gomp = if lib.join("libgomp.so.1").exists() { "dylib:+verbatim=libgomp.so.1" } else { "gomp" };
+    let gomp = if lib.join("libgomp.so.1").exists() {
+        "dylib:+verbatim=libgomp.so.1"
+    } else {
+        "gomp"
+    };
     for library in ["torch_cpu", "c10", gomp] {
         println!("cargo:rustc-link-lib={library}");
     }

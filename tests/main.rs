@@ -1,4 +1,5 @@
-//! One program of integration tests: numbers against other implementations, and the real binaries from outside.
+//! One program of integration tests: numbers against other implementations, and the real binaries
+//! from outside.
 
 mod cli;
 mod data;

@@ -1,5 +1,5 @@
-//! Digests of whole files, made cheap as git's index does it: a file whose size, times and inode are what they were when it was
-//! hashed has the contents it had then; any other is hashed again.
+//! Digests of whole files, made cheap as git's index does it: a file whose size, times and inode
+//! are what they were when it was hashed has the contents it had then; any other is hashed again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,19 +17,29 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Result, hex, read::open_whatever, read_sealed, seal, write_atomic};
 
 const FORM: &str = "digests of a folder's files, version 1";
-/// A file that was written to within this time before it was hashed may change again with the same times (git calls it racy): the
-/// coarsest clocks of file systems tick every two seconds.
+/// A file that was written to within this time before it was hashed may change again with the same
+/// times (git calls it racy): the coarsest clocks of file systems tick every two seconds.
 const RACY: i128 = 2_000_000_000;
 
 /// `$FLAVA_CACHE`, or `flava` in the user's cache folder; None where there is neither.
 pub fn cache_folder() -> Option<PathBuf> {
-    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let user = || Some(variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?.join("flava"));
+    let variable = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let user = || {
+        Some(
+            variable("XDG_CACHE_HOME")
+                .or_else(|| Some(variable("HOME")?.join(".cache")))?
+                .join("flava"),
+        )
+    };
     variable("FLAVA_CACHE").or_else(user)
 }
 
-/// What the file system says of a file, and when it said so; times in nanoseconds since 1970. `changed` moves with every write,
-/// whatever sets `modified` back.
+/// What the file system says of a file, and when it said so; times in nanoseconds since 1970.
+/// `changed` moves with every write, whatever sets `modified` back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     size: u64,
@@ -42,19 +52,26 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp of a file that is about to be read.
     pub fn now(metadata: &fs::Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
             size: metadata.len(),
             inode: metadata.ino(),
             modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-            at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i128,
+            at: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos() as i128,
         }
     }
 
     /// Whether what was read under this stamp is what would be read under a later one.
     pub fn holds(&self, later: &Self) -> bool {
-        let same = Self { at: later.at, ..*self } == *later;
+        let same = Self {
+            at: later.at,
+            ..*self
+        } == *later;
         same && self.modified.max(self.changed) + RACY < self.at
     }
 }
@@ -79,7 +96,9 @@ pub struct DigestIndex {
 impl DigestIndex {
     /// The index in the user's cache folder.
     pub fn of_user() -> Self {
-        Self { folder: cache_folder().map(|folder| folder.join("digests")) }
+        Self {
+            folder: cache_folder().map(|folder| folder.join("digests")),
+        }
     }
 
     /// No index: every file is hashed.
@@ -89,22 +108,40 @@ impl DigestIndex {
 
     /// An index in a folder of its own.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self { folder: Some(folder) }
+        Self {
+            folder: Some(folder),
+        }
     }
 
-    /// The SHA-256 of each file, or why it has none: it cannot be read, or lies under another digest's name (`blobs/` of the Hub's
-    /// cache). An index that cannot be read or written is as good as none.
+    /// The SHA-256 of each file, or why it has none: it cannot be read, or lies under another
+    /// digest's name (`blobs/` of the Hub's cache). An index that cannot be read or written is as
+    /// good as none.
     pub fn digests(&self, paths: &[PathBuf]) -> Vec<Result<[u8; 32]>> {
         let mut by_folder: HashMap<&Path, Vec<usize>> = HashMap::new();
         for (place, path) in paths.iter().enumerate() {
-            by_folder.entry(path.parent().unwrap_or(Path::new(""))).or_default().push(place);
+            by_folder
+                .entry(path.parent().unwrap_or(Path::new("")))
+                .or_default()
+                .push(place);
         }
         let mut digests: Vec<Result<[u8; 32]>> = paths.iter().map(|_| Ok([0; 32])).collect();
         for (folder, places) in by_folder {
             let kept = self.kept(folder);
-            let mut known: Folder = kept.as_ref().and_then(|kept| read_sealed(FORM, kept)).unwrap_or_default();
-            let name = |place: usize| paths[place].file_name().unwrap_or_default().as_encoded_bytes().to_owned();
-            let hashed: Vec<Result<Hashed>> = places.par_iter().map(|&place| hashed(&paths[place], known.get(&name(place)))).collect();
+            let mut known: Folder = kept
+                .as_ref()
+                .and_then(|kept| read_sealed(FORM, kept))
+                .unwrap_or_default();
+            let name = |place: usize| {
+                paths[place]
+                    .file_name()
+                    .unwrap_or_default()
+                    .as_encoded_bytes()
+                    .to_owned()
+            };
+            let hashed: Vec<Result<Hashed>> = places
+                .par_iter()
+                .map(|&place| hashed(&paths[place], known.get(&name(place))))
+                .collect();
             let mut fresh = false;
             for (place, hashed) in places.into_iter().zip(hashed) {
                 if let Ok(hashed) = &hashed {
@@ -114,14 +151,19 @@ impl DigestIndex {
             }
             if let Some((kept, bytes)) = kept.filter(|_| fresh).zip(seal(FORM, &known)) {
                 let folder = kept.parent().unwrap_or(Path::new(""));
-                let _kept = fs::create_dir_all(folder).is_ok() && write_atomic(&kept, &bytes).is_ok();
+                let _kept =
+                    fs::create_dir_all(folder).is_ok() && write_atomic(&kept, &bytes).is_ok();
             }
         }
         digests
     }
 
     fn kept(&self, folder: &Path) -> Option<PathBuf> {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         let digest = Sha256::digest(folder.canonicalize().ok()?.as_os_str().as_encoded_bytes());
         Some(self.folder.as_ref()?.join(hex(&digest[..16])))
     }
@@ -171,7 +213,10 @@ fn sha256_of(mut file: fs::File) -> std::io::Result<(u64, [u8; 32])> {
 fn blob_digest(path: &Path) -> Option<String> {
     let real = path.canonicalize().ok()?;
     let name = real.file_name()?.to_str()?;
-    let digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+    let digest = name.len() == 64
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
     (digest && real.parent()?.file_name()? == "blobs").then(|| name.to_owned())
 }
 
@@ -183,7 +228,12 @@ mod tests {
 
     fn age(path: &Path) {
         let before = SystemTime::now() - Duration::from_secs(100);
-        File::options().write(true).open(path).unwrap().set_modified(before).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(before)
+            .unwrap();
     }
 
     #[test]
@@ -191,7 +241,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
         let index = DigestIndex::in_folder(root.path().join("index"));
-        let digest = || *index.digests(std::slice::from_ref(&path))[0].as_ref().unwrap();
+        let digest = || {
+            *index.digests(std::slice::from_ref(&path))[0]
+                .as_ref()
+                .unwrap()
+        };
         fs::write(&path, "one").unwrap();
         age(&path);
         let one = digest();
@@ -214,19 +268,37 @@ mod tests {
         let path = root.path().join("a");
         let index = DigestIndex::in_folder(root.path().join("index"));
         fs::write(&path, "one").unwrap();
-        let digest = || *index.digests(std::slice::from_ref(&path))[0].as_ref().unwrap();
+        let digest = || {
+            *index.digests(std::slice::from_ref(&path))[0]
+                .as_ref()
+                .unwrap()
+        };
         let one = digest();
-        let kept = fs::read_dir(root.path().join("index")).unwrap().next().unwrap().unwrap().path();
+        let kept = fs::read_dir(root.path().join("index"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
         let mut bytes = fs::read(&kept).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 4;
         fs::write(&kept, bytes).unwrap();
         assert_eq!(digest(), one);
-        let blob = root.path().join("blobs").join(hex(&Sha256::digest("whole")));
+        let blob = root
+            .path()
+            .join("blobs")
+            .join(hex(&Sha256::digest("whole")));
         fs::create_dir_all(blob.parent().unwrap()).unwrap();
         fs::write(&blob, "who").unwrap();
         let link = root.path().join("train.parquet");
         std::os::unix::fs::symlink(&blob, &link).unwrap();
-        assert!(index.digests(&[link])[0].as_ref().unwrap_err().to_string().contains("damaged"));
+        assert!(
+            index.digests(&[link])[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
     }
 }

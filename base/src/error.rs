@@ -31,7 +31,10 @@ pub enum Error {
 impl Error {
     /// An error of the operating system about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_owned(), source }
+        Self::Io {
+            path: path.as_ref().to_owned(),
+            source,
+        }
     }
 
     /// What is wrong, without the path.
@@ -44,6 +47,9 @@ impl Error {
 
     /// An error in the contents of `path`.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_owned(), reason: reason.to_string() }
+        Self::File {
+            path: path.as_ref().to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }

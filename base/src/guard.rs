@@ -34,6 +34,9 @@ mod tests {
     #[test]
     fn a_panic_is_none() {
         assert_eq!(guarded(|| 3), Some(3));
-        assert_eq!(guarded(|| guarded(|| panic!("said to nobody")).map_or(1, |()| 2)), Some(1));
+        assert_eq!(
+            guarded(|| guarded(|| panic!("said to nobody")).map_or(1, |()| 2)),
+            Some(1)
+        );
     }
 }

@@ -13,7 +13,12 @@ const MAX_KEPT: u64 = 8 << 30;
 const DIGEST: usize = 32;
 
 fn digest(form: &str, bytes: &[u8]) -> [u8; DIGEST] {
-    Sha256::new().chain_update(form).chain_update([0]).chain_update(bytes).finalize().into()
+    Sha256::new()
+        .chain_update(form)
+        .chain_update([0])
+        .chain_update(bytes)
+        .finalize()
+        .into()
 }
 
 /// A value as bytes with their digest; `form` names what it is and its version.
@@ -24,15 +29,20 @@ pub fn seal<T: Serialize>(form: &str, value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What [`seal`] wrote into a file that saves time. It can be made again: None where there is none, and where it is damaged or of
-/// another version, which is said.
+/// What [`seal`] wrote into a file that saves time. It can be made again: None where there is none,
+/// and where it is damaged or of another version, which is said.
 pub fn read_sealed<T: DeserializeOwned>(form: &str, path: &Path) -> Option<T> {
     if !is_there(path) {
         return None;
     }
-    let value = read(path, MAX_KEPT).ok().and_then(|bytes| unseal(form, &bytes));
+    let value = read(path, MAX_KEPT)
+        .ok()
+        .and_then(|bytes| unseal(form, &bytes));
     if value.is_none() {
-        say(&format!("{}: is damaged or of another version: what it held is computed again", path.display()));
+        say(&format!(
+            "{}: is damaged or of another version: what it held is computed again",
+            path.display()
+        ));
     }
     value
 }
@@ -58,6 +68,8 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(unseal::<(Vec<u64>, String)>("v1", &damaged), None);
         }
-        assert!((0..bytes.len()).all(|cut| unseal::<(Vec<u64>, String)>("v1", &bytes[..cut]).is_none()));
+        assert!(
+            (0..bytes.len()).all(|cut| unseal::<(Vec<u64>, String)>("v1", &bytes[..cut]).is_none())
+        );
     }
 }

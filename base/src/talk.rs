@@ -1,5 +1,5 @@
-//! What is said to people, on stderr, and what is printed for programs, on stdout. Neither ends the work where nobody listens any
-//! more, and no name from a file moves the cursor.
+//! What is said to people, on stderr, and what is printed for programs, on stdout. Neither ends the
+//! work where nobody listens any more, and no name from a file moves the cursor.
 
 use std::{
     borrow::Cow,
@@ -20,7 +20,13 @@ pub fn print(text: &str) {
 /// A text without control characters: a name may hold the terminal's escape sequences or a newline.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
-        let plain = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+        let plain = |c: char| {
+            if c.is_control() {
+                c.escape_default().collect::<String>()
+            } else {
+                c.to_string()
+            }
+        };
         text.chars().map(plain).collect::<String>().into()
     } else {
         text.into()

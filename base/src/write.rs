@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// Parts that this process has begun: threads may write the same file at once.
 static PARTS: AtomicU64 = AtomicU64::new(0);
 
-/// Writes a file beside its place and renames it, so that no reader ever sees half of it, not even after a power failure.
+/// Writes a file beside its place and renames it, so that no reader ever sees half of it, not even
+/// after a power failure.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> Result<()> {
     write_with(path, |part| File::create(part)?.write_all(contents))
 }
@@ -24,14 +25,21 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>)
     name.push(format!(".{}-{number}.part", std::process::id()));
     let part: PathBuf = path.with_file_name(name);
     let on_disk = |()| File::open(&part)?.sync_all();
-    let written = write(&part).and_then(on_disk).and_then(|()| fs::rename(&part, path));
+    let written = write(&part)
+        .and_then(on_disk)
+        .and_then(|()| fs::rename(&part, path));
     written.map_err(|e| {
         let _gone = fs::remove_file(&part);
         Error::io(path, e)
     })?;
-    // The name is on the disk once the folder is; some file systems cannot, and then it comes there by itself.
+    // The name is on the disk once the folder is; some file systems cannot, and then it comes there
+    // by itself.
     if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         let _synced = File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(())
@@ -47,7 +55,12 @@ mod tests {
         let path = folder.path().join("a.json");
         write_atomic(&path, b"one").unwrap();
         let full = |part: &Path| fs::write(part, "tw").and(Err(std::io::Error::other("full")));
-        assert!(write_with(&path, full).unwrap_err().to_string().contains("full"));
+        assert!(
+            write_with(&path, full)
+                .unwrap_err()
+                .to_string()
+                .contains("full")
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -7,7 +7,10 @@ use clap::Parser;
 use flava_base::{escaped, say};
 use flava_evaluator::{
     Outcome, Plan,
-    args::{CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs},
+    args::{
+        CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs,
+        TasksCommand, VerifyArgs,
+    },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, print},
     dry_run, embed, fetch, listen, run, score, verify,
@@ -30,7 +33,11 @@ fn main() -> ExitCode {
             say(&format!(
                 "{rows} rows in {}{}",
                 args.out.display(),
-                if skipped > 0 { format!(", {skipped} broken pictures left out") } else { String::new() }
+                if skipped > 0 {
+                    format!(", {skipped} broken pictures left out")
+                } else {
+                    String::new()
+                }
             ));
             DONE
         }),
@@ -54,7 +61,11 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
     if outcome.interrupted {
         return Ok(INTERRUPTED);
     }
-    Ok(if outcome.failures.is_empty() { DONE } else { PARTLY })
+    Ok(if outcome.failures.is_empty() {
+        DONE
+    } else {
+        PARTLY
+    })
 }
 
 fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
@@ -77,7 +88,12 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
         say("interrupted: the same command goes on from here");
     }
     if !plan.settings.quiet {
-        say(&format!("{} of {} tasks done; results in {}", outcome.records.len(), outcome.planned, plan.out.display()));
+        say(&format!(
+            "{} of {} tasks done; results in {}",
+            outcome.records.len(),
+            outcome.planned,
+            plan.out.display()
+        ));
     }
     Ok(())
 }
@@ -90,12 +106,20 @@ fn fetch_files(args: &FetchArgs) -> Result<u8> {
     for (task, error) in &fetched.failures {
         say(&format!("error: task {task}: {error}"));
     }
-    Ok(if fetched.failures.is_empty() { DONE } else { PARTLY })
+    Ok(if fetched.failures.is_empty() {
+        DONE
+    } else {
+        PARTLY
+    })
 }
 
 fn verify_data(args: &VerifyArgs) -> Result<u8> {
     let verified = verify(args)?;
-    print(&if args.json { serde_json::to_string_pretty(&verified)? } else { verified.table() });
+    print(&if args.json {
+        serde_json::to_string_pretty(&verified)?
+    } else {
+        verified.table()
+    });
     Ok(if verified.is_good() { DONE } else { PARTLY })
 }
 
@@ -108,15 +132,29 @@ fn score_predictions(args: &ScoreArgs) -> Result<u8> {
     let percent = |value: f64| format!("{:.2}", value * 100.0);
     let rows = scores.iter().map(|score| {
         let interval = format!("{} to {}", percent(score.ci_low), percent(score.ci_high));
-        vec![score.metric.clone(), percent(score.value), interval, score.interval.clone(), score.n.to_string()]
+        vec![
+            score.metric.clone(),
+            percent(score.value),
+            interval,
+            score.interval.clone(),
+            score.n.to_string(),
+        ]
     });
-    print(&flava_results::rows_table(&["metric", "score", "95 % interval", "of kind", "n"], rows, 1..3));
+    print(&flava_results::rows_table(
+        &["metric", "score", "95 % interval", "of kind", "n"],
+        rows,
+        1..3,
+    ));
     Ok(DONE)
 }
 
 fn compare_runs(args: &CompareArgs) -> Result<u8> {
     let comparison = compare(args)?;
-    print(&if args.json { serde_json::to_string_pretty(&comparison)? } else { comparison.table() });
+    print(&if args.json {
+        serde_json::to_string_pretty(&comparison)?
+    } else {
+        comparison.table()
+    });
     Ok(DONE)
 }
 
@@ -136,16 +174,28 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
         }
         return Ok(DONE);
     }
-    let family = |task: &&Task| args.family.as_ref().is_none_or(|family| family == task.family.name());
+    let family = |task: &&Task| {
+        args.family
+            .as_ref()
+            .is_none_or(|family| family == task.family.name())
+    };
     let suite = |task: &&Task| args.suite.is_none_or(|suite| task.suite == suite.into());
-    let tasks: Vec<&Task> = registry.tasks().iter().filter(family).filter(suite).collect();
+    let tasks: Vec<&Task> = registry
+        .tasks()
+        .iter()
+        .filter(family)
+        .filter(suite)
+        .collect();
     if args.json {
         print(&serde_json::to_string_pretty(&tasks)?);
         return Ok(DONE);
     }
     for task in tasks {
         let (suite, family, method) = (task.suite.name(), task.family.name(), task.method.name());
-        print(&format!("{:26} {suite:9} {family:10} {method:12} {}", task.name, task.summary));
+        print(&format!(
+            "{:26} {suite:9} {family:10} {method:12} {}",
+            task.name, task.summary
+        ));
     }
     Ok(DONE)
 }
@@ -153,12 +203,28 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
 /// A task's row as a file to start one from, with the paper's numbers as comments.
 fn show(task: &Task) -> String {
     let mut text = task.to_toml();
-    let named = |row: &&flava_results::Published| row.task == task.name || task.aliases.contains(&row.task);
+    let named =
+        |row: &&flava_results::Published| row.task == task.name || task.aliases.contains(&row.task);
     let mut lines: Vec<String> = Vec::new();
-    for row in published().iter().filter(named).filter(|row| row.column == "FLAVA" || row.column == "CLIP (400M)") {
-        let slip = if row.printed.is_empty() { String::new() } else { format!(" (printed {})", row.printed) };
-        let note = if row.note.is_empty() { String::new() } else { format!("; {}", row.note) };
-        lines.push(format!("# published: {} {} of {}: {}{slip}{note}", row.table, row.metric, row.column, row.value));
+    for row in published()
+        .iter()
+        .filter(named)
+        .filter(|row| row.column == "FLAVA" || row.column == "CLIP (400M)")
+    {
+        let slip = if row.printed.is_empty() {
+            String::new()
+        } else {
+            format!(" (printed {})", row.printed)
+        };
+        let note = if row.note.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", row.note)
+        };
+        lines.push(format!(
+            "# published: {} {} of {}: {}{slip}{note}",
+            row.table, row.metric, row.column, row.value
+        ));
     }
     if lines.is_empty() {
         lines.push("# published: no number in the paper".into());

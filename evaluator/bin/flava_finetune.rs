@@ -20,9 +20,10 @@ fn main() -> ExitCode {
     listen();
     let result = match &args.command {
         Some(FinetuneCommand::Predict(args)) => predict(args),
-        Some(FinetuneCommand::Recipe { task, task_file }) => {
-            recipe_of(task, task_file, None, &[]).map(|text| print(&text)).map(|()| DONE).map_err(Into::into)
-        }
+        Some(FinetuneCommand::Recipe { task, task_file }) => recipe_of(task, task_file, None, &[])
+            .map(|text| print(&text))
+            .map(|()| DONE)
+            .map_err(Into::into),
         None => finetune(&args.run),
     };
     ended(result)
@@ -31,7 +32,12 @@ fn main() -> ExitCode {
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     if args.dry_run {
         let task = args.task.as_deref().unwrap_or_default();
-        print(&recipe_of(task, &args.data_args.task_file, args.recipe.as_deref(), &args.set)?);
+        print(&recipe_of(
+            task,
+            &args.data_args.task_file,
+            args.recipe.as_deref(),
+            &args.set,
+        )?);
         let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
         for line in &lines {
             print(&escaped(line));
@@ -39,7 +45,10 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         return Ok(if ready { DONE } else { PARTLY });
     }
     let mut records = Vec::new();
-    let last = args.seed.checked_add(args.seeds - 1).ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
+    let last = args
+        .seed
+        .checked_add(args.seeds - 1)
+        .ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
     for seed in args.seed..=last {
         let outcome = run(&Plan::of_tuning(args, seed)?)?;
         for (task, error) in &outcome.failures {
@@ -65,17 +74,35 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     Ok(DONE)
 }
 
-/// Median and range of each metric over the seeds: what training varies by, apart from what the rows vary by.
+/// Median and range of each metric over the seeds: what training varies by, apart from what the
+/// rows vary by.
 fn over_seeds(records: &[Record]) -> String {
-    let Some(first) = records.first() else { return String::new() };
-    let line = |metric: usize| {
-        let mut values: Vec<f64> = records.iter().filter_map(|record| Some(record.metrics.get(metric)?.value * 100.0)).collect();
-        values.sort_by(f64::total_cmp);
-        let (median, lowest, highest) = (flava_results::median(&values), values[0], values[values.len() - 1]);
-        let score = &first.metrics[metric];
-        format!("{} on {}: median {median:.1} of {} seeds, {lowest:.1} to {highest:.1}", score.metric, score.split, values.len())
+    let Some(first) = records.first() else {
+        return String::new();
     };
-    (0..first.metrics.len()).map(line).collect::<Vec<_>>().join("\n")
+    let line = |metric: usize| {
+        let mut values: Vec<f64> = records
+            .iter()
+            .filter_map(|record| Some(record.metrics.get(metric)?.value * 100.0))
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let (median, lowest, highest) = (
+            flava_results::median(&values),
+            values[0],
+            values[values.len() - 1],
+        );
+        let score = &first.metrics[metric];
+        format!(
+            "{} on {}: median {median:.1} of {} seeds, {lowest:.1} to {highest:.1}",
+            score.metric,
+            score.split,
+            values.len()
+        )
+    };
+    (0..first.metrics.len())
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn predict(args: &PredictArgs) -> Result<u8> {

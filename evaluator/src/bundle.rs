@@ -1,4 +1,5 @@
-//! A sealed folder of data that another machine evaluates without a network: what is in it, whence, under which terms.
+//! A sealed folder of data that another machine evaluates without a network: what is in it, whence,
+//! under which terms.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -57,9 +58,12 @@ impl Manifest {
         if !path.exists() {
             return Ok(None);
         }
-        let broken = |e: &dyn ToString| Error::Other(format!("{}: {}", path.display(), e.to_string()));
+        let broken =
+            |e: &dyn ToString| Error::Other(format!("{}: {}", path.display(), e.to_string()));
         let text = flava_base::read_text(&path, MAX_MANIFEST)?;
-        serde_json::from_str(&text).map(Some).map_err(|e| broken(&e))
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|e| broken(&e))
     }
 
     /// The commit that the files of a folder were fetched from.
@@ -69,13 +73,18 @@ impl Manifest {
 
     /// Forgets the files of a folder: they are of another commit than those that replace them.
     pub fn forget(&mut self, folder: &str) {
-        self.files.retain(|path, _| !path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+        self.files.retain(|path, _| {
+            !path
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
     }
 
     /// Records a file of the bundle.
     pub fn seal(&mut self, folder: &Path, path: &str) -> Result<()> {
         let (size, sha256) = digest(&folder.join(path))?;
-        self.files.insert(path.to_owned(), SealedFile { size, sha256 });
+        self.files
+            .insert(path.to_owned(), SealedFile { size, sha256 });
         Ok(())
     }
 
@@ -83,7 +92,9 @@ impl Manifest {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self).expect("a manifest is plain data");
         write(&folder.join(MANIFEST), &format!("{json}\n"))?;
-        let mut notice = String::from("# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n");
+        let mut notice = String::from(
+            "# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n",
+        );
         for (name, task) in &self.tasks {
             let revision = self.revision(&task.source).unwrap_or_default();
             let _written = write!(
@@ -97,7 +108,8 @@ impl Manifest {
 
     /// Files that are missing or have another content than when the bundle was sealed, and why.
     pub fn broken(&self, folder: &Path) -> Vec<String> {
-        let outside = |path: &str| path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..");
+        let outside =
+            |path: &str| path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..");
         let check = |(path, sealed): (&String, &SealedFile)| {
             if outside(path) {
                 return Some(format!("{path}: leads out of the bundle"));
@@ -105,13 +117,18 @@ impl Manifest {
             match fs::metadata(folder.join(path)) {
                 Err(error) => return Some(format!("{path}: {error}")),
                 Ok(file) if !file.is_file() || file.len() != sealed.size => {
-                    return Some(format!("{path}: is not the file of {} bytes that was sealed", sealed.size));
+                    return Some(format!(
+                        "{path}: is not the file of {} bytes that was sealed",
+                        sealed.size
+                    ));
                 }
                 Ok(_) => {}
             }
             match digest(&folder.join(path)) {
                 Err(error) => Some(error.to_string()),
-                Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!("{path}: its content is another than what was sealed")),
+                Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!(
+                    "{path}: its content is another than what was sealed"
+                )),
                 Ok(_) => None,
             }
         };

@@ -14,26 +14,49 @@ pub(crate) fn store() -> Option<Store> {
 
 /// Lists or removes; what is to be printed.
 pub fn cache(command: &CacheCommand) -> Result<String> {
-    let store = store().ok_or_else(|| Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into()))?;
+    let store = store().ok_or_else(|| {
+        Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into())
+    })?;
     let entries = store.entries();
     let days = match command {
         CacheCommand::Ls => None,
         CacheCommand::Prune { days } => Some(Duration::from_secs(days.saturating_mul(24 * 3600))),
     };
     let (mut lines, mut total) = (Vec::new(), 0);
-    for entry in entries.iter().filter(|entry| days.is_none_or(|days| entry.unused >= days)) {
+    for entry in entries
+        .iter()
+        .filter(|entry| days.is_none_or(|days| entry.unused >= days))
+    {
         if days.is_some() {
-            fs::remove_dir_all(&entry.folder).map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
+            fs::remove_dir_all(&entry.folder)
+                .map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
         }
         total += entry.bytes;
         let what = entry.about.as_ref().map_or_else(
-            || format!("of no use: its description is damaged ({})", entry.folder.display()),
-            |about| format!("{:18} {} ({} rows) of model {}", about.feature, about.name, about.rows, about.weights),
+            || {
+                format!(
+                    "of no use: its description is damaged ({})",
+                    entry.folder.display()
+                )
+            },
+            |about| {
+                format!(
+                    "{:18} {} ({} rows) of model {}",
+                    about.feature, about.name, about.rows, about.weights
+                )
+            },
         );
-        let (bytes, unused) = (HumanBytes(entry.bytes).to_string(), HumanDuration(entry.unused));
+        let (bytes, unused) = (
+            HumanBytes(entry.bytes).to_string(),
+            HumanDuration(entry.unused),
+        );
         lines.push(format!("{bytes:>10}  {what}, unused for {unused}"));
     }
     let what = if days.is_some() { "removed" } else { "stored" };
-    lines.push(format!("{} kinds of features {what}, {}", lines.len(), HumanBytes(total)));
+    lines.push(format!(
+        "{} kinds of features {what}, {}",
+        lines.len(),
+        HumanBytes(total)
+    ));
     Ok(lines.join("\n"))
 }

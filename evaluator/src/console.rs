@@ -23,7 +23,8 @@ pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
         .into()
 }
 
-/// Writes to stdout, control characters but line ends written out. A reader that went away, such as `head`, ends nothing.
+/// Writes to stdout, control characters but line ends written out. A reader that went away, such as
+/// `head`, ends nothing.
 pub fn print(text: &str) {
     let lines: Vec<_> = text.split('\n').map(escaped).collect();
     flava_base::print(&lines.join("\n"));

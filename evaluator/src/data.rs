@@ -3,7 +3,10 @@
 use flava_base::{DigestIndex, hex};
 use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
-    sources::{Choice, Fingerprint, Label, LabelSpace, Located, OpenSplit, PROMPT_FILES, Prompts, read_prompts},
+    sources::{
+        Choice, Fingerprint, Label, LabelSpace, Located, OpenSplit, PROMPT_FILES, Prompts,
+        read_prompts,
+    },
 };
 use sha2::{Digest, Sha256};
 
@@ -37,16 +40,34 @@ impl<'a> OpenTask<'a> {
         let mut validation = source.validation.as_ref().map(&mut open).transpose()?;
         let mut test = open(&source.test)?;
         let mut second_test = source.second_test.as_ref().map(&mut open).transpose()?;
-        let splits = train.iter_mut().chain(&mut validation).chain([&mut test]).chain(&mut second_test);
+        let splits = train
+            .iter_mut()
+            .chain(&mut validation)
+            .chain([&mut test])
+            .chain(&mut second_test);
         let notes = one_label_space(task, splits.collect())?;
         if let Some(names) = test.dataset.class_names()
             && task.classes > 0
             && names.len() != task.classes
         {
-            mismatches.push(format!("{} names {} classes, {} are expected", choice.source.name(), names.len(), task.classes));
+            mismatches.push(format!(
+                "{} names {} classes, {} are expected",
+                choice.source.name(),
+                names.len(),
+                task.classes
+            ));
         }
-        let mut opened = Self { choice, train, validation, test, second_test, mismatches, notes };
-        // Rows that are not the protocol's are refused as such, or where they are allowed, looked at then.
+        let mut opened = Self {
+            choice,
+            train,
+            validation,
+            test,
+            second_test,
+            mismatches,
+            notes,
+        };
+        // Rows that are not the protocol's are refused as such, or where they are allowed, looked
+        // at then.
         if opened.mismatches.is_empty() {
             opened.check_classes(task)?;
         }
@@ -56,50 +77,83 @@ impl<'a> OpenTask<'a> {
     /// There are classes to tell apart.
     ///
     /// # Errors
-    /// If the rows to learn from, or where nothing is learned the rows to score, are all of one class.
+    /// If the rows to learn from, or where nothing is learned the rows to score, are all of one
+    /// class.
     fn check_classes(&mut self, task: &Task) -> Result<()> {
         let learned = self.train.as_ref().filter(|_| task.method.trains());
         let split = learned.unwrap_or(&self.test);
         let mut counts = vec![0usize; task.classes];
         for index in 0..split.dataset.len() {
-            let Label::Class(class) = split.dataset.label(index) else { return Ok(()) };
+            let Label::Class(class) = split.dataset.label(index) else {
+                return Ok(());
+            };
             if let Some(count) = counts.get_mut(class) {
                 *count += 1;
             }
         }
         let there = counts.iter().filter(|count| **count > 0).count();
         if there < 2 {
-            let class = counts.iter().position(|count| *count > 0).unwrap_or_default();
-            let reason =
-                format!("all {} rows of split {} are of class {class}: there is nothing to tell apart", split.dataset.len(), split.name);
+            let class = counts
+                .iter()
+                .position(|count| *count > 0)
+                .unwrap_or_default();
+            let reason = format!(
+                "all {} rows of split {} are of class {class}: there is nothing to tell apart",
+                split.dataset.len(),
+                split.name
+            );
             return Err(Error::Other(reason));
         }
         if there < task.classes {
-            self.notes.push(format!("{} of {} classes have no row in split {}", task.classes - there, task.classes, split.name));
+            self.notes.push(format!(
+                "{} of {} classes have no row in split {}",
+                task.classes - there,
+                task.classes,
+                split.name
+            ));
         }
         Ok(())
     }
 
     /// All splits, in the order they are used.
     pub(crate) fn splits(&self) -> impl Iterator<Item = &OpenSplit> {
-        self.train.iter().chain(&self.validation).chain([&self.test]).chain(&self.second_test)
+        self.train
+            .iter()
+            .chain(&self.validation)
+            .chain([&self.test])
+            .chain(&self.second_test)
     }
 }
 
-/// Brings the labels of all splits into one numbering, and gives what a reader should know of it and of the splits.
+/// Brings the labels of all splits into one numbering, and gives what a reader should know of it
+/// and of the splits.
 fn one_label_space(task: &Task, mut splits: Vec<&mut OpenSplit>) -> Result<Vec<String>> {
     let broken = |reason: String| Error::Other(reason);
-    let mut notes: Vec<String> = splits.iter().flat_map(|split| split.dataset.notes()).collect();
-    let named = |split: &&mut OpenSplit| Some((format!("split {}", split.name), split.dataset.class_names()?.to_vec()));
-    let space =
-        if task.class_names.is_empty() { splits.iter().find_map(named) } else { Some(("the task".to_owned(), task.class_names.clone())) };
+    let mut notes: Vec<String> = splits
+        .iter()
+        .flat_map(|split| split.dataset.notes())
+        .collect();
+    let named = |split: &&mut OpenSplit| {
+        Some((
+            format!("split {}", split.name),
+            split.dataset.class_names()?.to_vec(),
+        ))
+    };
+    let space = if task.class_names.is_empty() {
+        splits.iter().find_map(named)
+    } else {
+        Some(("the task".to_owned(), task.class_names.clone()))
+    };
     if let Some((of, names)) = space {
         let space = LabelSpace::new(&of, names).map_err(broken)?;
         for split in &mut splits {
             notes.extend(split.renumber(&space).map_err(broken)?);
         }
-        let silent: Vec<&str> =
-            splits.iter().filter(|split| split.dataset.class_names().is_none()).map(|split| split.name.as_str()).collect();
+        let silent: Vec<&str> = splits
+            .iter()
+            .filter(|split| split.dataset.class_names().is_none())
+            .map(|split| split.name.as_str())
+            .collect();
         if !silent.is_empty() && silent.len() < splits.len() {
             notes.push(format!(
                 "split {} does not name its classes: their order could not be compared with that of {of}",
@@ -115,11 +169,21 @@ fn one_label_space(task: &Task, mut splits: Vec<&mut OpenSplit>) -> Result<Vec<S
 ///
 /// # Errors
 /// If it is not what the protocol asks for, unless the plan allows that.
-pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> Result<OpenTask<'a>> {
+pub(crate) fn open<'a>(
+    plan: &Plan,
+    task: &'a Task,
+    assignment: &Assignment,
+) -> Result<OpenTask<'a>> {
     let choice = plan.places.source(task, assignment, plan.allow_mismatch)?;
     let first = OpenTask::open(task, choice.clone(), plan.seed);
-    let whole = first.as_ref().is_ok_and(|opened| opened.mismatches.is_empty());
-    let mut opened = if !whole && plan.places.complete(&choice)? { OpenTask::open(task, choice, plan.seed)? } else { first? };
+    let whole = first
+        .as_ref()
+        .is_ok_and(|opened| opened.mismatches.is_empty());
+    let mut opened = if !whole && plan.places.complete(&choice)? {
+        OpenTask::open(task, choice, plan.seed)?
+    } else {
+        first?
+    };
     if opened.mismatches.is_empty() {
         return Ok(opened);
     }
@@ -127,7 +191,11 @@ pub(crate) fn open<'a>(plan: &Plan, task: &'a Task, assignment: &Assignment) -> 
         opened.check_classes(task)?;
         return Ok(opened);
     }
-    Err(TaskError::Mismatch { task: task.name.clone(), reasons: opened.mismatches }.into())
+    Err(TaskError::Mismatch {
+        task: task.name.clone(),
+        reasons: opened.mismatches,
+    }
+    .into())
 }
 
 /// The digests of all of a split's rows.
@@ -135,17 +203,52 @@ pub(crate) fn fingerprint(split: &OpenSplit) -> Result<Fingerprint> {
     Ok(split.fingerprint(&DigestIndex::of_user())?)
 }
 
-/// The class names and templates of a zero-shot task: the user's, the row's own, those beside the data, or a repository's.
-pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened: &OpenTask) -> Result<Option<ChosenPrompts>> {
-    let Method::ZeroShot { templates, class_names, prompts } = &assignment.method else { return Ok(None) };
-    let own = plan.prompts.as_ref().map(|folder| folder.join(&task.name)).filter(|folder| folder.is_dir());
+/// The class names and templates of a zero-shot task: the user's, the row's own, those beside the
+/// data, or a repository's.
+pub(crate) fn prompts(
+    plan: &Plan,
+    task: &Task,
+    assignment: &Assignment,
+    opened: &OpenTask,
+) -> Result<Option<ChosenPrompts>> {
+    let Method::ZeroShot {
+        templates,
+        class_names,
+        prompts,
+    } = &assignment.method
+    else {
+        return Ok(None);
+    };
+    let own = plan
+        .prompts
+        .as_ref()
+        .map(|folder| folder.join(&task.name))
+        .filter(|folder| folder.is_dir());
     let passed_over = own.is_none().then_some(plan.prompts.as_ref()).flatten();
-    let note = passed_over.map(|folder| format!("{} has no folder {}: other prompts are used", folder.display(), task.name));
+    let note = passed_over.map(|folder| {
+        format!(
+            "{} has no folder {}: other prompts are used",
+            folder.display(),
+            task.name
+        )
+    });
     let found = if let Some(folder) = own {
-        let missing = || Error::Other(format!("--prompts: {} has not both {}", folder.display(), PROMPT_FILES.join(" and ")));
-        Some((read_prompts(&folder)?.ok_or_else(missing)?, folder.display().to_string()))
+        let missing = || {
+            Error::Other(format!(
+                "--prompts: {} has not both {}",
+                folder.display(),
+                PROMPT_FILES.join(" and ")
+            ))
+        };
+        Some((
+            read_prompts(&folder)?.ok_or_else(missing)?,
+            folder.display().to_string(),
+        ))
     } else if !class_names.is_empty() {
-        let found = Prompts { class_names: class_names.clone(), templates: templates.clone() };
+        let found = Prompts {
+            class_names: class_names.clone(),
+            templates: templates.clone(),
+        };
         Some((found, "the task's row".to_owned()))
     } else if let Some(found) = read_prompts(&opened.choice.located.root)? {
         Some((found, opened.choice.source.name().to_owned()))
@@ -153,12 +256,20 @@ pub(crate) fn prompts(plan: &Plan, task: &Task, assignment: &Assignment, opened:
         of_repository(plan, prompts)?
     };
     let Some((prompts, origin)) = found else {
-        let where_to =
-            format!("give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts", task.name);
-        return Err(Error::Other(format!("there are no class names and templates beside its data: {where_to}")));
+        let where_to = format!(
+            "give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts",
+            task.name
+        );
+        return Err(Error::Other(format!(
+            "there are no class names and templates beside its data: {where_to}"
+        )));
     };
     check_names(task, &prompts, opened.test.dataset.class_names())?;
-    Ok(Some(ChosenPrompts { prompts, origin, note }))
+    Ok(Some(ChosenPrompts {
+        prompts,
+        origin,
+        note,
+    }))
 }
 
 /// Class names and templates, and where they came from.
@@ -173,7 +284,11 @@ pub(crate) struct ChosenPrompts {
 impl ChosenPrompts {
     /// A digest of the names and templates: another wording is another number.
     pub(crate) fn digest(&self) -> String {
-        let lines = self.prompts.class_names.iter().chain(&self.prompts.templates);
+        let lines = self
+            .prompts
+            .class_names
+            .iter()
+            .chain(&self.prompts.templates);
         let digest = Sha256::digest(lines.fold(String::new(), |text, line| text + line + "\n"));
         hex(&digest[..8])
     }
@@ -187,7 +302,11 @@ fn of_repository(plan: &Plan, repositories: &[String]) -> Result<Option<(Prompts
             Ok(Some(Located { root, revision })) => {
                 let name = repository.split('@').next().unwrap_or_default();
                 if let Some(found) = read_prompts(&root)? {
-                    let origin = if revision.is_empty() { name.to_owned() } else { format!("{name}@{revision}") };
+                    let origin = if revision.is_empty() {
+                        name.to_owned()
+                    } else {
+                        format!("{name}@{revision}")
+                    };
                     return Ok(Some((found, origin)));
                 }
             }
@@ -202,17 +321,38 @@ fn of_repository(plan: &Plan, repositories: &[String]) -> Result<Option<(Prompts
 fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result<()> {
     let count = prompts.class_names.len();
     if count != task.classes {
-        return Err(Error::Other(format!("there are {count} class names for {} classes", task.classes)));
+        return Err(Error::Other(format!(
+            "there are {count} class names for {} classes",
+            task.classes
+        )));
     }
-    let plain = |name: &String| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
-    let Some(own) = own.map(|own| own.iter().map(plain).collect::<Vec<_>>()) else { return Ok(()) };
+    let plain = |name: &String| {
+        name.to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .collect::<String>()
+    };
+    let Some(own) = own.map(|own| own.iter().map(plain).collect::<Vec<_>>()) else {
+        return Ok(());
+    };
     let given: Vec<String> = prompts.class_names.iter().map(plain).collect();
-    // Cleaned names may be other words: only those that occur once on either side can be compared. One that moved may have been
-    // reworded into another's; two have been exchanged.
-    let once = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count() == 1;
-    let place = |name: &String| if once(&given, name) && once(&own, name) { own.iter().position(|other| other == name) } else { None };
-    let moved: Vec<usize> = (0..count).filter(|class| place(&given[*class]).is_some_and(|there| there != *class)).collect();
-    let [first, _, ..] = moved[..] else { return Ok(()) };
+    // Cleaned names may be other words: only those that occur once on either side can be compared.
+    // One that moved may have been reworded into another's; two have been exchanged.
+    let once =
+        |names: &[String], name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let place = |name: &String| {
+        if once(&given, name) && once(&own, name) {
+            own.iter().position(|other| other == name)
+        } else {
+            None
+        }
+    };
+    let moved: Vec<usize> = (0..count)
+        .filter(|class| place(&given[*class]).is_some_and(|there| there != *class))
+        .collect();
+    let [first, _, ..] = moved[..] else {
+        return Ok(());
+    };
     let theirs = place(&given[first]).unwrap_or_default();
     let name = &prompts.class_names[first];
     let moved = moved.len();
@@ -222,7 +362,8 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
 }
 
 impl Plan {
-    /// Finds and opens the data of every task, and fetches what is not here, before there is a model to measure.
+    /// Finds and opens the data of every task, and fetches what is not here, before there is a
+    /// model to measure.
     ///
     /// # Errors
     /// Of the first task whose data is missing, or not what its protocol asks for.
@@ -230,7 +371,8 @@ impl Plan {
         for task in &self.tasks {
             for piece in self.pieces(task)? {
                 let opened = open(self, task, &piece.assignment);
-                let ready = opened.and_then(|opened| prompts(self, task, &piece.assignment, &opened));
+                let ready =
+                    opened.and_then(|opened| prompts(self, task, &piece.assignment, &opened));
                 ready.map_err(|error| Error::Other(format!("{}: {error}", task.name)))?;
             }
         }
@@ -242,9 +384,17 @@ impl Places {
     /// The folder of a repository, `owner/name[@revision]`, that has class names and templates.
     fn prompts(&self, repository: &str) -> Result<Option<Located>> {
         let name = repository.split('@').next().unwrap_or_default();
-        let folder = self.data.as_ref().map(|data| data.join(name)).filter(|folder| folder.is_dir());
+        let folder = self
+            .data
+            .as_ref()
+            .map(|data| data.join(name))
+            .filter(|folder| folder.is_dir());
         if let Some(root) = folder {
-            let revision = self.manifest.as_ref().and_then(|manifest| manifest.revision(name)).unwrap_or_default();
+            let revision = self
+                .manifest
+                .as_ref()
+                .and_then(|manifest| manifest.revision(name))
+                .unwrap_or_default();
             return Ok(Some(Located { root, revision }));
         }
         self.small_files(repository, &PROMPT_FILES)

@@ -39,37 +39,57 @@ pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
     let settings = Settings::new(&args.model_args)?;
     let mut spool = Spool::create(&args.out)?;
     let places = Places::new(None, args.offline, settings.quiet)?;
-    let model = ModelChoice::new(args.model.as_ref())?.load(&settings, &places)?.model;
+    let model = ModelChoice::new(args.model.as_ref())?
+        .load(&settings, &places)?
+        .model;
     let skipped = match (&args.images, &args.texts) {
         (Some(folder), _) => embed_images(folder, &model, &settings, &mut spool)?,
         (None, Some(file)) => embed_texts(file, &model, &settings, &mut spool)?,
         (None, None) => return Err(Error::Other("--images or --texts is needed".into())),
     };
     if spool.ids.is_empty() {
-        return Err(Error::Other(format!("nothing to embed ({skipped} broken pictures were left out)")));
+        return Err(Error::Other(format!(
+            "nothing to embed ({skipped} broken pictures were left out)"
+        )));
     }
     let rows = spool.ids.len();
     spool.finish(&args.out)?;
     Ok((rows, skipped))
 }
 
-fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
+fn embed_images(
+    folder: &Path,
+    model: &Pretrained,
+    settings: &Settings,
+    spool: &mut Spool,
+) -> Result<usize> {
     let _guard = tch::no_grad_guard();
     let files = images_below(folder)?;
     let progress = Progress::new(files.len(), "pictures", settings.quiet);
-    let (transform, size, root) =
-        (model.image.transform(settings.order), settings.batch_size.rows(model.options.device), folder.to_owned());
-    let batches = Loader::new(files.len().div_ceil(size), settings.loader(), move |batch| {
-        let files = &files[batch * size..files.len().min((batch + 1) * size)];
-        let row = |file: &PathBuf| {
-            let id = path_text(file);
-            let broken = |reason: String| Error::Row { id: path_text(&root.join(file)), reason };
-            let bytes = flava_base::read(&root.join(file), MAX_IMAGE).map_err(|e| broken(e.reason()))?;
-            let picture = decode(&bytes).map_err(|e| broken(e.to_string()))?;
-            Ok((id, transform.apply(&picture)))
-        };
-        files.iter().map(row).collect::<Vec<Result<_>>>()
-    });
+    let (transform, size, root) = (
+        model.image.transform(settings.order),
+        settings.batch_size.rows(model.options.device),
+        folder.to_owned(),
+    );
+    let batches = Loader::new(
+        files.len().div_ceil(size),
+        settings.loader(),
+        move |batch| {
+            let files = &files[batch * size..files.len().min((batch + 1) * size)];
+            let row = |file: &PathBuf| {
+                let id = path_text(file);
+                let broken = |reason: String| Error::Row {
+                    id: path_text(&root.join(file)),
+                    reason,
+                };
+                let bytes = flava_base::read(&root.join(file), MAX_IMAGE)
+                    .map_err(|e| broken(e.reason()))?;
+                let picture = decode(&bytes).map_err(|e| broken(e.to_string()))?;
+                Ok((id, transform.apply(&picture)))
+            };
+            files.iter().map(row).collect::<Vec<Result<_>>>()
+        },
+    );
     let mut skipped = 0;
     for batch in batches {
         let (mut ids, mut pixels) = (Vec::new(), Vec::new());
@@ -90,12 +110,26 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
             }
         }
         if !ids.is_empty() {
-            let inputs = image_batch(&pixels, model.options.device, model.options.precision.kind())?;
+            let inputs = image_batch(
+                &pixels,
+                model.options.device,
+                model.options.precision.kind(),
+            )?;
             let output = model.flava.encode_image_cls(&inputs)?;
             let (cls, embedding) = (output.cls(), model.flava.project_image(&output)?);
             let positions: Vec<usize> = (0..ids.len()).collect();
-            check_finite(&cls, &positions, &|row| ids[row].clone(), Feature::IMAGE_CLS)?;
-            check_finite(&embedding, &positions, &|row| ids[row].clone(), Feature::IMAGE_EMBEDDING)?;
+            check_finite(
+                &cls,
+                &positions,
+                &|row| ids[row].clone(),
+                Feature::IMAGE_CLS,
+            )?;
+            check_finite(
+                &embedding,
+                &positions,
+                &|row| ids[row].clone(),
+                Feature::IMAGE_EMBEDDING,
+            )?;
             spool.add(ids, &cls, &embedding)?;
         }
     }
@@ -105,17 +139,32 @@ fn embed_images(folder: &Path, model: &Pretrained, settings: &Settings, spool: &
 
 /// The images below a folder, by their paths from there; hidden ones and other files are left out.
 fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?.into_iter().partition(|file| is_image(&path_text(file)));
+    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?
+        .into_iter()
+        .partition(|file| is_image(&path_text(file)));
     if images.is_empty() {
-        return Err(Error::Other(format!("{}: there are no images ({}) below it", folder.display(), IMAGE_ENDINGS.join(", "))));
+        return Err(Error::Other(format!(
+            "{}: there are no images ({}) below it",
+            folder.display(),
+            IMAGE_ENDINGS.join(", ")
+        )));
     }
     if let Some(first) = others.first() {
-        say(&format!("note: {} files that are no images are left out, such as {}", others.len(), path_text(first)));
+        say(&format!(
+            "note: {} files that are no images are left out, such as {}",
+            others.len(),
+            path_text(first)
+        ));
     }
     Ok(images)
 }
 
-fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut Spool) -> Result<usize> {
+fn embed_texts(
+    file: &Path,
+    model: &Pretrained,
+    settings: &Settings,
+    spool: &mut Spool,
+) -> Result<usize> {
     let text = flava_base::read_text(file, MAX_TEXTS)?;
     let lines: Vec<&str> = text.lines().collect();
     let progress = Progress::new(lines.len(), "texts", settings.quiet);
@@ -124,8 +173,17 @@ fn embed_texts(file: &Path, model: &Pretrained, settings: &Settings, spool: &mut
         let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
         let number = |line: usize| (part * TEXTS_AT_ONCE + line + 1).to_string();
         let line = |line: usize| format!("line {}", number(line));
-        let pieces = extractor.all_of_texts(&texts, "texts", &line, &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING])?;
-        spool.add((0..lines.len()).map(number).collect(), &pieces[0].values, &pieces[1].values)?;
+        let pieces = extractor.all_of_texts(
+            &texts,
+            "texts",
+            &line,
+            &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING],
+        )?;
+        spool.add(
+            (0..lines.len()).map(number).collect(),
+            &pieces[0].values,
+            &pieces[1].values,
+        )?;
     }
     progress.finish();
     Ok(0)
@@ -141,32 +199,55 @@ struct Spool {
 }
 
 impl Spool {
-    /// Its temporary files lie beside `out`, unnamed: nothing is left of them if the program is killed.
+    /// Its temporary files lie beside `out`, unnamed: nothing is left of them if the program is
+    /// killed.
     fn create(out: &Path) -> Result<Self> {
-        let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = out
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         if out.exists() && !out.is_file() {
             return Err(Error::Other(format!("--out {}: is no file", out.display())));
         }
         let io = |e: io::Error| Error::Other(format!("{}: {e}", folder.display()));
         fs::create_dir_all(folder).map_err(io)?;
-        let part = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(io);
-        Ok(Self { ids: Vec::new(), parts: [part()?, part()?], widths: [0; 2], header: 0 })
+        let part = || {
+            tempfile::tempfile_in(folder)
+                .map(BufWriter::new)
+                .map_err(io)
+        };
+        Ok(Self {
+            ids: Vec::new(),
+            parts: [part()?, part()?],
+            widths: [0; 2],
+            header: 0,
+        })
     }
 
     fn add(&mut self, ids: Vec<String>, cls: &Tensor, embedding: &Tensor) -> Result<()> {
-        self.header += ids.iter().map(|id| serde_json::to_string(id).map_or(0, |json| 2 * json.len())).sum::<usize>();
+        self.header += ids
+            .iter()
+            .map(|id| serde_json::to_string(id).map_or(0, |json| 2 * json.len()))
+            .sum::<usize>();
         if self.header > MAX_HEADER {
-            let reason =
-                format!("{} ids are too long for the head of a safetensors file: embed fewer at a time", self.ids.len() + ids.len());
+            let reason = format!(
+                "{} ids are too long for the head of a safetensors file: embed fewer at a time",
+                self.ids.len() + ids.len()
+            );
             return Err(Error::Other(reason));
         }
         self.ids.extend(ids);
         for (i, rows) in [cls, embedding].into_iter().enumerate() {
-            let rows = rows.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+            let rows = rows
+                .f_to_device(Device::Cpu)?
+                .f_to_kind(Kind::Float)?
+                .f_contiguous()?;
             self.widths[i] = rows.size()[1];
             let mut bytes = vec![0; rows.numel() * 4];
             rows.f_copy_data_u8(&mut bytes, rows.numel())?;
-            self.parts[i].write_all(&bytes).map_err(|e| Error::Other(format!("writing features: {e}")))?;
+            self.parts[i]
+                .write_all(&bytes)
+                .map_err(|e| Error::Other(format!("writing features: {e}")))?;
         }
         Ok(())
     }

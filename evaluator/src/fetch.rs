@@ -1,4 +1,5 @@
-//! `flava-eval fetch`: what tasks and a model need from the Hub, into the cache or into a sealed folder.
+//! `flava-eval fetch`: what tasks and a model need from the Hub, into the cache or into a sealed
+//! folder.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -40,7 +41,12 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
         Some(list) => select(&registry, list, args.suite.into())?,
         None => Vec::new(),
     };
-    let places = Places { data: None, manifest: None, hub: Hub::from_environment(false).into(), quiet: args.quiet };
+    let places = Places {
+        data: None,
+        manifest: None,
+        hub: Hub::from_environment(false).into(),
+        quiet: args.quiet,
+    };
     let mut fetched = Fetched::default();
     let (mut parts, mut sealed) = (BTreeMap::new(), BTreeMap::new());
     if let Some(model) = &args.model {
@@ -66,14 +72,21 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
     if args.dry_run {
         return Ok(fetched);
     }
-    let jobs: Vec<Job> = parts.values().flat_map(|part| part.jobs.iter().cloned()).collect();
+    let jobs: Vec<Job> = parts
+        .values()
+        .flat_map(|part| part.jobs.iter().cloned())
+        .collect();
     places.fetch(&jobs)?;
     if let Some(to) = &args.to {
         let mut manifest = Manifest::load(to)?.unwrap_or_default();
         manifest.program = format!("flava {}", env!("CARGO_PKG_VERSION"));
         manifest.tasks.extend(sealed);
         for part in parts.values() {
-            if manifest.revisions.insert(part.folder.clone(), part.commit.clone()).is_some_and(|before| before != part.commit) {
+            if manifest
+                .revisions
+                .insert(part.folder.clone(), part.commit.clone())
+                .is_some_and(|before| before != part.commit)
+            {
                 manifest.forget(&part.folder);
             }
             for job in &part.jobs {
@@ -93,10 +106,17 @@ fn add(parts: &mut BTreeMap<String, Part>, part: Part) -> Result<()> {
         jobs: Vec::new(),
     });
     if known.commit != part.commit {
-        return Err(Error::Other(format!("{} is needed at {} and at {}: fetch the tasks apart", part.folder, known.commit, part.commit)));
+        return Err(Error::Other(format!(
+            "{} is needed at {} and at {}: fetch the tasks apart",
+            part.folder, known.commit, part.commit
+        )));
     }
     for job in part.jobs {
-        if !known.jobs.iter().any(|other| other.file.path == job.file.path) {
+        if !known
+            .jobs
+            .iter()
+            .any(|other| other.file.path == job.file.path)
+        {
             known.jobs.push(job);
         }
     }
@@ -111,22 +131,47 @@ fn model_part(places: &Places, model: &str, to: Option<&PathBuf>) -> Result<Part
     let repo = RepoId::parse(RepoKind::Model, model).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
     let folder = format!("models/{}", repo.name);
-    Ok(Part { commit: listing.repo.revision.clone(), jobs: model_jobs(&listing, &place(to, &folder))?, folder })
+    Ok(Part {
+        commit: listing.repo.revision.clone(),
+        jobs: model_jobs(&listing, &place(to, &folder))?,
+        folder,
+    })
 }
 
 /// What a task needs; nothing if its data is drawn.
-fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(Vec<Part>, SealedTask)>> {
-    if task.sources.iter().all(|source| source.repo.is_empty() && source.folder.is_empty()) {
+fn task_part(
+    places: &Places,
+    task: &Task,
+    args: &FetchArgs,
+) -> Result<Option<(Vec<Part>, SealedTask)>> {
+    if task
+        .sources
+        .iter()
+        .all(|source| source.repo.is_empty() && source.folder.is_empty())
+    {
         return Ok(None);
     }
     let protocol = args.protocol.into();
-    let assignment = task.assign(protocol).ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
+    let assignment = task
+        .assign(protocol)
+        .ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
     let (repo, listing, source) = places.hub_files(task, &assignment, args.allow_mismatch)?;
     let jobs = source_jobs(&listing, source, &place(args.to.as_ref(), &repo.name));
-    let mut parts = vec![Part { folder: repo.name.clone(), commit: listing.repo.revision.clone(), jobs }];
-    if let Method::ZeroShot { prompts, class_names, .. } = &assignment.method
+    let mut parts = vec![Part {
+        folder: repo.name.clone(),
+        commit: listing.repo.revision.clone(),
+        jobs,
+    }];
+    if let Method::ZeroShot {
+        prompts,
+        class_names,
+        ..
+    } = &assignment.method
         && class_names.is_empty()
-        && !listing.files.iter().any(|file| file.path == PROMPT_FILES[0])
+        && !listing
+            .files
+            .iter()
+            .any(|file| file.path == PROMPT_FILES[0])
         && !prompts.is_empty()
     {
         let mut refused = None;
@@ -146,7 +191,10 @@ fn task_part(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<(V
     let sealed = SealedTask {
         source: repo.name,
         protocol: assignment.protocol.name().into(),
-        splits: source.splits().map(|split| (split.name.clone(), split.rows)).collect(),
+        splits: source
+            .splits()
+            .map(|split| (split.name.clone(), split.rows))
+            .collect(),
         licence: task.licence.clone(),
         citation: task.citation.clone(),
     };
@@ -158,7 +206,11 @@ fn prompts_part(places: &Places, repository: &str, to: Option<&PathBuf>) -> Resu
     let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
     let jobs = jobs_of(&listing, &PROMPT_FILES, &place(to, &repo.name));
-    Ok(Part { folder: repo.name, commit: listing.repo.revision, jobs })
+    Ok(Part {
+        folder: repo.name,
+        commit: listing.repo.revision,
+        jobs,
+    })
 }
 
 /// What will be fetched, a line for each repository, and how much of it is there already.
@@ -179,7 +231,14 @@ fn describe(parts: &BTreeMap<String, Part>, hub: &Hub, to: Option<&PathBuf>) -> 
         ));
         missing.extend(lacking);
     }
-    let folder = to.map_or_else(|| hub.cache().display().to_string(), |to| to.display().to_string());
-    lines.push(format!("{} files, {} to fetch into {folder}", missing.len(), size(&missing)));
+    let folder = to.map_or_else(
+        || hub.cache().display().to_string(),
+        |to| to.display().to_string(),
+    );
+    lines.push(format!(
+        "{} files, {} to fetch into {folder}",
+        missing.len(),
+        size(&missing)
+    ));
     lines.join("\n")
 }

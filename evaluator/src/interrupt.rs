@@ -1,4 +1,5 @@
-//! Ctrl-C: what is under way comes to its next safe place and ends there; pressed twice it ends at once.
+//! Ctrl-C: what is under way comes to its next safe place and ends there; pressed twice it ends at
+//! once.
 #![allow(unsafe_code, reason = "a thread's mask of signals is C's")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +8,12 @@ use crate::{Error, Result};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Takes Ctrl-C (and the signals to terminate) over, before anything is computed. Where that cannot be done the program ends at once, as
-/// without.
+/// Takes Ctrl-C (and the signals to terminate) over, before anything is computed. Where that cannot
+/// be done the program ends at once, as without.
 ///
-/// The signals come to the thread that waits for them alone: this thread and all that it starts have them blocked, because a signal
-/// that lands in the midst of one of libtorch's products spoils the heap, one time in six.
+/// The signals come to the thread that waits for them alone: this thread and all that it starts
+/// have them blocked, because a signal that lands in the midst of one of libtorch's products spoils
+/// the heap, one time in six.
 pub fn listen() {
     let set = ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
@@ -40,5 +42,9 @@ pub fn interrupted() -> bool {
 
 /// An error once Ctrl-C was pressed.
 pub(crate) fn check() -> Result<()> {
-    if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    if interrupted() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
 }

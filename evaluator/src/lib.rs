@@ -1,4 +1,5 @@
-//! Runs tasks on a checkpoint: from arguments to a plan, from rows to features, through a protocol to records.
+//! Runs tasks on a checkpoint: from arguments to a plan, from rows to features, through a protocol
+//! to records.
 
 pub mod args;
 mod bundle;

@@ -40,17 +40,27 @@ pub struct Loaded {
 
 impl ModelChoice {
     pub(crate) fn new(model: Option<&String>) -> Result<Self> {
-        let Some(text) = model else { return Ok(Self::Embedded) };
+        let Some(text) = model else {
+            return Ok(Self::Embedded);
+        };
         // A folder that is there wins over a repository of the same name.
         let folder = Path::new(text);
         if folder.exists() {
             // What flava-finetune writes holds its best checkpoint in a folder of its own.
             let best = folder.join("best");
             let tuned = !folder.join("config.json").exists() && best.join("config.json").exists();
-            return Ok(Self::Directory(if tuned { best } else { folder.to_owned() }));
+            return Ok(Self::Directory(if tuned {
+                best
+            } else {
+                folder.to_owned()
+            }));
         }
         let repo = RepoId::parse(RepoKind::Model, text);
-        repo.map(Self::Hub).map_err(|_| Error::Other(format!("--model {text}: is no folder, and no owner/name on the Hub")))
+        repo.map(Self::Hub).map_err(|_| {
+            Error::Other(format!(
+                "--model {text}: is no folder, and no owner/name on the Hub"
+            ))
+        })
     }
 
     /// As it is written in records.
@@ -69,7 +79,11 @@ impl ModelChoice {
             Self::Directory(path) => (path.clone(), String::new()),
             Self::Hub(repo) => places.model(repo)?,
         };
-        Ok(Loaded { model: Pretrained::open(&folder, settings.load)?, revision, folder })
+        Ok(Loaded {
+            model: Pretrained::open(&folder, settings.load)?,
+            revision,
+            folder,
+        })
     }
 }
 
@@ -109,23 +123,38 @@ impl Settings {
         let threads = args.threads.map_or(cores, usize::from);
         set_threads(threads);
         let settings = Self {
-            load: LoadOptions { device, precision: args.precision, attention: AttentionKind::Fused },
+            load: LoadOptions {
+                device,
+                precision: args.precision,
+                attention: AttentionKind::Fused,
+            },
             batch_size: args.batch_size,
             store_f16: false,
             threads,
-            order: if args.pillow == 12 { PassOrder::Pillow12 } else { PassOrder::Pillow13 },
+            order: if args.pillow == 12 {
+                PassOrder::Pillow12
+            } else {
+                PassOrder::Pillow13
+            },
             skip_broken: args.skip_broken,
             quiet: args.quiet,
         };
         if args.device == DeviceChoice::Auto && !args.quiet {
-            flava_base::say(&format!("device: {} in {}, {threads} threads", settings.device_name(), args.precision.name()));
+            flava_base::say(&format!(
+                "device: {} in {}, {threads} threads",
+                settings.device_name(),
+                args.precision.name()
+            ));
         }
         Ok(settings)
     }
 
     /// How batches are prepared: on all threads, one batch more than there are of them.
     pub(crate) fn loader(&self) -> LoaderOptions {
-        LoaderOptions { threads: self.threads, ahead: self.threads + 1 }
+        LoaderOptions {
+            threads: self.threads,
+            ahead: self.threads + 1,
+        }
     }
 
     /// As it is written in records.
@@ -209,7 +238,11 @@ pub struct Piece {
 impl Piece {
     /// The name of its files.
     pub fn name(&self) -> String {
-        if self.variant.is_empty() { self.task.name.clone() } else { format!("{}.{}", self.task.name, self.variant) }
+        if self.variant.is_empty() {
+            self.task.name.clone()
+        } else {
+            format!("{}.{}", self.task.name, self.variant)
+        }
     }
 }
 
@@ -217,33 +250,58 @@ impl Plan {
     /// Decides a run.
     pub fn new(args: &RunArgs) -> Result<Self> {
         let registry = registry_of(&args.data_args.task_file)?;
-        let default = if args.model.is_some() { Suite::Paper } else { Suite::Mini };
+        let default = if args.model.is_some() {
+            Suite::Paper
+        } else {
+            Suite::Mini
+        };
         if let Some(folder) = args.prompts.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(Error::Other(format!("--prompts {}: there is no such folder", folder.display())));
+            return Err(Error::Other(format!(
+                "--prompts {}: there is no such folder",
+                folder.display()
+            )));
         }
         let suite = args.suite.map_or(default, Into::into);
         let quiet = args.model_args.quiet;
-        let tasks = select(&registry, &args.tasks, suite)?.into_iter().cloned().collect();
+        let tasks = select(&registry, &args.tasks, suite)?
+            .into_iter()
+            .cloned()
+            .collect();
         let places = Places::new(args.data_args.data.clone(), args.data_args.offline, quiet)?;
-        let settings = Settings { store_f16: args.store == "f16", ..Settings::new(&args.model_args)? };
+        let settings = Settings {
+            store_f16: args.store == "f16",
+            ..Settings::new(&args.model_args)?
+        };
         Ok(Self {
             protocol: args.data_args.protocol.into(),
             allow_mismatch: args.data_args.allow_mismatch,
             prompts: args.prompts.clone(),
             limit: args.limit.map(|n| n as usize),
             seed: args.seed,
-            method: args.method.filter(|method| *method != MethodArg::LinearProbe),
+            method: args
+                .method
+                .filter(|method| *method != MethodArg::LinearProbe),
             features: args.features.clone(),
             full_sweep: args.sweep == SweepArg::Full,
             preview: args.preview,
             cache: !args.no_cache,
             again: args.again,
-            ..Self::plain(ModelChoice::new(args.model.as_ref())?, tasks, args.out.clone(), (places, settings))
+            ..Self::plain(
+                ModelChoice::new(args.model.as_ref())?,
+                tasks,
+                args.out.clone(),
+                (places, settings),
+            )
         })
     }
 
     /// A model on tasks as the paper has them, without stored features; results go to `out`.
-    fn plain(model: ModelChoice, tasks: Vec<Task>, out: PathBuf, (places, settings): (Places, Settings)) -> Self {
+    fn plain(
+        model: ModelChoice,
+        tasks: Vec<Task>,
+        out: PathBuf,
+        (places, settings): (Places, Settings),
+    ) -> Self {
         Self {
             model,
             tasks,
@@ -266,23 +324,53 @@ impl Plan {
     }
 
     /// The measurement of a folder's model on built-in tasks, while it is trained.
-    pub fn of_checkpoint(folder: &Path, tasks: &str, out: PathBuf, how: (Places, Settings)) -> Result<Self> {
+    pub fn of_checkpoint(
+        folder: &Path,
+        tasks: &str,
+        out: PathBuf,
+        how: (Places, Settings),
+    ) -> Result<Self> {
         let registry = registry_of(&[])?;
-        let tasks = select(&registry, tasks, Suite::Paper)?.into_iter().cloned().collect();
-        Ok(Self::plain(ModelChoice::Directory(folder.to_owned()), tasks, out, how))
+        let tasks = select(&registry, tasks, Suite::Paper)?
+            .into_iter()
+            .cloned()
+            .collect();
+        Ok(Self::plain(
+            ModelChoice::Directory(folder.to_owned()),
+            tasks,
+            out,
+            how,
+        ))
     }
 
     /// Decides a fine-tuning, for one of its seeds.
     pub fn of_tuning(args: &FinetuneRunArgs, seed: u64) -> Result<Self> {
         let registry = registry_of(&args.data_args.task_file)?;
-        let name = args.task.as_ref().ok_or_else(|| Error::Other("name a task, such as vqa".into()))?;
-        let tasks: Vec<Task> = select(&registry, name, Suite::Paper)?.into_iter().cloned().collect();
+        let name = args
+            .task
+            .as_ref()
+            .ok_or_else(|| Error::Other("name a task, such as vqa".into()))?;
+        let tasks: Vec<Task> = select(&registry, name, Suite::Paper)?
+            .into_iter()
+            .cloned()
+            .collect();
         if tasks.len() != 1 {
-            return Err(Error::Other(format!("{name} names {} tasks: one is fine-tuned at a time", tasks.len())));
+            return Err(Error::Other(format!(
+                "{name} names {} tasks: one is fine-tuned at a time",
+                tasks.len()
+            )));
         }
         Recipe::of(&tasks[0], args.recipe.as_deref(), &args.set)?;
-        let places = Places::new(args.data_args.data.clone(), args.data_args.offline, args.model_args.quiet)?;
-        let out = if args.seeds > 1 { args.out.join(format!("seed-{seed}")) } else { args.out.clone() };
+        let places = Places::new(
+            args.data_args.data.clone(),
+            args.data_args.offline,
+            args.model_args.quiet,
+        )?;
+        let out = if args.seeds > 1 {
+            args.out.join(format!("seed-{seed}"))
+        } else {
+            args.out.clone()
+        };
         let model = ModelChoice::new(args.model.as_ref())?;
         let plan = Self {
             protocol: args.data_args.protocol.into(),
@@ -298,7 +386,12 @@ impl Plan {
                 recompute: args.recompute,
                 resume: args.resume && seed == args.seed,
             },
-            ..Self::plain(model, tasks, out, (places, Settings::new(&args.model_args)?))
+            ..Self::plain(
+                model,
+                tasks,
+                out,
+                (places, Settings::new(&args.model_args)?),
+            )
         };
         plan.pieces(&plan.tasks[0])?;
         Ok(plan)
@@ -306,19 +399,50 @@ impl Plan {
 
     /// The pieces of work of a task, one for each feature that is asked for.
     pub(crate) fn pieces(&self, task: &Task) -> Result<Vec<Piece>> {
-        let none = || Error::Other(format!("{} has no protocol {}", task.name, self.protocol.name()));
+        let none = || {
+            Error::Other(format!(
+                "{} has no protocol {}",
+                task.name,
+                self.protocol.name()
+            ))
+        };
         let assignment = task.assign(self.protocol).ok_or_else(none)?;
         if self.tuning.always {
-            let variant = if matches!(assignment.method, Method::FineTune { .. }) { "" } else { "fine_tune" };
-            let unread = || Error::Other(format!("{} is run by {}: there is nothing to fine-tune", task.name, assignment.method.name()));
+            let variant = if matches!(assignment.method, Method::FineTune { .. }) {
+                ""
+            } else {
+                "fine_tune"
+            };
+            let unread = || {
+                Error::Other(format!(
+                    "{} is run by {}: there is nothing to fine-tune",
+                    task.name,
+                    assignment.method.name()
+                ))
+            };
             let feature = assignment.method.feature().ok_or_else(unread)?;
-            let assignment = Assignment { method: Method::FineTune { feature }, ..assignment };
-            return Ok(vec![Piece { task: task.clone(), assignment, variant: variant.into() }]);
+            let assignment = Assignment {
+                method: Method::FineTune { feature },
+                ..assignment
+            };
+            return Ok(vec![Piece {
+                task: task.clone(),
+                assignment,
+                variant: variant.into(),
+            }]);
         }
         let Method::LinearProbe { feature } = assignment.method else {
-            return Ok(vec![Piece { task: task.clone(), assignment, variant: String::new() }]);
+            return Ok(vec![Piece {
+                task: task.clone(),
+                assignment,
+                variant: String::new(),
+            }]);
         };
-        let features = if self.features.is_empty() { vec![feature] } else { self.features.clone() };
+        let features = if self.features.is_empty() {
+            vec![feature]
+        } else {
+            self.features.clone()
+        };
         let piece = |read: Feature| {
             let mut assignment = assignment.clone();
             let mut variant = Vec::new();
@@ -336,12 +460,20 @@ impl Plan {
             if self.full_sweep && self.method.is_none() {
                 variant.push("full_sweep".to_owned());
             }
-            Piece { task: task.clone(), assignment, variant: variant.join(".") }
+            Piece {
+                task: task.clone(),
+                assignment,
+                variant: variant.join("."),
+            }
         };
         let fits = |read: &Feature| read.tower == feature.tower;
         let pieces: Vec<Piece> = features.into_iter().filter(fits).map(piece).collect();
         if pieces.is_empty() {
-            return Err(Error::Other(format!("{} reads {}: none of --features is of that encoder", task.name, feature.name())));
+            return Err(Error::Other(format!(
+                "{} reads {}: none of --features is of that encoder",
+                task.name,
+                feature.name()
+            )));
         }
         Ok(pieces)
     }

@@ -31,7 +31,13 @@ pub struct Classifier {
 
 impl Classifier {
     /// A head from states of `size` to `outputs`.
-    pub fn new(vars: &Vars, kind: ClassifierKind, (size, outputs): (i64, i64), dropout: f64, eps: f64) -> Self {
+    pub fn new(
+        vars: &Vars,
+        kind: ClassifierKind,
+        (size, outputs): (i64, i64),
+        dropout: f64,
+        eps: f64,
+    ) -> Self {
         let (width, norm) = match kind {
             ClassifierKind::Pooled => (size, false),
             ClassifierKind::Mlp { hidden } => (hidden, true),
@@ -48,8 +54,14 @@ impl Classifier {
     pub fn forward(&self, cls: &Tensor, train: bool) -> Result<Tensor> {
         let dropped = |xs: &Tensor| xs.f_dropout(self.dropout, train);
         let hidden = match &self.layer_norm {
-            None => self.dense.forward_activated(&dropped(cls)?, Activation::Tanh)?,
-            Some(norm) => norm.forward(&self.dense.forward_activated(&dropped(cls)?, Activation::Gelu)?)?,
+            None => self
+                .dense
+                .forward_activated(&dropped(cls)?, Activation::Tanh)?,
+            Some(norm) => norm.forward(
+                &self
+                    .dense
+                    .forward_activated(&dropped(cls)?, Activation::Gelu)?,
+            )?,
         };
         Ok(self.out_proj.forward(&dropped(&hidden)?)?)
     }

@@ -1,4 +1,5 @@
-//! The global contrastive objective (FLAVA section 3.2; CLIP's): each picture finds its text among all, and back.
+//! The global contrastive objective (FLAVA section 3.2; CLIP's): each picture finds its text among
+//! all, and back.
 
 use tch::{Kind, Reduction, Tensor};
 
@@ -16,22 +17,46 @@ pub struct ContrastiveLogits {
 /// Logits of embeddings of unit length, \[batch, projection\], each picture's against each text's.
 ///
 /// `logit_scale` is the log of the inverse temperature.
-pub fn contrastive_logits(image: &Tensor, text: &Tensor, logit_scale: &Tensor) -> Result<ContrastiveLogits> {
+pub fn contrastive_logits(
+    image: &Tensor,
+    text: &Tensor,
+    logit_scale: &Tensor,
+) -> Result<ContrastiveLogits> {
     let factor = logit_scale.f_exp()?;
-    let against = |queries: &Tensor, all: &Tensor| -> Result<Tensor> { Ok(queries.f_matmul(&all.f_transpose(0, 1)?)?.f_mul(&factor)?) };
-    Ok(ContrastiveLogits { per_image: against(image, text)?, per_text: against(text, image)? })
+    let against = |queries: &Tensor, all: &Tensor| -> Result<Tensor> {
+        Ok(queries.f_matmul(&all.f_transpose(0, 1)?)?.f_mul(&factor)?)
+    };
+    Ok(ContrastiveLogits {
+        per_image: against(image, text)?,
+        per_text: against(text, image)?,
+    })
 }
 
 impl ContrastiveLogits {
-    /// Keeps the rows of matching pairs (\[batch\], bool); mismatched ones stay as negatives in the columns.
+    /// Keeps the rows of matching pairs (\[batch\], bool); mismatched ones stay as negatives in the
+    /// columns.
     pub fn keep_rows(&self, rows: &Tensor) -> Result<Self> {
         let rows = rows.f_nonzero()?.f_squeeze_dim(-1)?;
-        Ok(Self { per_image: self.per_image.f_index_select(0, &rows)?, per_text: self.per_text.f_index_select(0, &rows)? })
+        Ok(Self {
+            per_image: self.per_image.f_index_select(0, &rows)?,
+            per_text: self.per_text.f_index_select(0, &rows)?,
+        })
     }
 
-    /// The mean of both directions' cross entropy; `labels` \[rows\] are the columns of the right partners.
+    /// The mean of both directions' cross entropy; `labels` \[rows\] are the columns of the right
+    /// partners.
     pub fn loss(&self, labels: &Tensor) -> Result<Tensor> {
-        let one = |logits: &Tensor| logits.f_to_kind(Kind::Float)?.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, 0.0);
-        Ok(one(&self.per_image)?.f_add(&one(&self.per_text)?)?.f_div_scalar(2.0)?)
+        let one = |logits: &Tensor| {
+            logits.f_to_kind(Kind::Float)?.f_cross_entropy_loss(
+                labels,
+                None::<Tensor>,
+                Reduction::Mean,
+                -100,
+                0.0,
+            )
+        };
+        Ok(one(&self.per_image)?
+            .f_add(&one(&self.per_text)?)?
+            .f_div_scalar(2.0)?)
     }
 }

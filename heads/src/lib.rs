@@ -1,4 +1,5 @@
-//! From hidden states to answers: the heads of pretraining and those that evaluation fits on top of frozen features.
+//! From hidden states to answers: the heads of pretraining and those that evaluation fits on top of
+//! frozen features.
 
 mod classifier;
 mod contrastive;

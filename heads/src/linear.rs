@@ -1,5 +1,5 @@
-//! The linear probe's head: multinomial logistic regression with an L2 penalty, the objective of scikit-learn's
-//! `LogisticRegression`.
+//! The linear probe's head: multinomial logistic regression with an L2 penalty, the objective of
+//! scikit-learn's `LogisticRegression`.
 
 use tch::{Kind, Tensor};
 
@@ -39,13 +39,15 @@ pub struct Fit {
 }
 
 impl LinearHead {
-    /// The head of these weights \[classes, features\] and biases \[classes\]; of two classes \[1, features\] and \[1\].
+    /// The head of these weights \[classes, features\] and biases \[classes\]; of two classes \[1,
+    /// features\] and \[1\].
     pub fn new(weight: Tensor, bias: Tensor) -> Self {
         Self { weight, bias }
     }
 
-    /// Fits `features` \[examples, features\] to `labels` \[examples\] in 0 .. `classes`, from `start` or from zero. The sum of the
-    /// examples' losses plus `penalty` / 2 (scikit-learn's 1 / C) times the squared weights is minimised; the bias is free.
+    /// Fits `features` \[examples, features\] to `labels` \[examples\] in 0 .. `classes`, from
+    /// `start` or from zero. The sum of the examples' losses plus `penalty` / 2 (scikit-learn's 1 /
+    /// C) times the squared weights is minimised; the bias is free.
     pub fn fit(
         (features, labels): (&Tensor, &Tensor),
         classes: i64,
@@ -57,18 +59,26 @@ impl LinearHead {
         Ok(probe.fit(&[(penalty, start)], options)?.remove(0))
     }
 
-    /// Features \[examples, features\] to logits \[examples, classes\] in f32, on the features' device; of two classes the first is 0.
+    /// Features \[examples, features\] to logits \[examples, classes\] in f32, on the features'
+    /// device; of two classes the first is 0.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
         let (device, kind) = (features.device(), Kind::Float);
         let place = |t: &Tensor| t.f_to_device(device)?.f_to_kind(kind);
         let (weight, bias) = (place(&self.weight)?, place(&self.bias)?);
-        let scores = features.f_to_kind(kind)?.f_matmul(&weight.tr())?.f_add(&bias)?; // [examples, classes] or [examples, 1]
+        let scores = features
+            .f_to_kind(kind)?
+            .f_matmul(&weight.tr())?
+            .f_add(&bias)?; // [examples, classes] or [examples, 1]
         let (_, columns) = scores.size2()?;
-        Ok(if columns == 1 { Tensor::f_cat(&[scores.f_zeros_like()?, scores], 1)? } else { scores })
+        Ok(if columns == 1 {
+            Tensor::f_cat(&[scores.f_zeros_like()?, scores], 1)?
+        } else {
+            scores
+        })
     }
 
-    /// Weights \[classes, features\] and biases \[classes\]; of two classes \[1, features\] and \[1\], as scikit-learn's
-    /// `coef_` and `intercept_`.
+    /// Weights \[classes, features\] and biases \[classes\]; of two classes \[1, features\] and
+    /// \[1\], as scikit-learn's `coef_` and `intercept_`.
     pub fn parts(&self) -> (&Tensor, &Tensor) {
         (&self.weight, &self.bias)
     }

@@ -1,4 +1,5 @@
-//! The head of masked image, language and multimodal modelling (FLAVA section 3.2): which word stood here?
+//! The head of masked image, language and multimodal modelling (FLAVA section 3.2): which word
+//! stood here?
 
 use flava_model::{
     layers::{Activation, LayerNorm, Linear},
@@ -27,7 +28,8 @@ pub struct MaskedPredictionHead {
 }
 
 impl MaskedPredictionHead {
-    /// A head over `vocab` words for states of `size`, with its encoder's activation and norm epsilon.
+    /// A head over `vocab` words for states of `size`, with its encoder's activation and norm
+    /// epsilon.
     pub fn new(vars: &Vars, size: i64, vocab: i64, activation: Activation, eps: f64) -> Self {
         let transform = vars / "transform";
         let dense = &transform / "dense";
@@ -49,7 +51,10 @@ impl MaskedPredictionHead {
     pub fn forward(&self, states: &Tensor) -> Result<Tensor> {
         let dense = self.transform.dense.forward(states)?;
         self.transform.dense_site.see(&dense);
-        let hidden = self.transform.layer_norm.forward(&self.transform.activation.forward(&dense))?;
+        let hidden = self
+            .transform
+            .layer_norm
+            .forward(&self.transform.activation.forward(&dense))?;
         self.transform.site.see(&hidden);
         Ok(linear(&hidden, &self.decoder, Some(&self.bias))?)
     }

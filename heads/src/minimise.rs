@@ -1,5 +1,6 @@
-//! L-BFGS (Nocedal and Wright, algorithm 7.5) with a line search that ends on the strong Wolfe conditions (algorithms 3.5
-//! and 3.6), as a machine that says where it wants the objective and is told: many of them share one pass over the data.
+//! L-BFGS (Nocedal and Wright, algorithm 7.5) with a line search that ends on the strong Wolfe
+//! conditions (algorithms 3.5 and 3.6), as a machine that says where it wants the objective and is
+//! told: many of them share one pass over the data.
 
 use std::collections::VecDeque;
 
@@ -27,7 +28,8 @@ struct Trial {
 pub(crate) struct Minimiser {
     point: Vec<f64>,
     direction: Vec<f64>,
-    /// Steps, changes of the gradient, and one over their product. They only shape the next step: f32 is enough.
+    /// Steps, changes of the gradient, and one over their product. They only shape the next step:
+    /// f32 is enough.
     pairs: VecDeque<(Vec<f32>, Vec<f32>, f64)>,
     memory: usize,
     /// Where the search has come to; None before the first evaluation.
@@ -64,33 +66,54 @@ impl Minimiser {
 
     /// Where value and gradient are wanted.
     pub(crate) fn ask(&self) -> Vec<f64> {
-        self.point.iter().zip(&self.direction).map(|(x, d)| x + self.step * d).collect()
+        self.point
+            .iter()
+            .zip(&self.direction)
+            .map(|(x, d)| x + self.step * d)
+            .collect()
     }
 
     /// Takes them; true if that place is where the search goes on from.
     pub(crate) fn tell(&mut self, value: f64, gradient: Vec<f64>) -> bool {
         let slope = dot(&gradient, &self.direction);
-        let trial = Trial { step: self.step, value, slope, gradient };
+        let trial = Trial {
+            step: self.step,
+            value,
+            slope,
+            gradient,
+        };
         let Some(at) = &self.at else {
-            self.at = Some(Trial { slope: 0.0, ..trial });
+            self.at = Some(Trial {
+                slope: 0.0,
+                ..trial
+            });
             self.begin();
             return true;
         };
         self.tried += 1;
         // Near the minimum the value's change is lost in rounding; there the slope alone decides.
-        let flat = (trial.value - at.value).abs() <= ROUNDING * at.value.abs() && trial.slope.abs() <= -CURVATURE * at.slope;
+        let flat = (trial.value - at.value).abs() <= ROUNDING * at.value.abs()
+            && trial.slope.abs() <= -CURVATURE * at.slope;
         let bound = at.value + DECREASE * trial.step * at.slope;
         let low_value = self.low.as_ref().map_or(at.value, |low| low.value);
-        let (low_step, low_slope) = self.low.as_ref().map_or((0.0, at.slope), |low| (low.step, low.slope));
+        let (low_step, low_slope) = self
+            .low
+            .as_ref()
+            .map_or((0.0, at.slope), |low| (low.step, low.slope));
         if flat || self.settled {
             return self.accept(trial);
         }
-        if !trial.value.is_finite() || trial.value > bound || (low_step > 0.0 && trial.value >= low_value) {
+        if !trial.value.is_finite()
+            || trial.value > bound
+            || (low_step > 0.0 && trial.value >= low_value)
+        {
             self.high = Some((trial.step, trial.value, trial.slope));
         } else if trial.slope.abs() <= -CURVATURE * at.slope {
             return self.accept(trial);
         } else {
-            let turned = self.high.map_or(trial.slope >= 0.0, |(end, ..)| trial.slope * (end - low_step) >= 0.0);
+            let turned = self.high.map_or(trial.slope >= 0.0, |(end, ..)| {
+                trial.slope * (end - low_step) >= 0.0
+            });
             if turned {
                 self.high = Some((low_step, low_value, low_slope));
             }
@@ -125,16 +148,34 @@ impl Minimiser {
         false
     }
 
-    /// About how much lower the minimum is than where the search has come to, as the memory of curvature has it; infinite without.
+    /// About how much lower the minimum is than where the search has come to, as the memory of
+    /// curvature has it; infinite without.
     pub(crate) fn expected_gain(&self) -> f64 {
-        self.at.as_ref().filter(|_| self.pairs.len() >= KNOWN).map_or(f64::INFINITY, |at| -at.slope / 2.0)
+        self.at
+            .as_ref()
+            .filter(|_| self.pairs.len() >= KNOWN)
+            .map_or(f64::INFINITY, |at| -at.slope / 2.0)
     }
 
     fn accept(&mut self, trial: Trial) -> bool {
-        let Some(at) = self.at.take() else { return false };
-        let step: Vec<f32> = self.direction.iter().map(|d| (d * trial.step) as f32).collect();
-        let change: Vec<f32> = trial.gradient.iter().zip(&at.gradient).map(|(new, old)| (new - old) as f32).collect();
-        self.point.iter_mut().zip(&self.direction).for_each(|(x, d)| *x += d * trial.step);
+        let Some(at) = self.at.take() else {
+            return false;
+        };
+        let step: Vec<f32> = self
+            .direction
+            .iter()
+            .map(|d| (d * trial.step) as f32)
+            .collect();
+        let change: Vec<f32> = trial
+            .gradient
+            .iter()
+            .zip(&at.gradient)
+            .map(|(new, old)| (new - old) as f32)
+            .collect();
+        self.point
+            .iter_mut()
+            .zip(&self.direction)
+            .for_each(|(x, d)| *x += d * trial.step);
         let curvature = dot(&step, &change);
         if curvature > f64::from(f32::EPSILON) * 1e-3 * dot(&change, &change) {
             self.pairs.push_back((step, change, 1.0 / curvature));
@@ -160,8 +201,13 @@ impl Minimiser {
             at.slope = dot(&at.gradient, &self.direction);
         }
         self.stuck = at.slope == 0.0;
-        // The space is scaled so that a step of one is about right, but the first must not leave it.
-        self.step = if self.pairs.is_empty() { (4.0 / (-at.slope).sqrt()).min(1.0) } else { 1.0 };
+        // The space is scaled so that a step of one is about right, but the first must not leave
+        // it.
+        self.step = if self.pairs.is_empty() {
+            (4.0 / (-at.slope).sqrt()).min(1.0)
+        } else {
+            1.0
+        };
         (self.low, self.high, self.tried, self.settled) = (None, None, 0, false);
     }
 }
@@ -176,12 +222,19 @@ fn dot<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
             sums[i] += a[i].into() * b[i].into();
         }
     }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(&a, &b)| a.into() * b.into()).sum::<f64>()
+    sums.iter().sum::<f64>()
+        + a_rest
+            .iter()
+            .zip(b_rest)
+            .map(|(&a, &b)| a.into() * b.into())
+            .sum::<f64>()
 }
 
 /// y += factor x
 fn add(y: &mut [f64], factor: f64, x: &[f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * f64::from(*x));
+    y.iter_mut()
+        .zip(x)
+        .for_each(|(y, x)| *y += factor * f64::from(*x));
 }
 
 /// The two-loop recursion: minus the approximate inverse Hessian times the gradient.
@@ -207,20 +260,30 @@ fn direction(gradient: &[f64], pairs: &VecDeque<(Vec<f32>, Vec<f32>, f64)>) -> V
 }
 
 /// The minimum of the cubic through both ends, kept off them; the middle where there is none.
-fn between((low, low_value, low_slope): (f64, f64, f64), (step, value, slope): (f64, f64, f64)) -> f64 {
+fn between(
+    (low, low_value, low_slope): (f64, f64, f64),
+    (step, value, slope): (f64, f64, f64),
+) -> f64 {
     let width = step - low;
     let a = low_slope + slope - 3.0 * (value - low_value) / width;
     let root = (a * a - low_slope * slope).sqrt() * width.signum();
     let cubic = step - width * (slope + root - a) / (slope - low_slope + 2.0 * root);
     let (nearest, farthest) = (low + 0.1 * width, low + 0.9 * width);
-    if cubic.is_finite() { cubic.clamp(nearest.min(farthest), nearest.max(farthest)) } else { low + 0.5 * width }
+    if cubic.is_finite() {
+        cubic.clamp(nearest.min(farthest), nearest.max(farthest))
+    } else {
+        low + 0.5 * width
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn minimise(start: Vec<f64>, objective: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> (Vec<f64>, usize) {
+    fn minimise(
+        start: Vec<f64>,
+        objective: impl Fn(&[f64]) -> (f64, Vec<f64>),
+    ) -> (Vec<f64>, usize) {
         let mut search = Minimiser::new(start, 10);
         for _ in 0..500 {
             let (value, gradient) = objective(&search.ask());
@@ -237,14 +300,25 @@ mod tests {
         let (point, iterations) = minimise(vec![-1.2, 1.0], |p| {
             let (x, y) = (p[0], p[1]);
             let value = (1.0 - x).powi(2) + 100.0 * (y - x * x).powi(2);
-            (value, vec![-2.0 * (1.0 - x) - 400.0 * x * (y - x * x), 200.0 * (y - x * x)])
+            (
+                value,
+                vec![
+                    -2.0 * (1.0 - x) - 400.0 * x * (y - x * x),
+                    200.0 * (y - x * x),
+                ],
+            )
         });
-        assert!(point.iter().all(|x| (x - 1.0).abs() < 1e-7) && iterations < 80, "{point:?} after {iterations}");
+        assert!(
+            point.iter().all(|x| (x - 1.0).abs() < 1e-7) && iterations < 80,
+            "{point:?} after {iterations}"
+        );
     }
 
     #[test]
     fn an_overshooting_first_step_is_taken_back() {
-        let (point, _) = minimise(vec![3.0], |p| (p[0].powi(4) * 1e6, vec![4e6 * p[0].powi(3)]));
+        let (point, _) = minimise(vec![3.0], |p| {
+            (p[0].powi(4) * 1e6, vec![4e6 * p[0].powi(3)])
+        });
         assert!(point[0].abs() < 1e-4, "{point:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! The classifier of the nearest neighbours (DINO's protocol): each of the nearest training rows votes for its class, the nearer
-//! the more.
+//! The classifier of the nearest neighbours (DINO's protocol): each of the nearest training rows
+//! votes for its class, the nearer the more.
 
 use tch::{Kind, Tensor};
 
@@ -20,40 +20,72 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Over `features` \[rows, features\] and `labels` \[rows\]; a row of cosine s votes with exp(s / temperature).
+    /// Over `features` \[rows, features\] and `labels` \[rows\]; a row of cosine s votes with exp(s
+    /// / temperature).
     pub fn new(features: &Tensor, labels: &Tensor, classes: i64, temperature: f64) -> Result<Self> {
         let (rows, _) = features.size2()?;
         if labels.size() != [rows] || rows == 0 {
-            return Err(Error::Input(format!("{rows} rows with labels {:?}", labels.size())));
+            return Err(Error::Input(format!(
+                "{rows} rows with labels {:?}",
+                labels.size()
+            )));
         }
-        Ok(Self { features: unit_length(features)?, labels: labels.f_to_device(features.device())?, classes, temperature })
+        Ok(Self {
+            features: unit_length(features)?,
+            labels: labels.f_to_device(features.device())?,
+            classes,
+            temperature,
+        })
     }
 
-    /// The classes' votes among the nearest k rows (or all, where there are fewer), for each k: \[rows, classes\] each.
+    /// The classes' votes among the nearest k rows (or all, where there are fewer), for each k:
+    /// \[rows, classes\] each.
     pub fn votes(&self, features: &Tensor, ks: &[i64]) -> Result<Vec<Tensor>> {
         let _guard = tch::no_grad_guard();
         let (rows, _) = features.size2()?;
-        let most = ks.iter().max().copied().unwrap_or(0).min(self.features.size()[0]);
+        let most = ks
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or(0)
+            .min(self.features.size()[0]);
         let mut votes: Vec<Vec<Tensor>> = ks.iter().map(|_| Vec::new()).collect();
         for start in (0..rows).step_by(CHUNK as usize) {
             let count = CHUNK.min(rows - start);
             let queries = unit_length(&features.f_narrow(0, start, count)?)?;
             let similarities = queries.f_matmul(&self.features.f_transpose(0, 1)?)?; // [chunk, training rows]
             let (nearest, places) = similarities.f_topk(most, 1, true, true)?;
-            let classes = self.labels.f_index_select(0, &places.f_flatten(0, -1)?)?.f_view([count, most])?;
+            let classes = self
+                .labels
+                .f_index_select(0, &places.f_flatten(0, -1)?)?
+                .f_view([count, most])?;
             let weights = (nearest.f_to_kind(Kind::Double)? / self.temperature).f_exp()?;
             for (votes, &k) in votes.iter_mut().zip(ks) {
                 let k = k.min(most);
-                let zeros = Tensor::f_zeros([count, self.classes], (Kind::Double, features.device()))?;
-                votes.push(zeros.f_scatter_add(1, &classes.f_narrow(1, 0, k)?, &weights.f_narrow(1, 0, k)?)?);
+                let zeros =
+                    Tensor::f_zeros([count, self.classes], (Kind::Double, features.device()))?;
+                votes.push(zeros.f_scatter_add(
+                    1,
+                    &classes.f_narrow(1, 0, k)?,
+                    &weights.f_narrow(1, 0, k)?,
+                )?);
             }
         }
-        votes.iter().map(|parts| Ok(Tensor::f_cat(parts, 0)?)).collect()
+        votes
+            .iter()
+            .map(|parts| Ok(Tensor::f_cat(parts, 0)?))
+            .collect()
     }
 }
 
 fn unit_length(features: &Tensor) -> Result<Tensor> {
-    let floats = if features.kind() == Kind::Double { features.shallow_clone() } else { features.f_to_kind(Kind::Float)? };
-    let norms = floats.f_norm_scalaropt_dim(2.0, [-1], true)?.f_clamp_min(SMALLEST_NORM)?;
+    let floats = if features.kind() == Kind::Double {
+        features.shallow_clone()
+    } else {
+        features.f_to_kind(Kind::Float)?
+    };
+    let norms = floats
+        .f_norm_scalaropt_dim(2.0, [-1], true)?
+        .f_clamp_min(SMALLEST_NORM)?;
     Ok(floats.f_div(&norms)?)
 }

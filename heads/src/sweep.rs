@@ -1,4 +1,5 @@
-//! The choice of the probe's penalty on held-out rows: CLIP's search over 96 steps in twelve decades.
+//! The choice of the probe's penalty on held-out rows: CLIP's search over 96 steps in twelve
+//! decades.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::{Fit, FitOptions, LinearHead, Probe, Result};
 const EIGHTHS: std::ops::RangeInclusive<i32> = -48..=48;
 /// First spacing of the search: two decades, seven points.
 const FIRST_SPACING: i32 = 16;
-/// Columns of scores that make a product large enough; penalties beyond that are fitted one after the other, each from the
-/// one before.
+/// Columns of scores that make a product large enough; penalties beyond that are fitted one after
+/// the other, each from the one before.
 const COLUMNS: i64 = 48;
 /// Penalties that are fitted together at most.
 const TOGETHER: i64 = 12;
@@ -21,7 +22,8 @@ const ROWS: i64 = 1 << 14;
 /// Which penalties are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sweep {
-    /// Seven, two decades apart, and then twice as densely around the best until there are eight a decade (CLIP's search).
+    /// Seven, two decades apart, and then twice as densely around the best until there are eight a
+    /// decade (CLIP's search).
     #[default]
     Halving,
     /// All of them.
@@ -51,7 +53,8 @@ pub struct Chosen {
 }
 
 impl Sweep {
-    /// Fits on `probe`'s rows, and chooses by `score` of the fits: the task's main metric on held-out rows.
+    /// Fits on `probe`'s rows, and chooses by `score` of the fits: the task's main metric on
+    /// held-out rows.
     pub fn run<E: From<crate::Error>>(
         self,
         probe: &Probe,
@@ -67,24 +70,52 @@ impl Sweep {
         };
         loop {
             for together in wanted.chunks(together) {
-                // The objective is convex: the fit at the next stronger penalty is as good a start as any, and a near one.
-                let start = |exponent: i32| tried.range(exponent + 1..).next().map(|(_, (head, _))| head);
-                let asked: Vec<_> = together.iter().map(|&exponent| (penalty(exponent), start(exponent))).collect();
+                // The objective is convex: the fit at the next stronger penalty is as good a start
+                // as any, and a near one.
+                let start = |exponent: i32| {
+                    tried
+                        .range(exponent + 1..)
+                        .next()
+                        .map(|(_, (head, _))| head)
+                };
+                let asked: Vec<_> = together
+                    .iter()
+                    .map(|&exponent| (penalty(exponent), start(exponent)))
+                    .collect();
                 let fits = probe.fit(&asked, options)?;
                 for (&exponent, (head, fit)) in together.iter().zip(fits) {
                     let score = score(&head)?;
-                    tried.insert(exponent, (head, Tried { penalty: penalty(exponent), score, fit }));
+                    tried.insert(
+                        exponent,
+                        (
+                            head,
+                            Tried {
+                                penalty: penalty(exponent),
+                                score,
+                                fit,
+                            },
+                        ),
+                    );
                 }
             }
-            let best = tried.iter().max_by(|a, b| a.1.1.score.total_cmp(&b.1.1.score).then(a.0.cmp(b.0)));
+            let best = tried
+                .iter()
+                .max_by(|a, b| a.1.1.score.total_cmp(&b.1.1.score).then(a.0.cmp(b.0)));
             let (&best, _) = best.expect("a penalty was tried");
             if spacing == 1 || self == Self::Full {
                 let all = tried.values().map(|(_, tried)| *tried).collect();
                 let (head, chosen) = tried.remove(&best).expect("the best was tried");
-                return Ok(Chosen { penalty: chosen.penalty, tried: all, head });
+                return Ok(Chosen {
+                    penalty: chosen.penalty,
+                    tried: all,
+                    head,
+                });
             }
             spacing /= 2;
-            wanted = [best + spacing, best - spacing].into_iter().filter(|e| EIGHTHS.contains(e) && !tried.contains_key(e)).collect();
+            wanted = [best + spacing, best - spacing]
+                .into_iter()
+                .filter(|e| EIGHTHS.contains(e) && !tried.contains_key(e))
+                .collect();
         }
     }
 }
@@ -100,8 +131,13 @@ pub fn accuracy(head: &LinearHead, (features, labels): (&Tensor, &Tensor)) -> Re
     let mut right = 0;
     for start in (0..rows).step_by(ROWS as usize) {
         let count = ROWS.min(rows - start);
-        let predicted = head.forward(&features.f_narrow(0, start, count)?)?.f_argmax(1, false)?;
-        right += predicted.f_eq_tensor(&labels.f_narrow(0, start, count)?)?.f_sum(Kind::Int64)?.int64_value(&[]);
+        let predicted = head
+            .forward(&features.f_narrow(0, start, count)?)?
+            .f_argmax(1, false)?;
+        right += predicted
+            .f_eq_tensor(&labels.f_narrow(0, start, count)?)?
+            .f_sum(Kind::Int64)?
+            .int64_value(&[]);
     }
     Ok(right as f64 / rows.max(1) as f64)
 }

@@ -1,5 +1,6 @@
-//! Build script of every package that links libtorch: the programs and tests it builds find libtorch
-//! where torch-sys found it (`LIBTORCH`, or what `make setup` fetched), with no environment variable.
+//! Build script of every package that links libtorch: the programs and tests it builds find
+//! libtorch where torch-sys found it (`LIBTORCH`, or what `make setup` fetched), with no
+//! environment variable.
 
 use std::{env, path::PathBuf};
 
@@ -8,7 +9,8 @@ use std::{env, path::PathBuf};
 /// CUDA's libraries are not linked: the runtime opens them when a GPU is there.
 pub fn libtorch_lib() -> PathBuf {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let lib = env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys, a direct dependency, names libtorch's folder");
+    let lib = env::var("DEP_TCH_LIBTORCH_LIB")
+        .expect("torch-sys, a direct dependency, names libtorch's folder");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
     PathBuf::from(lib)
 }

@@ -1,7 +1,9 @@
-//! The image codebook: DALL-E's dVAE encoder, which names each patch by one of 8,192 visual words (FLAVA section 3.3).
+//! The image codebook: DALL-E's dVAE encoder, which names each patch by one of 8,192 visual words
+//! (FLAVA section 3.3).
 //!
-//! A plain convolutional network: 7x7 input convolution, four groups of residual blocks with pooling between them,
-//! `ReLU` and a 1x1 output convolution. A factor 8 smaller: 112x112 pixels give 14x14 words.
+//! A plain convolutional network: 7x7 input convolution, four groups of residual blocks with
+//! pooling between them, `ReLU` and a 1x1 output convolution. A factor 8 smaller: 112x112 pixels
+//! give 14x14 words.
 
 use flava_base::hex;
 use sha2::{Digest, Sha256};
@@ -32,7 +34,14 @@ impl Convolution {
 
     /// \[batch, input, height, width\] to \[batch, output, height, width\].
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Ok(xs.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [self.padding; 2], [1, 1], 1)?)
+        Ok(xs.f_conv2d(
+            &self.weight,
+            Some(&self.bias),
+            [1, 1],
+            [self.padding; 2],
+            [1, 1],
+            1,
+        )?)
     }
 }
 
@@ -45,15 +54,23 @@ pub struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    /// A block whose four convolutions, through a quarter of `output` channels, have these kernels: 3, 3, 3, 1 in the encoder and the
-    /// other way round in a decoder.
+    /// A block whose four convolutions, through a quarter of `output` channels, have these kernels:
+    /// 3, 3, 3, 1 in the encoder and the other way round in a decoder.
     pub fn new(vars: &Vars, (input, output): (i64, i64), kernels: [i64; 4], gain: f64) -> Self {
         let (path, narrow) = (vars / "res_path" / "path", (output / 4).max(1));
         let [a, b, c, d] = kernels;
-        let sizes = [(input, narrow, a), (narrow, narrow, b), (narrow, narrow, c), (narrow, output, d)];
-        let convolution = |(i, (input, output, kernel))| Convolution::new(&(&path / format!("conv_{}", i + 1)), input, output, kernel);
+        let sizes = [
+            (input, narrow, a),
+            (narrow, narrow, b),
+            (narrow, narrow, c),
+            (narrow, output, d),
+        ];
+        let convolution = |(i, (input, output, kernel))| {
+            Convolution::new(&(&path / format!("conv_{}", i + 1)), input, output, kernel)
+        };
         Self {
-            id_path: (input != output).then(|| Convolution::new(&(vars / "id_path"), input, output, 1)),
+            id_path: (input != output)
+                .then(|| Convolution::new(&(vars / "id_path"), input, output, 1)),
             convolutions: sizes.into_iter().enumerate().map(convolution).collect(),
             gain,
         }
@@ -65,12 +82,16 @@ impl ResidualBlock {
         for convolution in &self.convolutions {
             residual = convolution.forward(&residual.f_relu()?)?;
         }
-        let identity = self.id_path.as_ref().map_or_else(|| Ok(xs.shallow_clone()), |path| path.forward(xs))?;
+        let identity = self
+            .id_path
+            .as_ref()
+            .map_or_else(|| Ok(xs.shallow_clone()), |path| path.forward(xs))?;
         Ok(identity.f_add(&residual.f_mul_scalar(self.gain)?)?)
     }
 }
 
-/// `image_codebook`. Run without gradient and in f32, but for [`ImageCodebook::forward`], which trains it.
+/// `image_codebook`. Run without gradient and in f32, but for [`ImageCodebook::forward`], which
+/// trains it.
 #[derive(Debug)]
 pub struct ImageCodebook {
     input: Convolution,
@@ -108,7 +129,11 @@ impl ImageCodebook {
         let mut digest = Sha256::new();
         for convolution in [&self.input, &self.output].into_iter().chain(convolutions) {
             for tensor in [&convolution.weight, &convolution.bias] {
-                let values = tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+                let values = tensor
+                    .detach()
+                    .f_to_device(Device::Cpu)?
+                    .f_to_kind(Kind::Float)?
+                    .f_contiguous()?;
                 let mut bytes = vec![0; values.numel() * Kind::Float.elt_size_in_bytes()];
                 values.f_copy_data_u8(&mut bytes, values.numel())?;
                 digest.update(format!("{:?}", values.size()));
@@ -118,7 +143,8 @@ impl ImageCodebook {
         Ok(hex(&digest.finalize()[..8]))
     }
 
-    /// What each group puts out, in order: \[batch, width, height, width\], halved in size after all but the last.
+    /// What each group puts out, in order: \[batch, width, height, width\], halved in size after
+    /// all but the last.
     pub fn groups(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let _guard = tch::no_grad_guard();
         self.states(pixels)
@@ -139,7 +165,8 @@ impl ImageCodebook {
         Ok(outputs)
     }
 
-    /// Codebook pixels \[batch, 3, height, width\] to logits \[batch, vocab, height / 8, width / 8\].
+    /// Codebook pixels \[batch, 3, height, width\] to logits \[batch, vocab, height / 8, width /
+    /// 8\].
     pub fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let _guard = tch::no_grad_guard();
         self.forward(pixels)
@@ -152,7 +179,8 @@ impl ImageCodebook {
         self.output.forward(&last.f_relu()?)
     }
 
-    /// The visual word of each patch, int64 \[batch, height / 8, width / 8\]; the first of equal maxima.
+    /// The visual word of each patch, int64 \[batch, height / 8, width / 8\]; the first of equal
+    /// maxima.
     pub fn indices(&self, pixels: &Tensor) -> Result<Tensor> {
         Ok(self.logits(pixels)?.f_argmax(1, false)?)
     }

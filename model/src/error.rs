@@ -56,5 +56,10 @@ impl Error {
 
 /// libtorch appends a C++ backtrace of some fifty lines.
 fn first_line(error: &tch::TchError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

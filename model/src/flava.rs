@@ -1,4 +1,5 @@
-//! The whole model: three encoders, the projections between and after them, one method per question.
+//! The whole model: three encoders, the projections between and after them, one method per
+//! question.
 
 use tch::{Kind, Tensor};
 
@@ -23,7 +24,10 @@ struct Projection {
 
 impl Projection {
     fn new(vars: &Vars, input: i64, output: i64) -> Self {
-        Self { linear: Linear::new(vars, input, output), site: Site::new(vars.name()) }
+        Self {
+            linear: Linear::new(vars, input, output),
+            site: Site::new(vars.name()),
+        }
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
@@ -50,13 +54,31 @@ pub struct Flava {
 impl Flava {
     /// The model under `vars` (`flava` in a pretraining checkpoint), in inference mode.
     pub fn new(vars: &Vars, config: &FlavaConfig, kind: AttentionKind) -> Self {
-        let (image, text, multimodal) = (&config.image_config, &config.text_config, &config.multimodal_config);
+        let (image, text, multimodal) = (
+            &config.image_config,
+            &config.text_config,
+            &config.multimodal_config,
+        );
         let child = |name: &str, std| (vars / name).with_std(std);
-        let projection = |name, output| Projection::new(&child(name, config.initializer_range), config.hidden_size, output);
+        let projection = |name, output| {
+            Projection::new(
+                &child(name, config.initializer_range),
+                config.hidden_size,
+                output,
+            )
+        };
         Self {
             text_model: TextEncoder::new(&child("text_model", text.initializer_range), text, kind),
-            image_model: ImageEncoder::new(&child("image_model", image.initializer_range), image, kind),
-            multimodal_model: MultimodalEncoder::new(&child("multimodal_model", multimodal.initializer_range), multimodal, kind),
+            image_model: ImageEncoder::new(
+                &child("image_model", image.initializer_range),
+                image,
+                kind,
+            ),
+            multimodal_model: MultimodalEncoder::new(
+                &child("multimodal_model", multimodal.initializer_range),
+                multimodal,
+                kind,
+            ),
             image_projection: projection("image_projection", config.projection_dim),
             text_projection: projection("text_projection", config.projection_dim),
             image_to_mm_projection: projection("image_to_mm_projection", config.hidden_size),
@@ -71,19 +93,24 @@ impl Flava {
         self.train = train;
     }
 
-    /// Whether the encoders' activations are computed again in the backward pass instead of being kept: less memory, more time.
+    /// Whether the encoders' activations are computed again in the backward pass instead of being
+    /// kept: less memory, more time.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.image_model.set_recompute(recompute);
         self.text_model.set_recompute(recompute);
         self.multimodal_model.set_recompute(recompute);
     }
 
-    /// Prepares for inference: from then on the linear layers keep the weights they have now and give no gradient.
+    /// Prepares for inference: from then on the linear layers keep the weights they have now and
+    /// give no gradient.
     pub fn pack(&mut self) {
         self.image_model.pack();
         self.text_model.pack();
         self.multimodal_model.pack();
-        for projection in [&mut self.image_to_mm_projection, &mut self.text_to_mm_projection] {
+        for projection in [
+            &mut self.image_to_mm_projection,
+            &mut self.text_to_mm_projection,
+        ] {
             projection.linear.pack();
         }
     }
@@ -93,7 +120,8 @@ impl Flava {
         self.encode_image_rows(inputs, &Rows::All)
     }
 
-    /// Pixels to the CLS state alone, \[batch, 1, size\]: some 7 % less work than all rows of 12 blocks.
+    /// Pixels to the CLS state alone, \[batch, 1, size\]: some 7 % less work than all rows of 12
+    /// blocks.
     pub fn encode_image_cls(&self, inputs: &ImageInputs) -> Result<EncoderOutput> {
         self.encode_image_rows(inputs, &Rows::Cls)
     }
@@ -118,13 +146,24 @@ impl Flava {
         self.text_model.forward(inputs, rows, self.train)
     }
 
-    /// What both encoders gave to joint states; `text_mask` \[batch, seq\] is the text's attention mask.
-    pub fn encode_multimodal(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>) -> Result<EncoderOutput> {
+    /// What both encoders gave to joint states; `text_mask` \[batch, seq\] is the text's attention
+    /// mask.
+    pub fn encode_multimodal(
+        &self,
+        image: &EncoderOutput,
+        text: &EncoderOutput,
+        text_mask: Option<&Tensor>,
+    ) -> Result<EncoderOutput> {
         self.encode_multimodal_rows(image, text, text_mask, &Rows::All)
     }
 
     /// As [`Self::encode_multimodal`], the CLS state alone: \[batch, 1, size\].
-    pub fn encode_multimodal_cls(&self, image: &EncoderOutput, text: &EncoderOutput, text_mask: Option<&Tensor>) -> Result<EncoderOutput> {
+    pub fn encode_multimodal_cls(
+        &self,
+        image: &EncoderOutput,
+        text: &EncoderOutput,
+        text_mask: Option<&Tensor>,
+    ) -> Result<EncoderOutput> {
         self.encode_multimodal_rows(image, text, text_mask, &Rows::Cls)
     }
 
@@ -136,16 +175,22 @@ impl Flava {
         text_mask: Option<&Tensor>,
         rows: &Rows,
     ) -> Result<EncoderOutput> {
-        let (image, text) = (self.image_to_multimodal(image)?, self.text_to_multimodal(text)?);
-        self.multimodal_model.forward(&image, &text, text_mask, rows, self.train)
+        let (image, text) = (
+            self.image_to_multimodal(image)?,
+            self.text_to_multimodal(text)?,
+        );
+        self.multimodal_model
+            .forward(&image, &text, text_mask, rows, self.train)
     }
 
-    /// What the multimodal encoder reads of a picture: its un-normed states projected, \[batch, 1 + patches, size\].
+    /// What the multimodal encoder reads of a picture: its un-normed states projected, \[batch, 1 +
+    /// patches, size\].
     pub fn image_to_multimodal(&self, image: &EncoderOutput) -> Result<Tensor> {
         self.image_to_mm_projection.forward(&image.hidden_states)
     }
 
-    /// What the multimodal encoder reads of a text: its un-normed states projected, \[batch, seq, size\].
+    /// What the multimodal encoder reads of a text: its un-normed states projected, \[batch, seq,
+    /// size\].
     pub fn text_to_multimodal(&self, text: &EncoderOutput) -> Result<Tensor> {
         self.text_to_mm_projection.forward(&text.hidden_states)
     }
@@ -160,23 +205,27 @@ impl Flava {
         unit_length(&self.text_projection.forward(&output.cls())?)
     }
 
-    /// transformers' `get_image_features`: every token projected, not normalised, \[batch, 1 + patches, projection\].
+    /// transformers' `get_image_features`: every token projected, not normalised, \[batch, 1 +
+    /// patches, projection\].
     pub fn image_token_features(&self, output: &EncoderOutput) -> Result<Tensor> {
         self.image_projection.forward(&output.last_hidden_state)
     }
 
-    /// transformers' `get_text_features`: every token projected, not normalised, \[batch, seq, projection\].
+    /// transformers' `get_text_features`: every token projected, not normalised, \[batch, seq,
+    /// projection\].
     pub fn text_token_features(&self, output: &EncoderOutput) -> Result<Tensor> {
         self.text_projection.forward(&output.last_hidden_state)
     }
 
-    /// The image, text and multimodal encoder, for what is asked of one alone, such as transformers' `pooler_output`.
+    /// The image, text and multimodal encoder, for what is asked of one alone, such as
+    /// transformers' `pooler_output`.
     pub fn encoders(&self) -> (&ImageEncoder, &TextEncoder, &MultimodalEncoder) {
         (&self.image_model, &self.text_model, &self.multimodal_model)
     }
 
-    /// `logit_scale` within its range, as a scalar. The parameter is left alone; its gradient passes unchanged,
-    /// also at the bounds, as it does in transformers, which clamps the parameter itself.
+    /// `logit_scale` within its range, as a scalar. The parameter is left alone; its gradient
+    /// passes unchanged, also at the bounds, as it does in transformers, which clamps the parameter
+    /// itself.
     pub fn clamped_logit_scale(&self) -> Result<Tensor> {
         let (low, high) = LOGIT_SCALE_RANGE;
         let scale = &self.logit_scale;
@@ -193,6 +242,8 @@ impl Flava {
 
 fn unit_length(xs: &Tensor) -> Result<Tensor> {
     let xs = xs.f_to_kind(Kind::Float)?;
-    let norm = xs.f_norm_scalaropt_dim(2.0, [-1], true)?.f_clamp_min(SMALLEST_NORM)?;
+    let norm = xs
+        .f_norm_scalaropt_dim(2.0, [-1], true)?
+        .f_clamp_min(SMALLEST_NORM)?;
     Ok(xs.f_div(&norm)?)
 }

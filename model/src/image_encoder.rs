@@ -14,7 +14,8 @@ use crate::{
 pub struct ImageInputs {
     /// Normalised pixels, \[batch, channels, height, width\].
     pub pixel_values: Tensor,
-    /// 1 where a patch is replaced by the mask token: \[batch, patches\] or \[batch, rows, columns\].
+    /// 1 where a patch is replaced by the mask token: \[batch, patches\] or \[batch, rows,
+    /// columns\].
     pub bool_masked_pos: Option<Tensor>,
     /// Whether other sizes than the configured one are taken, with resized position embeddings.
     pub interpolate_pos_encoding: bool,
@@ -23,7 +24,10 @@ pub struct ImageInputs {
 impl ImageInputs {
     /// Unmasked pixels of the configured size.
     pub fn new(pixel_values: Tensor) -> Self {
-        Self { pixel_values, ..Self::default() }
+        Self {
+            pixel_values,
+            ..Self::default()
+        }
     }
 }
 
@@ -39,7 +43,10 @@ impl PatchEmbeddings {
     fn new(vars: &Vars, config: &ImageConfig) -> Self {
         let (patch, projection) = (config.patch_size, vars / "projection");
         Self {
-            weight: projection.weight("weight", &[config.hidden_size, config.num_channels, patch, patch]),
+            weight: projection.weight(
+                "weight",
+                &[config.hidden_size, config.num_channels, patch, patch],
+            ),
             bias: projection.zeros("bias", &[config.hidden_size]),
             patch_size: patch,
             site: Site::new(vars.name()),
@@ -49,7 +56,8 @@ impl PatchEmbeddings {
     /// \[batch, channels, height, width\] to \[batch, patches, size\], patches row by row.
     fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
         let stride = [self.patch_size; 2];
-        let patches = pixel_values.f_conv2d(&self.weight, Some(&self.bias), stride, [0, 0], [1, 1], 1)?; // [batch, size, rows, columns]
+        let patches =
+            pixel_values.f_conv2d(&self.weight, Some(&self.bias), stride, [0, 0], [1, 1], 1)?; // [batch, size, rows, columns]
         let patches = patches.f_flatten(2, 3)?.f_transpose(1, 2)?; // [batch, patches, size]
         self.site.see(&patches);
         Ok(patches)
@@ -71,8 +79,11 @@ impl Embeddings {
         let size = config.hidden_size;
         Self {
             cls_token: vars.zeros("cls_token", &[1, 1, size]),
-            mask_token: config.mask_token.then(|| vars.zeros("mask_token", &[1, 1, size])),
-            position_embeddings: vars.zeros("position_embeddings", &[1, config.grid().pow(2) + 1, size]),
+            mask_token: config
+                .mask_token
+                .then(|| vars.zeros("mask_token", &[1, 1, size])),
+            position_embeddings: vars
+                .zeros("position_embeddings", &[1, config.grid().pow(2) + 1, size]),
             patch_embeddings: PatchEmbeddings::new(&(vars / "patch_embeddings"), config),
             dropout: config.hidden_dropout_prob,
             site: Site::new(vars.name()),
@@ -94,18 +105,32 @@ impl Embeddings {
         Ok(states)
     }
 
-    /// A blend, not a choice: a mask between 0 and 1 mixes. Positions are added later, so a masked patch keeps its own.
+    /// A blend, not a choice: a mask between 0 and 1 mixes. Positions are added later, so a masked
+    /// patch keeps its own.
     fn mask(&self, patches: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let token = self.mask_token.as_ref().ok_or_else(|| Error::Input("bool_masked_pos for a model without mask_token".into()))?;
+        let token = self
+            .mask_token
+            .as_ref()
+            .ok_or_else(|| Error::Input("bool_masked_pos for a model without mask_token".into()))?;
         let (batch, count, _) = patches.size3()?;
-        if mask.size().iter().product::<i64>() != batch * count || mask.size().first() != Some(&batch) {
-            return Err(Error::Input(format!("bool_masked_pos is {:?} for {batch} pictures of {count} patches", mask.size())));
+        if mask.size().iter().product::<i64>() != batch * count
+            || mask.size().first() != Some(&batch)
+        {
+            return Err(Error::Input(format!(
+                "bool_masked_pos is {:?} for {batch} pictures of {count} patches",
+                mask.size()
+            )));
         }
-        let mask = mask.f_reshape([batch, count, 1])?.f_to_kind(patches.kind())?;
-        Ok(patches.f_mul(&mask.f_rsub_scalar(1)?)?.f_add(&token.f_mul(&mask)?)?)
+        let mask = mask
+            .f_reshape([batch, count, 1])?
+            .f_to_kind(patches.kind())?;
+        Ok(patches
+            .f_mul(&mask.f_rsub_scalar(1)?)?
+            .f_add(&token.f_mul(&mask)?)?)
     }
 
-    /// Position embeddings for pictures of `height` by `width`: the table, or its patch rows resized (bicubic, a = -0.75).
+    /// Position embeddings for pictures of `height` by `width`: the table, or its patch rows
+    /// resized (bicubic, a = -0.75).
     fn positions(&self, height: i64, width: i64) -> Result<Tensor> {
         let patch = self.patch_embeddings.patch_size;
         let (rows, columns) = (height / patch, width / patch);
@@ -117,16 +142,20 @@ impl Embeddings {
     }
 }
 
-/// A table of position embeddings \[1, 1 + patches, size\] for another grid of patches: the CLS row as it is, the others resized
-/// (bicubic, a = -0.75, as transformers does it).
+/// A table of position embeddings \[1, 1 + patches, size\] for another grid of patches: the CLS row
+/// as it is, the others resized (bicubic, a = -0.75, as transformers does it).
 pub fn resize_positions(table: &Tensor, rows: i64, columns: i64) -> Result<Tensor> {
     let (_, entries, size) = table.size3()?;
     let side = ((entries - 1) as f64).sqrt() as i64;
     let cls = table.f_narrow(1, 0, 1)?;
     let patches = table.f_narrow(1, 1, entries - 1)?;
-    let grid = patches.f_reshape([1, side, side, size])?.f_permute([0, 3, 1, 2])?; // [1, size, side, side]
+    let grid = patches
+        .f_reshape([1, side, side, size])?
+        .f_permute([0, 3, 1, 2])?; // [1, size, side, side]
     let grid = grid.f_upsample_bicubic2d([rows, columns], false, None::<f64>, None::<f64>)?;
-    let patches = grid.f_permute([0, 2, 3, 1])?.f_reshape([1, rows * columns, size])?; // [1, patches, size]
+    let patches = grid
+        .f_permute([0, 2, 3, 1])?
+        .f_reshape([1, rows * columns, size])?; // [1, patches, size]
     Ok(Tensor::f_cat(&[cls, patches], 1)?)
 }
 
@@ -165,7 +194,9 @@ impl ImageEncoder {
         let (_, _, height, width) = inputs.pixel_values.size4()?;
         let side = self.image_size;
         if !inputs.interpolate_pos_encoding && (height, width) != (side, side) {
-            return Err(Error::Input(format!("pictures of {height}x{width} pixels for a model of {side}x{side}")));
+            return Err(Error::Input(format!(
+                "pictures of {height}x{width} pixels for a model of {side}x{side}"
+            )));
         }
         let states = self.embeddings.forward(inputs, train)?;
         self.encoder.forward(states, None, rows, train)

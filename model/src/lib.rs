@@ -1,5 +1,5 @@
-//! FLAVA (arXiv 2112.04482) from files to hidden states: configuration, checkpoints, preprocessing, the three
-//! encoders and the image codebook, and the runtime under them.
+//! FLAVA (arXiv 2112.04482) from files to hidden states: configuration, checkpoints, preprocessing,
+//! the three encoders and the image codebook, and the runtime under them.
 
 pub mod checkpoint;
 pub mod codebook;

@@ -23,7 +23,9 @@ impl MultimodalEncoder {
     /// The encoder under `vars`.
     pub fn new(vars: &Vars, config: &MultimodalConfig, kind: AttentionKind) -> Self {
         Self {
-            cls_token: config.use_cls_token.then(|| vars.zeros("cls_token", &[1, 1, config.hidden_size])),
+            cls_token: config
+                .use_cls_token
+                .then(|| vars.zeros("cls_token", &[1, 1, config.hidden_size])),
             encoder: Encoder::new(vars, &config.block(), kind),
             pooler: Pooler::new(&(vars / "pooler"), config.hidden_size),
         }
@@ -41,14 +43,23 @@ impl MultimodalEncoder {
 
     /// Projected image states \[batch, images, size\] and text states \[batch, seq, size\] to
     /// \[batch, 1 + images + seq, size\]; `text_mask` \[batch, seq\] hides the text's padding.
-    pub fn forward(&self, image: &Tensor, text: &Tensor, text_mask: Option<&Tensor>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(
+        &self,
+        image: &Tensor,
+        text: &Tensor,
+        text_mask: Option<&Tensor>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<EncoderOutput> {
         let (batch, _, size) = image.size3()?;
         let mut parts = vec![image.shallow_clone(), text.shallow_clone()];
         if let Some(cls_token) = &self.cls_token {
             parts.insert(0, cls_token.f_expand([batch, 1, size], false)?);
         }
         let states = Tensor::f_cat(&parts, 1)?; // [batch, 1 + images + seq, size]
-        let mask = text_mask.map(|text_mask| Self::mask(text_mask, &states)).transpose()?;
+        let mask = text_mask
+            .map(|text_mask| Self::mask(text_mask, &states))
+            .transpose()?;
         self.encoder.forward(states, mask.as_ref(), rows, train)
     }
 

@@ -29,7 +29,11 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, precision: Precision::F32, attention: AttentionKind::Fused }
+        Self {
+            device: Device::Cpu,
+            precision: Precision::F32,
+            attention: AttentionKind::Fused,
+        }
     }
 }
 
@@ -48,7 +52,8 @@ pub struct Pretrained {
     pub fingerprint: String,
     /// What of the checkpoint fitted.
     pub report: LoadReport,
-    /// What a reader of its numbers should know: defaults that stand in for files that are not there.
+    /// What a reader of its numbers should know: defaults that stand in for files that are not
+    /// there.
     pub notes: Vec<String>,
     /// Where and how it runs.
     pub options: LoadOptions,
@@ -82,29 +87,60 @@ impl Description {
             let reason = "has no tokenizer_config.json: texts are lower-cased, as by BERT's uncased tokenizer";
             notes.push(format!("{} {reason}", directory.display()));
         }
-        Ok(Self { config, image, text: TextProcessor::from_directory(directory)?, notes })
+        Ok(Self {
+            config,
+            image,
+            text: TextProcessor::from_directory(directory)?,
+            notes,
+        })
     }
 }
 
 impl Pretrained {
-    /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer files.
+    /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer
+    /// files.
     pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
         if !directory.is_dir() {
-            return Err(Error::file(directory, "is no folder; --model takes a folder with config.json and weights"));
+            return Err(Error::file(
+                directory,
+                "is no folder; --model takes a folder with config.json and weights",
+            ));
         }
-        let Description { config, image, text, mut notes } = Description::open(directory)?;
+        let Description {
+            config,
+            image,
+            text,
+            mut notes,
+        } = Description::open(directory)?;
         let text = Arc::new(text);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
         store.set_kind(options.precision.kind());
-        let flava = Flava::new(&(Vars::root(&store, Fill::Unset) / "flava"), &config, options.attention);
+        let flava = Flava::new(
+            &(Vars::root(&store, Fill::Unset) / "flava"),
+            &config,
+            options.attention,
+        );
         let report = checkpoint.load_into(&store)?;
         report.require(&["flava"])?;
         if !report.unexpected.is_empty() {
-            notes.push(format!("{report}: the tensors that are no part of FLAVA were left out"));
+            notes.push(format!(
+                "{report}: the tensors that are no part of FLAVA were left out"
+            ));
         }
         let fingerprint = checkpoint.fingerprint();
-        Self { flava, config, image, text, fingerprint, report, notes, options }.finish(store).map_err(|e| match e {
+        Self {
+            flava,
+            config,
+            image,
+            text,
+            fingerprint,
+            report,
+            notes,
+            options,
+        }
+        .finish(store)
+        .map_err(|e| match e {
             Error::Config(reason) => Error::file(directory, reason),
             other => other,
         })
@@ -126,13 +162,20 @@ impl Pretrained {
                 "the image processor's file gives {height}x{width} pixels, config.json wants {side}x{side}"
             )));
         }
-        let (words, rows) = (self.text.vocab_size(), self.config.text_config.vocab_size as usize);
+        let (words, rows) = (
+            self.text.vocab_size(),
+            self.config.text_config.vocab_size as usize,
+        );
         if words > rows {
-            return Err(Error::Config(format!("the tokenizer has {words} words, config.json's text_config.vocab_size is {rows}")));
+            return Err(Error::Config(format!(
+                "the tokenizer has {words} words, config.json's text_config.vocab_size is {rows}"
+            )));
         }
         if words < rows && !(rows.is_multiple_of(PADDED_TO) && rows - words < PADDED_TO) {
             let reason = "the embedding has words that the tokenizer does not know: they belong to different vocabularies";
-            return Err(Error::Config(format!("the tokenizer has {words} words, text_config.vocab_size is {rows}: {reason}")));
+            return Err(Error::Config(format!(
+                "the tokenizer has {words} words, text_config.vocab_size is {rows}: {reason}"
+            )));
         }
         if words < rows {
             self.notes.push(format!("the tokenizer has {words} words, the embedding {rows} rows: the last {} are unused", rows - words));
@@ -166,15 +209,35 @@ pub fn wanted_files(paths: &[String]) -> std::result::Result<Vec<&str>, String> 
     if !has("tokenizer.json") && !has("vocab.txt") {
         return Err("has neither tokenizer.json nor vocab.txt".into());
     }
-    let weights = WEIGHTS.iter().find(|name| has(name)).ok_or_else(|| format!("has none of {}", WEIGHTS.join(", ")))?;
+    let weights = WEIGHTS
+        .iter()
+        .find(|name| has(name))
+        .ok_or_else(|| format!("has none of {}", WEIGHTS.join(", ")))?;
     let mut wanted: Vec<&str> = DESCRIPTIONS.into_iter().filter(|name| has(name)).collect();
     wanted.push(weights);
     if let Some(stem) = weights.strip_suffix(".index.json") {
         let (name, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
-        let shards: Vec<&String> = paths.iter().filter(|path| path.starts_with(&format!("{name}-")) && path.ends_with(ending)).collect();
-        let of = shards.iter().filter_map(|path| path.split_once("-of-")?.1.split('.').next()?.parse::<usize>().ok()).max();
+        let shards: Vec<&String> = paths
+            .iter()
+            .filter(|path| path.starts_with(&format!("{name}-")) && path.ends_with(ending))
+            .collect();
+        let of = shards
+            .iter()
+            .filter_map(|path| {
+                path.split_once("-of-")?
+                    .1
+                    .split('.')
+                    .next()?
+                    .parse::<usize>()
+                    .ok()
+            })
+            .max();
         if shards.is_empty() || of != Some(shards.len()) {
-            return Err(format!("has {} of {} shards of {stem}", shards.len(), of.unwrap_or(1)));
+            return Err(format!(
+                "has {} of {} shards of {stem}",
+                shards.len(),
+                of.unwrap_or(1)
+            ));
         }
         wanted.extend(shards.into_iter().map(String::as_str));
     }

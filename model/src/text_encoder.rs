@@ -5,7 +5,9 @@ use tch::{Kind, Tensor};
 use crate::{
     Error, Result,
     config::TextConfig,
-    layers::{AttentionKind, AttentionMask, Embedding, Encoder, EncoderOutput, LayerNorm, Pooler, Rows},
+    layers::{
+        AttentionKind, AttentionMask, Embedding, Encoder, EncoderOutput, LayerNorm, Pooler, Rows,
+    },
     runtime::{Vars, trace::Site},
 };
 
@@ -14,7 +16,8 @@ use crate::{
 pub struct TextInputs {
     /// Word-piece ids.
     pub input_ids: Tensor,
-    /// 1 for tokens, 0 for padding. Without it nothing is padding: it is never inferred from the ids.
+    /// 1 for tokens, 0 for padding. Without it nothing is padding: it is never inferred from the
+    /// ids.
     pub attention_mask: Option<Tensor>,
     /// Segment of each token; zero without it.
     pub token_type_ids: Option<Tensor>,
@@ -25,7 +28,10 @@ pub struct TextInputs {
 impl TextInputs {
     /// Ids without padding.
     pub fn new(input_ids: Tensor) -> Self {
-        Self { input_ids, ..Self::default() }
+        Self {
+            input_ids,
+            ..Self::default()
+        }
     }
 }
 
@@ -57,7 +63,10 @@ impl Embeddings {
         let (batch, seq) = inputs.input_ids.size2()?;
         let ids = &inputs.input_ids;
         if seq > self.position_embeddings.rows() {
-            return Err(Error::Input(format!("{seq} tokens for a model of {}", self.position_embeddings.rows())));
+            return Err(Error::Input(format!(
+                "{seq} tokens for a model of {}",
+                self.position_embeddings.rows()
+            )));
         }
         let types = match &inputs.token_type_ids {
             Some(types) => types.shallow_clone(),
@@ -70,7 +79,10 @@ impl Embeddings {
         let words = self.word_embeddings.forward(ids)?;
         let sum = words.f_add(&self.token_type_embeddings.forward(&types)?)?;
         let sum = sum.f_add(&self.position_embeddings.forward(&positions)?)?; // [batch, seq, size]
-        let states = self.layer_norm.forward(&sum)?.f_dropout(self.dropout, train)?;
+        let states = self
+            .layer_norm
+            .forward(&sum)?
+            .f_dropout(self.dropout, train)?;
         self.site.see(&states);
         Ok(states)
     }
@@ -107,7 +119,11 @@ impl TextEncoder {
     /// Tokens to \[batch, seq, size\], row 0 the `[CLS]` token.
     pub fn forward(&self, inputs: &TextInputs, rows: &Rows, train: bool) -> Result<EncoderOutput> {
         let states = self.embeddings.forward(inputs, train)?;
-        let mask = inputs.attention_mask.as_ref().map(|m| AttentionMask::new(m, &states)).transpose()?;
+        let mask = inputs
+            .attention_mask
+            .as_ref()
+            .map(|m| AttentionMask::new(m, &states))
+            .transpose()?;
         self.encoder.forward(states, mask.as_ref(), rows, train)
     }
 

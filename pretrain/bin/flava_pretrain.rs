@@ -9,7 +9,9 @@ use flava_evaluator::{
     console::{DONE, INTERRUPTED, PARTLY, ended, print},
     listen,
 };
-use flava_pretrain::{Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
+use flava_pretrain::{
+    Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
+};
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
 fn main() -> ExitCode {
@@ -37,7 +39,9 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
             print(&model.unwrap_or(job.out).display().to_string());
             Ok(DONE)
         }
-        Err(error @ (Error::Interrupted | Error::Evaluator(flava_evaluator::Error::Interrupted))) => {
+        Err(
+            error @ (Error::Interrupted | Error::Evaluator(flava_evaluator::Error::Interrupted)),
+        ) => {
             say(&error.to_string());
             Ok(INTERRUPTED)
         }
@@ -64,7 +68,10 @@ fn planned(job: &Job) -> Result<u8> {
 fn ablation_table(runs: &Path, out: &Path) -> Result<u8> {
     let cells = ablation(runs)?;
     let markdown = ablation_markdown(&cells);
-    for (path, text) in [(out.with_extension("csv"), ablation_csv(&cells)), (out.with_extension("md"), markdown.clone())] {
+    for (path, text) in [
+        (out.with_extension("csv"), ablation_csv(&cells)),
+        (out.with_extension("md"), markdown.clone()),
+    ] {
         flava_base::write_atomic(&path, text.as_bytes())?;
     }
     print(markdown.trim_end());

@@ -5,15 +5,22 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use flava_model::runtime::{DeviceChoice, Precision};
 
-/// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook, both encoders alone, all together.
+/// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook,
+/// both encoders alone, all together.
 ///
-/// `flava-pretrain run mini` makes a small model from drawn pictures in three quarters of an hour on two cores; no data is needed. Each stage has a folder in
-/// OUT with its states and log; the same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
+/// `flava-pretrain run mini` makes a small model from drawn pictures in three quarters of an hour
+/// on two cores; no data is needed. Each stage has a folder in OUT with its states and log; the
+/// same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
 /// layout: `flava-eval --model OUT/model`.
 ///
 /// Exit status: 0 if everything ran, 2 if something could not be run, 130 if it was interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "flava-pretrain", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "flava-pretrain",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct PretrainArgs {
     /// What to do.
     #[command(subcommand)]
@@ -36,7 +43,8 @@ pub enum Command {
         /// The recipe.
         name: Option<String>,
     },
-    /// Make the ablation table from the records of runs in DIR/COLUMN/seed-N/runs (`make ablation` makes them).
+    /// Make the ablation table from the records of runs in DIR/COLUMN/seed-N/runs (`make ablation`
+    /// makes them).
     Ablation {
         /// Folder of the runs.
         #[arg(value_name = "DIR")]
@@ -50,7 +58,8 @@ pub enum Command {
 /// Running a recipe.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A recipe: mini, flava-base, one of the paper's columns (flava-c, mlm, ..), at mini size (mini-flava-c, ..), or a .toml file.
+    /// A recipe: mini, flava-base, one of the paper's columns (flava-c, mlm, ..), at mini size
+    /// (mini-flava-c, ..), or a .toml file.
     #[arg(value_name = "RECIPE")]
     pub recipe: String,
     /// Folder that the recipe's corpora are below.
@@ -68,10 +77,18 @@ pub struct RunArgs {
     /// Print what would be run: sizes, memory, operations and time; train nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Rows that go through the encoders at once; the contrastive loss is over the whole batch all the same [default: all].
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Running")]
+    /// Rows that go through the encoders at once; the contrastive loss is over the whole batch all
+    /// the same [default: all].
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Running"
+    )]
     pub micro_batch: usize,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time.
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third
+    /// more time.
     #[arg(long, help_heading = "Running")]
     pub recompute: bool,
     /// Where to run: auto, cpu, cuda or cuda:N.

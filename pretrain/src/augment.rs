@@ -1,4 +1,5 @@
-//! Random views of pictures: crops for joint training (torchmultimodal's), and DINO's (its paper's appendix A, after BYOL).
+//! Random views of pictures: crops for joint training (torchmultimodal's), and DINO's (its paper's
+//! appendix A, after BYOL).
 
 use flava_model::processor::{Filter, PassOrder, Picture, resize};
 use image::{RgbImage, imageops};
@@ -35,7 +36,11 @@ impl Crop {
         for y in top..top + height {
             let row = &picture.rgb[(y * picture.width + left) * 3..][..width * 3];
             if flip {
-                row.as_chunks::<3>().0.iter().rev().for_each(|pixel| rgb.extend_from_slice(pixel));
+                row.as_chunks::<3>()
+                    .0
+                    .iter()
+                    .rev()
+                    .for_each(|pixel| rgb.extend_from_slice(pixel));
             } else {
                 rgb.extend_from_slice(row);
             }
@@ -44,23 +49,41 @@ impl Crop {
     }
 
     /// Left, top, width and height, as torchvision's `RandomResizedCrop` draws them.
-    fn place(&self, (width, height): (usize, usize), rng: &mut impl Rng) -> (usize, usize, usize, usize) {
+    fn place(
+        &self,
+        (width, height): (usize, usize),
+        rng: &mut impl Rng,
+    ) -> (usize, usize, usize, usize) {
         let area = (width * height) as f64;
         let [low, high] = self.ratio.map(f64::ln);
         for _ in 0..TRIES {
             let target = area * between(self.scale, rng);
             let ratio = between([low, high], rng).exp();
-            let (w, h) = ((target * ratio).sqrt().round() as usize, (target / ratio).sqrt().round() as usize);
+            let (w, h) = (
+                (target * ratio).sqrt().round() as usize,
+                (target / ratio).sqrt().round() as usize,
+            );
             if (1..=width).contains(&w) && (1..=height).contains(&h) {
-                return (rng.random_range(0..=width - w), rng.random_range(0..=height - h), w, h);
+                return (
+                    rng.random_range(0..=width - w),
+                    rng.random_range(0..=height - h),
+                    w,
+                    h,
+                );
             }
         }
         // The largest part in the middle whose ratio is allowed.
         let ratio = width as f64 / height as f64;
         let (w, h) = if ratio < self.ratio[0] {
-            (width, ((width as f64 / self.ratio[0]).round() as usize).clamp(1, height))
+            (
+                width,
+                ((width as f64 / self.ratio[0]).round() as usize).clamp(1, height),
+            )
         } else if ratio > self.ratio[1] {
-            (((height as f64 * self.ratio[1]).round() as usize).clamp(1, width), height)
+            (
+                ((height as f64 * self.ratio[1]).round() as usize).clamp(1, width),
+                height,
+            )
         } else {
             (width, height)
         };
@@ -91,12 +114,18 @@ pub struct Colours {
 impl Default for Colours {
     /// DINO's.
     fn default() -> Self {
-        Self { jitter: 0.8, strength: 0.4, saturation: 0.2, hue: 0.1, grey: 0.2 }
+        Self {
+            jitter: 0.8,
+            strength: 0.4,
+            saturation: 0.2,
+            hue: 0.1,
+            grey: 0.2,
+        }
     }
 }
 
-/// A view of `side` by `side` pixels: a crop, changed colours, at rate `blur` a blur whose standard deviation is within `sigma`, and at
-/// rate `solarize` inverted bright tones.
+/// A view of `side` by `side` pixels: a crop, changed colours, at rate `blur` a blur whose standard
+/// deviation is within `sigma`, and at rate `solarize` inverted bright tones.
 pub fn view(
     picture: &Picture,
     (crop, side): (&Crop, usize),
@@ -105,23 +134,40 @@ pub fn view(
     rng: &mut impl Rng,
 ) -> Picture {
     let part = crop.apply(picture, rng);
-    let mut rgb = resize::<3>(&part.rgb, (part.width, part.height), (side, side), Filter::Bicubic, PassOrder::default());
+    let mut rgb = resize::<3>(
+        &part.rgb,
+        (part.width, part.height),
+        (side, side),
+        Filter::Bicubic,
+        PassOrder::default(),
+    );
     if rng.random::<f64>() < colours.jitter {
         jitter(&mut rgb, colours, rng);
     }
     if rng.random::<f64>() < colours.grey {
-        rgb.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = [grey(*pixel) as u8; 3]);
+        rgb.as_chunks_mut::<3>()
+            .0
+            .iter_mut()
+            .for_each(|pixel| *pixel = [grey(*pixel) as u8; 3]);
     }
     if rng.random::<f64>() < blur {
         let sigma = between(sigma, rng);
-        if let Some(sharp) = RgbImage::from_raw(side as u32, side as u32, rgb.clone()).filter(|_| sigma > 0.05) {
+        if let Some(sharp) =
+            RgbImage::from_raw(side as u32, side as u32, rgb.clone()).filter(|_| sigma > 0.05)
+        {
             rgb = imageops::blur(&sharp, sigma as f32).into_raw();
         }
     }
     if rng.random::<f64>() < solarize {
-        rgb.iter_mut().filter(|value| **value >= 128).for_each(|value| *value = 255 - *value);
+        rgb.iter_mut()
+            .filter(|value| **value >= 128)
+            .for_each(|value| *value = 255 - *value);
     }
-    Picture { width: side, height: side, rgb }
+    Picture {
+        width: side,
+        height: side,
+        rgb,
+    }
 }
 
 /// Rec. 601's luma.
@@ -132,24 +178,41 @@ fn grey([r, g, b]: [u8; 3]) -> f32 {
 /// The four changes in random order, as torchvision's `ColorJitter` makes them.
 fn jitter(rgb: &mut [u8], colours: &Colours, rng: &mut impl Rng) {
     use rand::seq::SliceRandom;
-    let around = |strength: f64, rng: &mut _| between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32;
+    let around = |strength: f64, rng: &mut _| {
+        between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32
+    };
     let (brightness, contrast) = (around(colours.strength, rng), around(colours.strength, rng));
-    let (saturation, hue) = (around(colours.saturation, rng), between([-colours.hue, colours.hue], rng) as f32);
+    let (saturation, hue) = (
+        around(colours.saturation, rng),
+        between([-colours.hue, colours.hue], rng) as f32,
+    );
     let mut order = [0, 1, 2, 3];
     order.shuffle(rng);
     let pixels = rgb.as_chunks_mut::<3>().0;
     for change in order {
         match change {
-            0 => pixels.iter_mut().flatten().for_each(|value| *value = (f32::from(*value) * brightness) as u8),
+            0 => pixels
+                .iter_mut()
+                .flatten()
+                .for_each(|value| *value = (f32::from(*value) * brightness) as u8),
             1 => {
-                let mean = pixels.iter().map(|pixel| f64::from(grey(*pixel))).sum::<f64>() / pixels.len().max(1) as f64;
-                pixels.iter_mut().flatten().for_each(|value| *value = mix(f32::from(*value), mean as f32, contrast));
+                let mean = pixels
+                    .iter()
+                    .map(|pixel| f64::from(grey(*pixel)))
+                    .sum::<f64>()
+                    / pixels.len().max(1) as f64;
+                pixels
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|value| *value = mix(f32::from(*value), mean as f32, contrast));
             }
             2 => pixels.iter_mut().for_each(|pixel| {
                 let grey = grey(*pixel);
                 *pixel = pixel.map(|value| mix(f32::from(value), grey, saturation));
             }),
-            _ => pixels.iter_mut().for_each(|pixel| *pixel = turned(*pixel, hue)),
+            _ => pixels
+                .iter_mut()
+                .for_each(|pixel| *pixel = turned(*pixel, hue)),
         }
     }
 }
@@ -190,26 +253,50 @@ mod tests {
     use super::*;
 
     fn picture() -> Picture {
-        let rgb = (0..40 * 30).flat_map(|i| [(i % 40 * 6) as u8, (i / 40 * 8) as u8, 90]).collect();
-        Picture { width: 40, height: 30, rgb }
+        let rgb = (0..40 * 30)
+            .flat_map(|i| [(i % 40 * 6) as u8, (i / 40 * 8) as u8, 90])
+            .collect();
+        Picture {
+            width: 40,
+            height: 30,
+            rgb,
+        }
     }
 
     #[test]
     fn crops_have_the_areas_and_ratios_asked_for() {
-        let crop = Crop { scale: [0.2, 0.5], ratio: three_to_four(), flip: 0.5 };
+        let crop = Crop {
+            scale: [0.2, 0.5],
+            ratio: three_to_four(),
+            flip: 0.5,
+        };
         let mut rng = stream(0, "crops");
         let mut flipped = 0;
         for _ in 0..500 {
             let part = crop.apply(&picture(), &mut rng);
-            let (share, ratio) = ((part.width * part.height) as f64 / 1200.0, part.width as f64 / part.height as f64);
-            assert!((0.17..0.55).contains(&share) && (0.65..1.5).contains(&ratio), "{share} {ratio}");
+            let (share, ratio) = (
+                (part.width * part.height) as f64 / 1200.0,
+                part.width as f64 / part.height as f64,
+            );
+            assert!(
+                (0.17..0.55).contains(&share) && (0.65..1.5).contains(&ratio),
+                "{share} {ratio}"
+            );
             assert_eq!(part.rgb.len(), part.width * part.height * 3);
             flipped += usize::from(part.rgb[0] > part.rgb[3]);
         }
         assert!((200..300).contains(&flipped), "{flipped}");
-        let whole = Crop { scale: [1.0, 1.0], ratio: [4.0 / 3.0, 4.0 / 3.0], flip: 0.0 };
+        let whole = Crop {
+            scale: [1.0, 1.0],
+            ratio: [4.0 / 3.0, 4.0 / 3.0],
+            flip: 0.0,
+        };
         assert_eq!(whole.apply(&picture(), &mut rng).rgb, picture().rgb);
-        let narrow = Picture { width: 1, height: 9, rgb: vec![7; 27] };
+        let narrow = Picture {
+            width: 1,
+            height: 9,
+            rgb: vec![7; 27],
+        };
         assert_eq!(crop.apply(&narrow, &mut rng).width, 1);
     }
 
@@ -220,6 +307,11 @@ mod tests {
         assert_eq!(turned([50, 50, 50], 0.4), [50, 50, 50]);
         let there = turned([120, 30, 210], 0.25);
         let back = turned(there, -0.25);
-        assert!(back.iter().zip([120, 30, 210]).all(|(a, b)| a.abs_diff(b) <= 1), "{there:?} {back:?}");
+        assert!(
+            back.iter()
+                .zip([120, 30, 210])
+                .all(|(a, b)| a.abs_diff(b) <= 1),
+            "{there:?} {back:?}"
+        );
     }
 }

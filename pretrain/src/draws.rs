@@ -1,4 +1,5 @@
-//! Batches of a corpus: which rows a step reads, what becomes of those that are broken, and how batches are made ahead.
+//! Batches of a corpus: which rows a step reads, what becomes of those that are broken, and how
+//! batches are made ahead.
 
 use std::{ops::Range, sync::Arc};
 
@@ -16,10 +17,17 @@ use crate::{
 /// A picture with a shorter side shows nothing; it counts as broken.
 const SHORTEST_SIDE: usize = 4;
 
-/// The parts of `rows` rows that go through a model at once: `micro_batch` of them, or all where that is 0.
+/// The parts of `rows` rows that go through a model at once: `micro_batch` of them, or all where
+/// that is 0.
 pub(crate) fn parts(rows: usize, micro_batch: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = if micro_batch == 0 { rows.max(1) } else { micro_batch };
-    (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
+    let size = if micro_batch == 0 {
+        rows.max(1)
+    } else {
+        micro_batch
+    };
+    (0..rows)
+        .step_by(size)
+        .map(move |start| start..(start + size).min(rows))
 }
 
 /// A corpus that batches are drawn from.
@@ -50,20 +58,35 @@ pub struct Drawn<T> {
 /// A piece of a batch: its number and how many pieces the batch has.
 pub(crate) type Piece = (usize, usize);
 
-/// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next would fill the memory.
+/// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next
+/// would fill the memory.
 const ROWS_OF_A_PIECE: usize = 32;
 
 impl Draws {
-    /// The `nth` batch; `make` makes something of a row and a draw's number, or says why it is broken.
-    pub fn batch<T>(&self, nth: u64, make: impl Fn(usize, u64) -> std::result::Result<T, String>) -> Result<Drawn<T>> {
+    /// The `nth` batch; `make` makes something of a row and a draw's number, or says why it is
+    /// broken.
+    pub fn batch<T>(
+        &self,
+        nth: u64,
+        make: impl Fn(usize, u64) -> std::result::Result<T, String>,
+    ) -> Result<Drawn<T>> {
         Drawn::join([self.piece(nth, (0, 1), make)])
     }
 
     /// A piece of the `nth` batch.
-    pub(crate) fn piece<T>(&self, nth: u64, (piece, of): Piece, make: impl Fn(usize, u64) -> std::result::Result<T, String>) -> Drawn<T> {
+    pub(crate) fn piece<T>(
+        &self,
+        nth: u64,
+        (piece, of): Piece,
+        make: impl Fn(usize, u64) -> std::result::Result<T, String>,
+    ) -> Drawn<T> {
         let size = self.batch_size;
         let places = piece * size / of..(piece + 1) * size / of;
-        let mut drawn = Drawn { ids: Vec::with_capacity(places.len()), rows: Vec::with_capacity(places.len()), broken: (0, String::new()) };
+        let mut drawn = Drawn {
+            ids: Vec::with_capacity(places.len()),
+            rows: Vec::with_capacity(places.len()),
+            broken: (0, String::new()),
+        };
         for place in places {
             let draw = self.rank.draw(nth * size as u64 + place as u64, size);
             let row = self.order.row(draw);
@@ -74,7 +97,8 @@ impl Draws {
                 }
                 Err(reason) => {
                     if drawn.broken.0 == 0 {
-                        drawn.broken.1 = format!("{} of {}: {reason}", self.dataset.id(row), self.name);
+                        drawn.broken.1 =
+                            format!("{} of {}: {reason}", self.dataset.id(row), self.name);
                     }
                     drawn.broken.0 += 1;
                 }
@@ -87,7 +111,11 @@ impl Draws {
 impl<T> Drawn<T> {
     /// Pieces one after the other; an error where no row of them is whole.
     fn join(pieces: impl IntoIterator<Item = Self>) -> Result<Self> {
-        let mut whole = Self { ids: Vec::new(), rows: Vec::new(), broken: (0, String::new()) };
+        let mut whole = Self {
+            ids: Vec::new(),
+            rows: Vec::new(),
+            broken: (0, String::new()),
+        };
         for mut piece in pieces {
             whole.ids.append(&mut piece.ids);
             whole.rows.append(&mut piece.rows);
@@ -97,23 +125,38 @@ impl<T> Drawn<T> {
             whole.broken.0 += piece.broken.0;
         }
         if whole.rows.is_empty() {
-            return Err(Error::Training(format!("every row of a batch is broken; the first is {}", whole.broken.1)));
+            return Err(Error::Training(format!(
+                "every row of a batch is broken; the first is {}",
+                whole.broken.1
+            )));
         }
         Ok(whole)
     }
 }
 
-/// What the batches of some steps are made of, in their order. Threads make pieces of the batches that come next: one of `largest` rows,
-/// the most that a batch has, is held beside the one that was handed out.
+/// What the batches of some steps are made of, in their order. Threads make pieces of the batches
+/// that come next: one of `largest` rows, the most that a batch has, is held beside the one that
+/// was handed out.
 pub(crate) fn ahead<T: Send + 'static>(
     steps: Range<usize>,
     largest: usize,
     threads: usize,
     make: impl Fn(usize, Piece) -> Drawn<T> + Send + Sync + 'static,
 ) -> impl Iterator<Item = Result<Drawn<T>>> {
-    let (first, pieces) = (steps.start, largest.div_ceil(ROWS_OF_A_PIECE).max(largest.min(2 * threads)).max(1));
-    let options = LoaderOptions { threads, ahead: pieces };
-    let mut loader = Loader::new(steps.len() * pieces, options, move |place| make(first + place / pieces, (place % pieces, pieces)));
+    let (first, pieces) = (
+        steps.start,
+        largest
+            .div_ceil(ROWS_OF_A_PIECE)
+            .max(largest.min(2 * threads))
+            .max(1),
+    );
+    let options = LoaderOptions {
+        threads,
+        ahead: pieces,
+    };
+    let mut loader = Loader::new(steps.len() * pieces, options, move |place| {
+        make(first + place / pieces, (place % pieces, pieces))
+    });
     steps.map(move |_| Drawn::join(loader.by_ref().take(pieces)))
 }
 
@@ -121,7 +164,10 @@ pub(crate) fn ahead<T: Send + 'static>(
 pub(crate) fn picture(bytes: Option<&[u8]>) -> std::result::Result<Picture, String> {
     let picture = decode(bytes.ok_or("has no picture")?).map_err(|e| e.to_string())?;
     if picture.width.min(picture.height) < SHORTEST_SIDE {
-        return Err(format!("is a picture of {}x{} pixels", picture.width, picture.height));
+        return Err(format!(
+            "is a picture of {}x{} pixels",
+            picture.width, picture.height
+        ));
     }
     Ok(picture)
 }

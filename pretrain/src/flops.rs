@@ -1,19 +1,24 @@
-//! Floating-point operations of a training step, counted from the sizes: products only, the backward pass at twice the forward one.
+//! Floating-point operations of a training step, counted from the sizes: products only, the
+//! backward pass at twice the forward one.
 
 use flava_model::{FlavaConfig, config::BlockConfig};
 
 use crate::{joint::reads_masked_pairs, recipe::RowKind};
 
-/// Of a stack of blocks over `rows` sequences of `seq` tokens, forward; after its attention the last block computes `finished` tokens of
-/// each only.
+/// Of a stack of blocks over `rows` sequences of `seq` tokens, forward; after its attention the
+/// last block computes `finished` tokens of each only.
 fn blocks(config: &BlockConfig, rows: f64, seq: f64, finished: f64) -> f64 {
     let (size, wide) = (config.hidden_size as f64, config.intermediate_size as f64);
-    let (attention, rest) = (2.0 * 3.0 * size * size + 4.0 * seq * size, 2.0 * (size * size + 2.0 * size * wide));
+    let (attention, rest) = (
+        2.0 * 3.0 * size * size + 4.0 * seq * size,
+        2.0 * (size * size + 2.0 * size * wide),
+    );
     let layers = config.num_hidden_layers as f64;
     rows * (layers * seq * attention + ((layers - 1.0) * seq + finished) * rest)
 }
 
-/// Of the image encoder over pictures with `patches` patches, forward, embeddings included; `finished` as for [`blocks`].
+/// Of the image encoder over pictures with `patches` patches, forward, embeddings included;
+/// `finished` as for [`blocks`].
 pub fn image(config: &FlavaConfig, rows: f64, patches: f64, finished: f64) -> f64 {
     let image = &config.image_config;
     let patch = 2.0 * (image.patch_size.pow(2) * image.num_channels * image.hidden_size) as f64;
@@ -28,7 +33,10 @@ pub fn batch(config: &FlavaConfig, kind: RowKind, (rows, tokens): (usize, usize)
     let pictures = |finished| image(config, rows, patches, finished);
     let texts = |finished| blocks(&config.text_config.block(), rows, tokens, finished);
     let head = |labelled: f64, words: i64| rows * labelled * 2.0 * size * (size + words as f64);
-    let (mim, mlm) = (head(hidden_patches, config.image_config.vocab_size), head(hidden_words, config.text_config.vocab_size));
+    let (mim, mlm) = (
+        head(hidden_patches, config.image_config.vocab_size),
+        head(hidden_words, config.text_config.vocab_size),
+    );
     let forward = match kind {
         RowKind::Images => pictures(hidden_patches) + mim,
         RowKind::Texts => texts(hidden_words) + mlm,
@@ -38,9 +46,24 @@ pub fn batch(config: &FlavaConfig, kind: RowKind, (rows, tokens): (usize, usize)
             let mut forward = 0.0;
             if masked {
                 let seq = 2.0 + patches + tokens;
-                forward += pictures(patches + 1.0) + texts(tokens) + rows * (seq - 1.0) * 2.0 * size * size;
-                forward += blocks(&config.multimodal_config.block(), rows, seq, 1.0 + hidden_patches + hidden_words);
-                forward += if config.mmm_image_weight > 0.0 { mim } else { 0.0 } + if config.mmm_text_weight > 0.0 { mlm } else { 0.0 };
+                forward += pictures(patches + 1.0)
+                    + texts(tokens)
+                    + rows * (seq - 1.0) * 2.0 * size * size;
+                forward += blocks(
+                    &config.multimodal_config.block(),
+                    rows,
+                    seq,
+                    1.0 + hidden_patches + hidden_words,
+                );
+                forward += if config.mmm_image_weight > 0.0 {
+                    mim
+                } else {
+                    0.0
+                } + if config.mmm_text_weight > 0.0 {
+                    mlm
+                } else {
+                    0.0
+                };
             }
             if unmasked {
                 forward += pictures(1.0) + texts(1.0) + 4.0 * rows * rows * size;

@@ -1,7 +1,8 @@
-//! Pretraining (FLAVA section 3): from pictures, texts and pairs of them to a checkpoint, by a recipe.
+//! Pretraining (FLAVA section 3): from pictures, texts and pairs of them to a checkpoint, by a
+//! recipe.
 //!
-//! `corpora -> order, mixture -> rows (masks, crops, negatives) -> objectives -> trainer -> checkpoint`; the codebook, DINO and joint
-//! training are stages that one trainer runs.
+//! `corpora -> order, mixture -> rows (masks, crops, negatives) -> objectives -> trainer ->
+//! checkpoint`; the codebook, DINO and joint training are stages that one trainer runs.
 
 mod args;
 mod augment;
@@ -23,16 +24,23 @@ pub use draws::{Drawn, Draws};
 pub use error::{Error, Result};
 pub use flops::batch as step_flops;
 pub use joint::{
-    Batch, BlockMasks, FlavaForPreTraining, JointTraining, Losses, MaskedText, Mixture, OnEmpty, PatchLabels, Preparation,
-    PretrainingInputs, PretrainingOutput, Reader, Right, VisualWords, Whole, WordMasks,
+    Batch, BlockMasks, FlavaForPreTraining, JointTraining, Losses, MaskedText, Mixture, OnEmpty,
+    PatchLabels, Preparation, PretrainingInputs, PretrainingOutput, Reader, Right, VisualWords,
+    Whole, WordMasks,
 };
 pub use order::{Order, Rank};
 pub use plan::{dry_run, job_of};
 pub use recipe::{Recipe, RowKind, Stage, TrainingSchedule};
 pub use run::{Job, init, run};
-pub use trainer::{Batches, Learner, Observed, Parameter, State, Step, Trainer, optimiser_of, peak_of, rates_of};
+pub use trainer::{
+    Batches, Learner, Observed, Parameter, State, Step, Trainer, optimiser_of, peak_of, rates_of,
+};
 
 /// An error once Ctrl-C was pressed.
 pub(crate) fn interrupted() -> Result<()> {
-    if flava_evaluator::interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    if flava_evaluator::interrupted() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
-//! In which order the rows of a corpus are read: whole shards in random order, and within a buffer rows in random order. The row of a
-//! draw depends on the seed and the draw's number alone, so a position in a corpus is that number.
+//! In which order the rows of a corpus are read: whole shards in random order, and within a buffer
+//! rows in random order. The row of a draw depends on the seed and the draw's number alone, so a
+//! position in a corpus is that number.
 
 use std::sync::{Arc, Mutex};
 
@@ -52,8 +53,20 @@ impl Order {
     pub fn new(name: &str, rows: usize, buffer: usize, seed: u64) -> Self {
         let buffer = buffer.clamp(1, rows.max(1));
         // A corpus that fits the buffer is one shard: the order is then that of a shuffled deck.
-        let shard = if buffer >= rows { rows.max(1) } else { SHARD.min(rows) };
-        Self { rows, shard, buffer, seed, name: name.to_owned(), shards: Kept::default(), buffers: Kept::default() }
+        let shard = if buffer >= rows {
+            rows.max(1)
+        } else {
+            SHARD.min(rows)
+        };
+        Self {
+            rows,
+            shard,
+            buffer,
+            seed,
+            name: name.to_owned(),
+            shards: Kept::default(),
+            buffers: Kept::default(),
+        }
     }
 
     /// The row of a draw; every row comes once in each pass.
@@ -61,7 +74,9 @@ impl Order {
         let (pass, place) = (draw / self.rows as u64, (draw % self.rows as u64) as usize);
         let (block, within) = (place / self.buffer, place % self.buffer);
         let length = self.buffer.min(self.rows - block * self.buffer);
-        let mixed = kept(&self.buffers, (pass, block), || self.shuffled(&format!("buffer {pass} {block}"), length));
+        let mixed = kept(&self.buffers, (pass, block), || {
+            self.shuffled(&format!("buffer {pass} {block}"), length)
+        });
         self.unmixed(pass, block * self.buffer + mixed[within] as usize)
     }
 
@@ -71,18 +86,30 @@ impl Order {
         if count == 1 {
             return place;
         }
-        let shards = kept(&self.shards, (pass, 0), || self.shuffled(&format!("shards {pass}"), count));
+        let shards = kept(&self.shards, (pass, 0), || {
+            self.shuffled(&format!("shards {pass}"), count)
+        });
         // All shards are of one length but the last, whose place in this pass is known.
-        let short = shards.iter().position(|&shard| shard as usize == count - 1).unwrap_or(0);
+        let short = shards
+            .iter()
+            .position(|&shard| shard as usize == count - 1)
+            .unwrap_or(0);
         let missing = count * self.shard - self.rows;
         let end_of_short = (short + 1) * self.shard - missing;
-        let padded = if place < end_of_short { place } else { place + missing };
+        let padded = if place < end_of_short {
+            place
+        } else {
+            place + missing
+        };
         shards[padded / self.shard] as usize * self.shard + padded % self.shard
     }
 
     fn shuffled(&self, purpose: &str, count: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..count as u32).collect();
-        order.shuffle(&mut stream(self.seed, &format!("order of {}, {purpose}", self.name)));
+        order.shuffle(&mut stream(
+            self.seed,
+            &format!("order of {}, {purpose}", self.name),
+        ));
         order
     }
 }
@@ -90,7 +117,9 @@ impl Order {
 /// The permutation of `key`; the last few are kept, since threads ask for neighbouring draws.
 fn kept(all: &Kept, key: (u64, usize), make: impl FnOnce() -> Vec<u32>) -> Arc<Vec<u32>> {
     const MOST: usize = 4;
-    let mut all = all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut all = all
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((_, order)) = all.iter().find(|(known, _)| *known == key) {
         return Arc::clone(order);
     }
@@ -108,10 +137,19 @@ mod tests {
 
     #[test]
     fn every_row_comes_once_in_each_pass() {
-        for (rows, buffer) in [(1, 1), (7, 100), (5000, 300), (5000, 5000), (2048, 64), (1025, 10)] {
+        for (rows, buffer) in [
+            (1, 1),
+            (7, 100),
+            (5000, 300),
+            (5000, 5000),
+            (2048, 64),
+            (1025, 10),
+        ] {
             let order = Order::new("x", rows, buffer, 3);
             for pass in 0..2 {
-                let mut seen: Vec<usize> = (0..rows).map(|place| order.row((pass * rows + place) as u64)).collect();
+                let mut seen: Vec<usize> = (0..rows)
+                    .map(|place| order.row((pass * rows + place) as u64))
+                    .collect();
                 assert!(rows < 10 || !seen.is_sorted());
                 seen.sort_unstable();
                 assert!(seen.into_iter().eq(0..rows), "{rows} rows, buffer {buffer}");
@@ -123,26 +161,36 @@ mod tests {
     fn passes_and_seeds_differ_and_draws_repeat() {
         let rows = |seed, pass: u64| {
             let order = Order::new("x", 3000, 500, seed);
-            (0..3000).map(|place| order.row(pass * 3000 + place)).collect::<Vec<_>>()
+            (0..3000)
+                .map(|place| order.row(pass * 3000 + place))
+                .collect::<Vec<_>>()
         };
         assert_eq!(rows(1, 0), rows(1, 0));
         assert_ne!(rows(1, 0), rows(1, 1));
         assert_ne!(rows(1, 0), rows(2, 0));
         let order = Order::new("x", 3000, 500, 1);
-        assert_eq!(order.row(2999), *rows(1, 0).last().unwrap(), "whatever was drawn before");
+        assert_eq!(
+            order.row(2999),
+            *rows(1, 0).last().unwrap(),
+            "whatever was drawn before"
+        );
     }
 
     /// Reads stay near each other: a buffer's rows come from few shards.
     #[test]
     fn a_buffer_reads_from_few_shards() {
         let order = Order::new("x", 100 * SHARD, 4 * SHARD, 0);
-        let shards: std::collections::HashSet<usize> = (0..4 * SHARD as u64).map(|draw| order.row(draw) / SHARD).collect();
+        let shards: std::collections::HashSet<usize> = (0..4 * SHARD as u64)
+            .map(|draw| order.row(draw) / SHARD)
+            .collect();
         assert!(shards.len() <= 5, "{}", shards.len());
     }
 
     #[test]
     fn ranks_share_the_draws_without_overlap() {
-        let mut all: Vec<u64> = (0..3).flat_map(|rank| (0..40).map(move |nth| Rank { rank, world: 3 }.draw(nth, 8))).collect();
+        let mut all: Vec<u64> = (0..3)
+            .flat_map(|rank| (0..40).map(move |nth| Rank { rank, world: 3 }.draw(nth, 8)))
+            .collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..120));
     }

@@ -18,27 +18,42 @@ use crate::{
     trainer::{human, peak_of},
 };
 
-/// Share of a large product's speed that a training step is taken to reach before anything was measured.
+/// Share of a large product's speed that a training step is taken to reach before anything was
+/// measured.
 const SHARE_OF_PEAK: f64 = 0.5;
 
 /// Decides a run. `until` names the kind of stage that ends it.
 pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
     let recipe = Recipe::open(&args.recipe, &args.set)?;
     let device = args.device.resolve()?;
-    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let threads = args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
     set_threads(threads);
     let until = until
         .map(|kind| {
-            let found = recipe.stages().find(|(_, stage)| stage.kind() == kind).map(|(name, _)| name.to_owned());
-            found.ok_or_else(|| Error::Input(format!("{} has no stage that makes a {kind}", args.recipe)))
+            let found = recipe
+                .stages()
+                .find(|(_, stage)| stage.kind() == kind)
+                .map(|(name, _)| name.to_owned());
+            found.ok_or_else(|| {
+                Error::Input(format!("{} has no stage that makes a {kind}", args.recipe))
+            })
         })
         .transpose()?;
-    let stem = PathBuf::from(&args.recipe).file_stem().map_or_else(|| args.recipe.clone(), |stem| stem.to_string_lossy().into_owned());
+    let stem = PathBuf::from(&args.recipe).file_stem().map_or_else(
+        || args.recipe.clone(),
+        |stem| stem.to_string_lossy().into_owned(),
+    );
     Ok(Job {
         name: args.recipe.clone(),
         recipe,
         data: args.data.clone(),
-        out: args.out.clone().unwrap_or_else(|| PathBuf::from("pretrained").join(stem)),
+        out: args
+            .out
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("pretrained").join(stem)),
         seed: args.seed,
         device,
         precision: args.precision,
@@ -67,7 +82,13 @@ fn parameters(config: &FlavaConfig) -> f64 {
     let heads = 2.0 * (image.vocab_size + text.vocab_size) as f64 * (d + 1.0) + 5.0 * (d * d + d);
     let poolers = 3.0 * (d * d + d);
     let projections = 2.0 * d * (d + config.projection_dim as f64);
-    block(&image.block()) + block(&text.block()) + block(&config.multimodal_config.block()) + embeddings + heads + poolers + projections
+    block(&image.block())
+        + block(&text.block())
+        + block(&config.multimodal_config.block())
+        + embeddings
+        + heads
+        + poolers
+        + projections
 }
 
 /// What is said of a corpus, or of data to measure on, that cannot be opened.
@@ -76,18 +97,40 @@ const NOT_THERE: &str = "not there";
 /// What a job would do: corpora that are there, sizes, operations and time at this machine's speed.
 pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     let recipe = &job.recipe;
-    let words = recipe.stages().find_map(|(_, stage)| if let Stage::Tokenizer(stage) = stage { Some(stage.vocab_size) } else { None });
+    let words = recipe.stages().find_map(|(_, stage)| {
+        if let Stage::Tokenizer(stage) = stage {
+            Some(stage.vocab_size)
+        } else {
+            None
+        }
+    });
     let config = recipe.config(words.filter(|words| *words > 0).unwrap_or(30_522))?;
     let count = parameters(&config);
     let peak = peak_of(job.device, job.precision)?;
     let mut lines = vec![
         format!("{}: {}", job.name, recipe.summary),
-        format!("model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top", count / 1e6, count * 16.0 / 1e9),
-        format!("machine: a large product reaches {:.0} GFLOP/s in {}", peak / 1e9, job.precision.name()),
+        format!(
+            "model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top",
+            count / 1e6,
+            count * 16.0 / 1e9
+        ),
+        format!(
+            "machine: a large product reaches {:.0} GFLOP/s in {}",
+            peak / 1e9,
+            job.precision.name()
+        ),
     ];
     let said = [("cost", &recipe.cost), ("expect", &recipe.expect)];
-    lines.splice(1..1, said.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {text}")));
-    let mut used: Vec<&str> = job.stages().flat_map(|(_, stage)| corpora_of(stage)).collect();
+    lines.splice(
+        1..1,
+        said.iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| format!("{name}: {text}")),
+    );
+    let mut used: Vec<&str> = job
+        .stages()
+        .flat_map(|(_, stage)| corpora_of(stage))
+        .collect();
     used.sort_unstable();
     used.dedup();
     for name in used {
@@ -95,7 +138,10 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
             Ok(dataset) => format!("{} rows", dataset.len()),
             Err(error) => format!("{NOT_THERE}: {error}"),
         };
-        lines.push(format!("corpus {name} ({}): {state}", recipe.corpora[name].name()));
+        lines.push(format!(
+            "corpus {name} ({}): {state}",
+            recipe.corpora[name].name()
+        ));
     }
     let mut total = 0.0;
     for (name, stage) in job.stages() {
@@ -104,18 +150,31 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
         let mut line = format!("stage {name} ({})", stage.kind());
         if steps > 0 {
             let gigabytes = bytes_of_batch(stage, &config) / 1e9;
-            let large = if gigabytes < 0.1 { String::new() } else { format!(", batches of {gigabytes:.1} GB, two at once") };
+            let large = if gigabytes < 0.1 {
+                String::new()
+            } else {
+                format!(", batches of {gigabytes:.1} GB, two at once")
+            };
             let _written = write!(line, ": {steps} steps{large}");
         }
         if flops > 0.0 {
-            let _written = write!(line, ", {flops:.1e} FLOP, about {}", human(flops / (peak * SHARE_OF_PEAK)));
+            let _written = write!(
+                line,
+                ", {flops:.1e} FLOP, about {}",
+                human(flops / (peak * SHARE_OF_PEAK))
+            );
         }
         lines.push(line);
         if let Stage::Train(stage) = stage
             && let Some(evaluate) = &stage.evaluate
         {
-            let state = job.check_evaluation(evaluate, true).map_or_else(|error| format!("{NOT_THERE}: {error}"), |()| "ready".into());
-            lines.push(format!("    measured every {} steps on {}: {state}", evaluate.every, evaluate.tasks));
+            let state = job
+                .check_evaluation(evaluate, true)
+                .map_or_else(|error| format!("{NOT_THERE}: {error}"), |()| "ready".into());
+            lines.push(format!(
+                "    measured every {} steps on {}: {state}",
+                evaluate.every, evaluate.tasks
+            ));
         }
     }
     let time = human(total / (peak * SHARE_OF_PEAK));
@@ -128,7 +187,8 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     Ok((lines.join("\n"), ready))
 }
 
-/// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made ahead.
+/// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made
+/// ahead.
 fn bytes_of_batch(stage: &Stage, config: &FlavaConfig) -> f64 {
     let side = config.image_config.image_size as f64;
     let picture = |side: f64| 3.0 * side * side * size_of::<f32>() as f64;
@@ -137,15 +197,30 @@ fn bytes_of_batch(stage: &Stage, config: &FlavaConfig) -> f64 {
         Stage::Tokenizer(_) => 0.0,
         Stage::Codebook(stage) => stage.schedule.batch_size as f64 * codebook,
         Stage::Dino(stage) => {
-            stage.schedule.batch_size as f64 * (2.0 * picture(side) + stage.local_crops as f64 * picture(stage.local_size as f64))
+            stage.schedule.batch_size as f64
+                * (2.0 * picture(side)
+                    + stage.local_crops as f64 * picture(stage.local_size as f64))
         }
         Stage::Train(stage) => {
             let of = |share: &Share| {
-                let labels = if stage.crop.is_some() && stage.weights.read_patches(share.rows) { codebook } else { 0.0 };
-                let row = if share.rows == RowKind::Texts { 0.0 } else { picture(side) + labels };
+                let labels = if stage.crop.is_some() && stage.weights.read_patches(share.rows) {
+                    codebook
+                } else {
+                    0.0
+                };
+                let row = if share.rows == RowKind::Texts {
+                    0.0
+                } else {
+                    picture(side) + labels
+                };
                 share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
             };
-            stage.mixture.iter().filter(|share| share.ratio > 0.0).map(of).fold(0.0, f64::max)
+            stage
+                .mixture
+                .iter()
+                .filter(|share| share.ratio > 0.0)
+                .map(of)
+                .fold(0.0, f64::max)
         }
     }
 }
@@ -156,21 +231,37 @@ fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
         Stage::Codebook(stage) if stage.from.is_empty() => {
             let (store, ..) = networks(&config.image_codebook_config, stage, Fill::Unset);
             let patches = config.image_config.grid().pow(2) as f64;
-            (stage.schedule.steps * stage.schedule.batch_size) as f64 * patches * flops_of_patch(&store)
+            (stage.schedule.steps * stage.schedule.batch_size) as f64
+                * patches
+                * flops_of_patch(&store)
         }
         Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
         Stage::Dino(stage) => {
             let rows = stage.schedule.batch_size as f64;
             let patches = |side: i64| (side / config.image_config.patch_size).pow(2) as f64;
-            let global = flops::image(config, 2.0 * rows, patches(config.image_config.image_size), 1.0);
-            let local = flops::image(config, stage.local_crops as f64 * rows, patches(stage.local_size as i64), 1.0);
+            let global = flops::image(
+                config,
+                2.0 * rows,
+                patches(config.image_config.image_size),
+                1.0,
+            );
+            let local = flops::image(
+                config,
+                stage.local_crops as f64 * rows,
+                patches(stage.local_size as i64),
+                1.0,
+            );
             stage.schedule.steps as f64 * (4.0 * global + 3.0 * local)
         }
         Stage::Train(stage) => {
             let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
             let share = |share: &Share| {
                 let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
-                let tokens = if share.rows == RowKind::Texts { stage.text_length } else { stage.caption_length };
+                let tokens = if share.rows == RowKind::Texts {
+                    stage.text_length
+                } else {
+                    stage.caption_length
+                };
                 share.ratio / all * flops::batch(config, share.rows, (rows, tokens))
             };
             stage.schedule.steps as f64 * stage.mixture.iter().map(share).sum::<f64>()

@@ -1,4 +1,5 @@
-//! The table of an ablation: the paper's columns beside each other, each a mean over the seeds that were run.
+//! The table of an ablation: the paper's columns beside each other, each a mean over the seeds that
+//! were run.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,7 +8,16 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use crate::{Error, Record, Result, read_records};
 
 /// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
-const COLUMNS: [&str; 8] = ["mim", "mlm", "flava-c-local", "flava-c", "flava-mm", "flava-without-init", "flava-beit-init", "flava"];
+const COLUMNS: [&str; 8] = [
+    "mim",
+    "mlm",
+    "flava-c-local",
+    "flava-c",
+    "flava-mm",
+    "flava-without-init",
+    "flava-beit-init",
+    "flava",
+];
 /// Standard errors to either side that hold 95 % of a normal distribution.
 const TWO_SIDED_95: f64 = 1.96;
 
@@ -26,8 +36,8 @@ pub struct Cell {
     pub value: f64,
     /// Standard deviation over the seeds; none of one seed.
     pub over_seeds: Option<f64>,
-    /// Lower end of the 95 % interval: of the rows, which are the same for all seeds, so that their part does not shrink with them, and
-    /// of the seeds (Student).
+    /// Lower end of the 95 % interval: of the rows, which are the same for all seeds, so that their
+    /// part does not shrink with them, and of the seeds (Student).
     pub ci_low: f64,
     /// Upper end.
     pub ci_high: f64,
@@ -43,21 +53,34 @@ pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
     for (column, name) in COLUMNS.iter().enumerate() {
         for seed in folders(&folder.join(name))? {
             for record in read_records(&seed.join("runs"))? {
-                let task = tasks.iter().position(|known| *known == record.name()).unwrap_or_else(|| {
-                    tasks.push(record.name());
-                    tasks.len() - 1
-                });
+                let task = tasks
+                    .iter()
+                    .position(|known| *known == record.name())
+                    .unwrap_or_else(|| {
+                        tasks.push(record.name());
+                        tasks.len() - 1
+                    });
                 found.entry((task, column)).or_default().push(record);
             }
         }
     }
     let broken = |reason: String| Error::file(folder, reason);
     if found.is_empty() {
-        return Err(broken(format!("holds no COLUMN/seed-N/runs; columns are {}", COLUMNS.join(", "))));
+        return Err(broken(format!(
+            "holds no COLUMN/seed-N/runs; columns are {}",
+            COLUMNS.join(", ")
+        )));
     }
     let same = |a: &Record, b: &Record| {
         let of = |r: &Record| {
-            (r.task_version, r.data_fingerprint.clone(), r.protocol.clone(), r.method.clone(), r.feature.clone(), r.main().metric.clone())
+            (
+                r.task_version,
+                r.data_fingerprint.clone(),
+                r.protocol.clone(),
+                r.method.clone(),
+                r.feature.clone(),
+                r.main().metric.clone(),
+            )
         };
         of(a) == of(b)
     };
@@ -65,14 +88,30 @@ pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
     for ((task, _), records) in &found {
         let one = *first.entry(*task).or_insert(&records[0]);
         if let Some(other) = records.iter().find(|other| !same(one, other)) {
-            return Err(broken(format!("runs of {} are of other rows, another version or method", other.name())));
+            return Err(broken(format!(
+                "runs of {} are of other rows, another version or method",
+                other.name()
+            )));
         }
-        let twice = |record: &&Record| records.iter().filter(|other| other.model_fingerprint == record.model_fingerprint).count() > 1;
+        let twice = |record: &&Record| {
+            records
+                .iter()
+                .filter(|other| other.model_fingerprint == record.model_fingerprint)
+                .count()
+                > 1
+        };
         if let Some(record) = records.iter().find(twice) {
-            return Err(broken(format!("two runs of {} are of the same weights, {}", record.name(), record.model_fingerprint)));
+            return Err(broken(format!(
+                "two runs of {} are of the same weights, {}",
+                record.name(),
+                record.model_fingerprint
+            )));
         }
     }
-    Ok(found.iter().map(|((_, column), records)| cell(COLUMNS[*column], records)).collect())
+    Ok(found
+        .iter()
+        .map(|((_, column), records)| cell(COLUMNS[*column], records))
+        .collect())
 }
 
 fn cell(column: &str, records: &[Record]) -> Cell {
@@ -84,7 +123,11 @@ fn cell(column: &str, records: &[Record]) -> Cell {
     let (ci_low, ci_high) = match over_seeds {
         None => (main[0].ci_low, main[0].ci_high),
         Some(sd) => {
-            let rows = main.iter().map(|score| score.standard_error.powi(2)).sum::<f64>() / count;
+            let rows = main
+                .iter()
+                .map(|score| score.standard_error.powi(2))
+                .sum::<f64>()
+                / count;
             let half = (TWO_SIDED_95 * rows.sqrt()).hypot(student(count - 1.0) * sd / count.sqrt());
             ((value - half).max(0.0), (value + half).min(1.0))
         }
@@ -112,7 +155,11 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
         return Ok(Vec::new());
     }
     let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("runs").is_dir()).collect();
+    let mut found: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("runs").is_dir())
+        .collect();
     found.sort();
     Ok(found)
 }
@@ -120,36 +167,79 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
 /// The cells as CSV, a line each.
 pub fn ablation_csv(cells: &[Cell]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let head = ["column", "task", "metric", "seeds", "value", "ci_low", "ci_high", "sd_over_seeds"];
+    let head = [
+        "column",
+        "task",
+        "metric",
+        "seeds",
+        "value",
+        "ci_low",
+        "ci_high",
+        "sd_over_seeds",
+    ];
     writer.write_record(head).expect("writing to memory");
     for cell in cells {
-        let sd = cell.over_seeds.map(|sd| format!("{sd:.6}")).unwrap_or_default();
+        let sd = cell
+            .over_seeds
+            .map(|sd| format!("{sd:.6}"))
+            .unwrap_or_default();
         let numbers = [cell.value, cell.ci_low, cell.ci_high].map(|value| format!("{value:.6}"));
         let [value, low, high] = numbers;
-        let row = [cell.column.clone(), cell.task.clone(), cell.metric.clone(), cell.seeds.to_string(), value, low, high, sd];
+        let row = [
+            cell.column.clone(),
+            cell.task.clone(),
+            cell.metric.clone(),
+            cell.seeds.to_string(),
+            value,
+            low,
+            high,
+            sd,
+        ];
         writer.write_record(row).expect("writing to memory");
     }
     String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
 }
 
-/// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 % interval.
+/// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 %
+/// interval.
 pub fn ablation_markdown(cells: &[Cell]) -> String {
-    let columns: Vec<&str> = COLUMNS.into_iter().filter(|column| cells.iter().any(|cell| cell.column == *column)).collect();
+    let columns: Vec<&str> = COLUMNS
+        .into_iter()
+        .filter(|column| cells.iter().any(|cell| cell.column == *column))
+        .collect();
     let mut tasks: Vec<(&str, &str)> = Vec::new();
     for cell in cells {
         if !tasks.contains(&(&cell.task, &cell.metric)) {
             tasks.push((&cell.task, &cell.metric));
         }
     }
-    let head = format!("| task | metric | {} |\n|---|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    let head = format!(
+        "| task | metric | {} |\n|---|---|{}\n",
+        columns.join(" | "),
+        "---|".repeat(columns.len())
+    );
     let row = |(task, metric): (&str, &str)| {
         let number = |column: &&str| {
-            let cell = cells.iter().find(|cell| cell.column == **column && cell.task == task);
-            cell.map_or("-".to_owned(), |cell| format!("{:.1} ± {:.1}", cell.value * 100.0, (cell.ci_high - cell.ci_low) * 50.0))
+            let cell = cells
+                .iter()
+                .find(|cell| cell.column == **column && cell.task == task);
+            cell.map_or("-".to_owned(), |cell| {
+                format!(
+                    "{:.1} ± {:.1}",
+                    cell.value * 100.0,
+                    (cell.ci_high - cell.ci_low) * 50.0
+                )
+            })
         };
-        format!("| {task} | {metric} | {} |\n", columns.iter().map(number).collect::<Vec<_>>().join(" | "))
+        format!(
+            "| {task} | {metric} | {} |\n",
+            columns.iter().map(number).collect::<Vec<_>>().join(" | ")
+        )
     };
-    tasks.into_iter().map(row).fold(head, |text, row| text + &row)
+    tasks
+        .into_iter()
+        .map(row)
+        .fold(head, |text, row| text + &row)
 }
 
 #[cfg(test)]

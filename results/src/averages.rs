@@ -1,4 +1,5 @@
-//! The paper's averages: vision over 22 numbers, language over 8, multimodal over 11, and the mean of the three (Table 4).
+//! The paper's averages: vision over 22 numbers, language over 8, multimodal over 11, and the mean
+//! of the three (Table 4).
 
 use crate::{Record, published};
 
@@ -7,7 +8,8 @@ use crate::{Record, published};
 pub struct Average {
     /// vision, language, multimodal or macro.
     pub group: &'static str,
-    /// The mean, a share; None while a number is missing, since a mean over others would be another number.
+    /// The mean, a share; None while a number is missing, since a mean over others would be another
+    /// number.
     pub value: Option<f64>,
     /// Standard error, the tasks being independent.
     pub standard_error: Option<f64>,
@@ -20,22 +22,40 @@ pub struct Average {
 /// The tasks and metrics of each group are those of the paper's Table 4.
 const GROUPS: [&str; 3] = ["vision", "language", "multimodal"];
 
-/// The averages of the records that may stand in a leaderboard; nothing if none of them is of the paper's tasks.
+/// The averages of the records that may stand in a leaderboard; nothing if none of them is of the
+/// paper's tasks.
 pub fn averages(records: &[Record]) -> Vec<Average> {
-    let mut found: Vec<Average> = GROUPS.into_iter().map(|group| average(group, records)).collect();
+    let mut found: Vec<Average> = GROUPS
+        .into_iter()
+        .map(|group| average(group, records))
+        .collect();
     if found.iter().all(|average| average.have == 0) {
         return Vec::new();
     }
-    let all = |read: &dyn Fn(&Average) -> Option<f64>| found.iter().map(read).collect::<Option<Vec<f64>>>();
+    let all = |read: &dyn Fn(&Average) -> Option<f64>| {
+        found.iter().map(read).collect::<Option<Vec<f64>>>()
+    };
     let value = all(&|average| average.value).map(|values| values.iter().sum::<f64>() / 3.0);
-    let standard_error = all(&|average| average.standard_error).map(|errors| errors.iter().map(|e| e * e).sum::<f64>().sqrt() / 3.0);
-    let (have, of) = (found.iter().map(|a| a.have).sum(), found.iter().map(|a| a.of).sum());
-    found.push(Average { group: "macro", value, standard_error, have, of });
+    let standard_error = all(&|average| average.standard_error)
+        .map(|errors| errors.iter().map(|e| e * e).sum::<f64>().sqrt() / 3.0);
+    let (have, of) = (
+        found.iter().map(|a| a.have).sum(),
+        found.iter().map(|a| a.of).sum(),
+    );
+    found.push(Average {
+        group: "macro",
+        value,
+        standard_error,
+        have,
+        of,
+    });
     found
 }
 
 fn average(group: &'static str, records: &[Record]) -> Average {
-    let column = |row: &&crate::Published| row.table == "Table 4" && row.column == "FLAVA" && !row.task.starts_with("average");
+    let column = |row: &&crate::Published| {
+        row.table == "Table 4" && row.column == "FLAVA" && !row.task.starts_with("average")
+    };
     let cells: Vec<(String, String)> = published()
         .iter()
         .filter(column)
@@ -43,7 +63,9 @@ fn average(group: &'static str, records: &[Record]) -> Average {
         .map(|row| (row.task.clone(), row.metric.clone()))
         .collect();
     let score = |(task, metric): &(String, String)| {
-        let record = records.iter().find(|r| r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, task))?;
+        let record = records.iter().find(|r| {
+            r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, task)
+        })?;
         record.metrics.iter().find(|m| m.metric == *metric)
     };
     let scores: Vec<_> = cells.iter().filter_map(score).collect();
@@ -52,7 +74,14 @@ fn average(group: &'static str, records: &[Record]) -> Average {
     Average {
         group,
         value: whole.then(|| scores.iter().map(|s| s.value).sum::<f64>() / count),
-        standard_error: whole.then(|| scores.iter().map(|s| s.standard_error.powi(2)).sum::<f64>().sqrt() / count),
+        standard_error: whole.then(|| {
+            scores
+                .iter()
+                .map(|s| s.standard_error.powi(2))
+                .sum::<f64>()
+                .sqrt()
+                / count
+        }),
         have: scores.len(),
         of: cells.len(),
     }
@@ -85,9 +114,20 @@ pub fn median(sorted: &[f64]) -> f64 {
 pub fn averages_text(averages: &[Average]) -> String {
     let line = |average: &Average| match (average.value, average.standard_error) {
         (Some(value), Some(error)) => {
-            format!("{:11} average {:5.1} (standard error {:.2}), {} numbers", average.group, value * 100.0, error * 100.0, average.of)
+            format!(
+                "{:11} average {:5.1} (standard error {:.2}), {} numbers",
+                average.group,
+                value * 100.0,
+                error * 100.0,
+                average.of
+            )
         }
-        _ => format!("{:11} average: none, {} of its {} numbers are missing", average.group, average.of - average.have, average.of),
+        _ => format!(
+            "{:11} average: none, {} of its {} numbers are missing",
+            average.group,
+            average.of - average.have,
+            average.of
+        ),
     };
     averages.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -97,29 +137,65 @@ mod tests {
     use super::*;
     use crate::{MetricValue, record::tests::record};
 
-    /// The paper's own column as records gives the paper's averages; without one cell its group has none.
+    /// The paper's own column as records gives the paper's averages; without one cell its group has
+    /// none.
     #[test]
     fn the_papers_numbers_give_the_papers_averages() {
-        let cells: Vec<_> =
-            published().into_iter().filter(|r| r.table == "Table 4" && r.column == "FLAVA" && !r.task.starts_with("average")).collect();
+        let cells: Vec<_> = published()
+            .into_iter()
+            .filter(|r| {
+                r.table == "Table 4" && r.column == "FLAVA" && !r.task.starts_with("average")
+            })
+            .collect();
         let mut records: Vec<Record> = Vec::new();
         for cell in &cells {
-            let metric = MetricValue { metric: cell.metric.clone(), value: cell.value / 100.0, ..record("x").metrics[0].clone() };
+            let metric = MetricValue {
+                metric: cell.metric.clone(),
+                value: cell.value / 100.0,
+                ..record("x").metrics[0].clone()
+            };
             match records.iter_mut().find(|r| r.task == cell.task) {
                 Some(known) => known.metrics.push(metric),
-                None => records.push(Record { task: cell.task.clone(), metrics: vec![metric], ..record("x") }),
+                None => records.push(Record {
+                    task: cell.task.clone(),
+                    metrics: vec![metric],
+                    ..record("x")
+                }),
             }
         }
         let found = averages(&records);
-        let value = |group: &str| found.iter().find(|a| a.group == group).unwrap().value.unwrap() * 100.0;
-        for (group, of, expected) in [("vision", 22, 79.44), ("language", 8, 78.19), ("multimodal", 11, 69.92), ("macro", 41, 75.85)] {
-            assert!((value(group) - expected).abs() < 0.011, "{group}: {}", value(group));
+        let value = |group: &str| {
+            found
+                .iter()
+                .find(|a| a.group == group)
+                .unwrap()
+                .value
+                .unwrap()
+                * 100.0
+        };
+        for (group, of, expected) in [
+            ("vision", 22, 79.44),
+            ("language", 8, 78.19),
+            ("multimodal", 11, 69.92),
+            ("macro", 41, 75.85),
+        ] {
+            assert!(
+                (value(group) - expected).abs() < 0.011,
+                "{group}: {}",
+                value(group)
+            );
             assert_eq!(found.iter().find(|a| a.group == group).unwrap().of, of);
         }
         records.retain(|r| r.task != "mnist");
         let found = averages(&records);
-        assert_eq!(found.iter().map(|a| a.value.is_some()).collect::<Vec<_>>(), [false, true, true, false]);
-        assert!(averages_text(&found).contains("vision      average: none, 1 of its 22 numbers are missing"));
+        assert_eq!(
+            found.iter().map(|a| a.value.is_some()).collect::<Vec<_>>(),
+            [false, true, true, false]
+        );
+        assert!(
+            averages_text(&found)
+                .contains("vision      average: none, 1 of its 22 numbers are missing")
+        );
         assert!(averages(&[record("mine")]).is_empty());
     }
 }

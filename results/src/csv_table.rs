@@ -1,5 +1,5 @@
-//! `results.csv`: a line for each score. It holds what was measured and nothing of when or how fast: the same measurements give the
-//! same bytes.
+//! `results.csv`: a line for each score. It holds what was measured and nothing of when or how
+//! fast: the same measurements give the same bytes.
 
 use crate::Record;
 
@@ -65,7 +65,11 @@ fn row(record: &Record, metric: usize) -> [String; 32] {
         score.ci_low.to_string(),
         score.ci_high.to_string(),
         score.interval.clone(),
-        if metric == 0 { record.chance.to_string() } else { String::new() },
+        if metric == 0 {
+            record.chance.to_string()
+        } else {
+            String::new()
+        },
         score.n.to_string(),
         record.skipped.to_string(),
         record.train_rows.to_string(),
@@ -86,15 +90,23 @@ fn row(record: &Record, metric: usize) -> [String; 32] {
     ]
 }
 
-/// A cell that a spreadsheet takes for text: what begins as a formula does, and is no number, has an apostrophe before it.
+/// A cell that a spreadsheet takes for text: what begins as a formula does, and is no number, has
+/// an apostrophe before it.
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
-    if formula { format!("'{text}") } else { text.to_owned() }
+    let formula =
+        text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    if formula {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn line(fields: &[String]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(fields.iter().map(|field| cell(field))).expect("writing to memory");
+    writer
+        .write_record(fields.iter().map(|field| cell(field)))
+        .expect("writing to memory");
     String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
 }
 
@@ -105,7 +117,10 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        assert_eq!(["=cmd|x", "@a", "-1.5", "-x", "a=b", ""].map(cell), ["'=cmd|x", "'@a", "-1.5", "'-x", "a=b", ""]);
+        assert_eq!(
+            ["=cmd|x", "@a", "-1.5", "-x", "a=b", ""].map(cell),
+            ["'=cmd|x", "'@a", "-1.5", "'-x", "a=b", ""]
+        );
     }
 
     #[test]
@@ -114,7 +129,13 @@ mod tests {
         let mut reader = csv::Reader::from_reader(table.as_bytes());
         let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
         assert_eq!(rows.len(), 4);
-        assert_eq!(rows[0][9].parse::<f64>().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
-        assert_eq!((&rows[2][0], &rows[3][8], &rows[0][18]), ("b", "mean_per_class", "a, \"quoted\" folder"));
+        assert_eq!(
+            rows[0][9].parse::<f64>().unwrap().to_bits(),
+            (0.1f64 + 0.2).to_bits()
+        );
+        assert_eq!(
+            (&rows[2][0], &rows[3][8], &rows[0][18]),
+            ("b", "mean_per_class", "a, \"quoted\" folder")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Results of evaluation: records with their provenance, the folder of a run, CSV, tables, averages. No torch.
+//! Results of evaluation: records with their provenance, the folder of a run, CSV, tables,
+//! averages. No torch.
 
 mod ablation;
 mod averages;

@@ -40,10 +40,12 @@ pub struct MetricValue {
 pub struct Record {
     /// Name of the task.
     pub task: String,
-    /// What was asked for beside the task's row, such as another method or feature; empty otherwise.
+    /// What was asked for beside the task's row, such as another method or feature; empty
+    /// otherwise.
     #[serde(default)]
     pub variant: String,
-    /// Digest of everything that decides the numbers; a finished task with the same one is not run again.
+    /// Digest of everything that decides the numbers; a finished task with the same one is not run
+    /// again.
     #[serde(default)]
     pub key: String,
     /// Version of the task: numbers of different versions do not compare.
@@ -99,10 +101,12 @@ pub struct Record {
     /// What was done otherwise than the protocol has it: with any, the record is not publishable.
     #[serde(default)]
     pub departures: Vec<String>,
-    /// How the data differs from what the protocol asks for; only --allow-mismatch lets such a task run.
+    /// How the data differs from what the protocol asks for; only --allow-mismatch lets such a task
+    /// run.
     #[serde(default)]
     pub mismatches: Vec<String>,
-    /// Whether it may stand in a leaderboard: all rows were used, they are the protocol's, and so is all that was done.
+    /// Whether it may stand in a leaderboard: all rows were used, they are the protocol's, and so
+    /// is all that was done.
     #[serde(default)]
     pub publishable: bool,
     /// What stands beside the numbers, such as "640 of 50000 training rows".
@@ -120,20 +124,33 @@ pub struct Record {
 impl Record {
     /// The name of its files.
     pub fn name(&self) -> String {
-        if self.variant.is_empty() { self.task.clone() } else { format!("{}.{}", self.task, self.variant) }
+        if self.variant.is_empty() {
+            self.task.clone()
+        } else {
+            format!("{}.{}", self.task, self.variant)
+        }
     }
 
     /// What its file holds: the record and a digest of it.
     ///
     /// # Errors
-    /// If one of its numbers is not finite: JSON has no such number, and a leaderboard no place for it.
+    /// If one of its numbers is not finite: JSON has no such number, and a leaderboard no place for
+    /// it.
     pub fn to_file(&self) -> std::result::Result<String, String> {
         let numbers = |m: &MetricValue| [m.value, m.standard_error, m.ci_low, m.ci_high];
         if self.metrics.is_empty() {
             return Err(format!("{} has no score", self.name()));
         }
-        if let Some(metric) = self.metrics.iter().find(|metric| numbers(metric).iter().any(|number| !number.is_finite())) {
-            return Err(format!("{} of {} is not finite", metric.metric, self.name()));
+        if let Some(metric) = self
+            .metrics
+            .iter()
+            .find(|metric| numbers(metric).iter().any(|number| !number.is_finite()))
+        {
+            return Err(format!(
+                "{} of {} is not finite",
+                metric.metric,
+                self.name()
+            ));
         }
         let mut value = serde_json::to_value(self).map_err(|e| e.to_string())?;
         let digest = hex(&Sha256::digest(value.to_string()));
@@ -151,15 +168,23 @@ impl Record {
         if !is_there(path) {
             return Ok(None);
         }
-        let damaged = |reason: &dyn ToString| Error::file(path, format!("is no whole record: {}", reason.to_string()));
+        let damaged = |reason: &dyn ToString| {
+            Error::file(path, format!("is no whole record: {}", reason.to_string()))
+        };
         let mut value: Value = flava_base::read_json(path, MAX_BYTES)?;
-        let digest = value.as_object_mut().and_then(|entries| entries.remove(DIGEST));
+        let digest = value
+            .as_object_mut()
+            .and_then(|entries| entries.remove(DIGEST));
         let digest = digest.ok_or_else(|| damaged(&"it has no digest"))?;
         if digest != hex(&Sha256::digest(value.to_string())) {
             return Err(damaged(&"its digest is not that of what it says"));
         }
         let record: Self = serde_json::from_value(value).map_err(|e| damaged(&e))?;
-        if record.metrics.is_empty() { Err(damaged(&"it has no score")) } else { Ok(Some(record)) }
+        if record.metrics.is_empty() {
+            Err(damaged(&"it has no score"))
+        } else {
+            Ok(Some(record))
+        }
     }
 
     /// The main score.

@@ -1,8 +1,11 @@
-//! The folder of a run: what was planned, how each task stands, a record for each that ended, and a journal of all that happened.
+//! The folder of a run: what was planned, how each task stands, a record for each that ended, and a
+//! journal of all that happened.
 //!
-//! `plan.json`, `status.json`, `journal.jsonl`, `TASK.json`, `results.csv`, `predictions/TASK.parquet`. Every file is written
-//! beside its place and renamed, but the journal, to which lines are only added: whatever kills the program, the folder is whole.
-//! What other models or settings measured is put aside when it is measured again, in `earlier/MODEL/`: a folder of its own.
+//! `plan.json`, `status.json`, `journal.jsonl`, `TASK.json`, `results.csv`,
+//! `predictions/TASK.parquet`. Every file is written beside its place and renamed, but the journal,
+//! to which lines are only added: whatever kills the program, the folder is whole. What other
+//! models or settings measured is put aside when it is measured again, in `earlier/MODEL/`: a
+//! folder of its own.
 
 use std::{
     collections::BTreeMap,
@@ -76,19 +79,42 @@ impl RunFolder {
         fs::create_dir_all(folder.join("predictions")).map_err(|e| Error::io(folder, e))?;
         let (lock, note) = lock_folder(folder)?;
         let path = folder.join("journal.jsonl");
-        let mut journal = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        let mut journal = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(&path)
+            .map_err(|e| Error::io(&path, e))?;
         let mut last = [b'\n'];
         if journal.seek(SeekFrom::End(-1)).is_ok() {
-            journal.read_exact(&mut last).map_err(|e| Error::io(&path, e))?;
+            journal
+                .read_exact(&mut last)
+                .map_err(|e| Error::io(&path, e))?;
         }
         if last != [b'\n'] {
             journal.write_all(b"\n").map_err(|e| Error::io(&path, e))?; // a run was killed in the middle of a line
         }
         let since = timestamp();
-        let waiting = |name: &String| (name.clone(), Status { state: State::Waiting, reason: String::new(), since: since.clone() });
+        let waiting = |name: &String| {
+            (
+                name.clone(),
+                Status {
+                    state: State::Waiting,
+                    reason: String::new(),
+                    since: since.clone(),
+                },
+            )
+        };
         let status = tasks.iter().map(waiting).collect();
         let notes = note.into_iter().collect();
-        let mut run = Self { folder: folder.to_owned(), order: tasks.to_vec(), status, journal, _lock: lock, notes };
+        let mut run = Self {
+            folder: folder.to_owned(),
+            order: tasks.to_vec(),
+            status,
+            journal,
+            _lock: lock,
+            notes,
+        };
         run.write_json("plan.json", plan)?;
         run.note("run", "started", &json!({ "plan": plan }))?;
         run.write_status()?;
@@ -102,7 +128,10 @@ impl RunFolder {
 
     /// The same of a folder that is only read.
     pub fn predictions_in(folder: &Path, name: &str, split: Option<&str>) -> PathBuf {
-        let file = split.map_or_else(|| format!("{name}.parquet"), |split| format!("{name}.{split}.parquet"));
+        let file = split.map_or_else(
+            || format!("{name}.parquet"),
+            |split| format!("{name}.{split}.parquet"),
+        );
         folder.join("predictions").join(file)
     }
 
@@ -123,11 +152,14 @@ impl RunFolder {
         std::mem::take(&mut self.notes)
     }
 
-    /// The record of a task that an earlier run finished under the same key, if its predictions are there too.
+    /// The record of a task that an earlier run finished under the same key, if its predictions are
+    /// there too.
     pub fn finished(&mut self, name: &str, key: &str) -> Option<Record> {
         let path = self.folder.join(format!("{name}.json"));
         match Record::read(&path) {
-            Ok(record) => record.filter(|record| record.key == key && self.predictions(name, None).is_file()),
+            Ok(record) => {
+                record.filter(|record| record.key == key && self.predictions(name, None).is_file())
+            }
             Err(error) => {
                 self.notes.push(format!("{error}: it is measured again"));
                 None
@@ -145,17 +177,23 @@ impl RunFolder {
         self.set(name, State::Failed, reason, &Value::Null)
     }
 
-    /// Puts what was measured under other settings aside, gives the new predictions their names, and writes the record and the table.
+    /// Puts what was measured under other settings aside, gives the new predictions their names,
+    /// and writes the record and the table.
     ///
     /// # Errors
     /// If a number of the record is not finite, or the folder cannot be written to.
     pub fn finish(&mut self, record: &Record, splits: &[Option<&str>]) -> Result<()> {
         let name = record.name();
         let path = self.folder.join(format!("{name}.json"));
-        let text = record.to_file().map_err(|reason| Error::file(&path, reason))?;
+        let text = record
+            .to_file()
+            .map_err(|reason| Error::file(&path, reason))?;
         self.put_aside(&name)?;
         for split in splits {
-            let (from, to) = (self.new_predictions(&name, *split), self.predictions(&name, *split));
+            let (from, to) = (
+                self.new_predictions(&name, *split),
+                self.predictions(&name, *split),
+            );
             fs::rename(&from, &to).map_err(|e| Error::io(&from, e))?;
         }
         write_atomic(&path, text.as_bytes())?;
@@ -171,42 +209,105 @@ impl RunFolder {
             return Ok(());
         }
         let before = Record::read(&record).ok().flatten();
-        let of = before.as_ref().map_or("damaged", |before| before.model_fingerprint.as_str());
-        let of: String = of.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
-        let number = |n: usize| if n == 1 { of.clone() } else { format!("{of}-{n}") };
-        let free = |n: &usize| !flava_base::is_there(&self.folder.join("earlier").join(number(*n)).join(format!("{name}.json")));
-        let aside = self.folder.join("earlier").join(number((1..=usize::MAX).find(free).unwrap_or(1)));
+        let of = before
+            .as_ref()
+            .map_or("damaged", |before| before.model_fingerprint.as_str());
+        let of: String = of
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(16)
+            .collect();
+        let number = |n: usize| {
+            if n == 1 {
+                of.clone()
+            } else {
+                format!("{of}-{n}")
+            }
+        };
+        let free = |n: &usize| {
+            !flava_base::is_there(
+                &self
+                    .folder
+                    .join("earlier")
+                    .join(number(*n))
+                    .join(format!("{name}.json")),
+            )
+        };
+        let aside = self
+            .folder
+            .join("earlier")
+            .join(number((1..=usize::MAX).find(free).unwrap_or(1)));
         fs::create_dir_all(aside.join("predictions")).map_err(|e| Error::io(&aside, e))?;
-        let files = fs::read_dir(self.folder.join("predictions")).map_err(|e| Error::io(&self.folder, e))?.flatten();
-        let belongs = |file: &str| file.strip_prefix(name).is_some_and(|rest| rest == ".parquet" || self.is_split_of(name, rest));
-        for file in files.filter_map(|file| file.file_name().into_string().ok()).filter(|file| belongs(file)) {
+        let files = fs::read_dir(self.folder.join("predictions"))
+            .map_err(|e| Error::io(&self.folder, e))?
+            .flatten();
+        let belongs = |file: &str| {
+            file.strip_prefix(name)
+                .is_some_and(|rest| rest == ".parquet" || self.is_split_of(name, rest))
+        };
+        for file in files
+            .filter_map(|file| file.file_name().into_string().ok())
+            .filter(|file| belongs(file))
+        {
             let from = self.folder.join("predictions").join(&file);
-            fs::rename(&from, aside.join("predictions").join(&file)).map_err(|e| Error::io(&from, e))?;
+            fs::rename(&from, aside.join("predictions").join(&file))
+                .map_err(|e| Error::io(&from, e))?;
         }
-        fs::rename(&record, aside.join(format!("{name}.json"))).map_err(|e| Error::io(&record, e))?;
-        let of = before.map_or_else(|| "a damaged file".to_owned(), |before| format!("model {} under another key", before.model));
-        let place = aside.strip_prefix(&self.folder).unwrap_or(&aside).display().to_string();
-        self.notes.push(format!("{name}: the earlier record, of {of}, is in {place} now"));
+        fs::rename(&record, aside.join(format!("{name}.json")))
+            .map_err(|e| Error::io(&record, e))?;
+        let of = before.map_or_else(
+            || "a damaged file".to_owned(),
+            |before| format!("model {} under another key", before.model),
+        );
+        let place = aside
+            .strip_prefix(&self.folder)
+            .unwrap_or(&aside)
+            .display()
+            .to_string();
+        self.notes.push(format!(
+            "{name}: the earlier record, of {of}, is in {place} now"
+        ));
         Ok(())
     }
 
-    /// Whether `.SPLIT.parquet` behind a name is of a second split of that task, and not another task's variant.
+    /// Whether `.SPLIT.parquet` behind a name is of a second split of that task, and not another
+    /// task's variant.
     fn is_split_of(&self, name: &str, rest: &str) -> bool {
-        let split = rest.strip_prefix('.').and_then(|rest| rest.strip_suffix(".parquet"));
-        split.is_some_and(|split| !flava_base::is_there(&self.folder.join(format!("{name}.{split}.json"))))
+        let split = rest
+            .strip_prefix('.')
+            .and_then(|rest| rest.strip_suffix(".parquet"));
+        split.is_some_and(|split| {
+            !flava_base::is_there(&self.folder.join(format!("{name}.{split}.json")))
+        })
     }
 
     /// Notes that a task's record was there already.
     pub fn keep(&mut self, record: &Record) -> Result<()> {
         self.write_table()?;
-        self.set(&record.name(), State::Done, "an earlier run's record holds", &Value::Null)
+        self.set(
+            &record.name(),
+            State::Done,
+            "an earlier run's record holds",
+            &Value::Null,
+        )
     }
 
     fn set(&mut self, name: &str, state: State, reason: &str, record: &Value) -> Result<()> {
-        self.status.insert(name.to_owned(), Status { state, reason: reason.to_owned(), since: timestamp() });
+        self.status.insert(
+            name.to_owned(),
+            Status {
+                state,
+                reason: reason.to_owned(),
+                since: timestamp(),
+            },
+        );
         self.note(
             name,
-            serde_json::to_value(state).ok().as_ref().and_then(Value::as_str).unwrap_or_default(),
+            serde_json::to_value(state)
+                .ok()
+                .as_ref()
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
             &json!({ "reason": reason, "record": record }),
         )?;
         self.write_status()
@@ -215,22 +316,42 @@ impl RunFolder {
     fn note(&mut self, of: &str, event: &str, more: &Value) -> Result<()> {
         let mut entry = json!({ "time": timestamp(), "of": of, "event": event });
         if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object()) {
-            entry.extend(more.iter().filter(|(_, value)| !value.is_null() && *value != "").map(|(k, v)| (k.clone(), v.clone())));
+            entry.extend(
+                more.iter()
+                    .filter(|(_, value)| !value.is_null() && *value != "")
+                    .map(|(k, v)| (k.clone(), v.clone())),
+            );
         }
-        self.journal.write_all(format!("{entry}\n").as_bytes()).map_err(|e| Error::io(&self.folder.join("journal.jsonl"), e))
+        self.journal
+            .write_all(format!("{entry}\n").as_bytes())
+            .map_err(|e| Error::io(&self.folder.join("journal.jsonl"), e))
     }
 
     fn write_status(&self) -> Result<()> {
-        self.write_json("status.json", &serde_json::to_value(&self.status).expect("statuses are plain data"))
+        self.write_json(
+            "status.json",
+            &serde_json::to_value(&self.status).expect("statuses are plain data"),
+        )
     }
 
     fn write_json(&self, name: &str, value: &Value) -> Result<()> {
-        Ok(write_atomic(&self.folder.join(name), format!("{value:#}\n").as_bytes())?)
+        Ok(write_atomic(
+            &self.folder.join(name),
+            format!("{value:#}\n").as_bytes(),
+        )?)
     }
 
     /// The table of all records in the folder: the plan's in its order, then others by name.
     fn write_table(&mut self) -> Result<()> {
-        let place = |record: &Record| (self.order.iter().position(|name| *name == record.name()).unwrap_or(usize::MAX), record.name());
+        let place = |record: &Record| {
+            (
+                self.order
+                    .iter()
+                    .position(|name| *name == record.name())
+                    .unwrap_or(usize::MAX),
+                record.name(),
+            )
+        };
         let mut records = Vec::new();
         for path in record_paths(&self.folder)? {
             match Record::read(&path) {
@@ -244,7 +365,10 @@ impl RunFolder {
             }
         }
         records.sort_by_key(place);
-        Ok(write_atomic(&self.folder.join("results.csv"), csv_table(&records).as_bytes())?)
+        Ok(write_atomic(
+            &self.folder.join("results.csv"),
+            csv_table(&records).as_bytes(),
+        )?)
     }
 }
 
@@ -253,15 +377,23 @@ impl RunFolder {
 /// # Errors
 /// If one is damaged: a table without it would look whole.
 pub fn read_records(folder: &Path) -> Result<Vec<Record>> {
-    let records = record_paths(folder)?.into_iter().map(|path| Record::read(&path));
-    Ok(records.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    let records = record_paths(folder)?
+        .into_iter()
+        .map(|path| Record::read(&path));
+    Ok(records
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let path = entry.map_err(|e| Error::io(folder, e))?.path();
-        let other = path.file_stem().is_none_or(|stem| OTHERS.iter().any(|other| stem == *other));
+        let other = path
+            .file_stem()
+            .is_none_or(|stem| OTHERS.iter().any(|other| stem == *other));
         if path.extension().is_some_and(|ending| ending == "json") && !other {
             paths.push(path);
         }
@@ -270,26 +402,42 @@ fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Takes a folder for this program alone, for as long as the file lives; on a file system without locks nobody can, and a note says so.
+/// Takes a folder for this program alone, for as long as the file lives; on a file system without
+/// locks nobody can, and a note says so.
 ///
 /// # Errors
 /// If another program has it.
 pub fn lock_folder(folder: &Path) -> Result<(Option<File>, Option<String>)> {
     let path = folder.join(".lock");
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path).map_err(|e| Error::io(&path, e))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .read(true)
+        .open(&path)
+        .map_err(|e| Error::io(&path, e))?;
     match file.try_lock() {
         Ok(()) => {
-            let _told = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            let _told = file
+                .set_len(0)
+                .and_then(|()| write!(file, "{}", std::process::id()));
             Ok((Some(file), None))
         }
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
             let _read = file.take(20).read_to_string(&mut process);
-            Err(Error::Locked { folder: folder.to_owned(), process })
+            Err(Error::Locked {
+                folder: folder.to_owned(),
+                process,
+            })
         }
-        Err(TryLockError::Error(e)) => {
-            Ok((None, Some(format!("{}: cannot be locked ({e}): see to it that no other program writes there", folder.display()))))
-        }
+        Err(TryLockError::Error(e)) => Ok((
+            None,
+            Some(format!(
+                "{}: cannot be locked ({e}): see to it that no other program writes there",
+                folder.display()
+            )),
+        )),
     }
 }
 
@@ -299,7 +447,11 @@ mod tests {
     use crate::record::tests::record;
 
     fn open(folder: &Path) -> Result<RunFolder> {
-        RunFolder::open(folder, &json!({ "model": "m" }), &["b".to_owned(), "a".to_owned()])
+        RunFolder::open(
+            folder,
+            &json!({ "model": "m" }),
+            &["b".to_owned(), "a".to_owned()],
+        )
     }
 
     fn states(folder: &Path) -> BTreeMap<String, Status> {
@@ -310,7 +462,11 @@ mod tests {
     fn tasks_stand_in_the_order_of_the_plan_and_are_found_by_their_key() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = open(folder.path()).unwrap();
-        assert!(states(folder.path()).values().all(|status| status.state == State::Waiting));
+        assert!(
+            states(folder.path())
+                .values()
+                .all(|status| status.state == State::Waiting)
+        );
         let finish = |run: &mut RunFolder, record: &Record| {
             fs::write(run.new_predictions(&record.name(), None), "predictions").unwrap();
             run.finish(record, &[None]).unwrap();
@@ -320,16 +476,40 @@ mod tests {
         finish(&mut run, &record("b"));
         run.fail("c", "because").unwrap();
         let csv = fs::read_to_string(folder.path().join("results.csv")).unwrap();
-        assert!(csv.find("\nb,").unwrap() < csv.find("\na,").unwrap(), "{csv}");
-        assert_eq!(run.finished("a", "key").map(|r| r.metrics), Some(record("a").metrics));
+        assert!(
+            csv.find("\nb,").unwrap() < csv.find("\na,").unwrap(),
+            "{csv}"
+        );
+        assert_eq!(
+            run.finished("a", "key").map(|r| r.metrics),
+            Some(record("a").metrics)
+        );
         assert!(run.finished("a", "another").is_none() && run.finished("c", "key").is_none());
-        assert_eq!(states(folder.path())["c"], Status { reason: "because".into(), ..states(folder.path())["c"].clone() });
+        assert_eq!(
+            states(folder.path())["c"],
+            Status {
+                reason: "because".into(),
+                ..states(folder.path())["c"].clone()
+            }
+        );
         assert!(run.take_notes().is_empty());
-        let other = Record { model_fingerprint: "ffee".into(), key: "another".into(), ..record("a") };
+        let other = Record {
+            model_fingerprint: "ffee".into(),
+            key: "another".into(),
+            ..record("a")
+        };
         finish(&mut run, &other);
         assert!(run.take_notes()[0].contains("earlier/00"));
-        assert_eq!(read_records(&folder.path().join("earlier/00")).unwrap(), [record("a")]);
-        assert!(folder.path().join("earlier/00/predictions/a.parquet").exists());
+        assert_eq!(
+            read_records(&folder.path().join("earlier/00")).unwrap(),
+            [record("a")]
+        );
+        assert!(
+            folder
+                .path()
+                .join("earlier/00/predictions/a.parquet")
+                .exists()
+        );
     }
 
     #[test]
@@ -344,8 +524,15 @@ mod tests {
         fs::write(&path, &fs::read_to_string(&path).unwrap()[..100]).unwrap();
         run.keep(&record("b")).unwrap();
         assert!(run.take_notes()[0].contains("a.json"));
-        assert!(read_records(folder.path()).unwrap_err().to_string().contains("a.json"));
-        assert!(run.finished("a", "key").is_none() && run.take_notes()[0].contains("measured again"));
+        assert!(
+            read_records(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("a.json")
+        );
+        assert!(
+            run.finished("a", "key").is_none() && run.take_notes()[0].contains("measured again")
+        );
     }
 
     #[test]
@@ -366,7 +553,10 @@ mod tests {
         fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"time\":").unwrap();
         drop(open(folder.path()).unwrap());
         let text = fs::read_to_string(&path).unwrap();
-        let broken = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count();
+        let broken = text
+            .lines()
+            .filter(|line| serde_json::from_str::<Value>(line).is_err())
+            .count();
         assert_eq!(broken, 1, "{text}");
     }
 }

@@ -21,13 +21,32 @@ pub fn table(records: &[Record]) -> String {
             format!("{:.1} s", record.seconds),
         ]
     };
-    rows_table(&["task", "method", "metric", "score", "95 % interval", "chance", "n", "time"], records.iter().map(row), 3..8)
+    rows_table(
+        &[
+            "task",
+            "method",
+            "metric",
+            "score",
+            "95 % interval",
+            "chance",
+            "n",
+            "time",
+        ],
+        records.iter().map(row),
+        3..8,
+    )
 }
 
 /// Rows of cells in columns, those of `right` to the right.
-pub fn rows_table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, right: Range<usize>) -> String {
+pub fn rows_table(
+    head: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+    right: Range<usize>,
+) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head);
     for row in rows {
         table.add_row(row);
@@ -37,7 +56,10 @@ pub fn rows_table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, right:
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n")
 }
 

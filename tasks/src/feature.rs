@@ -20,17 +20,20 @@ pub enum Tower {
 pub enum Tap {
     /// The CLS state after the final norm, neither pooled nor projected.
     Cls,
-    /// The mean of the other states after the final norm: of all patches, or of all tokens that are no padding.
+    /// The mean of the other states after the final norm: of all patches, or of all tokens that are
+    /// no padding.
     Mean,
     /// What transformers calls `pooler_output`: a dense layer and tanh over the CLS state.
     Pooler,
-    /// The embedding: the CLS state projected and of unit length. Pictures and texts alone have one.
+    /// The embedding: the CLS state projected and of unit length. Pictures and texts alone have
+    /// one.
     Embedding,
     /// The CLS state after block N (from 1), before the final norm.
     Layer(u8),
 }
 
-/// The states that a probe or a head reads, such as `image_cls`, `text_mean` or `multimodal_layer4`.
+/// The states that a probe or a head reads, such as `image_cls`, `text_mean` or
+/// `multimodal_layer4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Feature {
@@ -42,13 +45,25 @@ pub struct Feature {
 
 impl Feature {
     /// CLS of the image encoder: what the paper probes.
-    pub const IMAGE_CLS: Self = Self { tower: Tower::Image, tap: Tap::Cls };
+    pub const IMAGE_CLS: Self = Self {
+        tower: Tower::Image,
+        tap: Tap::Cls,
+    };
     /// The image embedding.
-    pub const IMAGE_EMBEDDING: Self = Self { tower: Tower::Image, tap: Tap::Embedding };
+    pub const IMAGE_EMBEDDING: Self = Self {
+        tower: Tower::Image,
+        tap: Tap::Embedding,
+    };
     /// CLS of the text encoder.
-    pub const TEXT_CLS: Self = Self { tower: Tower::Text, tap: Tap::Cls };
+    pub const TEXT_CLS: Self = Self {
+        tower: Tower::Text,
+        tap: Tap::Cls,
+    };
     /// The text embedding.
-    pub const TEXT_EMBEDDING: Self = Self { tower: Tower::Text, tap: Tap::Embedding };
+    pub const TEXT_EMBEDDING: Self = Self {
+        tower: Tower::Text,
+        tap: Tap::Embedding,
+    };
 
     /// As it is written in files and records.
     pub fn name(self) -> String {
@@ -72,7 +87,9 @@ impl FromStr for Feature {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let unknown = || {
-            format!("{text:?} is no feature: image, text or multimodal, then _cls, _mean, _pooler, _layerN or (not multimodal) _embedding")
+            format!(
+                "{text:?} is no feature: image, text or multimodal, then _cls, _mean, _pooler, _layerN or (not multimodal) _embedding"
+            )
         };
         let (tower, tap) = text.split_once('_').ok_or_else(unknown)?;
         let tower = match tower {
@@ -86,7 +103,12 @@ impl FromStr for Feature {
             "mean" => Tap::Mean,
             "pooler" => Tap::Pooler,
             "embedding" if tower != Tower::Multimodal => Tap::Embedding,
-            _ => Tap::Layer(tap.strip_prefix("layer").and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or_else(unknown)?),
+            _ => Tap::Layer(
+                tap.strip_prefix("layer")
+                    .and_then(|n| n.parse().ok())
+                    .filter(|n| *n > 0)
+                    .ok_or_else(unknown)?,
+            ),
         };
         Ok(Self { tower, tap })
     }

@@ -1,4 +1,5 @@
-//! What is measured and on what data: a table of tasks, the sources they read, the metrics that score them. No tensors.
+//! What is measured and on what data: a table of tasks, the sources they read, the metrics that
+//! score them. No tensors.
 
 mod error;
 mod feature;

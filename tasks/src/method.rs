@@ -8,13 +8,14 @@ use crate::Feature;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Method {
-    /// Logistic regression on frozen features; the penalty is chosen on the validation split, or on a held-out part of the
-    /// training split where there is none.
+    /// Logistic regression on frozen features; the penalty is chosen on the validation split, or on
+    /// a held-out part of the training split where there is none.
     LinearProbe {
         /// What it reads.
         feature: Feature,
     },
-    /// The classes of the nearest training rows, each weighted by how near it is (the protocol of DINO).
+    /// The classes of the nearest training rows, each weighted by how near it is (the protocol of
+    /// DINO).
     Knn {
         /// What it reads.
         feature: Feature,
@@ -24,8 +25,9 @@ pub enum Method {
         /// What it reads.
         feature: Feature,
     },
-    /// The class whose prompts are nearest to the picture. Without names and templates of its own, a row takes those that
-    /// lie beside its data (`classnames.txt`, `zeroshot_classification_templates.txt`), or a user's.
+    /// The class whose prompts are nearest to the picture. Without names and templates of its own,
+    /// a row takes those that lie beside its data (`classnames.txt`,
+    /// `zeroshot_classification_templates.txt`), or a user's.
     ZeroShot {
         /// One prompt each, `{c}` standing for the class name.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -33,7 +35,8 @@ pub enum Method {
         /// Class names in the order of the labels.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         class_names: Vec<String>,
-        /// Repositories that have both files, for sources that have none; the first that is there is used.
+        /// Repositories that have both files, for sources that have none; the first that is there
+        /// is used.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         prompts: Vec<String>,
     },
@@ -67,9 +70,10 @@ impl Method {
     /// The states that a probe or a head reads, of methods that have one.
     pub fn feature(&self) -> Option<Feature> {
         match self {
-            Self::LinearProbe { feature } | Self::Knn { feature } | Self::FewShot { feature } | Self::FineTune { feature } => {
-                Some(*feature)
-            }
+            Self::LinearProbe { feature }
+            | Self::Knn { feature }
+            | Self::FewShot { feature }
+            | Self::FineTune { feature } => Some(*feature),
             Self::ZeroShot { .. } | Self::Retrieval { .. } => None,
         }
     }
@@ -78,7 +82,9 @@ impl Method {
     pub fn feature_name(&self) -> String {
         match self {
             Self::Retrieval { rerank: Some(_) } => "embeddings, itm_head".into(),
-            _ => self.feature().map_or_else(|| "embeddings".into(), Feature::name),
+            _ => self
+                .feature()
+                .map_or_else(|| "embeddings".into(), Feature::name),
         }
     }
 
@@ -87,9 +93,12 @@ impl Method {
         self.feature().is_some()
     }
 
-    /// The probe's and its relatives': the same rows read by another method or from another feature.
+    /// The probe's and its relatives': the same rows read by another method or from another
+    /// feature.
     pub fn set_feature(&mut self, read: Feature) {
-        if let Self::LinearProbe { feature } | Self::Knn { feature } | Self::FewShot { feature } = self {
+        if let Self::LinearProbe { feature } | Self::Knn { feature } | Self::FewShot { feature } =
+            self
+        {
             *feature = read;
         }
     }

@@ -1,5 +1,6 @@
-//! What a parquet file says of its columns, looked through before its reader believes it: the reader goes down a tree of columns by
-//! calling itself, and makes room for as many children as are claimed. The footer is in Thrift's compact protocol.
+//! What a parquet file says of its columns, looked through before its reader believes it: the
+//! reader goes down a tree of columns by calling itself, and makes room for as many children as are
+//! claimed. The footer is in Thrift's compact protocol.
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
@@ -18,24 +19,29 @@ type Outcome<T> = std::result::Result<T, &'static str>;
 /// Whether a file's footer is whole and its columns nested within reason.
 ///
 /// # Errors
-/// If the file is no parquet file, is cut off, or nests its columns deeper or wider than it has any.
+/// If the file is no parquet file, is cut off, or nests its columns deeper or wider than it has
+/// any.
 pub(crate) fn check(file: &File, path: &Path) -> Result<()> {
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
     let mut end = [0; 8];
     let broken = |reason: &str| Error::data(path, format!("is no whole parquet file: {reason}"));
     let cut_off = || broken("it does not end with PAR1");
     let from = length.checked_sub(8).ok_or_else(cut_off)?;
-    file.read_exact_at(&mut end, from).map_err(|e| Error::io(path, e))?;
+    file.read_exact_at(&mut end, from)
+        .map_err(|e| Error::io(path, e))?;
     let (size, magic) = end.split_at(4);
     let size = u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]]));
     if magic != b"PAR1" {
         return Err(cut_off());
     }
     if size > from || size > MOST_BYTES {
-        return Err(broken(&format!("it claims a footer of {size} bytes and has {length}")));
+        return Err(broken(&format!(
+            "it claims a footer of {size} bytes and has {length}"
+        )));
     }
     let mut footer = vec![0; size as usize];
-    file.read_exact_at(&mut footer, from - size).map_err(|e| Error::io(path, e))?;
+    file.read_exact_at(&mut footer, from - size)
+        .map_err(|e| Error::io(path, e))?;
     check_footer(&footer).map_err(|reason| broken(&format!("its footer {reason}")))
 }
 
@@ -45,7 +51,11 @@ fn check_footer(footer: &[u8]) -> Outcome<()> {
     while let Some(kind) = rest.field(&mut field)? {
         if field == SCHEMA && kind == 9 {
             let (count, of) = rest.list()?;
-            return if of == 12 { check_columns(&mut rest, count) } else { Err("has no list of columns") };
+            return if of == 12 {
+                check_columns(&mut rest, count)
+            } else {
+                Err("has no list of columns")
+            };
         }
         rest.skip(kind, MOST_DEEP)?;
     }
@@ -59,7 +69,8 @@ fn check_columns(rest: &mut Bytes, count: u64) -> Outcome<()> {
         let (mut field, mut children) = (0, 0);
         while let Some(kind) = rest.field(&mut field)? {
             if field == CHILDREN && kind == 5 {
-                children = u64::try_from(rest.integer()?).map_err(|_| "claims fewer than no columns")?;
+                children =
+                    u64::try_from(rest.integer()?).map_err(|_| "claims fewer than no columns")?;
             } else {
                 rest.skip(kind, MOST_DEEP)?;
             }
@@ -120,16 +131,28 @@ impl Bytes<'_> {
         if kind == 0 {
             return Ok(None);
         }
-        *number = if step == 0 { self.integer()? } else { number.wrapping_add(i64::from(step)) };
+        *number = if step == 0 {
+            self.integer()?
+        } else {
+            number.wrapping_add(i64::from(step))
+        };
         Ok(Some(kind))
     }
 
     /// How many elements a list has, and of which type.
     fn list(&mut self) -> Outcome<(u64, u8)> {
         let head = self.byte()?;
-        let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+        let count = if head >> 4 == 15 {
+            self.varint()?
+        } else {
+            u64::from(head >> 4)
+        };
         // An element takes a byte at least.
-        if count > self.0.len() as u64 { Err("claims a list longer than itself") } else { Ok((count, head & 15)) }
+        if count > self.0.len() as u64 {
+            Err("claims a list longer than itself")
+        } else {
+            Ok((count, head & 15))
+        }
     }
 
     fn skip(&mut self, kind: u8, depth: usize) -> Outcome<()> {
@@ -191,18 +214,34 @@ mod tests {
         bytes
     }
 
-    /// A file with columns of so many children each: field 1 (version), field 2 (list of elements with field 4, a name, and field 5).
+    /// A file with columns of so many children each: field 1 (version), field 2 (list of elements
+    /// with field 4, a name, and field 5).
     fn file(children: &[u64]) -> Vec<u8> {
-        let element = |children: &u64| [&[0x48, 1, b'c', 0x15][..], &varint(children * 2), &[0]].concat();
+        let element =
+            |children: &u64| [&[0x48, 1, b'c', 0x15][..], &varint(children * 2), &[0]].concat();
         let elements: Vec<u8> = children.iter().flat_map(element).collect();
-        let footer = [&[0x15, 2, 0x19, 0xfc][..], &varint(children.len() as u64), &elements, &[0]].concat();
-        [b"PAR1", &footer[..], &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
+        let footer = [
+            &[0x15, 2, 0x19, 0xfc][..],
+            &varint(children.len() as u64),
+            &elements,
+            &[0],
+        ]
+        .concat();
+        [
+            b"PAR1",
+            &footer[..],
+            &(footer.len() as u32).to_le_bytes(),
+            b"PAR1",
+        ]
+        .concat()
     }
 
     fn told(bytes: &[u8]) -> String {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        check(&file, Path::new("x.parquet")).err().map_or_else(String::new, |error| error.to_string())
+        check(&file, Path::new("x.parquet"))
+            .err()
+            .map_or_else(String::new, |error| error.to_string())
     }
 
     #[test]
@@ -217,12 +256,37 @@ mod tests {
             (file(&[i32::MAX as u64, 0, 0]), "more columns than it has"),
             (file(&[2, 0, 0])[..30].to_vec(), "does not end with PAR1"),
             (b"PAR1".to_vec(), "is no whole parquet file"),
-            ([b"PAR1", &[0xff; 4][..], b"PAR1"].concat(), "claims a footer of 4294967295 bytes"),
+            (
+                [b"PAR1", &[0xff; 4][..], b"PAR1"].concat(),
+                "claims a footer of 4294967295 bytes",
+            ),
             // A list of lists of lists .. , and a map of more entries than bytes.
-            ([b"PAR1", &[&[0x19][..], &[0x19; 500]].concat()[..], &501u32.to_le_bytes(), b"PAR1"].concat(), "too deep"),
-            ([b"PAR1", &[0x1b, 0xff, 0xff, 0x7f, 0x55][..], &5u32.to_le_bytes(), b"PAR1"].concat(), "longer than itself"),
+            (
+                [
+                    b"PAR1",
+                    &[&[0x19][..], &[0x19; 500]].concat()[..],
+                    &501u32.to_le_bytes(),
+                    b"PAR1",
+                ]
+                .concat(),
+                "too deep",
+            ),
+            (
+                [
+                    b"PAR1",
+                    &[0x1b, 0xff, 0xff, 0x7f, 0x55][..],
+                    &5u32.to_le_bytes(),
+                    b"PAR1",
+                ]
+                .concat(),
+                "longer than itself",
+            ),
         ] {
-            assert!(told(&hostile).contains(reason), "{reason}: {}", told(&hostile));
+            assert!(
+                told(&hostile).contains(reason),
+                "{reason}: {}",
+                told(&hostile)
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How a task is fine-tuned: a TOML file for each, with the number that it aims at and what of it is a guess.
+//! How a task is fine-tuned: a TOML file for each, with the number that it aims at and what of it
+//! is a guess.
 
 use std::path::Path;
 
@@ -19,26 +20,43 @@ const BUILT_IN: [(&str, &str); 18] = [
     ("glue-stsb", include_str!("../recipes/glue-stsb.toml")),
     ("vqav2", include_str!("../recipes/vqav2.toml")),
     ("snli-ve", include_str!("../recipes/snli-ve.toml")),
-    ("hateful-memes", include_str!("../recipes/hateful-memes.toml")),
+    (
+        "hateful-memes",
+        include_str!("../recipes/hateful-memes.toml"),
+    ),
     ("text", include_str!("../recipes/text.toml")),
     ("multimodal", include_str!("../recipes/multimodal.toml")),
     ("vision", include_str!("../recipes/vision.toml")),
-    ("mini-paraphrase-tuned", include_str!("../recipes/mini-paraphrase-tuned.toml")),
-    ("mini-vqa-tuned", include_str!("../recipes/mini-vqa-tuned.toml")),
-    ("mini-entailment-tuned", include_str!("../recipes/mini-entailment-tuned.toml")),
-    ("mini-groups-tuned", include_str!("../recipes/mini-groups-tuned.toml")),
+    (
+        "mini-paraphrase-tuned",
+        include_str!("../recipes/mini-paraphrase-tuned.toml"),
+    ),
+    (
+        "mini-vqa-tuned",
+        include_str!("../recipes/mini-vqa-tuned.toml"),
+    ),
+    (
+        "mini-entailment-tuned",
+        include_str!("../recipes/mini-entailment-tuned.toml"),
+    ),
+    (
+        "mini-groups-tuned",
+        include_str!("../recipes/mini-groups-tuned.toml"),
+    ),
 ];
 
 /// What stands on the CLS state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum HeadRecipe {
-    /// A dense layer of the state's width, tanh, and the output layer, each after dropout: `RoBERTa`'s.
+    /// A dense layer of the state's width, tanh, and the output layer, each after dropout:
+    /// `RoBERTa`'s.
     Pooled {
         /// Share of states that are dropped.
         dropout: f64,
     },
-    /// A hidden layer with GELU and layer norm, and the output layer: the paper's two-layer classifier.
+    /// A hidden layer with GELU and layer norm, and the output layer: the paper's two-layer
+    /// classifier.
     Mlp {
         /// Width of the hidden layer.
         hidden: i64,
@@ -121,10 +139,12 @@ pub struct Recipe {
     /// Evaluations without a better score after which training stops; 0 never stops early.
     #[serde(default)]
     pub patience: usize,
-    /// Decay of a moving average of the weights, which is what is evaluated and kept; 0 keeps the weights themselves.
+    /// Decay of a moving average of the weights, which is what is evaluated and kept; 0 keeps the
+    /// weights themselves.
     #[serde(default)]
     pub ema: f64,
-    /// VQA: of how many training questions an answer must be the most frequent one to be one that is chosen from.
+    /// VQA: of how many training questions an answer must be the most frequent one to be one that
+    /// is chosen from.
     #[serde(default = "answer_min_count")]
     pub answer_min_count: usize,
 }
@@ -150,20 +170,32 @@ fn answer_min_count() -> usize {
 }
 
 impl Recipe {
-    /// The recipe of a task: the file, or the task's own, or its family's; with settings `key=value` over it. Also its name.
+    /// The recipe of a task: the file, or the task's own, or its family's; with settings
+    /// `key=value` over it. Also its name.
     pub fn of(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<(Self, String)> {
         let (name, text) = if let Some(path) = file {
-            (path.display().to_string(), flava_base::read_text(path, flava_base::MAX_SETTINGS)?)
+            (
+                path.display().to_string(),
+                flava_base::read_text(path, flava_base::MAX_SETTINGS)?,
+            )
         } else {
             let (name, text) = built_in(task);
             (name.to_owned(), text.to_owned())
         };
-        let broken = |reason: String| Error::TaskFile { file: format!("recipe {name}"), reason };
+        let broken = |reason: String| Error::TaskFile {
+            file: format!("recipe {name}"),
+            reason,
+        };
         let mut table: Table = toml::from_str(&text).map_err(|e| broken(e.to_string()))?;
         for setting in settings {
-            set(&mut table, setting).map_err(|reason| Error::TaskFile { file: format!("--set {setting}"), reason })?;
+            set(&mut table, setting).map_err(|reason| Error::TaskFile {
+                file: format!("--set {setting}"),
+                reason,
+            })?;
         }
-        let recipe: Self = table.try_into().map_err(|e: toml::de::Error| broken(e.to_string().trim().to_owned()))?;
+        let recipe: Self = table
+            .try_into()
+            .map_err(|e: toml::de::Error| broken(e.to_string().trim().to_owned()))?;
         match recipe.problem() {
             Some(problem) => Err(broken(problem)),
             None => Ok((recipe, name)),
@@ -202,9 +234,12 @@ impl Recipe {
 fn built_in(task: &Task) -> (&'static str, &'static str) {
     let named = |name: &str| BUILT_IN.iter().find(|(recipe, _)| *recipe == name);
     let other_split = || {
-        BUILT_IN
-            .iter()
-            .find(|(recipe, _)| task.name.strip_prefix(recipe).is_some_and(|rest| rest.starts_with('-')) && *recipe == "hateful-memes")
+        BUILT_IN.iter().find(|(recipe, _)| {
+            task.name
+                .strip_prefix(recipe)
+                .is_some_and(|rest| rest.starts_with('-'))
+                && *recipe == "hateful-memes"
+        })
     };
     let family = match (&task.method, task.family) {
         (Method::FineTune { feature }, _) => match feature.tower {
@@ -216,7 +251,10 @@ fn built_in(task: &Task) -> (&'static str, &'static str) {
         (_, Family::Vision) => "vision",
         (_, Family::Multimodal) => "multimodal",
     };
-    *named(&task.name).or_else(other_split).or_else(|| named(family)).expect("each family has a recipe")
+    *named(&task.name)
+        .or_else(other_split)
+        .or_else(|| named(family))
+        .expect("each family has a recipe")
 }
 
 /// `key=value`, the value as TOML has it; `head.dropout=0.2` reaches into a table.
@@ -230,10 +268,16 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let value = parsed["value"].clone();
     let known: Vec<String> = keys();
     if !known.iter().any(|name| name == key) {
-        return Err(format!("there is no such setting{}", did_you_mean(key, &known, 1)));
+        return Err(format!(
+            "there is no such setting{}",
+            did_you_mean(key, &known, 1)
+        ));
     }
     // One of the two lengths replaces the other.
-    if let Some(other) = [("steps", "epochs"), ("epochs", "steps")].iter().find(|(this, _)| *this == key) {
+    if let Some(other) = [("steps", "epochs"), ("epochs", "steps")]
+        .iter()
+        .find(|(this, _)| *this == key)
+    {
         table.remove(other.1);
     }
     match key.split_once('.') {
@@ -252,7 +296,10 @@ fn keys() -> Vec<String> {
         aims_at: String::new(),
         guesses: Vec::new(),
         note: String::new(),
-        head: HeadRecipe::Mlp { hidden: 1, dropout: 0.0 },
+        head: HeadRecipe::Mlp {
+            hidden: 1,
+            dropout: 0.0,
+        },
         steps: Some(1),
         epochs: Some(1.0),
         batch_size: 1,
@@ -275,7 +322,12 @@ fn keys() -> Vec<String> {
     };
     let table = Table::try_from(&whole).expect("a recipe is plain data");
     let inner = ["head.kind", "head.hidden", "head.dropout"].map(str::to_owned);
-    table.keys().filter(|key| *key != "head").cloned().chain(inner).collect()
+    table
+        .keys()
+        .filter(|key| *key != "head")
+        .cloned()
+        .chain(inner)
+        .collect()
 }
 
 #[cfg(test)]
@@ -286,23 +338,45 @@ mod tests {
     #[test]
     fn every_task_has_a_recipe_that_reads() {
         for task in Registry::built_in().unwrap().tasks() {
-            let (recipe, name) = Recipe::of(task, None, &[]).unwrap_or_else(|e| panic!("{}: {e}", task.name));
+            let (recipe, name) =
+                Recipe::of(task, None, &[]).unwrap_or_else(|e| panic!("{}: {e}", task.name));
             if matches!(task.method, Method::FineTune { .. }) {
-                assert!(name == task.name || name == "hateful-memes", "{} has {name}", task.name);
+                assert!(
+                    name == task.name || name == "hateful-memes",
+                    "{} has {name}",
+                    task.name
+                );
                 assert!(!recipe.aims_at.is_empty());
             }
         }
-        assert_eq!(BUILT_IN.len(), std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes")).unwrap().count());
+        assert_eq!(
+            BUILT_IN.len(),
+            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes"))
+                .unwrap()
+                .count()
+        );
     }
 
     #[test]
     fn settings_replace_values_and_unknown_ones_are_named() {
         let registry = Registry::built_in().unwrap();
         let of = |settings: &[&str]| {
-            Recipe::of(registry.get("rte").unwrap(), None, &settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+            Recipe::of(
+                registry.get("rte").unwrap(),
+                None,
+                &settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+            )
         };
         let (recipe, _) = of(&["lr=3e-5", "epochs=2", "head.dropout=0.3", "decay=cosine"]).unwrap();
-        assert_eq!((recipe.learning_rate, recipe.epochs, recipe.steps, recipe.decay), (3e-5, Some(2.0), None, RateDecay::Cosine));
+        assert_eq!(
+            (
+                recipe.learning_rate,
+                recipe.epochs,
+                recipe.steps,
+                recipe.decay
+            ),
+            (3e-5, Some(2.0), None, RateDecay::Cosine)
+        );
         assert_eq!(recipe.head, HeadRecipe::Pooled { dropout: 0.3 });
         for (setting, needle) in [
             ("learning_rat=1", "did you mean learning_rate?"),

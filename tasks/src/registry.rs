@@ -10,7 +10,10 @@ use crate::{Error, Result, Task};
 const BUILT_IN: [(&str, &str); 5] = [
     ("vision.toml", include_str!("../registry/vision.toml")),
     ("glue.toml", include_str!("../registry/glue.toml")),
-    ("multimodal.toml", include_str!("../registry/multimodal.toml")),
+    (
+        "multimodal.toml",
+        include_str!("../registry/multimodal.toml"),
+    ),
     ("zero_shot.toml", include_str!("../registry/zero_shot.toml")),
     ("mini.toml", include_str!("../registry/mini.toml")),
 ];
@@ -44,16 +47,23 @@ impl Registry {
     }
 
     fn add(&mut self, file: &str, text: &str) -> Result<()> {
-        let broken = |reason: String| Error::TaskFile { file: file.to_owned(), reason };
+        let broken = |reason: String| Error::TaskFile {
+            file: file.to_owned(),
+            reason,
+        };
         let parsed: File = toml::from_str(text).map_err(|e| broken(e.to_string()))?;
         for mut task in parsed.task {
-            self.share_data(&mut task).map_err(|problem| broken(format!("task {}: {problem}", task.name)))?;
+            self.share_data(&mut task)
+                .map_err(|problem| broken(format!("task {}: {problem}", task.name)))?;
             if let Some(problem) = task.problem() {
                 return Err(broken(format!("task {}: {problem}", task.name)));
             }
             for name in task.aliases.iter().chain([&task.name]) {
                 if self.get(name).is_some() {
-                    return Err(broken(format!("task {}: the name {name} is taken", task.name)));
+                    return Err(broken(format!(
+                        "task {}: the name {name} is taken",
+                        task.name
+                    )));
                 }
             }
             self.tasks.push(task);
@@ -67,12 +77,16 @@ impl Registry {
             return Ok(());
         }
         let name = std::mem::take(&mut task.same_data_as);
-        let other = self.get(&name).ok_or_else(|| format!("same_data_as names no task: {name}"))?;
+        let other = self
+            .get(&name)
+            .ok_or_else(|| format!("same_data_as names no task: {name}"))?;
         if !task.sources.is_empty() {
             return Err("has sources of its own and same_data_as".into());
         }
         task.sources.clone_from(&other.sources);
-        task.sources.iter_mut().for_each(|source| (source.train, source.validation) = (None, None));
+        task.sources
+            .iter_mut()
+            .for_each(|source| (source.train, source.validation) = (None, None));
         let mut demands = other.protocol.clone();
         for demand in demands.flava.iter_mut().chain(&mut demands.clip) {
             demand.fit = 0;
@@ -88,14 +102,19 @@ impl Registry {
 
     /// The task of this name or alias.
     pub fn get(&self, name: &str) -> Option<&Task> {
-        self.tasks.iter().find(|t| t.name == name || t.aliases.iter().any(|a| a == name))
+        self.tasks
+            .iter()
+            .find(|t| t.name == name || t.aliases.iter().any(|a| a == name))
     }
 }
 
 impl Task {
     /// This row as a file of its own, to start one from.
     pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(&File { task: vec![self.clone()] }).expect("a task is plain data")
+        toml::to_string_pretty(&File {
+            task: vec![self.clone()],
+        })
+        .expect("a task is plain data")
     }
 }
 
@@ -107,7 +126,11 @@ mod tests {
     use crate::{Family, Method, Metric, Protocol, SourceFormat, Suite};
 
     fn paper(registry: &Registry) -> Vec<&Task> {
-        registry.tasks().iter().filter(|task| task.suite == Suite::Paper).collect()
+        registry
+            .tasks()
+            .iter()
+            .filter(|task| task.suite == Suite::Paper)
+            .collect()
     }
 
     #[test]
@@ -122,13 +145,30 @@ mod tests {
     #[test]
     fn the_paper_has_22_vision_8_language_and_5_multimodal_tasks() {
         let registry = Registry::built_in().unwrap();
-        let count = |family| paper(&registry).iter().filter(|task| task.family == family).count();
-        assert_eq!([Family::Vision, Family::Text, Family::Multimodal].map(count), [22, 8, 5]);
-        let zero_shot: Vec<&Task> = registry.tasks().iter().filter(|task| task.suite == Suite::ZeroShot).collect();
+        let count = |family| {
+            paper(&registry)
+                .iter()
+                .filter(|task| task.family == family)
+                .count()
+        };
+        assert_eq!(
+            [Family::Vision, Family::Text, Family::Multimodal].map(count),
+            [22, 8, 5]
+        );
+        let zero_shot: Vec<&Task> = registry
+            .tasks()
+            .iter()
+            .filter(|task| task.suite == Suite::ZeroShot)
+            .collect();
         assert_eq!(zero_shot.len(), 22);
         for task in zero_shot {
-            let probe = registry.get(task.name.strip_suffix("-zero-shot").unwrap()).unwrap();
-            assert_eq!((task.classes, task.chance, task.sources.len()), (probe.classes, probe.chance, probe.sources.len()));
+            let probe = registry
+                .get(task.name.strip_suffix("-zero-shot").unwrap())
+                .unwrap();
+            assert_eq!(
+                (task.classes, task.chance, task.sources.len()),
+                (probe.classes, probe.chance, probe.sources.len())
+            );
         }
     }
 
@@ -141,34 +181,74 @@ mod tests {
             for name in task.aliases.iter().chain([&task.name]) {
                 assert!(names.insert(name.clone()), "{name} occurs twice");
             }
-            assert!(!task.licence.is_empty() && !task.citation.is_empty() && task.summary.ends_with(['?', '.']), "{}", task.name);
+            assert!(
+                !task.licence.is_empty()
+                    && !task.citation.is_empty()
+                    && task.summary.ends_with(['?', '.']),
+                "{}",
+                task.name
+            );
             for protocol in Protocol::ALL {
                 let Some(assignment) = task.assign(protocol) else {
-                    assert!(protocol == Protocol::Clip && task.family != Family::Vision, "{} has no {}", task.name, protocol.name());
+                    assert!(
+                        protocol == Protocol::Clip && task.family != Family::Vision,
+                        "{} has no {}",
+                        task.name,
+                        protocol.name()
+                    );
                     continue;
                 };
-                assert!(assignment.metrics.iter().all(|metric| metric.fits(&assignment.method)), "{}", task.name);
-                let Some(demand) = assignment.demand else { continue };
+                assert!(
+                    assignment
+                        .metrics
+                        .iter()
+                        .all(|metric| metric.fits(&assignment.method)),
+                    "{}",
+                    task.name
+                );
+                let Some(demand) = assignment.demand else {
+                    continue;
+                };
                 assert!(demand.test > 0, "{}", task.name);
                 let trains = task.method.trains();
                 assert_eq!(demand.fit > 0, trains, "{}", task.name);
             }
-            assert!(chance_is_right(task), "{}: chance {}", task.name, task.chance);
+            assert!(
+                chance_is_right(task),
+                "{}: chance {}",
+                task.name,
+                task.chance
+            );
             for source in &task.sources {
-                let commit = source.revision.len() == 40 && source.revision.bytes().all(|b| b.is_ascii_hexdigit());
-                assert!(source.revision.is_empty() || commit, "{}: {} is pinned to {:?}", task.name, source.name(), source.revision);
+                let commit = source.revision.len() == 40
+                    && source.revision.bytes().all(|b| b.is_ascii_hexdigit());
+                assert!(
+                    source.revision.is_empty() || commit,
+                    "{}: {} is pinned to {:?}",
+                    task.name,
+                    source.name(),
+                    source.revision
+                );
                 let retrieval = matches!(task.method, Method::Retrieval { .. });
-                let counted = matches!(source.format, SourceFormat::Mini { .. }) || source.test.captions.is_some();
-                assert!(!retrieval || counted, "{}: captions are not counted", task.name);
+                let counted = matches!(source.format, SourceFormat::Mini { .. })
+                    || source.test.captions.is_some();
+                assert!(
+                    !retrieval || counted,
+                    "{}: captions are not counted",
+                    task.name
+                );
             }
         }
     }
 
-    /// No metric's chance level is below that of one class of many; those that are corrected for chance have 0.
+    /// No metric's chance level is below that of one class of many; those that are corrected for
+    /// chance have 0.
     fn chance_is_right(task: &Task) -> bool {
         let rows = task.sources[0].test.rows as f64;
         match task.metrics[0] {
-            Metric::Accuracy | Metric::MeanPerClass => task.chance >= 1.0 / task.classes as f64 - 6e-5 && task.chance < 0.6,
+            Metric::Accuracy | Metric::MeanPerClass => {
+                task.chance >= 1.0 / task.classes as f64 - 6e-5 && task.chance < 0.6
+            }
             Metric::RocAuc => task.chance == 0.5,
             Metric::Matthews | Metric::Pearson | Metric::Spearman => task.chance == 0.0,
             Metric::TextRecall1 | Metric::ImageRecall1 => (task.chance - 1.0 / rows).abs() < 6e-5,
@@ -182,50 +262,112 @@ mod tests {
         let registry = Registry::built_in().unwrap();
         let lacking = |task: &&&Task| {
             let demand = task.assign(Protocol::Flava).unwrap().demand.unwrap();
-            task.sources.iter().all(|source| source.shortfall(&demand).is_some())
+            task.sources
+                .iter()
+                .all(|source| source.shortfall(&demand).is_some())
         };
-        let names: Vec<&str> = paper(&registry).iter().filter(lacking).map(|task| task.name.as_str()).collect();
+        let names: Vec<&str> = paper(&registry)
+            .iter()
+            .filter(lacking)
+            .map(|task| task.name.as_str())
+            .collect();
         assert_eq!(names, ["caltech101", "eurosat"]);
         let kitti = registry.get("kitti").unwrap();
-        assert_eq!(kitti.assign(Protocol::Flava).unwrap().protocol, Protocol::Clip, "its row says that the split is lost");
+        assert_eq!(
+            kitti.assign(Protocol::Flava).unwrap().protocol,
+            Protocol::Clip,
+            "its row says that the split is lost"
+        );
     }
 
     #[test]
     fn protocols_differ_where_the_numbers_do() {
         let registry = Registry::built_in().unwrap();
-        let main = |name: &str, protocol| registry.get(name).unwrap().assign(protocol).unwrap().metrics[0];
+        let main = |name: &str, protocol| {
+            registry
+                .get(name)
+                .unwrap()
+                .assign(protocol)
+                .unwrap()
+                .metrics[0]
+        };
         for name in ["aircraft", "pets", "caltech101", "flowers102"] {
-            assert_eq!((main(name, Protocol::Flava), main(name, Protocol::Clip)), (Metric::Accuracy, Metric::MeanPerClass));
+            assert_eq!(
+                (main(name, Protocol::Flava), main(name, Protocol::Clip)),
+                (Metric::Accuracy, Metric::MeanPerClass)
+            );
         }
         let pets = registry.get("pets").unwrap();
-        let vtab = pets.sources.iter().find(|source| source.repo.contains("vtab")).unwrap();
-        let reason = vtab.shortfall(&pets.assign(Protocol::Flava).unwrap().demand.unwrap()).unwrap();
-        assert!(reason.contains("2944 rows to fit on, not 3680") && reason.contains("without its validation slice"), "{reason}");
+        let vtab = pets
+            .sources
+            .iter()
+            .find(|source| source.repo.contains("vtab"))
+            .unwrap();
+        let reason = vtab
+            .shortfall(&pets.assign(Protocol::Flava).unwrap().demand.unwrap())
+            .unwrap();
+        assert!(
+            reason.contains("2944 rows to fit on, not 3680")
+                && reason.contains("without its validation slice"),
+            "{reason}"
+        );
         let flowers = registry.get("flowers102").unwrap();
-        let swapped = flowers.sources.iter().find(|source| source.repo == "mteb/oxford-flowers").unwrap();
-        assert!(swapped.shortfall(&flowers.assign(Protocol::Flava).unwrap().demand.unwrap()).unwrap().contains("exchanged"));
+        let swapped = flowers
+            .sources
+            .iter()
+            .find(|source| source.repo == "mteb/oxford-flowers")
+            .unwrap();
+        assert!(
+            swapped
+                .shortfall(&flowers.assign(Protocol::Flava).unwrap().demand.unwrap())
+                .unwrap()
+                .contains("exchanged")
+        );
         let published = pets.assign(Protocol::AsPublished).unwrap();
-        assert_eq!((published.demand, published.method.feature_name()), (None, "image_embedding".to_owned()));
+        assert_eq!(
+            (published.demand, published.method.feature_name()),
+            (None, "image_embedding".to_owned())
+        );
     }
 
     #[test]
     fn bad_rows_are_refused_with_their_place() {
-        let good = Registry::built_in().unwrap().get("mnist").unwrap().to_toml();
+        let good = Registry::built_in()
+            .unwrap()
+            .get("mnist")
+            .unwrap()
+            .to_toml();
         for (from, to, needle) in [
             ("classes = 10", "classes = 1", "at least two classes"),
             ("classes = 10", "clases = 10", "clases"),
             ("\"accuracy\"", "\"acuracy\"", "acuracy"),
             ("\"accuracy\"", "\"pearson\"", "no metric of linear_probe"),
-            ("repo = \"ylecun/mnist\"", "repo = \"../mnist\"", "leads out"),
+            (
+                "repo = \"ylecun/mnist\"",
+                "repo = \"../mnist\"",
+                "leads out",
+            ),
             ("repo = \"ylecun/mnist\"", "", "either a repo or a folder"),
             ("name = \"mnist\"", "name = \"Mnist\"", "lower-case"),
         ] {
             assert!(good.contains(from), "{from} in {good}");
             let mut registry = Registry { tasks: Vec::new() };
-            let error = registry.add("mine.toml", &good.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(error.contains(needle) && error.contains("mine.toml"), "{error}");
+            let error = registry
+                .add("mine.toml", &good.replacen(from, to, 1))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(needle) && error.contains("mine.toml"),
+                "{error}"
+            );
         }
         let mut registry = Registry::built_in().unwrap();
-        assert!(registry.add("mine.toml", &good).unwrap_err().to_string().contains("taken"));
+        assert!(
+            registry
+                .add("mine.toml", &good)
+                .unwrap_err()
+                .to_string()
+                .contains("taken")
+        );
     }
 }

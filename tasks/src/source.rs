@@ -10,8 +10,9 @@ use crate::{Demand, sources::MiniWorld};
 pub struct Split {
     /// Its name in the source, such as "validation".
     pub name: String,
-    /// A pattern of files with at most one `*`, the folder of a webdataset's shards or of an image folder, or the file that
-    /// lists the rows; relative to the source's folder. Formats that know their files need none.
+    /// A pattern of files with at most one `*`, the folder of a webdataset's shards or of an image
+    /// folder, or the file that lists the rows; relative to the source's folder. Formats that know
+    /// their files need none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub files: String,
     /// Rows that the complete split has; 0 where nobody knows.
@@ -59,7 +60,8 @@ pub struct Columns {
     /// The rows of a split are those where this column has the split's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub split: String,
-    /// Whether a row may lack its captions: those of a corpus may, and are left out where they are drawn.
+    /// Whether a row may lack its captions: those of a corpus may, and are left out where they are
+    /// drawn.
     #[serde(skip)]
     pub gaps: bool,
 }
@@ -76,9 +78,11 @@ pub enum Layout {
     Flowers102,
     /// `labels/{train,val,test}1.txt`, `images/CLASS/NAME.jpg`.
     Dtd,
-    /// `data/variants.txt`, `data/images_variant_{train,val,trainval,test}.txt`, `data/images/ID.jpg`.
+    /// `data/variants.txt`, `data/images_variant_{train,val,trainval,test}.txt`,
+    /// `data/images/ID.jpg`.
     FgvcAircraft,
-    /// `devkit/cars_train_annos.mat`, `cars_test_annos_withlabels.mat`, `cars_{train,test}/NAME.jpg`.
+    /// `devkit/cars_train_annos.mat`, `cars_test_annos_withlabels.mat`,
+    /// `cars_{train,test}/NAME.jpg`.
     StanfordCars,
     /// `GTSRB/Training/NNNNN/*.ppm`, `GTSRB/Final_Test/Images/*.ppm`, `GT-final_test.csv`.
     Gtsrb,
@@ -119,8 +123,8 @@ pub enum SourceFormat {
         /// What is read.
         columns: Columns,
     },
-    /// Tar shards in the layout of clip-benchmark: `<split>/<i>.tar`, members `KEY.webp|png|jpg` with `KEY.cls`, `.txt` (a caption
-    /// on each line) or `.npy`.
+    /// Tar shards in the layout of clip-benchmark: `<split>/<i>.tar`, members `KEY.webp|png|jpg`
+    /// with `KEY.cls`, `.txt` (a caption on each line) or `.npy`.
     Webdataset {
         /// Whether the texts are captions and not labels.
         #[serde(default)]
@@ -131,12 +135,14 @@ pub enum SourceFormat {
         /// Whose.
         layout: Layout,
     },
-    /// A list of rows (`files`: lines `PATH LABEL`, or the JSON of CoOp's splits) over a folder of pictures.
+    /// A list of rows (`files`: lines `PATH LABEL`, or the JSON of CoOp's splits) over a folder of
+    /// pictures.
     ImageList {
         /// Folder of the pictures.
         images: String,
     },
-    /// The official questions and annotations of VQAv2 (`files` names the questions) over folders of COCO pictures.
+    /// The official questions and annotations of VQAv2 (`files` names the questions) over folders
+    /// of COCO pictures.
     Vqa {
         /// `SPLIT` stands for the split's name.
         annotations: String,
@@ -199,22 +205,38 @@ pub struct Source {
 impl Source {
     /// All splits, in the order they are used.
     pub fn splits(&self) -> impl Iterator<Item = &Split> {
-        self.train.iter().chain(&self.validation).chain([&self.test]).chain(&self.second_test)
+        self.train
+            .iter()
+            .chain(&self.validation)
+            .chain([&self.test])
+            .chain(&self.second_test)
     }
 
     /// What records call it.
     pub fn name(&self) -> &str {
-        if matches!(self.format, SourceFormat::Mini { .. }) { "mini (drawn)" } else { self.place() }
+        if matches!(self.format, SourceFormat::Mini { .. }) {
+            "mini (drawn)"
+        } else {
+            self.place()
+        }
     }
 
     /// Its folder under `--data`.
     pub fn place(&self) -> &str {
-        if self.repo.is_empty() { &self.folder } else { &self.repo }
+        if self.repo.is_empty() {
+            &self.folder
+        } else {
+            &self.repo
+        }
     }
 
     /// Rows to fit on.
     pub fn fit_rows(&self) -> usize {
-        self.train.iter().chain(&self.validation).map(|split| split.rows).sum()
+        self.train
+            .iter()
+            .chain(&self.validation)
+            .map(|split| split.rows)
+            .sum()
     }
 
     /// Why it cannot supply what a protocol asks for, if it cannot.
@@ -223,35 +245,68 @@ impl Source {
         if self.splits().any(|split| split.rows == 0) {
             differences.push("a number of rows that is not known".to_owned());
         } else if self.fit_rows() != demand.fit {
-            differences.push(format!("{} rows to fit on, not {}", self.fit_rows(), demand.fit));
+            differences.push(format!(
+                "{} rows to fit on, not {}",
+                self.fit_rows(),
+                demand.fit
+            ));
         }
         if self.test.rows != demand.test {
-            differences.push(format!("{} rows to score, not {}", self.test.rows, demand.test));
+            differences.push(format!(
+                "{} rows to score, not {}",
+                self.test.rows, demand.test
+            ));
         }
         if differences.is_empty() {
             return None;
         }
-        let note = if self.note.is_empty() { String::new() } else { format!(" ({})", self.note) };
-        Some(format!("{} has {}{note}", self.name(), differences.join(" and ")))
+        let note = if self.note.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.note)
+        };
+        Some(format!(
+            "{} has {}{note}",
+            self.name(),
+            differences.join(" and ")
+        ))
     }
 
     /// What is wrong with the row, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
-        let outside = |path: &str| path.starts_with('/') || path.split('/').any(|part| part == "..");
+        let outside =
+            |path: &str| path.starts_with('/') || path.split('/').any(|part| part == "..");
         let inner = match &self.format {
-            SourceFormat::Vqa { annotations, images } => vec![annotations, images],
-            SourceFormat::SnliVe { images } | SourceFormat::Karpathy { images } | SourceFormat::ImageList { images } => vec![images],
+            SourceFormat::Vqa {
+                annotations,
+                images,
+            } => vec![annotations, images],
+            SourceFormat::SnliVe { images }
+            | SourceFormat::Karpathy { images }
+            | SourceFormat::ImageList { images } => vec![images],
             _ => Vec::new(),
         };
-        let mut paths = self.splits().map(|s| &s.files).chain(&self.extra).chain([&self.repo, &self.folder]).chain(inner);
+        let mut paths = self
+            .splits()
+            .map(|s| &s.files)
+            .chain(&self.extra)
+            .chain([&self.repo, &self.folder])
+            .chain(inner);
         if let Some(path) = paths.find(|path| outside(path)) {
             return Some(format!("{path:?} leads out of the data folder"));
         }
-        if self.splits().any(|split| split.name.contains(['/', '\\']) || split.name == ".." || split.name.chars().any(char::is_control)) {
+        if self.splits().any(|split| {
+            split.name.contains(['/', '\\'])
+                || split.name == ".."
+                || split.name.chars().any(char::is_control)
+        }) {
             return Some("the name of a split leads out of the data folder".into());
         }
         if let Some(split) = self.splits().find(|split| split.name.len() > 64) {
-            return Some(format!("the name of a split has 64 letters at most, not {}", split.name.len()));
+            return Some(format!(
+                "the name of a split has 64 letters at most, not {}",
+                split.name.len()
+            ));
         }
         let fitted: Vec<&Split> = self.train.iter().chain(&self.validation).collect();
         let mut scored = [&self.test].into_iter().chain(&self.second_test);
@@ -260,6 +315,7 @@ impl Source {
             return Some(format!("split {} is fitted on and scored", split.name));
         }
         let drawn = matches!(self.format, SourceFormat::Mini { .. });
-        (!drawn && self.repo.is_empty() == self.folder.is_empty()).then(|| "a source has either a repo or a folder".into())
+        (!drawn && self.repo.is_empty() == self.folder.is_empty())
+            .then(|| "a source has either a repo or a folder".into())
     }
 }

@@ -15,7 +15,8 @@ const RESERVED: [&str; 1] = ["all"];
 pub enum Suite {
     /// The paper's 35 tasks.
     Paper,
-    /// Zero-shot classification on the paper's vision sets; its checkpoint was picked by `ImageNet`'s.
+    /// Zero-shot classification on the paper's vision sets; its checkpoint was picked by
+    /// `ImageNet`'s.
     ZeroShot,
     /// The paper's tasks on other splits than the one that stands for it.
     Variants,
@@ -61,8 +62,11 @@ impl Family {
     }
 }
 
-/// Whose splits, metric, features and refit a number follows. Numbers of different protocols do not compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Whose splits, metric, features and refit a number follows. Numbers of different protocols do not
+/// compare.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// The paper's, as far as its text and the decimals of its numbers tell.
@@ -150,13 +154,15 @@ pub struct Task {
     /// Number of classes; zero where there are none.
     #[serde(default)]
     pub classes: usize,
-    /// What the classes are called, in the order of the labels; data that calls them so in another order is put in this one, and data
-    /// that calls them otherwise is refused. Without, the first split that names its classes gives the order.
+    /// What the classes are called, in the order of the labels; data that calls them so in another
+    /// order is put in this one, and data that calls them otherwise is refused. Without, the first
+    /// split that names its classes gives the order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_names: Vec<String>,
     /// The first is the main one.
     pub metrics: Vec<Metric>,
-    /// What the main metric gives without looking: the share of the largest class where it is known, else of one class.
+    /// What the main metric gives without looking: the share of the largest class where it is
+    /// known, else of one class.
     pub chance: f64,
     /// Of the data.
     pub licence: String,
@@ -209,15 +215,29 @@ impl Task {
             Protocol::Clip if !self.protocol.is_empty() => Some(self.protocol.clip.clone()?),
             _ => None,
         };
-        if let Some(other) = demand.as_ref().and_then(|d| d.runs).filter(|other| *other != protocol) {
+        if let Some(other) = demand
+            .as_ref()
+            .and_then(|d| d.runs)
+            .filter(|other| *other != protocol)
+        {
             return self.assign(other);
         }
-        let mut assignment = Assignment { protocol, method: self.method.clone(), metrics: self.metrics.clone(), demand };
-        // The numbers that are published for these sources as they are (clip-benchmark's) are over projected features.
-        if protocol == Protocol::AsPublished && assignment.method.feature() == Some(Feature::IMAGE_CLS) {
+        let mut assignment = Assignment {
+            protocol,
+            method: self.method.clone(),
+            metrics: self.metrics.clone(),
+            demand,
+        };
+        // The numbers that are published for these sources as they are (clip-benchmark's) are over
+        // projected features.
+        if protocol == Protocol::AsPublished
+            && assignment.method.feature() == Some(Feature::IMAGE_CLS)
+        {
             assignment.method.set_feature(Feature::IMAGE_EMBEDDING);
         }
-        let Some(demand) = &assignment.demand else { return Some(assignment) };
+        let Some(demand) = &assignment.demand else {
+            return Some(assignment);
+        };
         if let Some(feature) = demand.feature {
             assignment.method.set_feature(feature);
         }
@@ -231,58 +251,129 @@ impl Task {
     /// What contradicts itself in this row, if anything.
     pub fn problem(&self) -> Option<String> {
         let spelt = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| !(1..=LONGEST_NAME).contains(&name.len())) {
-            return Some(format!("a name has 1 to {LONGEST_NAME} letters, not {}", name.len()));
+        if let Some(name) = self
+            .aliases
+            .iter()
+            .chain([&self.name])
+            .find(|name| !(1..=LONGEST_NAME).contains(&name.len()))
+        {
+            return Some(format!(
+                "a name has 1 to {LONGEST_NAME} letters, not {}",
+                name.len()
+            ));
         }
-        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| !name.chars().all(spelt)) {
-            return Some(format!("name {name:?} is not of lower-case letters, digits and hyphens"));
+        if let Some(name) = self
+            .aliases
+            .iter()
+            .chain([&self.name])
+            .find(|name| !name.chars().all(spelt))
+        {
+            return Some(format!(
+                "name {name:?} is not of lower-case letters, digits and hyphens"
+            ));
         }
-        if let Some(name) = self.aliases.iter().chain([&self.name]).find(|name| RESERVED.contains(&name.as_str())) {
+        if let Some(name) = self
+            .aliases
+            .iter()
+            .chain([&self.name])
+            .find(|name| RESERVED.contains(&name.as_str()))
+        {
             return Some(format!("the name {name} stands for several tasks"));
         }
         if ["plan", "status"].contains(&self.name.as_str()) {
-            return Some(format!("the name {} is that of a file of every run", self.name));
+            return Some(format!(
+                "the name {} is that of a file of every run",
+                self.name
+            ));
         }
         if self.metrics.is_empty() || self.sources.is_empty() {
             return Some("metrics or source is empty".into());
         }
-        if let Some(metric) = self.metrics.iter().find(|metric| !metric.fits(&self.method)) {
-            return Some(format!("{} is no metric of {}", metric.name(), self.method.name()));
+        if let Some(metric) = self
+            .metrics
+            .iter()
+            .find(|metric| !metric.fits(&self.method))
+        {
+            return Some(format!(
+                "{} is no metric of {}",
+                metric.name(),
+                self.method.name()
+            ));
         }
         if !self.class_names.is_empty() && self.class_names.len() != self.classes {
-            return Some(format!("{} class_names for {} classes", self.class_names.len(), self.classes));
+            return Some(format!(
+                "{} class_names for {} classes",
+                self.class_names.len(),
+                self.classes
+            ));
         }
         if !(0.0..=1.0).contains(&self.chance) {
             return Some(format!("chance {} is no share", self.chance));
         }
         let named = |source: &Source| match &source.format {
-            SourceFormat::Parquet { columns } if !columns.label_names.is_empty() => columns.label_names.len(),
+            SourceFormat::Parquet { columns } if !columns.label_names.is_empty() => {
+                columns.label_names.len()
+            }
             SourceFormat::SnliVe { .. } => 3,
             SourceFormat::HatefulMemes {} => 2,
             _ => self.classes,
         };
-        if let Some(source) = self.sources.iter().find(|source| named(source) != self.classes) {
-            return Some(format!("{} has {} classes, the task {}", source.name(), named(source), self.classes));
+        if let Some(source) = self
+            .sources
+            .iter()
+            .find(|source| named(source) != self.classes)
+        {
+            return Some(format!(
+                "{} has {} classes, the task {}",
+                source.name(),
+                named(source),
+                self.classes
+            ));
         }
         let outside = |name: &String| name.contains(['/', '\\']) || name.starts_with('.');
-        if let Some(submission) = self.submissions.iter().find(|s| outside(&s.file) || s.split.files.split('/').any(|part| part == "..")) {
-            return Some(format!("submission {:?} leads out of its folder", submission.file));
+        if let Some(submission) = self
+            .submissions
+            .iter()
+            .find(|s| outside(&s.file) || s.split.files.split('/').any(|part| part == ".."))
+        {
+            return Some(format!(
+                "submission {:?} leads out of its folder",
+                submission.file
+            ));
         }
-        self.method_problem().or_else(|| self.sources.iter().find_map(Source::problem))
+        self.method_problem()
+            .or_else(|| self.sources.iter().find_map(Source::problem))
     }
 
     fn method_problem(&self) -> Option<String> {
-        let probes = matches!(self.method, Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. });
+        let probes = matches!(
+            self.method,
+            Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. }
+        );
         match &self.method {
-            _ if probes && self.classes < 2 => Some(format!("{} needs at least two classes", self.method.name())),
+            _ if probes && self.classes < 2 => {
+                Some(format!("{} needs at least two classes", self.method.name()))
+            }
             _ if self.method.trains() && self.sources.iter().any(|s| s.train.is_none()) => {
                 Some(format!("{} needs a train split", self.method.name()))
             }
-            Method::ZeroShot { class_names, .. } if !class_names.is_empty() && class_names.len() != self.classes => {
-                Some(format!("{} class_names for {} classes", class_names.len(), self.classes))
+            Method::ZeroShot { class_names, .. }
+                if !class_names.is_empty() && class_names.len() != self.classes =>
+            {
+                Some(format!(
+                    "{} class_names for {} classes",
+                    class_names.len(),
+                    self.classes
+                ))
             }
-            Method::ZeroShot { templates, .. } if templates.iter().any(|t| !t.contains("{c}")) => Some("every template needs {c}".into()),
-            Method::ZeroShot { templates, class_names, .. } if templates.is_empty() != class_names.is_empty() => {
+            Method::ZeroShot { templates, .. } if templates.iter().any(|t| !t.contains("{c}")) => {
+                Some("every template needs {c}".into())
+            }
+            Method::ZeroShot {
+                templates,
+                class_names,
+                ..
+            } if templates.is_empty() != class_names.is_empty() => {
                 Some("templates and class_names go together".into())
             }
             _ => None,

@@ -1,6 +1,7 @@
 //! The tests' Hub as a program, for Python's clients and for `make bench`: hub NAME=FOLDER...
 //!
-//! Names begin with `models/` or `datasets/`. Prints the endpoint, then a line for each request; ends with its standard input.
+//! Names begin with `models/` or `datasets/`. Prints the endpoint, then a line for each request;
+//! ends with its standard input.
 
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../support/hub_server.rs"]

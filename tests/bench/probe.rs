@@ -1,6 +1,8 @@
-//! The probe's fit and search for `make bench`: probe FILE CLASSES PENALTY | probe FILE CLASSES search
+//! The probe's fit and search for `make bench`: probe FILE CLASSES PENALTY | probe FILE CLASSES
+//! search
 //!
-//! FILE is safetensors with train and held [rows, features] in f32, and `train_labels` and `held_labels` in int64.
+//! FILE is safetensors with train and held [rows, features] in f32, and `train_labels` and
+//! `held_labels` in int64.
 
 use std::{env, time::Instant};
 
@@ -9,26 +11,59 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 const THREADS: i32 = 2;
-const OPTIONS: FitOptions = FitOptions { tolerance: 1e-5, max_iterations: 1000, verify: false };
+const OPTIONS: FitOptions = FitOptions {
+    tolerance: 1e-5,
+    max_iterations: 1000,
+    verify: false,
+};
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [file, classes, what] = &args[..] else { panic!("probe FILE CLASSES PENALTY|search") };
+    let [file, classes, what] = &args[..] else {
+        panic!("probe FILE CLASSES PENALTY|search")
+    };
     tch::set_num_threads(THREADS);
-    let tensors: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(file).unwrap().into_iter().collect();
-    let _warm = Tensor::randn([512, 512], (Kind::Float, Device::Cpu)).matmul(&Tensor::randn([512, 512], (Kind::Float, Device::Cpu)));
+    let tensors: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(file)
+        .unwrap()
+        .into_iter()
+        .collect();
+    let _warm = Tensor::randn([512, 512], (Kind::Float, Device::Cpu))
+        .matmul(&Tensor::randn([512, 512], (Kind::Float, Device::Cpu)));
     std::fs::write("/proc/self/clear_refs", "5").unwrap(); // the peak is counted from here
     let before = memory("VmRSS:");
     let start = Instant::now();
-    let probe = Probe::new(vec![tensors["train"].shallow_clone()], &tensors["train_labels"], classes.parse().unwrap()).unwrap();
+    let probe = Probe::new(
+        vec![tensors["train"].shallow_clone()],
+        &tensors["train_labels"],
+        classes.parse().unwrap(),
+    )
+    .unwrap();
     let described = start.elapsed().as_secs_f64();
     let (fits, head) = if let Ok(penalty) = what.parse::<f64>() {
-        let (head, fit) = probe.fit(&[(penalty, None)], &FitOptions { verify: true, ..OPTIONS }).unwrap().remove(0);
+        let (head, fit) = probe
+            .fit(
+                &[(penalty, None)],
+                &FitOptions {
+                    verify: true,
+                    ..OPTIONS
+                },
+            )
+            .unwrap()
+            .remove(0);
         (vec![(penalty, fit, 0.0)], head)
     } else {
         let held = (&tensors["held"], &tensors["held_labels"]);
-        let chosen = Sweep::Halving.run(&probe, &|head| accuracy(head, held), &OPTIONS).unwrap();
-        (chosen.tried.iter().map(|t| (t.penalty, t.fit, t.score)).collect(), chosen.head)
+        let chosen = Sweep::Halving
+            .run(&probe, &|head| accuracy(head, held), &OPTIONS)
+            .unwrap();
+        (
+            chosen
+                .tried
+                .iter()
+                .map(|t| (t.penalty, t.fit, t.score))
+                .collect(),
+            chosen.head,
+        )
     };
     let seconds = start.elapsed().as_secs_f64();
     let report = |(penalty, fit, accuracy): &(f64, flava_heads::Fit, f64)| json!({ "penalty": penalty, "loss": fit.loss, "gradient": fit.gradient, "iterations": fit.iterations, "accuracy": accuracy });
@@ -43,12 +78,21 @@ fn main() {
 }
 
 fn predicted(head: &LinearHead, features: &Tensor) -> Vec<i64> {
-    head.forward(features).unwrap().argmax(1, false).try_into().unwrap()
+    head.forward(features)
+        .unwrap()
+        .argmax(1, false)
+        .try_into()
+        .unwrap()
 }
 
 /// Resident memory in bytes.
 fn memory(what: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<f64>()
+        .unwrap()
+        * 1024.0
 }

@@ -1,6 +1,8 @@
-//! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it beside the peer.
+//! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it
+//! beside the peer.
 //!
-//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER
+//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL |
+//! parquet FOLDER | shards FOLDER
 //!     | bootstrap ROWS | retrieval PICTURES CAPTIONS
 
 use std::{env, fs, path::Path, time::Instant};
@@ -33,7 +35,9 @@ fn main() {
         ["parquet", folder] => parquet(Path::new(folder)),
         ["shards", folder] => shards(Path::new(folder)),
         ["bootstrap", rows] => bootstrap(rows.parse().unwrap()),
-        ["retrieval", pictures, captions] => retrieval(pictures.parse().unwrap(), captions.parse().unwrap()),
+        ["retrieval", pictures, captions] => {
+            retrieval(pictures.parse().unwrap(), captions.parse().unwrap())
+        }
         ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
         _ => {
             eprintln!(
@@ -46,7 +50,10 @@ fn main() {
 }
 
 fn open(model: &str, precision: &str) -> Pretrained {
-    let options = LoadOptions { precision: precision.parse().unwrap(), ..LoadOptions::default() };
+    let options = LoadOptions {
+        precision: precision.parse().unwrap(),
+        ..LoadOptions::default()
+    };
     Pretrained::open(Path::new(model), options).unwrap()
 }
 
@@ -64,18 +71,30 @@ fn timed(repeats: usize, mut f: impl FnMut()) -> f64 {
 fn image(model: &str, batch: i64, precision: &str) -> serde_json::Value {
     let model = open(model, precision);
     let side = model.config.image_config.image_size;
-    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu)).to_kind(model.options.precision.kind());
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu))
+        .to_kind(model.options.precision.kind());
     let inputs = ImageInputs::new(pixels);
-    let seconds = timed(REPEATS, || drop(model.flava.encode_image_cls(&inputs).unwrap()));
+    let seconds = timed(REPEATS, || {
+        drop(model.flava.encode_image_cls(&inputs).unwrap())
+    });
     let flops = image_flops(&model) * batch as f64;
     json!({ "images_per_s": batch as f64 / seconds, "gflops": flops / seconds / 1e9 })
 }
 
-/// Multiplications and additions that are really done for one CLS state: products of the linear layers and of attention.
+/// Multiplications and additions that are really done for one CLS state: products of the linear
+/// layers and of attention.
 fn image_flops(model: &Pretrained) -> f64 {
     let config = &model.config.image_config;
-    let (size, wide, seq) = (config.hidden_size as f64, config.intermediate_size as f64, (config.grid().pow(2) + 1) as f64);
-    let rows = |asking: f64| asking * (4.0 * size * size + 4.0 * size * wide) + seq * 4.0 * size * size + 4.0 * asking * seq * size;
+    let (size, wide, seq) = (
+        config.hidden_size as f64,
+        config.intermediate_size as f64,
+        (config.grid().pow(2) + 1) as f64,
+    );
+    let rows = |asking: f64| {
+        asking * (4.0 * size * size + 4.0 * size * wide)
+            + seq * 4.0 * size * size
+            + 4.0 * asking * seq * size
+    };
     let patch = 2.0 * (seq - 1.0) * size * (3 * config.patch_size.pow(2)) as f64;
     patch + (config.num_hidden_layers - 1) as f64 * rows(seq) + rows(1.0)
 }
@@ -98,69 +117,129 @@ fn text(model: &str, file: &str) -> serde_json::Value {
 }
 
 fn preprocess(folder: &Path) -> serde_json::Value {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
-    let transform = flava_model::processor::ImageProcessorConfig::default().transform(PassOrder::default());
+    let transform =
+        flava_model::processor::ImageProcessorConfig::default().transform(PassOrder::default());
     let bytes: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
     let decoding = timed(3, || bytes.iter().for_each(|b| drop(decode(b).unwrap())));
-    let all = timed(3, || bytes.iter().for_each(|b| drop(transform.apply(&decode(b).unwrap()))));
+    let all = timed(3, || {
+        bytes
+            .iter()
+            .for_each(|b| drop(transform.apply(&decode(b).unwrap())))
+    });
     let pictures: Vec<_> = bytes.iter().map(|b| decode(b).unwrap()).collect();
     let transforming = timed(3, || pictures.iter().for_each(|p| drop(transform.apply(p))));
     let mut digest = Sha256::new();
     for bytes in bytes.iter().take(50) {
         let (pixels, _) = transform.apply(&decode(bytes).unwrap());
-        digest.update(pixels.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>());
+        digest.update(
+            pixels
+                .iter()
+                .flat_map(|p| p.to_le_bytes())
+                .collect::<Vec<u8>>(),
+        );
     }
-    let sha256: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let sha256: String = digest
+        .finalize()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     json!({ "sha256_of_50": sha256, "images_per_s": bytes.len() as f64 / all, "ms_decode": decoding / bytes.len() as f64 * 1e3, "ms_transform": transforming / bytes.len() as f64 * 1e3, "ms": all / bytes.len() as f64 * 1e3 })
 }
 
 /// A split of mnist's first source of a format, below `folder`.
 fn open_split(format: fn(&SourceFormat) -> bool, folder: &Path) -> OpenSplit {
     let task = Registry::built_in().unwrap().get("mnist").unwrap().clone();
-    let source = task.sources.iter().find(|source| format(&source.format)).unwrap();
-    task.open_split(source, source.train.as_ref().unwrap(), folder, 0).unwrap()
+    let source = task
+        .sources
+        .iter()
+        .find(|source| format(&source.format))
+        .unwrap();
+    task.open_split(source, source.train.as_ref().unwrap(), folder, 0)
+        .unwrap()
 }
 
 /// All pictures of `mnist/train-*.parquet` in order, left encoded.
 fn parquet(folder: &Path) -> serde_json::Value {
-    let open = || open_split(|format| matches!(format, SourceFormat::Parquet { .. }), folder);
+    let open = || {
+        open_split(
+            |format| matches!(format, SourceFormat::Parquet { .. }),
+            folder,
+        )
+    };
     let opening = timed(3, || drop(open()));
     let split = open();
     let rows = split.dataset.len();
     let mut bytes = 0;
-    let seconds = timed(3, || bytes = (0..rows).map(|row| split.dataset.get(row).unwrap().image.unwrap().len()).sum());
+    let seconds = timed(3, || {
+        bytes = (0..rows)
+            .map(|row| split.dataset.get(row).unwrap().image.unwrap().len())
+            .sum()
+    });
     json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "opening_s": opening })
 }
 
 /// All pictures of the shards in `train`, in a random order, left encoded.
 fn shards(folder: &Path) -> serde_json::Value {
-    let open = || open_split(|format| matches!(format, SourceFormat::Webdataset { .. }), folder);
+    let open = || {
+        open_split(
+            |format| matches!(format, SourceFormat::Webdataset { .. }),
+            folder,
+        )
+    };
     let first = timed(1, || drop(open()));
     let again = timed(3, || drop(open()));
     let split = open();
     let rows = split.dataset.len();
-    // Every row once, far from the last: the step is a prime that does not divide the number of rows.
+    // Every row once, far from the last: the step is a prime that does not divide the number of
+    // rows.
     let step = 6_700_417;
     assert!(rows % step != 0);
     let mut bytes = 0;
-    let seconds = timed(3, || bytes = (0..rows).map(|i| split.dataset.get(i * step % rows).unwrap().image.unwrap().len()).sum());
+    let seconds = timed(3, || {
+        bytes = (0..rows)
+            .map(|i| {
+                split
+                    .dataset
+                    .get(i * step % rows)
+                    .unwrap()
+                    .image
+                    .unwrap()
+                    .len()
+            })
+            .sum()
+    });
     json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "first_opening_s": first, "opening_s": again })
 }
 
-/// The best rate of f32 matrix products on this machine, over both libraries and the shapes of a block at batch 32.
+/// The best rate of f32 matrix products on this machine, over both libraries and the shapes of a
+/// block at batch 32.
 fn sgemm() -> serde_json::Value {
     let mut best: f64 = 0.0;
     let mut rates = Vec::new();
-    for (rows, input, output) in [(4096, 4096, 4096), (6304, 768, 3072), (6304, 3072, 768), (6304, 768, 768), (6304, 768, 2304)] {
+    for (rows, input, output) in [
+        (4096, 4096, 4096),
+        (6304, 768, 3072),
+        (6304, 3072, 768),
+        (6304, 768, 768),
+        (6304, 768, 2304),
+    ] {
         let random = |a, b| Tensor::randn([a, b], (Kind::Float, Device::Cpu));
         let (xs, weight) = (random(rows, input), random(output, input));
         let flops = 2.0 * (rows * input * output) as f64;
         let plain = flops / timed(REPEATS, || drop(xs.linear(&weight, None::<&Tensor>))) / 1e9;
         let packed = PackedLinear::new(&weight, None);
-        let packed = packed.map_or(0.0, |p| flops / timed(REPEATS, || drop(p.forward(&xs, Fused::Nothing).unwrap())) / 1e9);
+        let packed = packed.map_or(0.0, |p| {
+            flops / timed(REPEATS, || drop(p.forward(&xs, Fused::Nothing).unwrap())) / 1e9
+        });
         best = best.max(plain).max(packed);
-        rates.push(json!({ "rows": rows, "in": input, "out": output, "plain": plain, "packed": packed }));
+        rates.push(
+            json!({ "rows": rows, "in": input, "out": output, "plain": plain, "packed": packed }),
+        );
     }
     json!({ "gflops": best, "rates": rates })
 }
@@ -168,12 +247,31 @@ fn sgemm() -> serde_json::Value {
 /// A thousand resamples of each metric that has no closed form.
 fn bootstrap(rows: usize) -> serde_json::Value {
     let ids = Vec::new();
-    let (predicted, gold): (Vec<usize>, Vec<usize>) = (0..rows).map(|i| ((i * 7919 % 13) % 2, (i * 104_729 % 11) % 2)).unzip();
-    let classes = Predictions { ids, clusters: None, outputs: Outputs::Classes { predicted, gold, logits: None } };
+    let (predicted, gold): (Vec<usize>, Vec<usize>) = (0..rows)
+        .map(|i| ((i * 7919 % 13) % 2, (i * 104_729 % 11) % 2))
+        .unzip();
+    let classes = Predictions {
+        ids,
+        clusters: None,
+        outputs: Outputs::Classes {
+            predicted,
+            gold,
+            logits: None,
+        },
+    };
     let value = |i: usize, prime: usize| (i * prime % 997) as f64;
-    let (predicted, gold) = ((0..rows).map(|i| value(i, 7919)).collect(), (0..rows).map(|i| value(i, 104_729)).collect());
-    let values = Predictions { ids: Vec::new(), clusters: None, outputs: Outputs::Values { predicted, gold } };
-    let seconds = |metric: Metric, of: &Predictions| timed(1, || assert!(metric.score(of, "bench").is_some()));
+    let (predicted, gold) = (
+        (0..rows).map(|i| value(i, 7919)).collect(),
+        (0..rows).map(|i| value(i, 104_729)).collect(),
+    );
+    let values = Predictions {
+        ids: Vec::new(),
+        clusters: None,
+        outputs: Outputs::Values { predicted, gold },
+    };
+    let seconds = |metric: Metric, of: &Predictions| {
+        timed(1, || assert!(metric.score(of, "bench").is_some()))
+    };
     json!({
         "matthews": seconds(Metric::Matthews, &classes), "f1": seconds(Metric::F1, &classes),
         "pearson": seconds(Metric::Pearson, &values), "spearman": seconds(Metric::Spearman, &values),
@@ -184,12 +282,22 @@ fn bootstrap(rows: usize) -> serde_json::Value {
 fn retrieval(pictures: i64, captions: i64) -> serde_json::Value {
     let random = |rows: i64| Tensor::randn([rows, 768], (Kind::Float, Device::Cpu));
     let (images, texts) = (random(pictures), random(captions));
-    let owners: Vec<usize> = (0..captions as usize).map(|caption| caption * pictures as usize / captions as usize).collect();
+    let owners: Vec<usize> = (0..captions as usize)
+        .map(|caption| caption * pictures as usize / captions as usize)
+        .collect();
     let mut owned = vec![Vec::new(); pictures as usize];
-    owners.iter().enumerate().for_each(|(caption, &owner)| owned[owner].push(caption));
+    owners
+        .iter()
+        .enumerate()
+        .for_each(|(caption, &owner)| owned[owner].push(caption));
     let seconds = timed(3, || {
         drop(flava_evaluator::ranks(&images, &texts, |picture| &owned[picture]).unwrap());
-        drop(flava_evaluator::ranks(&texts, &images, |caption| std::slice::from_ref(&owners[caption])).unwrap());
+        drop(
+            flava_evaluator::ranks(&texts, &images, |caption| {
+                std::slice::from_ref(&owners[caption])
+            })
+            .unwrap(),
+        );
     });
     let products = timed(3, || {
         for (a, b) in [(&images, &texts), (&texts, &images)] {

@@ -1,4 +1,5 @@
-//! Our side of `make parity`: all states of a checkpoint over pictures and sentences, and the checkpoint written anew.
+//! Our side of `make parity`: all states of a checkpoint over pictures and sentences, and the
+//! checkpoint written anew.
 //!
 //! states MODEL PICTURES SENTENCES OUT.safetensors COPY
 
@@ -19,29 +20,51 @@ fn main() {
         std::process::exit(2);
     };
     let model = Path::new(model);
-    write_states(model, Path::new(pictures), Path::new(sentences), Path::new(out));
+    write_states(
+        model,
+        Path::new(pictures),
+        Path::new(sentences),
+        Path::new(out),
+    );
     write_copy(model, Path::new(copy));
 }
 
 fn write_states(model: &Path, pictures: &Path, sentences: &Path, out: &Path) {
     let _guard = tch::no_grad_guard();
     let model = Pretrained::open(model, LoadOptions::default()).unwrap();
-    let mut files: Vec<_> = fs::read_dir(pictures).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(pictures)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     let transform = model.image.transform(PassOrder::default());
-    let pixels: Vec<_> = files.iter().map(|f| transform.apply(&decode(&fs::read(f).unwrap()).unwrap())).collect();
+    let pixels: Vec<_> = files
+        .iter()
+        .map(|f| transform.apply(&decode(&fs::read(f).unwrap()).unwrap()))
+        .collect();
     let image_inputs = image_batch(&pixels, Device::Cpu, Kind::Float).unwrap();
     let sentences = fs::read_to_string(sentences).unwrap();
     let texts: Vec<Text> = sentences.lines().map(Text::Single).collect();
-    let text_inputs = text_batch(&model.text.encode(&texts, 77).unwrap(), model.text.pad_id(), Device::Cpu).unwrap();
+    let text_inputs = text_batch(
+        &model.text.encode(&texts, 77).unwrap(),
+        model.text.pad_id(),
+        Device::Cpu,
+    )
+    .unwrap();
     let image = model.flava.encode_image(&image_inputs).unwrap();
     let text = model.flava.encode_text(&text_inputs).unwrap();
-    let multimodal = model.flava.encode_multimodal(&image, &text, text_inputs.attention_mask.as_ref()).unwrap();
+    let multimodal = model
+        .flava
+        .encode_multimodal(&image, &text, text_inputs.attention_mask.as_ref())
+        .unwrap();
     let cls_only = model.flava.encode_image_cls(&image_inputs).unwrap();
     let tensors = [
         ("pixel_values", image_inputs.pixel_values.shallow_clone()),
         ("input_ids", text_inputs.input_ids.shallow_clone()),
-        ("image_embedding", model.flava.project_image(&image).unwrap()),
+        (
+            "image_embedding",
+            model.flava.project_image(&image).unwrap(),
+        ),
         ("text_embedding", model.flava.project_text(&text).unwrap()),
         ("image_cls", cls_only.cls()),
         ("image", image.last_hidden_state),
@@ -55,8 +78,22 @@ fn write_copy(model: &Path, copy: &Path) {
     let config = FlavaConfig::from_file(&model.join("config.json")).unwrap();
     let parts = Pretrained::open(model, LoadOptions::default()).unwrap();
     let checkpoint = Checkpoint::open(model).unwrap();
-    let (_model, store, report) =
-        FlavaForPreTraining::load(&checkpoint, config.clone(), Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let (_model, store, report) = FlavaForPreTraining::load(
+        &checkpoint,
+        config.clone(),
+        Device::Cpu,
+        AttentionKind::Fused,
+        OnEmpty::Skip,
+    )
+    .unwrap();
     println!("{report}");
-    write_directory(copy, Architecture::FlavaForPreTraining, &config, store.variables(), &parts.image, &parts.text).unwrap();
+    write_directory(
+        copy,
+        Architecture::FlavaForPreTraining,
+        &config,
+        store.variables(),
+        &parts.image,
+        &parts.text,
+    )
+    .unwrap();
 }

@@ -1,11 +1,13 @@
 //! Our side of `make bench`'s training steps: times steps of one batch and prints them as JSON.
 //!
-//! steps MODEL BATCH.safetensors PRECISION STEPS: MODEL is a directory of `FlavaForPreTraining`, BATCH holds its inputs by their names in
-//! transformers.
+//! steps MODEL BATCH.safetensors PRECISION STEPS: MODEL is a directory of `FlavaForPreTraining`,
+//! BATCH holds its inputs by their names in transformers.
 //!
-//! steps feed MODEL: pairs drawn and prepared a second, and pairs that the model takes a second with its labels cached or not.
+//! steps feed MODEL: pairs drawn and prepared a second, and pairs that the model takes a second
+//! with its labels cached or not.
 //!
-//! steps cached MODEL ROWS MICRO: peak memory of one contrastive step over so many pairs, in parts of MICRO.
+//! steps cached MODEL ROWS MICRO: peak memory of one contrastive step over so many pairs, in parts
+//! of MICRO.
 
 use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Instant};
 
@@ -19,8 +21,9 @@ use flava_model::{
     },
 };
 use flava_pretrain::{
-    Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter, PatchLabels, Preparation, PretrainingInputs,
-    Rank, Reader, RowKind, TrainingSchedule, VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
+    Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter,
+    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule,
+    VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
 };
 use flava_tasks::{
     Dataset,
@@ -40,10 +43,21 @@ fn main() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
         ["feed", model] => feed(Path::new(model)),
-        ["cached", model, rows, micro] => cached(Path::new(model), rows.parse().unwrap(), micro.parse().unwrap()),
-        [model, batch, precision, steps] => timed(Path::new(model), Path::new(batch), precision.parse().unwrap(), steps.parse().unwrap()),
+        ["cached", model, rows, micro] => cached(
+            Path::new(model),
+            rows.parse().unwrap(),
+            micro.parse().unwrap(),
+        ),
+        [model, batch, precision, steps] => timed(
+            Path::new(model),
+            Path::new(batch),
+            precision.parse().unwrap(),
+            steps.parse().unwrap(),
+        ),
         _ => {
-            eprintln!("usage: steps MODEL BATCH.safetensors PRECISION STEPS | steps feed MODEL | steps cached MODEL ROWS MICRO");
+            eprintln!(
+                "usage: steps MODEL BATCH.safetensors PRECISION STEPS | steps feed MODEL | steps cached MODEL ROWS MICRO"
+            );
             std::process::exit(2);
         }
     };
@@ -53,7 +67,14 @@ fn main() {
 fn load(folder: &Path) -> (FlavaForPreTraining, VarStore) {
     let config = FlavaConfig::from_file(&folder.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(folder).unwrap();
-    let (model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let (model, store, _) = FlavaForPreTraining::load(
+        &checkpoint,
+        config,
+        Device::Cpu,
+        AttentionKind::Fused,
+        OnEmpty::Skip,
+    )
+    .unwrap();
     (model, store)
 }
 
@@ -87,32 +108,82 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         (Some(_), None) => RowKind::Images,
         _ => RowKind::Texts,
     };
-    let sequences = inputs.text.as_ref().map(|text| text.input_ids.size2().unwrap());
-    let rows = inputs.pixel_values.as_ref().map_or_else(|| sequences.unwrap_or_default().0, |pixels| pixels.size()[0]);
-    let flops = step_flops(&model.config, kind, (rows as usize, sequences.unwrap_or_default().1 as usize));
+    let sequences = inputs
+        .text
+        .as_ref()
+        .map(|text| text.input_ids.size2().unwrap());
+    let rows = inputs.pixel_values.as_ref().map_or_else(
+        || sequences.unwrap_or_default().0,
+        |pixels| pixels.size()[0],
+    );
+    let flops = step_flops(
+        &model.config,
+        kind,
+        (rows as usize, sequences.unwrap_or_default().1 as usize),
+    );
     let bound = peak_of(Device::Cpu, precision).unwrap();
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
 }
 
 /// Training on drawn pairs; `words` is where visual words are kept, if they are.
-fn pairs(folder: &Path, (rows, micro_batch): (usize, usize), words: Option<&Path>) -> JointTraining {
+fn pairs(
+    folder: &Path,
+    (rows, micro_batch): (usize, usize),
+    words: Option<&Path>,
+) -> JointTraining {
     let (model, store) = load(folder);
     let image = &model.config.image_config;
-    let processor = ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
+    let processor =
+        ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
     let patches = (image.image_size / image.patch_size).pow(2) as usize;
     let text = Arc::new(TextProcessor::from_directory(folder).unwrap());
-    let dataset: Arc<dyn Dataset> = Corpus::Mini { world: MiniWorld::Pairs, rows: DRAWN }.open(Path::new("."), 0).unwrap();
-    let masks = WordMasks { rate: 0.15, whole_words: true };
-    let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 48), (masks, 48)], -100, 0);
-    let preparation = Preparation { negatives: 0.1, ..preparation };
+    let dataset: Arc<dyn Dataset> = Corpus::Mini {
+        world: MiniWorld::Pairs,
+        rows: DRAWN,
+    }
+    .open(Path::new("."), 0)
+    .unwrap();
+    let masks = WordMasks {
+        rate: 0.15,
+        whole_words: true,
+    };
+    let preparation = Preparation::new(
+        &processor,
+        Arc::clone(&text),
+        [(masks, 48), (masks, 48)],
+        -100,
+        0,
+    );
+    let preparation = Preparation {
+        negatives: 0.1,
+        ..preparation
+    };
     let how = (&preparation.codebook, THREADS as usize, Device::Cpu);
     let labels = words.map_or(PatchLabels::Codebook, |file| {
         let codebook = (model.codebook().unwrap(), patches);
-        PatchLabels::Known(Arc::new(VisualWords::open(file, &dataset, codebook, how, &Progress::new(1, "corpus", true)).unwrap()))
+        PatchLabels::Known(Arc::new(
+            VisualWords::open(
+                file,
+                &dataset,
+                codebook,
+                how,
+                &Progress::new(1, "corpus", true),
+            )
+            .unwrap(),
+        ))
     });
-    let draws =
-        Draws { name: "pairs".into(), order: Order::new("pairs", DRAWN, DRAWN, 0), dataset, rank: Rank::default(), batch_size: rows };
-    let reader = Reader { draws, kind: RowKind::Pairs, labels };
+    let draws = Draws {
+        name: "pairs".into(),
+        order: Order::new("pairs", DRAWN, DRAWN, 0),
+        dataset,
+        rank: Rank::default(),
+        batch_size: rows,
+    };
+    let reader = Reader {
+        draws,
+        kind: RowKind::Pairs,
+        labels,
+    };
     JointTraining {
         model,
         store,
@@ -133,7 +204,10 @@ fn feed(folder: &Path) -> serde_json::Value {
     const ROWS: usize = 128;
     const BATCHES: usize = 8;
     let words = env::temp_dir().join(format!("visual-words-{}", std::process::id()));
-    let trains = [pairs(folder, (ROWS, 0), Some(&words)), pairs(folder, (ROWS, 0), None)];
+    let trains = [
+        pairs(folder, (ROWS, 0), Some(&words)),
+        pairs(folder, (ROWS, 0), None),
+    ];
     std::fs::remove_file(&words).unwrap();
     let [cached, computed] = trains.map(|train| {
         let start = Instant::now();

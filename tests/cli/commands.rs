@@ -17,25 +17,65 @@ fn tasks_are_listed_and_shown() {
         assert!(list.stdout.contains(task), "{}", list.stdout);
     }
     let show = flava_eval(folder.path(), &["tasks", "show", "cifar-10"]);
-    assert!(show.code == 0 && show.stdout.contains("name = \"cifar10\"") && show.stdout.contains("rows = 50000"), "{}", show.stdout);
+    assert!(
+        show.code == 0
+            && show.stdout.contains("name = \"cifar10\"")
+            && show.stdout.contains("rows = 50000"),
+        "{}",
+        show.stdout
+    );
     let json = flava_eval(folder.path(), &["tasks", "--json"]);
-    assert!(serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap().as_array().unwrap().len() >= 9);
-    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "listing writes nothing");
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&json.stdout)
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len()
+            >= 9
+    );
+    assert!(
+        fs::read_dir(folder.path()).unwrap().next().is_none(),
+        "listing writes nothing"
+    );
 }
 
-/// Every number of the paper belongs to a task of the registry and one of its metrics, and every task has its number.
+/// Every number of the paper belongs to a task of the registry and one of its metrics, and every
+/// task has its number.
 #[test]
 fn published_numbers_are_those_of_the_tasks() {
     let registry = Registry::built_in().unwrap();
     let published = published();
-    for row in published.iter().filter(|row| !row.task.starts_with("average")) {
-        let task = registry.get(&row.task).unwrap_or_else(|| panic!("{} is no task", row.task));
-        assert!(task.metrics.iter().any(|metric| metric.name() == row.metric), "{} has no {}", row.task, row.metric);
+    for row in published
+        .iter()
+        .filter(|row| !row.task.starts_with("average"))
+    {
+        let task = registry
+            .get(&row.task)
+            .unwrap_or_else(|| panic!("{} is no task", row.task));
+        assert!(
+            task.metrics
+                .iter()
+                .any(|metric| metric.name() == row.metric),
+            "{} has no {}",
+            row.task,
+            row.metric
+        );
     }
-    for task in registry.tasks().iter().filter(|task| task.suite == Suite::Paper) {
+    for task in registry
+        .tasks()
+        .iter()
+        .filter(|task| task.suite == Suite::Paper)
+    {
         let named = |row: &&Published| row.task == task.name || task.aliases.contains(&row.task);
-        let ours = published.iter().find(|row| named(row) && row.table == "Table 4" && row.column == "FLAVA");
-        assert_eq!(ours.map(|row| row.metric.as_str()), Some(task.metrics[0].name()), "{}", task.name);
+        let ours = published
+            .iter()
+            .find(|row| named(row) && row.table == "Table 4" && row.column == "FLAVA");
+        assert_eq!(
+            ours.map(|row| row.metric.as_str()),
+            Some(task.metrics[0].name()),
+            "{}",
+            task.name
+        );
     }
     let folder = tempdir().unwrap();
     let shown = flava_eval(folder.path(), &["tasks", "show", "aircraft"]).stdout;
@@ -52,13 +92,28 @@ fn published_numbers_are_those_of_the_tasks() {
     }
     let list = flava_eval(folder.path(), &["tasks", "--suite", "paper"]).stdout;
     assert_eq!(list.lines().count(), 35);
-    assert_eq!(flava_eval(folder.path(), &["tasks", "--suite", "zero-shot", "--family", "vision"]).stdout.lines().count(), 22);
+    assert_eq!(
+        flava_eval(
+            folder.path(),
+            &["tasks", "--suite", "zero-shot", "--family", "vision"]
+        )
+        .stdout
+        .lines()
+        .count(),
+        22
+    );
 }
 
 #[test]
 fn help_is_for_people() {
     let folder = tempdir().unwrap();
-    for args in [&["--help"][..], &["tasks", "--help"], &["embed", "--help"], &["fetch", "--help"], &["verify", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["tasks", "--help"],
+        &["embed", "--help"],
+        &["fetch", "--help"],
+        &["verify", "--help"],
+    ] {
         let run = flava_eval(folder.path(), args);
         assert!(run.code == 0 && run.stdout.contains("Usage:"), "{args:?}");
     }
@@ -68,15 +123,37 @@ fn help_is_for_people() {
 fn a_dry_run_says_what_is_there_and_writes_nothing() {
     let folder = tempdir().unwrap();
     write_data(&folder.path().join("data"));
-    let args = ["--dry-run", "--suite", "paper", "--data", "data", "--limit", "10"];
+    let args = [
+        "--dry-run",
+        "--suite",
+        "paper",
+        "--data",
+        "data",
+        "--limit",
+        "10",
+    ];
     let run = flava_eval(folder.path(), &args);
     assert_eq!(run.code, 1, "{}", run.stderr);
-    assert!(run.stdout.contains("mismatched: ylecun/mnist: split train has 120 rows, 60000 are expected"), "{}", run.stdout);
+    assert!(
+        run.stdout
+            .contains("mismatched: ylecun/mnist: split train has 120 rows, 60000 are expected"),
+        "{}",
+        run.stdout
+    );
     assert!(!folder.path().join("runs").exists());
-    assert_eq!(flava_eval(folder.path(), &["--dry-run", "--tasks", "all"]).code, 0);
+    assert_eq!(
+        flava_eval(folder.path(), &["--dry-run", "--tasks", "all"]).code,
+        0
+    );
     let without = flava_eval(folder.path(), &["--dry-run", "--tasks", "mnist"]);
     assert_eq!(without.code, 1);
-    assert!(without.stdout.contains("missing: no data for mnist: none of ylecun/mnist"), "{}", without.stdout);
+    assert!(
+        without
+            .stdout
+            .contains("missing: no data for mnist: none of ylecun/mnist"),
+        "{}",
+        without.stdout
+    );
 }
 
 #[test]
@@ -115,15 +192,25 @@ fn a_gpu_that_is_not_there_is_an_error() {
         return;
     }
     let folder = tempdir().unwrap();
-    let run = flava_eval(folder.path(), &["--tasks", "mini-sentence", "--device", "cuda"]);
+    let run = flava_eval(
+        folder.path(),
+        &["--tasks", "mini-sentence", "--device", "cuda"],
+    );
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("no NVIDIA driver") || run.stderr.contains("No NVIDIA driver"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no NVIDIA driver") || run.stderr.contains("No NVIDIA driver"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn quiet_runs_say_nothing_but_the_result() {
     let folder = tempdir().unwrap();
-    let run = flava_eval(folder.path(), &["--tasks", "mini-sentence", "--limit", "40", "--quiet"]);
+    let run = flava_eval(
+        folder.path(),
+        &["--tasks", "mini-sentence", "--limit", "40", "--quiet"],
+    );
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     assert!(run.stdout.contains("mini-sentence"));
 }

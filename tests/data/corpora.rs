@@ -28,16 +28,38 @@ fn shards_have_pictures_texts_or_both() {
             ("c.json", b"no json"),
         ],
     );
-    write_tar(&folder.path().join("s-001.tar"), &[("d.txt", b"four"), ("e.json", br#"{"text": ["five", "six"]}"#), ("f.cls", b"3")]);
-    let shards = open(Corpus::Webdataset { files: "s-*.tar".into() }, folder.path());
+    write_tar(
+        &folder.path().join("s-001.tar"),
+        &[
+            ("d.txt", b"four"),
+            ("e.json", br#"{"text": ["five", "six"]}"#),
+            ("f.cls", b"3"),
+        ],
+    );
+    let shards = open(
+        Corpus::Webdataset {
+            files: "s-*.tar".into(),
+        },
+        folder.path(),
+    );
     let rows: Vec<(String, bool, Vec<String>)> = (0..shards.len())
         .map(|row| {
             let example = shards.get(row).unwrap();
             assert_eq!(example.texts, shards.texts_of(row).unwrap());
-            (example.id, example.image.is_some_and(|bytes| bytes == picture), example.texts)
+            (
+                example.id,
+                example.image.is_some_and(|bytes| bytes == picture),
+                example.texts,
+            )
         })
         .collect();
-    let row = |id: &str, picture, texts: &[&str]| (id.to_owned(), picture, texts.iter().map(|text| (*text).to_owned()).collect());
+    let row = |id: &str, picture, texts: &[&str]| {
+        (
+            id.to_owned(),
+            picture,
+            texts.iter().map(|text| (*text).to_owned()).collect(),
+        )
+    };
     let expected = [
         row("s-000.tar/a", true, &["one", "two"]),
         row("s-000.tar/b", true, &["three"]),
@@ -53,23 +75,74 @@ fn parquet_folders_and_lines_of_json() {
     let folder = tempdir().unwrap();
     let path = folder.path();
     write_parquet(&path.join("p-0.parquet"), "image", &digits(7), 3);
-    let pictures = open(Corpus::Parquet { files: "p-*.parquet".into(), image: "image".into(), text: String::new() }, path);
-    assert_eq!((pictures.len(), pictures.get(6).unwrap().image.unwrap()), (7, digit(6, 0)));
+    let pictures = open(
+        Corpus::Parquet {
+            files: "p-*.parquet".into(),
+            image: "image".into(),
+            text: String::new(),
+        },
+        path,
+    );
+    assert_eq!(
+        (pictures.len(), pictures.get(6).unwrap().image.unwrap()),
+        (7, digit(6, 0))
+    );
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), Some("y"), None]));
     let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
-    let mut writer = ArrowWriter::try_new(fs::File::create(path.join("t.parquet")).unwrap(), batch.schema(), None).unwrap();
+    let mut writer = ArrowWriter::try_new(
+        fs::File::create(path.join("t.parquet")).unwrap(),
+        batch.schema(),
+        None,
+    )
+    .unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    let texts = open(Corpus::Parquet { files: "t.parquet".into(), image: String::new(), text: "text".into() }, path);
+    let texts = open(
+        Corpus::Parquet {
+            files: "t.parquet".into(),
+            image: String::new(),
+            text: "text".into(),
+        },
+        path,
+    );
     assert_eq!(texts.texts_of(1).unwrap(), ["y"]);
-    assert!(texts.texts_of(2).unwrap().is_empty(), "a row without a text is left out where it is drawn");
+    assert!(
+        texts.texts_of(2).unwrap().is_empty(),
+        "a row without a text is left out where it is drawn"
+    );
     fs::create_dir_all(path.join("pictures/deep")).unwrap();
     fs::write(path.join("pictures/deep/b.PNG"), digit(2, 0)).unwrap();
     fs::write(path.join("pictures/a.png"), digit(1, 0)).unwrap();
     fs::write(path.join("pictures/notes.md"), "none").unwrap();
-    let found = open(Corpus::ImageFolder { path: "pictures".into() }, path);
-    assert_eq!((0..found.len()).map(|row| found.id(row)).collect::<Vec<_>>(), ["a.png", "deep/b.PNG"]);
-    fs::write(path.join("pairs.jsonl"), "{\"file\": \"pictures/a.png\", \"caption\": \"a one\"}\n").unwrap();
-    let pairs = open(Corpus::Jsonl { files: "*.jsonl".into(), image: "file".into(), text: "caption".into() }, path).get(0).unwrap();
-    assert_eq!((pairs.image.unwrap(), pairs.texts), (digit(1, 0), vec!["a one".to_owned()]));
+    let found = open(
+        Corpus::ImageFolder {
+            path: "pictures".into(),
+        },
+        path,
+    );
+    assert_eq!(
+        (0..found.len())
+            .map(|row| found.id(row))
+            .collect::<Vec<_>>(),
+        ["a.png", "deep/b.PNG"]
+    );
+    fs::write(
+        path.join("pairs.jsonl"),
+        "{\"file\": \"pictures/a.png\", \"caption\": \"a one\"}\n",
+    )
+    .unwrap();
+    let pairs = open(
+        Corpus::Jsonl {
+            files: "*.jsonl".into(),
+            image: "file".into(),
+            text: "caption".into(),
+        },
+        path,
+    )
+    .get(0)
+    .unwrap();
+    assert_eq!(
+        (pairs.image.unwrap(), pairs.texts),
+        (digit(1, 0), vec!["a one".to_owned()])
+    );
 }

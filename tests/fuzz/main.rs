@@ -1,5 +1,6 @@
-//! Spoils what is read from disk and looks on: whatever it is, a reader says what is wrong or reads it, without panic, soon, and in
-//! little memory; where a file holds its own digest, what is accepted is what was written.
+//! Spoils what is read from disk and looks on: whatever it is, a reader says what is wrong or reads
+//! it, without panic, soon, and in little memory; where a file holds its own digest, what is
+//! accepted is what was written.
 //!
 //!     cargo test --test fuzz                                    about a minute, as `cargo test` runs it
 //!     cargo test --release --test fuzz -- --inputs 1000000      a long look
@@ -113,13 +114,19 @@ fn build(work: &Path, words: &[String]) -> Vec<Target> {
     ];
     let mut targets = Targets::default();
     for (at, (kind, make)) in kinds.into_iter().enumerate() {
-        if words.is_empty() || words.iter().any(|word| kind.contains(word.split('/').next().unwrap_or_default())) {
+        if words.is_empty()
+            || words
+                .iter()
+                .any(|word| kind.contains(word.split('/').next().unwrap_or_default()))
+        {
             let folder = work.join(at.to_string());
             fs::create_dir(&folder).unwrap();
             make(&mut targets, &folder);
         }
     }
-    targets.all.retain(|target| words.is_empty() || words.iter().any(|word| target.name.contains(word.as_str())));
+    targets.all.retain(|target| {
+        words.is_empty() || words.iter().any(|word| target.name.contains(word.as_str()))
+    });
     targets.all
 }
 
@@ -127,8 +134,12 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
     if targets.is_empty() {
         return 0;
     }
-    let wholes: Vec<Vec<u8>> = targets.iter().map(|target| fs::read(&target.file).unwrap()).collect();
-    let answers: Vec<Result<String, String>> = targets.iter().map(|target| (target.read)()).collect();
+    let wholes: Vec<Vec<u8>> = targets
+        .iter()
+        .map(|target| fs::read(&target.file).unwrap())
+        .collect();
+    let answers: Vec<Result<String, String>> =
+        targets.iter().map(|target| (target.read)()).collect();
     let spoiled = work.join("spoiled");
     watch(arguments.hang, spoiled.clone());
     let turns = Turns::of(targets);
@@ -161,7 +172,12 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         let mut fail = |what: &str| {
             failures += 1;
             let file = keep(&target.name, input, &bytes);
-            println!("{what}: {} {} as {}", target.name, target.file.file_name().unwrap().display(), file.display());
+            println!(
+                "{what}: {} {} as {}",
+                target.name,
+                target.file.file_name().unwrap().display(),
+                file.display()
+            );
         };
         if memory > MOST_MEMORY {
             fail(&format!("takes {} MB", memory >> 20));
@@ -169,7 +185,9 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         match answer {
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("?");
+                let text = text
+                    .or_else(|| payload.downcast_ref::<&str>().copied())
+                    .unwrap_or("?");
                 fail(&format!("panics ({text})"));
             }
             Ok(Err(_)) => count.refused += 1,
@@ -179,17 +197,38 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         }
         fs::write(&target.file, &wholes[at]).unwrap();
     }
-    println!("{:28} {:>7} {:>8} {:>6} {:>6} {:>7} {:>8}", "", "tried", "refused", "same", "other", "s most", "MB most");
+    println!(
+        "{:28} {:>7} {:>8} {:>6} {:>6} {:>7} {:>8}",
+        "", "tried", "refused", "same", "other", "s most", "MB most"
+    );
     for (name, count) in &counts {
-        let Count { tried, refused, same, other, seconds, memory } = count;
-        println!("{name:28} {tried:7} {refused:8} {same:6} {other:6} {seconds:7.2} {:8}", memory >> 20);
+        let Count {
+            tried,
+            refused,
+            same,
+            other,
+            seconds,
+            memory,
+        } = count;
+        println!(
+            "{name:28} {tried:7} {refused:8} {same:6} {other:6} {seconds:7.2} {:8}",
+            memory >> 20
+        );
     }
-    println!("{} files in {:.0} s", counts.values().map(|count| count.tried).sum::<usize>(), began.elapsed().as_secs_f64());
+    println!(
+        "{} files in {:.0} s",
+        counts.values().map(|count| count.tried).sum::<usize>(),
+        began.elapsed().as_secs_f64()
+    );
     for (target, answer) in targets.iter().zip(&answers) {
         // Some of the pictures are refused as they are; what is made of them is tried all the same.
         if let (Err(reason), false) = (answer, target.name.starts_with("picture")) {
             failures += 1;
-            println!("is refused unspoiled: {} {}: {reason}", target.name, target.file.display());
+            println!(
+                "is refused unspoiled: {} {}: {reason}",
+                target.name,
+                target.file.display()
+            );
         }
     }
     failures
@@ -201,7 +240,10 @@ struct Turns(Vec<Vec<usize>>);
 impl Turns {
     fn of(targets: &[Target]) -> Self {
         let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        targets.iter().enumerate().for_each(|(place, target)| places.entry(&target.name).or_default().push(place));
+        targets
+            .iter()
+            .enumerate()
+            .for_each(|(place, target)| places.entry(&target.name).or_default().push(place));
         Self(places.into_values().collect())
     }
 
@@ -225,8 +267,20 @@ fn watch(hang: u64, spoiled: PathBuf) {
             thread::sleep(Duration::from_millis(200));
             let late = now() > DEADLINE.load(Ordering::SeqCst);
             if late || status("VmRSS:").unwrap_or(0) > 4 * MOST_MEMORY {
-                let file = keep("ended", process::id() as usize, &fs::read(&spoiled).unwrap_or_default());
-                println!("{}: {}", if late { format!("takes more than {hang} s") } else { "takes too much memory".into() }, file.display());
+                let file = keep(
+                    "ended",
+                    process::id() as usize,
+                    &fs::read(&spoiled).unwrap_or_default(),
+                );
+                println!(
+                    "{}: {}",
+                    if late {
+                        format!("takes more than {hang} s")
+                    } else {
+                        "takes too much memory".into()
+                    },
+                    file.display()
+                );
                 process::exit(1);
             }
         }

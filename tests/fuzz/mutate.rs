@@ -3,8 +3,20 @@
 use rand::{Rng, rngs::StdRng};
 
 /// Numbers that lengths and offsets are replaced with.
-const LENGTHS: [u64; 12] =
-    [0, 1, 65_535, 1 << 24, 0x1000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0, 1 << 40, u64::MAX >> 1, u64::MAX - 7, u64::MAX];
+const LENGTHS: [u64; 12] = [
+    0,
+    1,
+    65_535,
+    1 << 24,
+    0x1000_0000,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_fff0,
+    1 << 40,
+    u64::MAX >> 1,
+    u64::MAX - 7,
+    u64::MAX,
+];
 const NUMBERS: [&str; 13] = [
     "-1",
     "0",
@@ -34,18 +46,37 @@ const SYNTAX: [(&str, &str); 12] = [
     ("false", "null"),
     ("\"", "\"\\u0000"),
 ];
-const TOKENS: [&str; 11] =
-    ["\u{1b}[2J", "\u{202e}", "\0", "../", "/etc/passwd", "[[[[[[[[", "{{{{{{{{", "\"\"", "é", "\r\n", "=cmd|' /C calc'!A0"];
+const TOKENS: [&str; 11] = [
+    "\u{1b}[2J",
+    "\u{202e}",
+    "\0",
+    "../",
+    "/etc/passwd",
+    "[[[[[[[[",
+    "{{{{{{{{",
+    "\"\"",
+    "é",
+    "\r\n",
+    "=cmd|' /C calc'!A0",
+];
 
 /// The bytes with one to four faults in them; files of text suffer those of text too.
 pub fn mutate(rng: &mut StdRng, whole: &[u8], text: bool) -> Vec<u8> {
     let mut bytes = whole.to_vec();
-    let faults = if rng.random_bool(0.6) { 1 } else { rng.random_range(2..5) };
+    let faults = if rng.random_bool(0.6) {
+        1
+    } else {
+        rng.random_range(2..5)
+    };
     for _ in 0..faults {
         if bytes.is_empty() {
             bytes.push(rng.random());
         }
-        if text && rng.random_bool(0.4) { spoil_text(rng, &mut bytes) } else { spoil_bytes(rng, &mut bytes) }
+        if text && rng.random_bool(0.4) {
+            spoil_text(rng, &mut bytes)
+        } else {
+            spoil_bytes(rng, &mut bytes)
+        }
     }
     bytes
 }
@@ -80,10 +111,21 @@ fn spoil_bytes(rng: &mut StdRng, bytes: &mut Vec<u8>) {
         5 => bytes[stretch(rng, length, 4096)].fill(0),
         6 | 7 => {
             let width = [2, 4, 4, 8][rng.random_range(0..4)];
-            let number =
-                if rng.random_bool(0.2) { length as u64 + rng.random_range(0..2) } else { LENGTHS[rng.random_range(0..LENGTHS.len())] };
-            let at = if rng.random_bool(0.5) { at - at % width } else { at };
-            let number = if rng.random_bool(0.5) { number.to_le_bytes() } else { (number << (8 * (8 - width))).to_be_bytes() };
+            let number = if rng.random_bool(0.2) {
+                length as u64 + rng.random_range(0..2)
+            } else {
+                LENGTHS[rng.random_range(0..LENGTHS.len())]
+            };
+            let at = if rng.random_bool(0.5) {
+                at - at % width
+            } else {
+                at
+            };
+            let number = if rng.random_bool(0.5) {
+                number.to_le_bytes()
+            } else {
+                (number << (8 * (8 - width))).to_be_bytes()
+            };
             for (byte, new) in bytes[at..].iter_mut().zip(&number[..width]) {
                 *byte = *new;
             }
@@ -105,16 +147,24 @@ fn spoil_text(rng: &mut StdRng, bytes: &mut Vec<u8>) {
     match rng.random_range(0..4) {
         0 => {
             let is_number = |c: char| c.is_ascii_digit() || c == '.';
-            let numbers: Vec<_> = text.match_indices(|c: char| c.is_ascii_digit()).map(|(at, _)| at).collect();
+            let numbers: Vec<_> = text
+                .match_indices(|c: char| c.is_ascii_digit())
+                .map(|(at, _)| at)
+                .collect();
             if !numbers.is_empty() {
                 let from = numbers[rng.random_range(0..numbers.len())];
-                let to = text[from..].find(|c| !is_number(c)).map_or(text.len(), |width| from + width);
+                let to = text[from..]
+                    .find(|c| !is_number(c))
+                    .map_or(text.len(), |width| from + width);
                 text.replace_range(from..to, NUMBERS[rng.random_range(0..NUMBERS.len())]);
             }
         }
         1 => {
             let mut lines: Vec<&str> = text.split('\n').collect();
-            let (a, b) = (rng.random_range(0..lines.len()), rng.random_range(0..lines.len()));
+            let (a, b) = (
+                rng.random_range(0..lines.len()),
+                rng.random_range(0..lines.len()),
+            );
             match rng.random_range(0..3) {
                 0 => lines.insert(a, lines[b]),
                 1 => drop(lines.remove(a)),
@@ -132,7 +182,10 @@ fn spoil_text(rng: &mut StdRng, bytes: &mut Vec<u8>) {
         }
         _ => {
             let at = place(rng, text.len().max(1));
-            let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            let at = (0..=at.min(text.len()))
+                .rev()
+                .find(|&at| text.is_char_boundary(at))
+                .unwrap_or(0);
             text.insert_str(at, TOKENS[rng.random_range(0..TOKENS.len())]);
         }
     }

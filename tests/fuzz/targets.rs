@@ -12,7 +12,10 @@ use flava_model::{
     checkpoint::{Architecture, Checkpoint, read_tensors, replace_folder, verify_folder},
     processor::{Text, TextProcessor, decode},
 };
-use flava_tasks::{Dataset, Predictions, Recipe, Registry, Source, SourceFormat, Task, predictions::Foreign, sources::Corpus};
+use flava_tasks::{
+    Dataset, Predictions, Recipe, Registry, Source, SourceFormat, Task, predictions::Foreign,
+    sources::Corpus,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -44,7 +47,11 @@ const SENTENCE: &str = "a photo of a red cat and two blue dogs, 1234 é";
 const ROWS: usize = 100;
 
 fn short(parts: impl AsRef<[u8]>) -> String {
-    Sha256::digest(parts).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(parts)
+        .iter()
+        .take(12)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn text_of(error: impl ToString) -> String {
@@ -69,32 +76,69 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    flava_base::walk(folder).unwrap().into_iter().map(|file| folder.join(file)).collect()
+    flava_base::walk(folder)
+        .unwrap()
+        .into_iter()
+        .map(|file| folder.join(file))
+        .collect()
 }
 
 fn ending(file: &Path) -> String {
-    file.extension().map_or_else(|| "raw".into(), |ending| ending.to_string_lossy().into_owned())
+    file.extension().map_or_else(
+        || "raw".into(),
+        |ending| ending.to_string_lossy().into_owned(),
+    )
 }
 
 /// All rows of a dataset in short, pictures decoded.
 fn rows(dataset: &dyn Dataset) -> Result<String, String> {
-    let mut all = format!("{} {:?} {:?}", dataset.len(), dataset.class_names(), dataset.notes());
+    let mut all = format!(
+        "{} {:?} {:?}",
+        dataset.len(),
+        dataset.class_names(),
+        dataset.notes()
+    );
     for row in 0..dataset.len().min(ROWS) {
         let example = dataset.get(row).map_err(text_of)?;
-        let picture = example.image.as_ref().map(|bytes| decode(bytes).map_or_else(|e| e.to_string(), |picture| short(&picture.rgb)));
+        let picture = example.image.as_ref().map(|bytes| {
+            decode(bytes).map_or_else(|e| e.to_string(), |picture| short(&picture.rgb))
+        });
         let (slice, cluster) = (dataset.slice(row), dataset.cluster(row));
-        write!(all, "{} {:?} {:?} {picture:?} {slice:?} {cluster} ", example.id, example.texts, example.label).unwrap();
+        write!(
+            all,
+            "{} {:?} {:?} {picture:?} {slice:?} {cluster} ",
+            example.id, example.texts, example.label
+        )
+        .unwrap();
     }
     Ok(short(all))
 }
 
 impl Targets {
-    fn add(&mut self, name: impl Into<String>, file: &Path, text: bool, read: impl Fn(&Path) -> Result<String, String> + 'static) {
+    fn add(
+        &mut self,
+        name: impl Into<String>,
+        file: &Path,
+        text: bool,
+        read: impl Fn(&Path) -> Result<String, String> + 'static,
+    ) {
         let at = file.to_owned();
-        self.all.push(Target { name: name.into(), file: file.to_owned(), text, sealed: false, read: Box::new(move || read(&at)) });
+        self.all.push(Target {
+            name: name.into(),
+            file: file.to_owned(),
+            text,
+            sealed: false,
+            read: Box::new(move || read(&at)),
+        });
     }
 
-    fn sealed(&mut self, name: &str, file: &Path, text: bool, read: impl Fn(&Path) -> Result<String, String> + 'static) {
+    fn sealed(
+        &mut self,
+        name: &str,
+        file: &Path,
+        text: bool,
+        read: impl Fn(&Path) -> Result<String, String> + 'static,
+    ) {
         self.add(name, file, text, read);
         self.all.last_mut().unwrap().sealed = true;
     }
@@ -102,9 +146,17 @@ impl Targets {
     pub fn pictures(&mut self, folder: &Path) {
         let read = |file: &Path| {
             let picture = decode(&fs::read(file).unwrap()).map_err(text_of)?;
-            Ok(format!("{}x{} {}", picture.width, picture.height, short(&picture.rgb)))
+            Ok(format!(
+                "{}x{} {}",
+                picture.width,
+                picture.height,
+                short(&picture.rgb)
+            ))
         };
-        for file in files(&golden().join("pillow")).into_iter().filter(|file| ending(file) != "json") {
+        for file in files(&golden().join("pillow"))
+            .into_iter()
+            .filter(|file| ending(file) != "json")
+        {
             let copied = folder.join(file.file_name().unwrap());
             copy(&file, &copied);
             self.add(format!("picture/{}", ending(&file)), &copied, false, read);
@@ -119,23 +171,40 @@ impl Targets {
             }
             Ok(checkpoint.fingerprint())
         };
-        for (name, from) in [("safetensors", "base/model.safetensors"), ("pickle", "base/pytorch_model.bin")] {
+        for (name, from) in [
+            ("safetensors", "base/model.safetensors"),
+            ("pickle", "base/pytorch_model.bin"),
+        ] {
             let file = folder.join(from);
             copy(&golden().join(from), &file);
             self.add(format!("weights/{name}"), &file, false, read);
         }
         let index = folder.join("shards/model.safetensors.index.json");
         let shard = "model-00001-of-00001.safetensors";
-        copy(&golden().join("whole/model.safetensors"), &index.with_file_name(shard));
+        copy(
+            &golden().join("whole/model.safetensors"),
+            &index.with_file_name(shard),
+        );
         let whole = Checkpoint::open(&index.with_file_name(shard)).unwrap();
-        let map: BTreeMap<&String, &str> = whole.tensors().keys().map(|name| (name, shard)).collect();
-        fs::write(&index, json!({ "metadata": {}, "weight_map": map }).to_string()).unwrap();
+        let map: BTreeMap<&String, &str> =
+            whole.tensors().keys().map(|name| (name, shard)).collect();
+        fs::write(
+            &index,
+            json!({ "metadata": {}, "weight_map": map }).to_string(),
+        )
+        .unwrap();
         self.add("weights/index", &index, true, read);
         let state = folder.join("optimiser.safetensors");
         copy(&golden().join("whole/model.safetensors"), &state);
         self.add("weights/state", &state, false, |file| {
             let tensors = read_tensors(file).map_err(text_of)?;
-            Ok(format!("{:?}", tensors.iter().map(|(name, tensor)| (name, tensor.size())).collect::<Vec<_>>()))
+            Ok(format!(
+                "{:?}",
+                tensors
+                    .iter()
+                    .map(|(name, tensor)| (name, tensor.size()))
+                    .collect::<Vec<_>>()
+            ))
         });
     }
 
@@ -143,29 +212,58 @@ impl Targets {
         let model = folder.join("model");
         write_model(&model, Architecture::FlavaForPreTraining);
         let read = |file: &Path| {
-            let model = Pretrained::open(file.parent().unwrap(), LoadOptions::default()).map_err(text_of)?;
-            let ids = model.text.encode(&[Text::Single(SENTENCE), Text::Single("")], 40).map_err(text_of)?;
+            let model = Pretrained::open(file.parent().unwrap(), LoadOptions::default())
+                .map_err(text_of)?;
+            let ids = model
+                .text
+                .encode(&[Text::Single(SENTENCE), Text::Single("")], 40)
+                .map_err(text_of)?;
             Ok(format!("{} {ids:?} {:?}", model.identity(), model.notes))
         };
         for name in flava_base::walk(&model).unwrap() {
             let name = name.to_string_lossy().into_owned();
             let other = folder.join(format!("model-{name}"));
             copy(&model, &other);
-            if ["vocab.txt", "tokenizer_config.json", "special_tokens_map.json"].contains(&&*name) {
+            if [
+                "vocab.txt",
+                "tokenizer_config.json",
+                "special_tokens_map.json",
+            ]
+            .contains(&&*name)
+            {
                 let _there = fs::remove_file(other.join("tokenizer.json"));
             }
-            self.add(format!("model/{name}"), &other.join(&name), !name.ends_with("safetensors"), read);
+            self.add(
+                format!("model/{name}"),
+                &other.join(&name),
+                !name.ends_with("safetensors"),
+                read,
+            );
         }
-        let tokenizers = files(&golden().join("processor")).into_iter().filter(|file| ["json", "txt"].contains(&&*ending(file)));
-        for file in tokenizers.filter(|file| TextProcessor::from_directory(file.parent().unwrap()).is_ok()) {
+        let tokenizers = files(&golden().join("processor"))
+            .into_iter()
+            .filter(|file| ["json", "txt"].contains(&&*ending(file)));
+        for file in
+            tokenizers.filter(|file| TextProcessor::from_directory(file.parent().unwrap()).is_ok())
+        {
             let of = file.parent().unwrap();
             let name = file.strip_prefix(golden()).unwrap().display().to_string();
             let other = folder.join(name.replace('/', "-"));
             copy(of, &other);
-            self.add("model/processor", &other.join(file.file_name().unwrap()), true, |file| {
-                let text = TextProcessor::from_directory(file.parent().unwrap()).map_err(text_of)?;
-                Ok(format!("{:?}", text.encode(&[Text::Single(SENTENCE)], 60).map_err(text_of)?))
-            });
+            self.add(
+                "model/processor",
+                &other.join(file.file_name().unwrap()),
+                true,
+                |file| {
+                    let text =
+                        TextProcessor::from_directory(file.parent().unwrap()).map_err(text_of)?;
+                    Ok(format!(
+                        "{:?}",
+                        text.encode(&[Text::Single(SENTENCE)], 60)
+                            .map_err(text_of)?
+                    ))
+                },
+            );
         }
     }
 
@@ -176,7 +274,11 @@ impl Targets {
             for source in &task.sources {
                 // One source of a form is enough, but every archive has a layout of its own.
                 let form = format!("{:?}", source.format);
-                if matches!(source.format, SourceFormat::Mini { .. } | SourceFormat::ImageList { .. }) || seen.contains(&form) {
+                if matches!(
+                    source.format,
+                    SourceFormat::Mini { .. } | SourceFormat::ImageList { .. }
+                ) || seen.contains(&form)
+                {
                     continue;
                 }
                 seen.push(form);
@@ -192,7 +294,11 @@ impl Targets {
         } else {
             write_source(data, task, source);
         }
-        let kind = format!("{:?}", source.format).split([' ', '{']).next().unwrap().to_lowercase();
+        let kind = format!("{:?}", source.format)
+            .split([' ', '{'])
+            .next()
+            .unwrap()
+            .to_lowercase();
         let mut pictures = 0;
         for file in files(&root) {
             let is_picture = flava_base::is_image(&file.to_string_lossy());
@@ -202,14 +308,19 @@ impl Targets {
             }
             let text = ["txt", "csv", "json", "jsonl", "tsv"].contains(&&*ending(&file));
             let root = root.clone();
-            self.add(format!("source/{kind}/{}", ending(&file)), &file, text, move |_| {
-                let mut all = String::new();
-                for split in source.splits() {
-                    let opened = task.open_split(source, split, &root, 0).map_err(text_of)?;
-                    all += &rows(&*opened.dataset)?;
-                }
-                Ok(short(all))
-            });
+            self.add(
+                format!("source/{kind}/{}", ending(&file)),
+                &file,
+                text,
+                move |_| {
+                    let mut all = String::new();
+                    for split in source.splits() {
+                        let opened = task.open_split(source, split, &root, 0).map_err(text_of)?;
+                        all += &rows(&*opened.dataset)?;
+                    }
+                    Ok(short(all))
+                },
+            );
         }
     }
 
@@ -218,25 +329,74 @@ impl Targets {
             fs::create_dir_all(folder.join("pictures")).unwrap();
             fs::write(folder.join(format!("pictures/{row}.png")), digit(row, row)).unwrap();
         }
-        let line = |row: usize| json!({ "file": format!("pictures/{row}.png"), "caption": format!("thing {row}") }).to_string() + "\n";
-        fs::write(folder.join("pairs.jsonl"), (0..6).map(line).collect::<String>()).unwrap();
-        fs::write(folder.join("lines.txt"), (0..80).map(|row| format!("line {row} of words é\n")).collect::<String>()).unwrap();
-        let caption = |row: usize| json!({ "caption": format!("thing {row}") }).to_string().into_bytes();
-        let members: Vec<(String, Vec<u8>)> =
-            (0..6).flat_map(|row| [(format!("k{row}.png"), digit(row, row)), (format!("k{row}.json"), caption(row))]).collect();
-        write_tar(&folder.join("shard.tar"), &members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>());
+        let line = |row: usize| {
+            json!({ "file": format!("pictures/{row}.png"), "caption": format!("thing {row}") })
+                .to_string()
+                + "\n"
+        };
+        fs::write(
+            folder.join("pairs.jsonl"),
+            (0..6).map(line).collect::<String>(),
+        )
+        .unwrap();
+        fs::write(
+            folder.join("lines.txt"),
+            (0..80)
+                .map(|row| format!("line {row} of words é\n"))
+                .collect::<String>(),
+        )
+        .unwrap();
+        let caption = |row: usize| {
+            json!({ "caption": format!("thing {row}") })
+                .to_string()
+                .into_bytes()
+        };
+        let members: Vec<(String, Vec<u8>)> = (0..6)
+            .flat_map(|row| {
+                [
+                    (format!("k{row}.png"), digit(row, row)),
+                    (format!("k{row}.json"), caption(row)),
+                ]
+            })
+            .collect();
+        write_tar(
+            &folder.join("shard.tar"),
+            &members
+                .iter()
+                .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+                .collect::<Vec<_>>(),
+        );
         write_parquet(&folder.join("rows.parquet"), "image", &digits(20), 7);
         for (name, corpus, text) in [
-            ("lines.txt", json!({ "format": "text", "files": "lines.txt" }), true),
-            ("pairs.jsonl", json!({ "format": "jsonl", "files": "pairs.jsonl", "image": "file", "text": "caption" }), true),
-            ("shard.tar", json!({ "format": "webdataset", "files": "shard.tar" }), false),
-            ("rows.parquet", json!({ "format": "parquet", "files": "rows.parquet", "image": "image" }), false),
+            (
+                "lines.txt",
+                json!({ "format": "text", "files": "lines.txt" }),
+                true,
+            ),
+            (
+                "pairs.jsonl",
+                json!({ "format": "jsonl", "files": "pairs.jsonl", "image": "file", "text": "caption" }),
+                true,
+            ),
+            (
+                "shard.tar",
+                json!({ "format": "webdataset", "files": "shard.tar" }),
+                false,
+            ),
+            (
+                "rows.parquet",
+                json!({ "format": "parquet", "files": "rows.parquet", "image": "image" }),
+                false,
+            ),
         ] {
             let corpus: Corpus = serde_json::from_value(corpus).unwrap();
             let root = folder.to_owned();
-            self.add(format!("corpus/{}", ending(Path::new(name))), &folder.join(name), text, move |_| {
-                rows(&*corpus.open(&root, 0).map_err(text_of)?)
-            });
+            self.add(
+                format!("corpus/{}", ending(Path::new(name))),
+                &folder.join(name),
+                text,
+                move |_| rows(&*corpus.open(&root, 0).map_err(text_of)?),
+            );
         }
     }
 
@@ -244,25 +404,42 @@ impl Targets {
         let registry = Registry::built_in().unwrap();
         for name in ["cifar10", "vqav2", "glue-rte"] {
             let file = folder.join(format!("{name}.toml"));
-            let own = Task { name: "own".into(), aliases: Vec::new(), ..registry.get(name).unwrap().clone() };
+            let own = Task {
+                name: "own".into(),
+                aliases: Vec::new(),
+                ..registry.get(name).unwrap().clone()
+            };
             fs::write(&file, own.to_toml()).unwrap();
             self.add("settings/task", &file, true, |file| {
                 let mut registry = Registry::built_in().unwrap();
                 registry.add_file(file).map_err(text_of)?;
-                Ok(short(registry.tasks().iter().map(Task::to_toml).collect::<String>()))
+                Ok(short(
+                    registry
+                        .tasks()
+                        .iter()
+                        .map(Task::to_toml)
+                        .collect::<String>(),
+                ))
             });
         }
         let task = registry.get("mini-groups-tuned").unwrap().clone();
         for name in ["vqav2", "text", "mini-groups-tuned"] {
             let file = folder.join(format!("tuning-{name}.toml"));
-            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tasks/recipes/{name}.toml")), &file);
+            copy(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tasks/recipes/{name}.toml")),
+                &file,
+            );
             let task = task.clone();
             self.add("settings/tuning", &file, true, move |file| {
-                Ok(format!("{:?}", Recipe::of(&task, Some(file), &[]).map_err(text_of)?.0))
+                Ok(format!(
+                    "{:?}",
+                    Recipe::of(&task, Some(file), &[]).map_err(text_of)?.0
+                ))
             });
         }
         let pretraining = |file: &Path| {
-            let recipe = flava_pretrain::Recipe::open(&file.to_string_lossy(), &[]).map_err(text_of)?;
+            let recipe =
+                flava_pretrain::Recipe::open(&file.to_string_lossy(), &[]).map_err(text_of)?;
             recipe.config(100).map_err(text_of)?;
             recipe.to_toml().map_err(text_of)
         };
@@ -274,40 +451,87 @@ impl Targets {
     }
 
     pub fn results(&mut self, folder: &Path) {
-        let foreign = |file: &Path| Ok(short(format!("{:?}", Foreign::read(file).map_err(text_of)?)));
-        let numbers: String = (0..50).map(|row| format!("{row},\"[{}, -0.3]\"\n", f64::from(row) * 0.1)).collect();
+        let foreign = |file: &Path| {
+            Ok(short(format!(
+                "{:?}",
+                Foreign::read(file).map_err(text_of)?
+            )))
+        };
+        let numbers: String = (0..50)
+            .map(|row| format!("{row},\"[{}, -0.3]\"\n", f64::from(row) * 0.1))
+            .collect();
         let words: String = (0..50).map(|row| format!("{row},yes\n")).collect();
-        let list: Vec<_> = (0..50).map(|row| json!({ "question_id": row, "answer": "yes" })).collect();
-        let lines: String = (0..50).map(|row| json!({ "id": row, "logits": [0.1, 0.2 * f64::from(row)] }).to_string() + "\n").collect();
+        let list: Vec<_> = (0..50)
+            .map(|row| json!({ "question_id": row, "answer": "yes" }))
+            .collect();
+        let lines: String = (0..50)
+            .map(|row| {
+                json!({ "id": row, "logits": [0.1, 0.2 * f64::from(row)] }).to_string() + "\n"
+            })
+            .collect();
         for (name, content) in [
             ("a.csv", format!("id,logits\n{numbers}")),
-            ("b.tsv", format!("question_id,answer\n{words}").replace(',', "\t")),
+            (
+                "b.tsv",
+                format!("question_id,answer\n{words}").replace(',', "\t"),
+            ),
             ("c.json", json!(list).to_string()),
             ("d.jsonl", lines),
         ] {
             let file = folder.join(name);
             fs::write(&file, content).unwrap();
-            self.add(format!("results/foreign-{}", ending(&file)), &file, true, foreign);
+            self.add(
+                format!("results/foreign-{}", ending(&file)),
+                &file,
+                true,
+                foreign,
+            );
         }
     }
 
     /// A whole run's folder, made by the program itself.
     pub fn runs(&mut self, folder: &Path) {
-        let run = crate::support::program::flava_eval(folder, &["--tasks", "mini-sentence,mini-retrieval", "--limit", "60"]);
+        let run = crate::support::program::flava_eval(
+            folder,
+            &["--tasks", "mini-sentence,mini-retrieval", "--limit", "60"],
+        );
         assert_eq!(run.code, 0, "{}", run.stderr);
         for task in ["mini-sentence", "mini-retrieval"] {
             let file = folder.join(format!("{task}.parquet"));
-            copy(&folder.join(format!("runs/predictions/{task}.parquet")), &file);
-            self.sealed("results/predictions", &file, false, |file| match Predictions::read(file).map_err(text_of)? {
-                Some(read) => Ok(short(format!("{read:?}"))),
-                None => Err("no predictions of ours".into()),
-            });
+            copy(
+                &folder.join(format!("runs/predictions/{task}.parquet")),
+                &file,
+            );
+            self.sealed(
+                "results/predictions",
+                &file,
+                false,
+                |file| match Predictions::read(file).map_err(text_of)? {
+                    Some(read) => Ok(short(format!("{read:?}"))),
+                    None => Err("no predictions of ours".into()),
+                },
+            );
         }
         let file = folder.join("foreign.parquet");
-        copy(&folder.join("runs/predictions/mini-sentence.parquet"), &file);
-        self.add("results/foreign-parquet", &file, false, |file| Ok(short(format!("{:?}", Foreign::read(file).map_err(text_of)?))));
-        let names: Vec<String> = ["mini-sentence", "mini-retrieval"].map(str::to_owned).into();
-        for name in ["mini-sentence.json", "plan.json", "status.json", "journal.jsonl"] {
+        copy(
+            &folder.join("runs/predictions/mini-sentence.parquet"),
+            &file,
+        );
+        self.add("results/foreign-parquet", &file, false, |file| {
+            Ok(short(format!(
+                "{:?}",
+                Foreign::read(file).map_err(text_of)?
+            )))
+        });
+        let names: Vec<String> = ["mini-sentence", "mini-retrieval"]
+            .map(str::to_owned)
+            .into();
+        for name in [
+            "mini-sentence.json",
+            "plan.json",
+            "status.json",
+            "journal.jsonl",
+        ] {
             let other = folder.join(format!("runs-{name}"));
             copy(&folder.join("runs"), &other);
             let names = names.clone();
@@ -316,7 +540,11 @@ impl Targets {
                 let at = file.parent().unwrap();
                 let records = flava_results::read_records(at).map_err(text_of)?;
                 flava_results::RunFolder::open(at, &json!({}), &names).map_err(text_of)?;
-                if records.len() < names.len() { Err("left out".into()) } else { Ok(short(flava_results::csv_table(&records))) }
+                if records.len() < names.len() {
+                    Err("left out".into())
+                } else {
+                    Ok(short(flava_results::csv_table(&records)))
+                }
             };
             if name == "mini-sentence.json" {
                 self.sealed("results/record", &other.join(name), true, read);
@@ -330,23 +558,43 @@ impl Targets {
     pub fn states(&mut self, folder: &Path) {
         let state = folder.join("last");
         replace_folder(&state, |part| {
-            copy(&golden().join("whole/model.safetensors"), &part.join("model.safetensors"));
-            copy(&golden().join("whole/config.json"), &part.join("config.json"));
-            fs::write(part.join("training_state.json"), json!({ "step": 40, "best": 0.5 }).to_string()).unwrap();
+            copy(
+                &golden().join("whole/model.safetensors"),
+                &part.join("model.safetensors"),
+            );
+            copy(
+                &golden().join("whole/config.json"),
+                &part.join("config.json"),
+            );
+            fs::write(
+                part.join("training_state.json"),
+                json!({ "step": 40, "best": 0.5 }).to_string(),
+            )
+            .unwrap();
             Ok::<(), flava_model::Error>(())
         })
         .unwrap();
-        for name in ["model.safetensors", "config.json", "training_state.json", "manifest.json"] {
+        for name in [
+            "model.safetensors",
+            "config.json",
+            "training_state.json",
+            "manifest.json",
+        ] {
             let other = folder.join(format!("last-{name}"));
             copy(&state, &other);
             let of = other.clone();
-            self.sealed("state", &other.join(name), name.ends_with("json"), move |_| {
-                verify_folder(&of).map_err(text_of)?;
-                let held: String = ["model.safetensors", "config.json", "training_state.json"]
-                    .map(|name| short(fs::read(of.join(name)).unwrap()))
-                    .concat();
-                Ok(held)
-            });
+            self.sealed(
+                "state",
+                &other.join(name),
+                name.ends_with("json"),
+                move |_| {
+                    verify_folder(&of).map_err(text_of)?;
+                    let held: String = ["model.safetensors", "config.json", "training_state.json"]
+                        .map(|name| short(fs::read(of.join(name)).unwrap()))
+                        .concat();
+                    Ok(held)
+                },
+            );
         }
     }
 }

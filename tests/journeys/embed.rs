@@ -21,7 +21,13 @@ fn read(path: &Path) -> (Vec<String>, HashMap<String, Tensor>) {
     let bytes = fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let ids = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["ids"]).unwrap();
-    (ids, Tensor::read_safetensors(path).unwrap().into_iter().collect())
+    (
+        ids,
+        Tensor::read_safetensors(path)
+            .unwrap()
+            .into_iter()
+            .collect(),
+    )
 }
 
 #[test]
@@ -37,7 +43,17 @@ fn pictures_become_features_in_the_order_of_their_names() {
     fs::write(folder.path().join("pictures/notes.txt"), "no picture").unwrap();
     let run = flava_eval(
         folder.path(),
-        &["embed", "--model", "model", "--images", "pictures", "--out", "out/f.safetensors", "--batch-size", "2"],
+        &[
+            "embed",
+            "--model",
+            "model",
+            "--images",
+            "pictures",
+            "--out",
+            "out/f.safetensors",
+            "--batch-size",
+            "2",
+        ],
     );
     assert_eq!(run.code, 0, "{}", run.stderr);
     let (ids, features) = read(&folder.path().join("out/f.safetensors"));
@@ -45,11 +61,24 @@ fn pictures_become_features_in_the_order_of_their_names() {
     let _guard = tch::no_grad_guard();
     let model = Pretrained::open(&model, LoadOptions::default()).unwrap();
     let transform = model.image.transform(PassOrder::default());
-    let pixels: Vec<_> = [1, 0, 2].map(|class| transform.apply(&decode(&digit(class, 0)).unwrap())).into();
+    let pixels: Vec<_> = [1, 0, 2]
+        .map(|class| transform.apply(&decode(&digit(class, 0)).unwrap()))
+        .into();
     let inputs: ImageInputs = image_batch(&pixels, Device::Cpu, Kind::Float).unwrap();
     let output = model.flava.encode_image(&inputs).unwrap();
-    assert_eq!(difference(&features["cls"], &output.cls(), 1e-5, 1e-5), None);
-    assert_eq!(difference(&features["embedding"], &model.flava.project_image(&output).unwrap(), 1e-5, 1e-5), None);
+    assert_eq!(
+        difference(&features["cls"], &output.cls(), 1e-5, 1e-5),
+        None
+    );
+    assert_eq!(
+        difference(
+            &features["embedding"],
+            &model.flava.project_image(&output).unwrap(),
+            1e-5,
+            1e-5
+        ),
+        None
+    );
 }
 
 #[test]
@@ -57,9 +86,25 @@ fn texts_become_features_line_by_line_whatever_their_neighbours() {
     let folder = tempdir().unwrap();
     let model = folder.path().join("model");
     write_model(&model, Architecture::FlavaModel);
-    let lines = ["a photo of a cat", "", "two dogs and the red house and the blue tree .", "dog ?"];
+    let lines = [
+        "a photo of a cat",
+        "",
+        "two dogs and the red house and the blue tree .",
+        "dog ?",
+    ];
     fs::write(folder.path().join("texts.txt"), lines.join("\n")).unwrap();
-    let run = flava_eval(folder.path(), &["embed", "--model", "model", "--texts", "texts.txt", "--out", "t.safetensors"]);
+    let run = flava_eval(
+        folder.path(),
+        &[
+            "embed",
+            "--model",
+            "model",
+            "--texts",
+            "texts.txt",
+            "--out",
+            "t.safetensors",
+        ],
+    );
     assert_eq!(run.code, 0, "{}", run.stderr);
     let (ids, features) = read(&folder.path().join("t.safetensors"));
     assert_eq!(ids, ["1", "2", "3", "4"]);
@@ -70,6 +115,10 @@ fn texts_become_features_line_by_line_whatever_their_neighbours() {
         let alone: TextInputs = text_batch(&encoding, model.text.pad_id(), Device::Cpu).unwrap();
         let output = model.flava.encode_text(&alone).unwrap();
         let row = features["cls"].narrow(0, i as i64, 1);
-        assert_eq!(difference(&row, &output.cls(), 1e-5, 1e-5), None, "{line:?} alone and among others");
+        assert_eq!(
+            difference(&row, &output.cls(), 1e-5, 1e-5),
+            None,
+            "{line:?} alone and among others"
+        );
     }
 }

@@ -16,7 +16,11 @@ fn same(a: &Checkpoint, b: &Checkpoint) {
     let names = |c: &Checkpoint| c.tensors().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(a), names(b));
     for (name, tensor) in a.tensors() {
-        assert_eq!(tensor.to_tensor().unwrap(), b.tensors()[name].to_tensor().unwrap(), "{name}");
+        assert_eq!(
+            tensor.to_tensor().unwrap(),
+            b.tensors()[name].to_tensor().unwrap(),
+            "{name}"
+        );
     }
 }
 
@@ -26,7 +30,10 @@ fn pickled_and_safetensors_files_hold_the_same() {
     for dir in directories() {
         let bin = dir.join("pytorch_model.bin");
         if bin.exists() {
-            same(&Checkpoint::open(&dir).unwrap(), &Checkpoint::open(&bin).unwrap());
+            same(
+                &Checkpoint::open(&dir).unwrap(),
+                &Checkpoint::open(&bin).unwrap(),
+            );
             compared += 1;
         }
     }
@@ -36,21 +43,42 @@ fn pickled_and_safetensors_files_hold_the_same() {
 #[test]
 fn shards_hold_the_same() {
     let folder = tempdir().unwrap();
-    write_model(&folder.path().join("whole"), Architecture::FlavaForPreTraining);
+    write_model(
+        &folder.path().join("whole"),
+        Architecture::FlavaForPreTraining,
+    );
     let whole = Checkpoint::open(&folder.path().join("whole")).unwrap();
     let sharded = folder.path().join("sharded");
     fs::create_dir(&sharded).unwrap();
     let mut index = serde_json::Map::new();
     for shard in 0..3 {
         let file = format!("model-{shard}.safetensors");
-        let part: Vec<_> = whole.tensors().iter().skip(shard).step_by(3).map(|(name, t)| (name.clone(), t.to_tensor().unwrap())).collect();
+        let part: Vec<_> = whole
+            .tensors()
+            .iter()
+            .skip(shard)
+            .step_by(3)
+            .map(|(name, t)| (name.clone(), t.to_tensor().unwrap()))
+            .collect();
         tch::Tensor::write_safetensors(&part, sharded.join(&file)).unwrap();
-        index.extend(part.into_iter().map(|(name, _)| (name, file.clone().into())));
+        index.extend(
+            part.into_iter()
+                .map(|(name, _)| (name, file.clone().into())),
+        );
     }
-    fs::write(sharded.join("model.safetensors.index.json"), serde_json::json!({ "weight_map": index }).to_string()).unwrap();
+    fs::write(
+        sharded.join("model.safetensors.index.json"),
+        serde_json::json!({ "weight_map": index }).to_string(),
+    )
+    .unwrap();
     same(&whole, &Checkpoint::open(&sharded).unwrap());
     fs::remove_file(sharded.join("model-1.safetensors")).unwrap();
-    assert!(Checkpoint::open(&sharded).unwrap_err().to_string().contains("model-1.safetensors"));
+    assert!(
+        Checkpoint::open(&sharded)
+            .unwrap_err()
+            .to_string()
+            .contains("model-1.safetensors")
+    );
 }
 
 #[test]
@@ -61,7 +89,10 @@ fn both_architectures_hold_the_same_encoders() {
     write_model(&encoders, Architecture::FlavaModel);
     let open = |dir: &Path| Pretrained::open(dir, LoadOptions::default()).unwrap();
     let (all, encoders) = (open(&all), open(&encoders));
-    assert!(all.report.unexpected.is_empty() && !all.report.unused.is_empty(), "heads and codebook are known and unused");
+    assert!(
+        all.report.unexpected.is_empty() && !all.report.unused.is_empty(),
+        "heads and codebook are known and unused"
+    );
     assert!(encoders.report.unused.is_empty() && encoders.report.missing.is_empty());
 }
 
@@ -69,14 +100,31 @@ fn both_architectures_hold_the_same_encoders() {
 fn weights_take_the_precision_that_is_asked_for() {
     let folder = tempdir().unwrap();
     let store = write_model(folder.path(), Architecture::FlavaForPreTraining);
-    let half: Vec<_> = store.variables().into_iter().map(|(name, t)| (name, t.detach().to_kind(Kind::BFloat16))).collect();
+    let half: Vec<_> = store
+        .variables()
+        .into_iter()
+        .map(|(name, t)| (name, t.detach().to_kind(Kind::BFloat16)))
+        .collect();
     tch::Tensor::write_safetensors(&half, folder.path().join("model.safetensors")).unwrap();
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
-        let model = Pretrained::open(folder.path(), LoadOptions { precision, ..LoadOptions::default() }).unwrap();
+        let model = Pretrained::open(
+            folder.path(),
+            LoadOptions {
+                precision,
+                ..LoadOptions::default()
+            },
+        )
+        .unwrap();
         let pixels = tch::Tensor::zeros([2, 3, 32, 32], (precision.kind(), tch::Device::Cpu));
         let _guard = tch::no_grad_guard();
-        let output = model.flava.encode_image(&flava_model::ImageInputs::new(pixels)).unwrap();
+        let output = model
+            .flava
+            .encode_image(&flava_model::ImageInputs::new(pixels))
+            .unwrap();
         assert_eq!(output.cls().kind(), precision.kind());
-        assert_eq!(model.flava.project_image(&output).unwrap().kind(), Kind::Float);
+        assert_eq!(
+            model.flava.project_image(&output).unwrap().kind(),
+            Kind::Float
+        );
     }
 }

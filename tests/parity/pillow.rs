@@ -13,11 +13,17 @@ fn golden(name: &str) -> (std::path::PathBuf, Value) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 fn size(value: &Value) -> (usize, usize) {
-    (value[0].as_u64().unwrap() as usize, value[1].as_u64().unwrap() as usize)
+    (
+        value[0].as_u64().unwrap() as usize,
+        value[1].as_u64().unwrap() as usize,
+    )
 }
 
 /// The generator of the golden script.
@@ -60,7 +66,9 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
     let mut wrong = Vec::new();
     for (name, expected) in files {
         match decode(&fs::read(folder.join(name)).unwrap()) {
-            Err(error) if error.to_string().contains("gave up") => wrong.push(format!("{name}: {error}")),
+            Err(error) if error.to_string().contains("gave up") => {
+                wrong.push(format!("{name}: {error}"))
+            }
             Err(_) if refused_on_purpose(name) => {}
             Err(error) => wrong.push(format!("{name} ({}): {error}", expected["mode"])),
             Ok(picture) if (picture.width, picture.height) != size(&expected["size"]) => {
@@ -72,16 +80,25 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
             Ok(_) => {}
         }
     }
-    // Whatever Pillow refuses is no picture here either, but for what it says more of than we look at.
+    // Whatever Pillow refuses is no picture here either, but for what it says more of than we look
+    // at.
     for (name, reason) in golden["refused"].as_object().unwrap() {
         match decode(&fs::read(folder.join(name)).unwrap()) {
             Ok(_) if read_beyond_pillow(name) => {}
             Ok(_) => wrong.push(format!("{name} is read, and Pillow says {reason}")),
-            Err(error) if error.to_string().contains("gave up") => wrong.push(format!("{name}: {error}")),
+            Err(error) if error.to_string().contains("gave up") => {
+                wrong.push(format!("{name}: {error}"))
+            }
             Err(_) => {}
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), files.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        files.len(),
+        wrong.join("\n")
+    );
     assert!(files.len() > 200);
 }
 
@@ -108,10 +125,19 @@ fn check_resizes(name: &str, order: PassOrder) {
             _ => resize::<3>(&source, from, to, filter, order),
         };
         if sha256(&resized) != case["sha256"] {
-            wrong.push(format!("{filter:?} {from:?} to {to:?}, {channels} channels"));
+            wrong.push(format!(
+                "{filter:?} {from:?} to {to:?}, {channels} channels"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} with {}:\n{}", wrong.len(), cases.len(), golden["pillow"], wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} with {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        golden["pillow"],
+        wrong.join("\n")
+    );
     assert!(cases.len() >= 480);
 }
 

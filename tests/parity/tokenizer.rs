@@ -8,15 +8,31 @@ use tempfile::tempdir;
 
 fn check(processor: &TextProcessor, golden: &Value) {
     for case in golden["cases"].as_array().unwrap() {
-        let texts: Vec<&str> = case["texts"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+        let texts: Vec<&str> = case["texts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t.as_str().unwrap())
+            .collect();
         let text = match texts[..] {
             [a] => Text::Single(a),
             [a, b] => Text::Pair(a, b),
             _ => panic!("{texts:?}"),
         };
-        let encoding = processor.encode(&[text], case["max_length"].as_u64().unwrap() as usize).unwrap().remove(0);
-        assert_eq!(serde_json::json!(encoding.input_ids), case["input_ids"], "{texts:?}");
-        assert_eq!(serde_json::json!(encoding.token_type_ids), case["token_type_ids"], "{texts:?}");
+        let encoding = processor
+            .encode(&[text], case["max_length"].as_u64().unwrap() as usize)
+            .unwrap()
+            .remove(0);
+        assert_eq!(
+            serde_json::json!(encoding.input_ids),
+            case["input_ids"],
+            "{texts:?}"
+        );
+        assert_eq!(
+            serde_json::json!(encoding.token_type_ids),
+            case["token_type_ids"],
+            "{texts:?}"
+        );
     }
 }
 
@@ -24,7 +40,12 @@ fn check(processor: &TextProcessor, golden: &Value) {
 fn word_pieces_are_those_of_transformers_from_either_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tokenizer.json");
     let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let words: Vec<String> = golden["words"].as_array().unwrap().iter().map(|w| w.as_str().unwrap().to_owned()).collect();
+    let words: Vec<String> = golden["words"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w.as_str().unwrap().to_owned())
+        .collect();
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("vocab.txt"), words.join("\n")).unwrap();
     let from_vocab = TextProcessor::from_directory(folder.path()).unwrap();
@@ -32,5 +53,8 @@ fn word_pieces_are_those_of_transformers_from_either_file() {
     for (name, contents) in from_vocab.files().unwrap() {
         fs::write(folder.path().join(name), contents).unwrap();
     }
-    check(&TextProcessor::from_directory(folder.path()).unwrap(), &golden);
+    check(
+        &TextProcessor::from_directory(folder.path()).unwrap(),
+        &golden,
+    );
 }

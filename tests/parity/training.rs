@@ -1,4 +1,5 @@
-//! Training step by step: transformers' losses and torch's `AdamW` over fifty steps, and gradients of parts against those of the whole.
+//! Training step by step: transformers' losses and torch's `AdamW` over fifty steps, and gradients
+//! of parts against those of the whole.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +14,9 @@ use flava_model::{
     runtime::Precision,
 };
 use flava_pretrain::{
-    Dino, Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter, PatchLabels, Preparation,
-    PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage, Step, TrainingSchedule, WordMasks, optimiser_of, rates_of,
+    Dino, Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter,
+    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage, Step,
+    TrainingSchedule, WordMasks, optimiser_of, rates_of,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -26,18 +28,33 @@ const STEPS: usize = 50;
 /// The batches and losses of `training_golden.py`, and the model that it began with.
 fn golden_model() -> (BTreeMap<String, Tensor>, FlavaForPreTraining, VarStore) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors")).unwrap().into_iter().collect();
+    let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors"))
+        .unwrap()
+        .into_iter()
+        .collect();
     let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
     let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
-    let (model, store, _) = FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, AttentionKind::Fused, OnEmpty::Skip).unwrap();
+    let (model, store, _) = FlavaForPreTraining::load(
+        &checkpoint,
+        config,
+        Device::Cpu,
+        AttentionKind::Fused,
+        OnEmpty::Skip,
+    )
+    .unwrap();
     (golden, model, store)
 }
 
-/// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at the end.
+/// `tests/golden/training_golden.py` wrote the batches, the losses of every step and the weights at
+/// the end.
 #[test]
 fn fifty_steps_follow_transformers_and_adamw() {
     let (golden, mut model, store) = golden_model();
-    let first: BTreeMap<String, Tensor> = store.variables().into_iter().map(|(name, variable)| (name, variable.detach().copy())).collect();
+    let first: BTreeMap<String, Tensor> = store
+        .variables()
+        .into_iter()
+        .map(|(name, variable)| (name, variable.detach().copy()))
+        .collect();
     let json = r#"{"steps": 50, "batch_size": 4, "learning_rate": 2e-3, "warmup": 10, "weight_decay": 0.1, "decay_all": true}"#;
     let schedule: TrainingSchedule = serde_json::from_str(json).unwrap();
     let rates = rates_of(&schedule);
@@ -52,24 +69,42 @@ fn fifty_steps_follow_transformers_and_adamw() {
         for (name, loss) in output.losses.named() {
             let theirs = golden.get(&format!("losses/{step}/{name}"));
             assert_eq!(loss.is_some(), theirs.is_some(), "step {step}: {name}");
-            let (Some(loss), Some(theirs)) = (loss, theirs) else { continue };
+            let (Some(loss), Some(theirs)) = (loss, theirs) else {
+                continue;
+            };
             let difference = (loss.double_value(&[]) - theirs.double_value(&[])).abs();
-            assert!(difference < 1e-4, "step {step}: {name} differs by {difference:.1e}");
+            assert!(
+                difference < 1e-4,
+                "step {step}: {name} differs by {difference:.1e}"
+            );
         }
     }
     let mut compared = 0;
     for (name, variable) in store.variables() {
-        // A key's bias moves all scores of a query alike: its gradient is rounding, which AdamW brings to full size.
-        let Some(theirs) = golden.get(&format!("final/{name}")).filter(|_| !name.ends_with("attention.key.bias")) else { continue };
+        // A key's bias moves all scores of a query alike: its gradient is rounding, which AdamW
+        // brings to full size.
+        let Some(theirs) = golden
+            .get(&format!("final/{name}"))
+            .filter(|_| !name.ends_with("attention.key.bias"))
+        else {
+            continue;
+        };
         let norm = |t: &Tensor| t.to_kind(Kind::Double).norm().double_value(&[]);
-        let (moved, off) = (norm(&(theirs - &first[&name])), norm(&(theirs - variable.detach())));
-        assert!(off <= 1e-3 * moved + 1e-9, "{name} moved by {moved:.2e} and is off by {off:.1e}");
+        let (moved, off) = (
+            norm(&(theirs - &first[&name])),
+            norm(&(theirs - variable.detach())),
+        );
+        assert!(
+            off <= 1e-3 * moved + 1e-9,
+            "{name} moved by {moved:.2e} and is off by {off:.1e}"
+        );
         compared += 1;
     }
     assert!(compared > 100, "{compared}");
 }
 
-/// Last blocks that compute what is scored alone give the losses and gradients of those that compute everything.
+/// Last blocks that compute what is scored alone give the losses and gradients of those that
+/// compute everything.
 #[test]
 fn states_that_no_loss_reads_change_nothing() {
     let (golden, model, store) = golden_model();
@@ -77,24 +112,56 @@ fn states_that_no_loss_reads_change_nothing() {
     for batch in 0..6 {
         let mut seen: Vec<(Vec<f64>, BTreeMap<String, Tensor>)> = Vec::new();
         for all_states in [false, true] {
-            let inputs = PretrainingInputs { all_states, ..golden_batch(&golden, batch) };
+            let inputs = PretrainingInputs {
+                all_states,
+                ..golden_batch(&golden, batch)
+            };
             let losses = model.forward(&inputs).unwrap().losses;
             losses.total().unwrap().backward();
-            let present = losses.named().into_iter().filter_map(|(name, loss)| Some((name, loss?.double_value(&[]))));
+            let present = losses
+                .named()
+                .into_iter()
+                .filter_map(|(name, loss)| Some((name, loss?.double_value(&[]))));
             let (names, values): (Vec<&str>, Vec<f64>) = present.unzip();
             scored.extend(names);
-            let variables = store.variables().into_iter().filter(|(_, variable)| variable.grad().defined());
-            seen.push((values, variables.map(|(name, mut variable)| (name, take_gradient(&mut variable))).collect()));
+            let variables = store
+                .variables()
+                .into_iter()
+                .filter(|(_, variable)| variable.grad().defined());
+            seen.push((
+                values,
+                variables
+                    .map(|(name, mut variable)| (name, take_gradient(&mut variable)))
+                    .collect(),
+            ));
         }
-        let [(some, some_gradients), (all, all_gradients)] = &seen[..] else { unreachable!() };
-        assert!(!some.is_empty() && some.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-6), "batch {batch}: {some:?} {all:?}");
+        let [(some, some_gradients), (all, all_gradients)] = &seen[..] else {
+            unreachable!()
+        };
+        assert!(
+            !some.is_empty() && some.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-6),
+            "batch {batch}: {some:?} {all:?}"
+        );
         for (name, gradient) in all_gradients {
             let scale = gradient.abs().max().double_value(&[]).max(1.0);
-            let off = (gradient - &some_gradients[name]).abs().max().double_value(&[]);
-            assert!(off < 1e-6 * scale, "batch {batch}: {name} is off by {off:.1e} of {scale:.1e}");
+            let off = (gradient - &some_gradients[name])
+                .abs()
+                .max()
+                .double_value(&[]);
+            assert!(
+                off < 1e-6 * scale,
+                "batch {batch}: {name} is off by {off:.1e} of {scale:.1e}"
+            );
         }
     }
-    assert!(scored.into_iter().eq(["global_contrastive", "itm", "mim", "mlm", "mmm_image", "mmm_text"]));
+    assert!(scored.into_iter().eq([
+        "global_contrastive",
+        "itm",
+        "mim",
+        "mlm",
+        "mmm_image",
+        "mmm_text"
+    ]));
 }
 
 fn take_gradient(variable: &mut Tensor) -> Tensor {
@@ -104,14 +171,21 @@ fn take_gradient(variable: &mut Tensor) -> Tensor {
 }
 
 fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingInputs {
-    PretrainingInputs::named(|name| golden.get(&format!("batch{batch}/inputs/{name}")).map(Tensor::shallow_clone))
+    PretrainingInputs::named(|name| {
+        golden
+            .get(&format!("batch{batch}/inputs/{name}"))
+            .map(Tensor::shallow_clone)
+    })
 }
 
 fn joint(micro_batch: usize, contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
-    let part =
-        |layers| format!(r#"{{"hidden_size": 32, "num_hidden_layers": {layers}, "num_attention_heads": 2, "intermediate_size": 48}}"#);
+    let part = |layers| {
+        format!(
+            r#"{{"hidden_size": 32, "num_hidden_layers": {layers}, "num_attention_heads": 2, "intermediate_size": 48}}"#
+        )
+    };
     let json = format!(
         r#"{{"hidden_size": 32, "projection_dim": 24, "image_config": {}, "text_config": {}, "multimodal_config": {},
             "image_codebook_config": {{"hidden_size": 8, "vocab_size": 64}}}}"#,
@@ -120,18 +194,52 @@ fn joint(micro_batch: usize, contrastive_share: f64, alone: &DrawingAlone) -> Jo
         part(1)
     );
     let mut config: FlavaConfig = serde_json::from_str(&json).unwrap();
-    (config.image_config.image_size, config.image_config.patch_size, config.image_config.vocab_size) = (32, 8, 64);
+    (
+        config.image_config.image_size,
+        config.image_config.patch_size,
+        config.image_config.vocab_size,
+    ) = (32, 8, 64);
     config.text_config.vocab_size = text.vocab_size() as i64;
     config.text_config.max_position_embeddings = 64;
     let mut processor = ImageProcessorConfig::for_size(32, 8);
-    (processor.total_mask_patches, processor.mask_group_min_patches) = (6, 2);
+    (
+        processor.total_mask_patches,
+        processor.mask_group_min_patches,
+    ) = (6, 2);
     let (model, store) = random_model(config, 5, alone);
-    let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 64 }.open(Path::new("."), 0).unwrap();
-    let draws = Draws { name: "pairs".into(), order: Order::new("pairs", 64, 64, 0), dataset, rank: Rank::default(), batch_size: 24 };
-    let reader = Reader { draws, kind: RowKind::Pairs, labels: PatchLabels::Codebook };
-    let masks = WordMasks { rate: 0.3, whole_words: true };
-    let preparation = Preparation::new(&processor, Arc::clone(&text), [(masks, 40), (masks, 40)], -100, 0);
-    let preparation = Preparation { negatives: 0.3, ..preparation };
+    let dataset = Corpus::Mini {
+        world: MiniWorld::Pairs,
+        rows: 64,
+    }
+    .open(Path::new("."), 0)
+    .unwrap();
+    let draws = Draws {
+        name: "pairs".into(),
+        order: Order::new("pairs", 64, 64, 0),
+        dataset,
+        rank: Rank::default(),
+        batch_size: 24,
+    };
+    let reader = Reader {
+        draws,
+        kind: RowKind::Pairs,
+        labels: PatchLabels::Codebook,
+    };
+    let masks = WordMasks {
+        rate: 0.3,
+        whole_words: true,
+    };
+    let preparation = Preparation::new(
+        &processor,
+        Arc::clone(&text),
+        [(masks, 40), (masks, 40)],
+        -100,
+        0,
+    );
+    let preparation = Preparation {
+        negatives: 0.3,
+        ..preparation
+    };
     JointTraining {
         model,
         store,
@@ -151,11 +259,20 @@ fn gradients(train: &JointTraining) -> (BTreeMap<String, Tensor>, Vec<(&'static 
     let batch = train.readers[0].batch(0, &train.preparation).unwrap();
     let mut observed = train.backward(&batch, 7, 1.0).unwrap();
     observed.losses.sort_by_key(|(name, _)| *name);
-    let all = train.store.variables().into_iter().filter(|(_, variable)| variable.grad().defined());
-    (all.map(|(name, variable)| (name, variable.grad().copy())).collect(), observed.losses)
+    let all = train
+        .store
+        .variables()
+        .into_iter()
+        .filter(|(_, variable)| variable.grad().defined());
+    (
+        all.map(|(name, variable)| (name, variable.grad().copy()))
+            .collect(),
+        observed.losses,
+    )
 }
 
-/// All losses of all parts, the contrastive one over the whole batch by gradient caching, against one pass.
+/// All losses of all parts, the contrastive one over the whole batch by gradient caching, against
+/// one pass.
 #[test]
 fn gradients_of_parts_are_those_of_the_whole() {
     let alone = DrawingAlone::new();
@@ -164,13 +281,19 @@ fn gradients_of_parts_are_those_of_the_whole() {
     for micro_batch in [1, 5, 12] {
         let (parts, part_losses) = gradients(&joint(micro_batch, 1.0, &alone));
         for ((name, loss), (_, part_loss)) in losses.iter().zip(&part_losses) {
-            assert!((loss - part_loss).abs() < 1e-5, "{name}: {loss} and {part_loss}, micro-batch {micro_batch}");
+            assert!(
+                (loss - part_loss).abs() < 1e-5,
+                "{name}: {loss} and {part_loss}, micro-batch {micro_batch}"
+            );
         }
         assert_eq!(whole.len(), parts.len());
         for (name, gradient) in &whole {
             let difference = (gradient - &parts[name]).abs().max().double_value(&[]);
             let size = gradient.abs().max().double_value(&[]);
-            assert!(difference < 1e-6 * size.max(1.0), "{name} of {size:.1e} differs by {difference:.1e}, micro-batch {micro_batch}");
+            assert!(
+                difference < 1e-6 * size.max(1.0),
+                "{name} of {size:.1e} differs by {difference:.1e}, micro-batch {micro_batch}"
+            );
         }
     }
 }
@@ -179,31 +302,75 @@ fn gradients_of_parts_are_those_of_the_whole() {
 #[test]
 fn a_local_contrastive_loss_looks_at_fewer() {
     let alone = DrawingAlone::new();
-    let loss = |share: f64| gradients(&joint(0, share, &alone)).1.into_iter().find(|(name, _)| *name == "global_contrastive").unwrap().1;
+    let loss = |share: f64| {
+        gradients(&joint(0, share, &alone))
+            .1
+            .into_iter()
+            .find(|(name, _)| *name == "global_contrastive")
+            .unwrap()
+            .1
+    };
     let (global, local) = (loss(1.0), loss(0.25));
-    assert!(local < global - 0.5, "{local} and {global}: six candidates against 24");
+    assert!(
+        local < global - 0.5,
+        "{local} and {global}: six candidates against 24"
+    );
 }
 
-/// DINO's loss, gradients and centre of a batch that goes through student and teacher in parts, activations kept or not, are those of
-/// one that goes through whole.
+/// DINO's loss, gradients and centre of a batch that goes through student and teacher in parts,
+/// activations kept or not, are those of one that goes through whole.
 #[test]
 fn a_batch_of_views_in_parts_is_the_whole() {
-    let settings = ["image.outputs=32", "image.hidden=24", "image.bottleneck=16", "image.local_crops=3", "image.local_size=16"];
+    let settings = [
+        "image.outputs=32",
+        "image.hidden=24",
+        "image.bottleneck=16",
+        "image.local_crops=3",
+        "image.local_size=16",
+    ];
     let recipe = Recipe::open("mini", &settings.map(str::to_owned)).unwrap();
-    let Some((_, Stage::Dino(stage))) = recipe.stages().find(|(name, _)| *name == "image") else { panic!("image is DINO") };
+    let Some((_, Stage::Dino(stage))) = recipe.stages().find(|(name, _)| *name == "image") else {
+        panic!("image is DINO")
+    };
     let alone = DrawingAlone::new();
     let step = |micro_batch: usize, recompute: bool| {
-        let JointTraining { model, store, processor, text, .. } = joint(0, 1.0, &alone);
-        let dataset = Corpus::Mini { world: MiniWorld::Pairs, rows: 32 }.open(Path::new("."), 0).unwrap();
-        let draws = Draws { name: "images".into(), order: Order::new("images", 32, 32, 0), dataset, rank: Rank::default(), batch_size: 7 };
+        let JointTraining {
+            model,
+            store,
+            processor,
+            text,
+            ..
+        } = joint(0, 1.0, &alone);
+        let dataset = Corpus::Mini {
+            world: MiniWorld::Pairs,
+            rows: 32,
+        }
+        .open(Path::new("."), 0)
+        .unwrap();
+        let draws = Draws {
+            name: "images".into(),
+            order: Order::new("images", 32, 32, 0),
+            dataset,
+            rank: Rank::default(),
+            batch_size: 7,
+        };
         let how = (processor, text, PassOrder::default());
         let running = (Precision::F32, micro_batch, recompute);
         let mut dino = Dino::new((model, store), stage, draws, how, (3, 2), running).unwrap();
         let batch = dino.batches(0..1).next().unwrap().unwrap();
-        let step = Step { number: 0, seed: 7, scale: 1.0 };
+        let step = Step {
+            number: 0,
+            seed: 7,
+            scale: 1.0,
+        };
         let observed = dino.gradients(&batch, &step).unwrap();
-        let reached = dino.parameters().into_iter().filter(|parameter| parameter.tensor.grad().defined());
-        let gradients: Vec<(String, Tensor)> = reached.map(|parameter| (parameter.name, parameter.tensor.grad().copy())).collect();
+        let reached = dino
+            .parameters()
+            .into_iter()
+            .filter(|parameter| parameter.tensor.grad().defined());
+        let gradients: Vec<(String, Tensor)> = reached
+            .map(|parameter| (parameter.name, parameter.tensor.grad().copy()))
+            .collect();
         dino.updated(&step).unwrap();
         (observed.losses[0].1, dino.values()[0].1, gradients)
     };
@@ -211,12 +378,18 @@ fn a_batch_of_views_in_parts_is_the_whole() {
     assert!(loss > 1.0 && centre > 0.0, "{loss} {centre}");
     for (micro_batch, recompute) in [(1, false), (3, false), (0, true), (5, true)] {
         let (part_loss, part_centre, parts) = step(micro_batch, recompute);
-        assert!((loss - part_loss).abs() < 1e-5 && (centre - part_centre).abs() < 1e-5, "{micro_batch}: {loss} and {part_loss}");
+        assert!(
+            (loss - part_loss).abs() < 1e-5 && (centre - part_centre).abs() < 1e-5,
+            "{micro_batch}: {loss} and {part_loss}"
+        );
         assert!(whole.len() > 30 && whole.len() == parts.len());
         for ((name, gradient), (_, part)) in whole.iter().zip(&parts) {
             let size = gradient.abs().max().double_value(&[]);
             let difference = (gradient - part).abs().max().double_value(&[]);
-            assert!(difference < 1e-6 * size.max(1.0), "{name} of {size:.1e} differs by {difference:.1e}, micro-batch {micro_batch}");
+            assert!(
+                difference < 1e-6 * size.max(1.0),
+                "{name} of {size:.1e} differs by {difference:.1e}, micro-batch {micro_batch}"
+            );
         }
     }
 }
@@ -229,7 +402,11 @@ fn captions_are_exchanged_as_often_as_asked_for() {
     let (mut all, mut exchanged) = (0.0, 0.0);
     for nth in 0..60 {
         let batch = train.readers[0].batch(nth, &train.preparation).unwrap();
-        let labels: Vec<i64> = batch.itm_labels(0..batch.len(), Device::Cpu).unwrap().try_into().unwrap();
+        let labels: Vec<i64> = batch
+            .itm_labels(0..batch.len(), Device::Cpu)
+            .unwrap()
+            .try_into()
+            .unwrap();
         all += labels.len() as f64;
         exchanged += labels.iter().filter(|&&label| label == 0).count() as f64;
     }

@@ -34,12 +34,22 @@ const CONFIG: &str = r#"{
 
 pub fn words() -> Vec<String> {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-    let words = ["a", "photo", "of", "cat", "dog", "red", "blue", "house", "tree", "##s", "two", "and", "the", "##ing", ".", "?"];
-    special.into_iter().chain(words).map(str::to_owned).collect()
+    let words = [
+        "a", "photo", "of", "cat", "dog", "red", "blue", "house", "tree", "##s", "two", "and",
+        "the", "##ing", ".", "?",
+    ];
+    special
+        .into_iter()
+        .chain(words)
+        .map(str::to_owned)
+        .collect()
 }
 
-/// Until it drops, no other test draws from or seeds libtorch's generator of random numbers, of which a process has one.
-pub struct DrawingAlone(#[expect(dead_code, reason = "held until dropped")] MutexGuard<'static, ()>);
+/// Until it drops, no other test draws from or seeds libtorch's generator of random numbers, of
+/// which a process has one.
+pub struct DrawingAlone(
+    #[expect(dead_code, reason = "held until dropped")] MutexGuard<'static, ()>,
+);
 
 impl DrawingAlone {
     pub fn new() -> Self {
@@ -49,13 +59,24 @@ impl DrawingAlone {
 }
 
 /// A model of random weights, of which none stays zero or one. The same seed gives the same.
-pub fn random_model(config: FlavaConfig, seed: i64, _alone: &DrawingAlone) -> (FlavaForPreTraining, VarStore) {
+pub fn random_model(
+    config: FlavaConfig,
+    seed: i64,
+    _alone: &DrawingAlone,
+) -> (FlavaForPreTraining, VarStore) {
     tch::manual_seed(seed);
     let store = VarStore::new(Device::Cpu);
-    let model = FlavaForPreTraining::new(&store, Fill::New(0.1), config, AttentionKind::Fused, OnEmpty::Skip);
+    let model = FlavaForPreTraining::new(
+        &store,
+        Fill::New(0.1),
+        config,
+        AttentionKind::Fused,
+        OnEmpty::Skip,
+    );
     let variables: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
     for mut variable in variables.into_values() {
-        // The norm of a token that is all zero has a slope of a million, in which rounding drowns the rest.
+        // The norm of a token that is all zero has a slope of a million, in which rounding drowns
+        // the rest.
         tch::no_grad(|| variable.copy_(&(&variable + variable.randn_like() * 0.1)));
     }
     (model, store)
@@ -66,7 +87,15 @@ pub fn write_model(directory: &Path, architecture: Architecture) -> VarStore {
     let config = FlavaConfig::from_json(CONFIG).unwrap();
     let (_, store) = random_model(config.clone(), 11, &DrawingAlone::new());
     let text = TextProcessor::from_words(&words()).unwrap();
-    write_directory(directory, architecture, &config, store.variables(), &ImageProcessorConfig::for_size(32, 8), &text).unwrap();
+    write_directory(
+        directory,
+        architecture,
+        &config,
+        store.variables(),
+        &ImageProcessorConfig::for_size(32, 8),
+        &text,
+    )
+    .unwrap();
     store
 }
 
@@ -74,45 +103,87 @@ pub fn write_model(directory: &Path, architecture: Architecture) -> VarStore {
 pub fn digit(class: usize, variant: usize) -> Vec<u8> {
     let pixel = |i: usize| {
         let (y, x) = (i / 28, i % 28);
-        let on_bar = if class < 5 { x / 5 == class } else { y / 5 == class - 5 };
+        let on_bar = if class < 5 {
+            x / 5 == class
+        } else {
+            y / 5 == class - 5
+        };
         let noise = (i * 31 + variant * 17) % 40;
         (if on_bar { 200 } else { 10 } + noise) as u8
     };
     let pixels: Vec<u8> = (0..28 * 28).map(pixel).collect();
     let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(&pixels, 28, 28, ExtendedColorType::L8).unwrap();
+    PngEncoder::new(&mut png)
+        .write_image(&pixels, 28, 28, ExtendedColorType::L8)
+        .unwrap();
     png
 }
 
 /// Rows of pictures and labels, as the tests write them to files.
 pub fn digits(count: usize) -> Vec<(Vec<u8>, i64)> {
-    (0..count).map(|i| (digit(i % 10, i / 10), (i % 10) as i64)).collect()
+    (0..count)
+        .map(|i| (digit(i % 10, i / 10), (i % 10) as i64))
+        .collect()
 }
 
-/// A parquet file with a picture column (bytes, path) and a label column, in row groups of `group` rows.
+/// A parquet file with a picture column (bytes, path) and a label column, in row groups of `group`
+/// rows.
 pub fn write_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: usize) {
-    write_rows(path, image, rows, WriterProperties::builder().set_max_row_group_row_count(Some(group)).build());
+    write_rows(
+        path,
+        image,
+        rows,
+        WriterProperties::builder()
+            .set_max_row_group_row_count(Some(group))
+            .build(),
+    );
 }
 
 /// The same with the names of the classes in the metadata, as `datasets` writes them.
 pub fn write_named_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], names: &[&str]) {
-    let features = json!({ image: { "_type": "Image" }, "label": { "names": names, "_type": "ClassLabel" } });
-    let info = KeyValue::new("huggingface".into(), json!({ "info": { "features": features } }).to_string());
-    write_rows(path, image, rows, WriterProperties::builder().set_key_value_metadata(Some(vec![info])).build());
+    let features =
+        json!({ image: { "_type": "Image" }, "label": { "names": names, "_type": "ClassLabel" } });
+    let info = KeyValue::new(
+        "huggingface".into(),
+        json!({ "info": { "features": features } }).to_string(),
+    );
+    write_rows(
+        path,
+        image,
+        rows,
+        WriterProperties::builder()
+            .set_key_value_metadata(Some(vec![info]))
+            .build(),
+    );
 }
 
 fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: WriterProperties) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(rows.iter().map(|(bytes, _)| bytes)));
-    let paths: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows.len()).map(|i| format!("{i}.png"))));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(
+        rows.iter().map(|(bytes, _)| bytes),
+    ));
+    let paths: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..rows.len()).map(|i| format!("{i}.png")),
+    ));
     let pictures = StructArray::from(vec![
         (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
         (Arc::new(Field::new("path", DataType::Utf8, true)), paths),
     ]);
-    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, label)| *label)));
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(
+        rows.iter().map(|(_, label)| *label),
+    ));
     let pictures: ArrayRef = Arc::new(pictures);
-    let batch = RecordBatch::try_from_iter_with_nullable([(image, pictures, true), ("label", labels, true)]).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        (image, pictures, true),
+        ("label", labels, true),
+    ])
+    .unwrap();
+    let mut writer = ArrowWriter::try_new(
+        File::create(path).unwrap(),
+        batch.schema(),
+        Some(properties),
+    )
+    .unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -139,16 +210,44 @@ pub fn write_webdataset(folder: &Path, rows: &[(Vec<u8>, i64)], shard_rows: usiz
     fs::write(folder.join("nshards.txt"), format!("{}\n", shards.len())).unwrap();
     for (index, rows) in shards.into_iter().enumerate() {
         let labels: Vec<String> = rows.iter().map(|(_, label)| label.to_string()).collect();
-        let names: Vec<[String; 2]> = (0..rows.len()).map(|row| ["cls", "png"].map(|ending| format!("s{row:07}.{ending}"))).collect();
-        let members = |row: usize| [(names[row][0].as_str(), labels[row].as_bytes()), (names[row][1].as_str(), rows[row].0.as_slice())];
-        write_tar(&folder.join(format!("{index}.tar")), &(0..rows.len()).flat_map(members).collect::<Vec<_>>());
+        let names: Vec<[String; 2]> = (0..rows.len())
+            .map(|row| ["cls", "png"].map(|ending| format!("s{row:07}.{ending}")))
+            .collect();
+        let members = |row: usize| {
+            [
+                (names[row][0].as_str(), labels[row].as_bytes()),
+                (names[row][1].as_str(), rows[row].0.as_slice()),
+            ]
+        };
+        write_tar(
+            &folder.join(format!("{index}.tar")),
+            &(0..rows.len()).flat_map(members).collect::<Vec<_>>(),
+        );
     }
 }
 
 /// `mnist` as parquet and `cifar10` as shards, under `data` as on the Hub.
 pub fn write_data(data: &Path) {
-    write_parquet(&data.join("ylecun/mnist/mnist/train-00000-of-00001.parquet"), "image", &digits(120), 50);
-    write_parquet(&data.join("ylecun/mnist/mnist/test-00000-of-00001.parquet"), "image", &digits(60), 50);
-    write_webdataset(&data.join("clip-benchmark/wds_vtab-cifar10/train"), &digits(120), 50);
-    write_webdataset(&data.join("clip-benchmark/wds_vtab-cifar10/test"), &digits(60), 60);
+    write_parquet(
+        &data.join("ylecun/mnist/mnist/train-00000-of-00001.parquet"),
+        "image",
+        &digits(120),
+        50,
+    );
+    write_parquet(
+        &data.join("ylecun/mnist/mnist/test-00000-of-00001.parquet"),
+        "image",
+        &digits(60),
+        50,
+    );
+    write_webdataset(
+        &data.join("clip-benchmark/wds_vtab-cifar10/train"),
+        &digits(120),
+        50,
+    );
+    write_webdataset(
+        &data.join("clip-benchmark/wds_vtab-cifar10/test"),
+        &digits(60),
+        60,
+    );
 }

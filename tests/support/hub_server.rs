@@ -1,4 +1,5 @@
-//! A server that speaks the Hub's protocol: revisions, trees in pages, files with ranges, large ones by way of a second host.
+//! A server that speaks the Hub's protocol: revisions, trees in pages, files with ranges, large
+//! ones by way of a second host.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +58,13 @@ impl ServedRepo {
     /// With all files below a folder.
     pub fn of(folder: &Path) -> Self {
         let paths = flava_model::hub::files_below(folder).unwrap();
-        Self { files: paths.into_iter().map(|path| (path.clone(), fs::read(folder.join(&path)).unwrap())).collect(), ..Self::default() }
+        Self {
+            files: paths
+                .into_iter()
+                .map(|path| (path.clone(), fs::read(folder.join(&path)).unwrap()))
+                .collect(),
+            ..Self::default()
+        }
     }
 
     pub fn commit(&self) -> String {
@@ -65,7 +72,9 @@ impl ServedRepo {
             return pinned.clone();
         }
         let mut digest = Sha1::new();
-        self.files.iter().for_each(|(path, bytes)| digest.update(format!("{path} {}\n", hex(&Sha256::digest(bytes)))));
+        self.files.iter().for_each(|(path, bytes)| {
+            digest.update(format!("{path} {}\n", hex(&Sha256::digest(bytes))))
+        });
         hex(&digest.finalize())
     }
 }
@@ -104,10 +113,24 @@ impl Prepared {
         let commit = repo.commit();
         let file = |(path, bytes): (String, Vec<u8>)| {
             let (sha256, git) = (hex(&Sha256::digest(&bytes)), git_hash(&bytes));
-            (path, ServedFile { bytes: Arc::new(bytes), sha256, git })
+            (
+                path,
+                ServedFile {
+                    bytes: Arc::new(bytes),
+                    sha256,
+                    git,
+                },
+            )
         };
-        let files = std::mem::take(&mut repo.files).into_iter().map(file).collect();
-        Self { repo, commit, files }
+        let files = std::mem::take(&mut repo.files)
+            .into_iter()
+            .map(file)
+            .collect();
+        Self {
+            repo,
+            commit,
+            files,
+        }
     }
 }
 
@@ -131,7 +154,10 @@ pub struct HubServer {
 impl HubServer {
     /// Starts one. Names of repositories begin with `models/` or `datasets/`.
     pub fn start(repos: impl IntoIterator<Item = (&'static str, ServedRepo)>) -> Self {
-        let repos = repos.into_iter().map(|(name, repo)| (name.to_owned(), Prepared::new(repo))).collect();
+        let repos = repos
+            .into_iter()
+            .map(|(name, repo)| (name.to_owned(), Prepared::new(repo)))
+            .collect();
         let state = Arc::new(Mutex::new(State::default()));
         let (hub, cdn) = (listen("hub", &state), listen("cdn", &state));
         {
@@ -147,7 +173,11 @@ impl HubServer {
     }
 
     pub fn fault(&self, needle: &'static str, times: usize, kind: FaultKind) {
-        self.state.lock().unwrap().faults.push(Fault { needle, times, kind });
+        self.state.lock().unwrap().faults.push(Fault {
+            needle,
+            times,
+            kind,
+        });
     }
 
     /// The requests since the last call.
@@ -178,11 +208,19 @@ struct Answer {
 
 impl Answer {
     fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: Arc::new(body.into()) }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Arc::new(body.into()),
+        }
     }
 
     fn of(file: &ServedFile) -> Self {
-        Self { status: 200, headers: Vec::new(), body: Arc::clone(&file.bytes) }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Arc::clone(&file.bytes),
+        }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -200,14 +238,19 @@ fn answer(host: &'static str, stream: TcpStream, state: &Mutex<State>) -> std::i
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace();
-    let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let (method, path) = (
+        words.next().unwrap_or_default().to_owned(),
+        words.next().unwrap_or_default().to_owned(),
+    );
     let (mut token, mut range) = (None, None);
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
             break;
         }
-        let Some((name, value)) = header.trim().split_once(": ") else { continue };
+        let Some((name, value)) = header.trim().split_once(": ") else {
+            continue;
+        };
         match name.to_lowercase().as_str() {
             "authorization" => token = value.strip_prefix("Bearer ").map(str::to_owned),
             "range" => range = Some(value.to_owned()),
@@ -216,30 +259,60 @@ fn answer(host: &'static str, stream: TcpStream, state: &Mutex<State>) -> std::i
     }
     let (reply, fault) = {
         let mut state = state.lock().unwrap();
-        state.seen.push(Seen { host, method: method.clone(), path: path.clone(), token: token.is_some(), range: range.clone() });
-        let fault = state.faults.iter_mut().find(|fault| fault.times > 0 && path.contains(fault.needle));
+        state.seen.push(Seen {
+            host,
+            method: method.clone(),
+            path: path.clone(),
+            token: token.is_some(),
+            range: range.clone(),
+        });
+        let fault = state
+            .faults
+            .iter_mut()
+            .find(|fault| fault.times > 0 && path.contains(fault.needle));
         let fault = fault.map(|fault| {
             fault.times -= 1;
             fault.kind.clone()
         });
         (state.reply(&path, token.as_deref()), fault)
     };
-    send(stream, &method, reply, range.filter(|_| !matches!(fault, Some(FaultKind::NoRanges))), fault)
+    send(
+        stream,
+        &method,
+        reply,
+        range.filter(|_| !matches!(fault, Some(FaultKind::NoRanges))),
+        fault,
+    )
 }
 
-fn send(mut stream: TcpStream, method: &str, mut reply: Answer, range: Option<String>, fault: Option<FaultKind>) -> std::io::Result<()> {
+fn send(
+    mut stream: TcpStream,
+    method: &str,
+    mut reply: Answer,
+    range: Option<String>,
+    fault: Option<FaultKind>,
+) -> std::io::Result<()> {
     if let Some(FaultKind::Status(status, wait)) = fault {
         reply = Answer::new(status, "<html>try later</html>");
-        reply.headers.extend(wait.map(|seconds| ("Retry-After", seconds.to_string())));
+        reply
+            .headers
+            .extend(wait.map(|seconds| ("Retry-After", seconds.to_string())));
     }
     let total = reply.body.len();
     let mut served = 0..total;
     if let (200, Some(range)) = (reply.status, range) {
         let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
-        let (start, end) = (start.parse::<usize>().unwrap(), end.parse::<usize>().map_or(total, |end| (end + 1).min(total)));
+        let (start, end) = (
+            start.parse::<usize>().unwrap(),
+            end.parse::<usize>()
+                .map_or(total, |end| (end + 1).min(total)),
+        );
         reply.status = if start < total { 206 } else { 416 };
         served = start.min(total)..end;
-        reply = reply.with("Content-Range", format!("bytes {start}-{}/{total}", end.saturating_sub(1)));
+        reply = reply.with(
+            "Content-Range",
+            format!("bytes {start}-{}/{total}", end.saturating_sub(1)),
+        );
     }
     if matches!(fault, Some(FaultKind::WrongByte))
         && let Some(first) = Arc::make_mut(&mut reply.body).get_mut(served.start)
@@ -247,7 +320,11 @@ fn send(mut stream: TcpStream, method: &str, mut reply: Answer, range: Option<St
         *first ^= 1;
     }
     let body = &reply.body[served];
-    let mut head = format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, body.len());
+    let mut head = format!(
+        "HTTP/1.1 {} x\r\nContent-Length: {}\r\nConnection: close\r\n",
+        reply.status,
+        body.len()
+    );
     for (name, value) in &reply.headers {
         head.push_str(&[name, ": ", value, "\r\n"].concat());
     }
@@ -271,17 +348,25 @@ impl State {
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         if let Some(hash) = path.strip_prefix("/cdn/") {
             let mut files = self.repos.values().flat_map(|repo| repo.files.values());
-            return files.find(|file| file.sha256 == hash).map_or_else(|| Answer::new(404, "gone"), Answer::of);
+            return files
+                .find(|file| file.sha256 == hash)
+                .map_or_else(|| Answer::new(404, "gone"), Answer::of);
         }
         let (kind, rest, api) = match path.strip_prefix("/api/") {
-            Some(rest) => (rest.split('/').next().unwrap_or_default(), rest.split_once('/').map_or("", |(_, rest)| rest), true),
+            Some(rest) => (
+                rest.split('/').next().unwrap_or_default(),
+                rest.split_once('/').map_or("", |(_, rest)| rest),
+                true,
+            ),
             None => match path.strip_prefix("/datasets/") {
                 Some(rest) => ("datasets", rest, false),
                 None => ("models", path.trim_start_matches('/'), false),
             },
         };
         let parts: Vec<&str> = rest.splitn(4, '/').collect();
-        let [owner, name, what, rest] = parts[..] else { return Answer::refused(404, "RepoNotFound") };
+        let [owner, name, what, rest] = parts[..] else {
+            return Answer::refused(404, "RepoNotFound");
+        };
         let id = format!("{owner}/{name}");
         let Some(prepared) = self.repos.get(&format!("{kind}/{id}")) else {
             return Answer::refused(if token.is_some() { 404 } else { 401 }, "RepoNotFound");
@@ -291,19 +376,31 @@ impl State {
             return Answer::new(307, "").with("Location", path.replacen(&id, renamed, 1));
         }
         if token.is_some_and(|token| token != TOKEN) {
-            return Answer::new(401, "").with("X-Error-Message", "Invalid credentials in Authorization header");
+            return Answer::new(401, "").with(
+                "X-Error-Message",
+                "Invalid credentials in Authorization header",
+            );
         }
         if repo.private && token.is_none() {
             return Answer::refused(401, "RepoNotFound");
         }
-        let known = |revision: &str| revision == commit || ["main", "refs/convert/parquet"].contains(&revision);
+        let known = |revision: &str| {
+            revision == commit || ["main", "refs/convert/parquet"].contains(&revision)
+        };
         match (api, what) {
             (true, "revision") if known(rest) => {
-                let siblings: Vec<_> = prepared.files.keys().map(|path| serde_json::json!({ "rfilename": path })).collect();
+                let siblings: Vec<_> = prepared
+                    .files
+                    .keys()
+                    .map(|path| serde_json::json!({ "rfilename": path }))
+                    .collect();
                 let info = serde_json::json!({ "id": id, "sha": commit, "siblings": siblings, "gated": repo.gated, "private": repo.private, "tags": [], "downloads": 0, "likes": 0 });
                 Answer::new(200, info.to_string())
             }
-            (true, "commits") => Answer::new(200, serde_json::json!([{ "id": "0".repeat(40) }, { "id": commit }]).to_string()),
+            (true, "commits") => Answer::new(
+                200,
+                serde_json::json!([{ "id": "0".repeat(40) }, { "id": commit }]).to_string(),
+            ),
             (true, "tree") if known(rest) => self.tree(prepared, path, query),
             (true, _) => Answer::refused(404, "RevisionNotFound"),
             (false, "resolve") => self.file(prepared, rest, token),
@@ -312,21 +409,39 @@ impl State {
     }
 
     fn tree(&self, prepared: &Prepared, path: &str, query: &str) -> Answer {
-        let start: usize = query.split('&').find_map(|part| part.strip_prefix("cursor=")?.parse().ok()).unwrap_or(0);
+        let start: usize = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("cursor=")?.parse().ok())
+            .unwrap_or(0);
         let entry = |(path, file): (&String, &ServedFile)| {
-            let listed = prepared.repo.listed_as.as_ref().filter(|(from, _)| from == path).map_or(path, |(_, to)| to);
+            let listed = prepared
+                .repo
+                .listed_as
+                .as_ref()
+                .filter(|(from, _)| from == path)
+                .map_or(path, |(_, to)| to);
             let mut entry = serde_json::json!({ "type": "file", "path": listed, "oid": file.git, "size": file.bytes.len() });
             if is_large(path) {
                 entry["lfs"] = serde_json::json!({ "oid": file.sha256, "size": file.bytes.len(), "pointerSize": 130 });
             }
             entry
         };
-        let page: Vec<_> = prepared.files.iter().skip(start).take(PAGE).map(entry).collect();
+        let page: Vec<_> = prepared
+            .files
+            .iter()
+            .skip(start)
+            .take(PAGE)
+            .map(entry)
+            .collect();
         let answer = Answer::new(200, serde_json::Value::Array(page).to_string());
         if start + PAGE >= prepared.files.len() {
             return answer;
         }
-        let next = format!("<{}{path}?recursive=true&expand=false&cursor={}>; rel=\"next\"", self.hub, start + PAGE);
+        let next = format!(
+            "<{}{path}?recursive=true&expand=false&cursor={}>; rel=\"next\"",
+            self.hub,
+            start + PAGE
+        );
         answer.with("Link", next)
     }
 
@@ -335,19 +450,31 @@ impl State {
             return Answer::refused(401, "GatedRepo");
         }
         // The revision may have slashes: the path is what follows a known one.
-        let path = [&prepared.commit, "main", "refs/convert/parquet"].iter().find_map(|r| rest.strip_prefix(*r)?.strip_prefix('/'));
+        let path = [&prepared.commit, "main", "refs/convert/parquet"]
+            .iter()
+            .find_map(|r| rest.strip_prefix(*r)?.strip_prefix('/'));
         let decoded = path.map(|path| path.replace("%20", " "));
-        let Some((path, file)) = decoded.and_then(|path| prepared.files.get_key_value(&path)) else {
+        let Some((path, file)) = decoded.and_then(|path| prepared.files.get_key_value(&path))
+        else {
             return Answer::refused(404, "EntryNotFound");
         };
         let answer = if is_large(path) {
-            let address = format!("{}/cdn/{}?file={}", self.cdn, file.sha256, path.replace(['/', ' '], "_"));
+            let address = format!(
+                "{}/cdn/{}?file={}",
+                self.cdn,
+                file.sha256,
+                path.replace(['/', ' '], "_")
+            );
             let answer = Answer::new(302, "").with("Location", address);
-            answer.with("X-Linked-Etag", format!("\"{}\"", file.sha256)).with("X-Linked-Size", file.bytes.len())
+            answer
+                .with("X-Linked-Etag", format!("\"{}\"", file.sha256))
+                .with("X-Linked-Size", file.bytes.len())
         } else {
             Answer::of(file)
         };
-        answer.with("X-Repo-Commit", &prepared.commit).with("ETag", format!("\"{}\"", file.git))
+        answer
+            .with("X-Repo-Commit", &prepared.commit)
+            .with("ETag", format!("\"{}\"", file.git))
     }
 }
 
@@ -359,5 +486,7 @@ fn git_hash(bytes: &[u8]) -> String {
 
 /// Whether the Hub would keep the file in large-file storage.
 fn is_large(path: &str) -> bool {
-    [".parquet", ".tar", ".safetensors", ".bin"].iter().any(|ending| path.ends_with(ending))
+    [".parquet", ".tar", ".safetensors", ".bin"]
+        .iter()
+        .any(|ending| path.ends_with(ending))
 }

@@ -8,7 +8,8 @@ use std::{
 /// All stages of `mini` with a few steps of a tiny model; `more` is TOML after it.
 pub fn write_tiny_recipe(folder: &Path, more: &str) -> PathBuf {
     let path = folder.join("tiny.toml");
-    let part = "hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 24";
+    let part =
+        "hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 24";
     let text = format!(
         r#"extends = "mini"
 

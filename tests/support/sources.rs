@@ -1,4 +1,5 @@
-//! A few rows of every source of the registry, in the form that its row describes, under a data folder.
+//! A few rows of every source of the registry, in the form that its row describes, under a data
+//! folder.
 
 use std::{
     fs::{self, File},
@@ -7,7 +8,8 @@ use std::{
 };
 
 use arrow_array::{
-    ArrayRef, BinaryArray, Float32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    ArrayRef, BinaryArray, Float32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray,
     builder::{ListBuilder, StringBuilder},
 };
 use arrow_schema::{DataType, Field};
@@ -22,7 +24,10 @@ pub const ROWS: usize = 4;
 
 /// Where the archives lie that `make_archives.py` wrote.
 pub fn archives() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/archives"))
+    Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/archives"
+    ))
 }
 
 /// Writes all splits of a source below `data`; archives are linked to.
@@ -36,19 +41,33 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
         return;
     }
     for split in source.splits() {
-        let file = root.join(split.files.replace("SPLIT", &split.name).replace('*', "00000-of-00001"));
+        let file = root.join(
+            split
+                .files
+                .replace("SPLIT", &split.name)
+                .replace('*', "00000-of-00001"),
+        );
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         match &source.format {
-            SourceFormat::Parquet { columns } => write_table(&file, &table(columns, split, task.classes)),
+            SourceFormat::Parquet { columns } => {
+                write_table(&file, &table(columns, split, task.classes))
+            }
             SourceFormat::Webdataset { captions } => write_shard(&file, *captions, task.classes),
-            SourceFormat::Vqa { annotations, images } => {
+            SourceFormat::Vqa {
+                annotations,
+                images,
+            } => {
                 let fill = |text: &str| root.join(text.replace("SPLIT", &split.name));
                 write_vqa(&file, &fill(annotations), &fill(images), &split.name);
             }
-            SourceFormat::SnliVe { images } => write_snli_ve(&file, &root.join(images), "Flickr30K_ID", ""),
+            SourceFormat::SnliVe { images } => {
+                write_snli_ve(&file, &root.join(images), "Flickr30K_ID", "")
+            }
             SourceFormat::HatefulMemes {} => write_memes(&file),
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
-            SourceFormat::Archive { .. } | SourceFormat::Mini { .. } | SourceFormat::ImageList { .. } => {
+            SourceFormat::Archive { .. }
+            | SourceFormat::Mini { .. }
+            | SourceFormat::ImageList { .. } => {
                 unreachable!("linked to, drawn, or of no row")
             }
         }
@@ -66,7 +85,11 @@ fn strings(values: impl IntoIterator<Item = String>) -> ArrayRef {
 fn lists(rows: usize, of: usize) -> ListArray {
     let mut builder = ListBuilder::new(StringBuilder::new());
     for row in 0..rows {
-        (0..of).for_each(|item| builder.values().append_value(format!("text {} of row {row}", item % 3)));
+        (0..of).for_each(|item| {
+            builder
+                .values()
+                .append_value(format!("text {} of row {row}", item % 3))
+        });
         builder.append(true);
     }
     builder.finish()
@@ -83,36 +106,66 @@ fn table(columns: &Columns, split: &Split, classes: usize) -> Vec<(String, Array
     let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values((0..ROWS).map(picture)));
     let pictures = StructArray::from(vec![
         (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
-        (Arc::new(Field::new("path", DataType::Utf8, true)), strings((0..ROWS).map(|row| format!("{row}.png")))),
+        (
+            Arc::new(Field::new("path", DataType::Utf8, true)),
+            strings((0..ROWS).map(|row| format!("{row}.png"))),
+        ),
     ]);
     add(&columns.image, Arc::new(pictures));
     for name in &columns.texts {
-        add(name, strings((0..ROWS).map(|row| format!("{name} of row {row}"))));
+        add(
+            name,
+            strings((0..ROWS).map(|row| format!("{name} of row {row}"))),
+        );
     }
     let label: ArrayRef = if classes == 0 {
-        Arc::new(Float32Array::from_iter_values((0..ROWS).map(|row| row as f32 * 1.25)))
+        Arc::new(Float32Array::from_iter_values(
+            (0..ROWS).map(|row| row as f32 * 1.25),
+        ))
     } else {
-        Arc::new(Int64Array::from_iter_values((0..ROWS).map(|row| (row * 7 % classes) as i64)))
+        Arc::new(Int64Array::from_iter_values(
+            (0..ROWS).map(|row| (row * 7 % classes) as i64),
+        ))
     };
     add(&columns.label, label);
     add(&columns.answers, Arc::new(lists(ROWS, 10)));
-    add(&columns.id, Arc::new(Int64Array::from_iter_values((0..ROWS).map(|row| 100 + row as i64))));
+    add(
+        &columns.id,
+        Arc::new(Int64Array::from_iter_values(
+            (0..ROWS).map(|row| 100 + row as i64),
+        )),
+    );
     // Two rows a picture.
-    add(&columns.group, strings((0..ROWS).map(|row| format!("group {}", row / 2))));
-    add(&columns.split, strings((0..ROWS).map(|_| split.name.clone())));
+    add(
+        &columns.group,
+        strings((0..ROWS).map(|row| format!("group {}", row / 2))),
+    );
+    add(
+        &columns.split,
+        strings((0..ROWS).map(|_| split.name.clone())),
+    );
     let raw: Arc<Field> = Arc::new(Field::new("raw", DataType::Utf8, true));
     let captions: ArrayRef = if columns.group.is_empty() {
         Arc::new(lists(ROWS, 5))
     } else {
-        Arc::new(StructArray::from(vec![(raw, strings((0..ROWS).map(|row| format!("caption {row}"))))]))
+        Arc::new(StructArray::from(vec![(
+            raw,
+            strings((0..ROWS).map(|row| format!("caption {row}"))),
+        )]))
     };
     add(&columns.captions, captions);
     found
 }
 
 fn write_table(path: &Path, columns: &[(String, ArrayRef)]) {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, column)| (name, Arc::clone(column), true))).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns
+            .iter()
+            .map(|(name, column)| (name, Arc::clone(column), true)),
+    )
+    .unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -132,9 +185,17 @@ fn write_shard(folder: &Path, captions: bool, classes: usize) {
     for row in 0..ROWS {
         add_member(&mut archive, &format!("s{row:07}.png"), &picture(row));
         if captions {
-            add_member(&mut archive, &format!("s{row:07}.txt"), b"one caption\nanother caption\n");
+            add_member(
+                &mut archive,
+                &format!("s{row:07}.txt"),
+                b"one caption\nanother caption\n",
+            );
         } else {
-            add_member(&mut archive, &format!("s{row:07}.cls"), (row * 7 % classes.max(1)).to_string().as_bytes());
+            add_member(
+                &mut archive,
+                &format!("s{row:07}.cls"),
+                (row * 7 % classes.max(1)).to_string().as_bytes(),
+            );
         }
     }
     archive.finish().unwrap();
@@ -145,8 +206,14 @@ pub fn write_vqa(questions: &Path, annotations: &Path, images: &Path, split: &st
     let (mut asked, mut answered) = (Vec::new(), Vec::new());
     for row in 0..ROWS {
         let (image, id) = (40 + row / 2, 1000 + row);
-        fs::write(images.join(format!("COCO_{split}_{image:012}.jpg")), picture(row / 2)).unwrap();
-        asked.push(json!({ "image_id": image, "question": format!("What is {row}?"), "question_id": id }));
+        fs::write(
+            images.join(format!("COCO_{split}_{image:012}.jpg")),
+            picture(row / 2),
+        )
+        .unwrap();
+        asked.push(
+            json!({ "image_id": image, "question": format!("What is {row}?"), "question_id": id }),
+        );
         let answers: Vec<_> =
             (1..=10).map(|a| json!({ "answer": if a < 8 { "yes" } else { "no" }, "answer_confidence": "yes", "answer_id": a })).collect();
         answered.push(json!({ "question_id": id, "image_id": image, "question_type": "what", "answer_type": "yes/no", "multiple_choice_answer": "yes", "answers": answers }));
@@ -160,7 +227,11 @@ pub fn write_snli_ve(file: &Path, images: &Path, key: &str, ending: &str) {
     fs::create_dir_all(images).unwrap();
     let mut lines = String::new();
     for row in 0..ROWS {
-        fs::write(images.join(format!("{}.jpg", 77 + row / 2)), picture(row / 2)).unwrap();
+        fs::write(
+            images.join(format!("{}.jpg", 77 + row / 2)),
+            picture(row / 2),
+        )
+        .unwrap();
         let gold = ["entailment", "neutral", "contradiction"][row % 3];
         let line = json!({
             key: format!("{}{ending}", 77 + row / 2), "annotator_labels": ["neutral"], "captionID": format!("{}.jpg#0", 77 + row / 2),
@@ -194,5 +265,9 @@ fn write_karpathy(file: &Path, images: &Path) {
         json!({ "filepath": "val2014", "filename": name, "imgid": row, "split": if row < ROWS { "test" } else { "restval" }, "sentences": sentences, "cocoid": row })
     };
     let images: Vec<_> = (0..=ROWS).map(image).collect();
-    fs::write(file, json!({ "dataset": "coco", "images": images }).to_string()).unwrap();
+    fs::write(
+        file,
+        json!({ "dataset": "coco", "images": images }).to_string(),
+    )
+    .unwrap();
 }

@@ -6,15 +6,23 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{DataArgs, ModelArgs, ProtocolArg, SuiteArg};
 
-/// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and image-text tasks.
+/// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
+/// image-text tasks.
 ///
-/// Without --model it runs the mini suite, drawn from emoji, on a small embedded model: no data and no network needed.
-/// Results go to a table on stdout, and to a JSON file per task and results.csv in the folder --out.
+/// Without --model it runs the mini suite, drawn from emoji, on a small embedded model: no data and
+/// no network needed. Results go to a table on stdout, and to a JSON file per task and results.csv
+/// in the folder --out.
 ///
-/// Exit status: 0 if every task ran, 1 if some task failed (the others are written), 2 if nothing could be run,
-/// 130 if it was interrupted. The same command goes on where it was stopped.
+/// Exit status: 0 if every task ran, 1 if some task failed (the others are written), 2 if nothing
+/// could be run, 130 if it was interrupted. The same command goes on where it was stopped.
 #[derive(Debug, Parser)]
-#[command(name = "flava-eval", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(
+    name = "flava-eval",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
 pub struct EvalArgs {
     /// What to do instead of running tasks.
     #[command(subcommand)]
@@ -77,13 +85,15 @@ pub enum TasksCommand {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["tasks", "model"]))]
 pub struct FetchArgs {
-    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas, or all of the suite.
+    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas,
+    /// or all of the suite.
     #[arg(long, value_name = "NAMES")]
     pub tasks: Option<String>,
     /// A model, as owner/name or owner/name@revision.
     #[arg(long, value_name = "REPO")]
     pub model: Option<String>,
-    /// A folder to make a sealed bundle of, for `--data FOLDER --offline` on another machine [default: the Hub's cache].
+    /// A folder to make a sealed bundle of, for `--data FOLDER --offline` on another machine
+    /// [default: the Hub's cache].
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
     /// What `all` and the families mean.
@@ -159,8 +169,9 @@ pub struct ScoreArgs {
     /// The task whose metrics are computed.
     #[arg(long, value_name = "NAME")]
     pub task: String,
-    /// Predictions: a run's predictions/TASK.parquet, which is scored as it is, or another program's .parquet, .csv, .tsv, .json or
-    /// .jsonl with an id (or `question_id`, index) and logits, prediction, label, answer or proba for every row of the task.
+    /// Predictions: a run's predictions/TASK.parquet, which is scored as it is, or another
+    /// program's .parquet, .csv, .tsv, .json or .jsonl with an id (or `question_id`, index) and
+    /// logits, prediction, label, answer or proba for every row of the task.
     #[arg(long, value_name = "FILE")]
     pub predictions: PathBuf,
     /// Seed of drawn data.
@@ -212,10 +223,12 @@ pub enum CacheCommand {
 /// Running tasks.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas, or all of the suite.
+    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas,
+    /// or all of the suite.
     #[arg(long, value_name = "NAMES", default_value = "all")]
     pub tasks: String,
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
+    /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
     /// What `all` means [default: paper with --model, else mini].
@@ -224,7 +237,8 @@ pub struct RunArgs {
     /// Where the data is.
     #[command(flatten)]
     pub data_args: DataArgs,
-    /// Folder of TASK/classnames.txt and `TASK/zeroshot_classification_templates.txt` to use instead of the data's own.
+    /// Folder of TASK/classnames.txt and `TASK/zeroshot_classification_templates.txt` to use
+    /// instead of the data's own.
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
     /// Use a random sample of so many rows of each split.
@@ -233,8 +247,9 @@ pub struct RunArgs {
     /// Run the tasks of linear probes by another method; their records then carry its name.
     #[arg(long, value_enum, value_name = "METHOD")]
     pub method: Option<MethodArg>,
-    /// Read other states than the tasks' rows say: `image_cls`, `image_mean`, `image_pooler`, `image_embedding`, `image_layerN`, and
-    /// so for text and multimodal; several, separated by commas, are read in one pass.
+    /// Read other states than the tasks' rows say: `image_cls`, `image_mean`, `image_pooler`,
+    /// `image_embedding`, `image_layerN`, and so for text and multimodal; several, separated by
+    /// commas, are read in one pass.
     #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
     pub features: Vec<flava_tasks::Feature>,
     /// Probes: try all 97 penalties, and not some fifteen by halving.
@@ -259,7 +274,12 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Running")]
     pub again: bool,
     /// Folder for results. The same command goes on where it was stopped.
-    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "runs",
+        help_heading = "Output"
+    )]
     pub out: PathBuf,
     /// Print the records as JSON instead of a table.
     #[arg(long, help_heading = "Output")]
@@ -273,7 +293,8 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts"]))]
 pub struct EmbedArgs {
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
+    /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
     /// Folder of pictures, searched with its subfolders; ids are their paths below it, sorted.
@@ -282,8 +303,9 @@ pub struct EmbedArgs {
     /// File with a text on each line; ids are the line numbers from 1.
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
-    /// Safetensors file to write: cls [n, width], the unnormalised CLS states, and embedding [n, projection], projected
-    /// and of unit length; the metadata's ids is a JSON list in the same order.
+    /// Safetensors file to write: cls [n, width], the unnormalised CLS states, and embedding [n,
+    /// projection], projected and of unit length; the metadata's ids is a JSON list in the same
+    /// order.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Open no socket; `HF_HUB_OFFLINE=1` does the same.

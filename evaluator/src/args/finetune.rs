@@ -8,13 +8,21 @@ use super::{DataArgs, ModelArgs};
 
 /// Fine-tunes a FLAVA checkpoint on a task.
 ///
-/// The encoder that the task reads (text, image, or all three) and a head on its CLS state are trained by the task's recipe; the
-/// checkpoint that does best on the validation rows is kept in OUT/best and scored on the test rows. The same command goes on where it was
-/// stopped. `flava-eval --model OUT --tasks TASK` scores it again.
+/// The encoder that the task reads (text, image, or all three) and a head on its CLS state are
+/// trained by the task's recipe; the checkpoint that does best on the validation rows is kept in
+/// OUT/best and scored on the test rows. The same command goes on where it was stopped. `flava-eval
+/// --model OUT --tasks TASK` scores it again.
 ///
-/// Exit status: 0 if it is trained and scored, 1 if it failed on the way, 2 if nothing could be run, 130 if it was interrupted.
+/// Exit status: 0 if it is trained and scored, 1 if it failed on the way, 2 if nothing could be
+/// run, 130 if it was interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "flava-finetune", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(
+    name = "flava-finetune",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
 pub struct FinetuneArgs {
     /// What to do instead of training.
     #[command(subcommand)]
@@ -45,7 +53,8 @@ pub struct FinetuneRunArgs {
     /// The task, by name or alias: vqa, rte, snli-ve, or one of --task-file.
     #[arg(value_name = "TASK")]
     pub task: Option<String>,
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on the Hub [default: a small embedded model].
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
+    /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
     /// Start from random weights of the checkpoint's sizes instead of its own.
@@ -57,7 +66,8 @@ pub struct FinetuneRunArgs {
     /// A recipe of your own [default: the task's; `flava-finetune recipe TASK` prints it].
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     pub recipe: Option<PathBuf>,
-    /// A setting in place of the recipe's, such as lr=3e-5, epochs=3 or head.dropout=0.2; may be repeated.
+    /// A setting in place of the recipe's, such as lr=3e-5, epochs=3 or head.dropout=0.2; may be
+    /// repeated.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Recipe")]
     pub set: Vec<String>,
     /// Seed of the head, the order of the rows, dropout and sampling.
@@ -69,10 +79,18 @@ pub struct FinetuneRunArgs {
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Rows that go through the network at once; gradients of a batch are summed up [default: all, fewer where memory is short].
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Running")]
+    /// Rows that go through the network at once; gradients of a batch are summed up [default: all,
+    /// fewer where memory is short].
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Running"
+    )]
     pub micro_batch: usize,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time.
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third
+    /// more time.
     #[arg(long, help_heading = "Running")]
     pub recompute: bool,
     /// Go on from OUT/last, and fail if there is none; without, it is gone on from if it is there.
@@ -82,7 +100,12 @@ pub struct FinetuneRunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Folder for checkpoints, log and results.
-    #[arg(long, value_name = "DIR", default_value = "finetuned", help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "finetuned",
+        help_heading = "Output"
+    )]
     pub out: PathBuf,
     /// Print the records as JSON instead of a table.
     #[arg(long, help_heading = "Output")]

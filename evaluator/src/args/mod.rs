@@ -10,8 +10,8 @@ use flava_model::runtime::{DeviceChoice, Precision};
 use flava_tasks::{Protocol, Suite};
 
 pub use eval::{
-    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, MethodArg, RunArgs, ScoreArgs, SweepArg, TasksArgs,
-    TasksCommand, VerifyArgs,
+    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, MethodArg,
+    RunArgs, ScoreArgs, SweepArg, TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
 
@@ -67,7 +67,8 @@ impl From<ProtocolArg> for Protocol {
 /// Where data is and whose rows are used.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder of the data: a bundle of `fetch --to`, repositories as DIR/OWNER/NAME, or original archives [default: the Hub].
+    /// Folder of the data: a bundle of `fetch --to`, repositories as DIR/OWNER/NAME, or original
+    /// archives [default: the Hub].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Whose splits, metric and features the numbers follow.
@@ -79,7 +80,8 @@ pub struct DataArgs {
     /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
     #[arg(long)]
     pub offline: bool,
-    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to start from.
+    /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to
+    /// start from.
     #[arg(long, value_name = "FILE")]
     pub task_file: Vec<PathBuf>,
 }
@@ -93,14 +95,20 @@ pub struct ModelArgs {
     /// Precision of weights and activations: f32, bf16 or f16.
     #[arg(long, default_value = "f32", help_heading = "Running")]
     pub precision: Precision,
-    /// Rows that are encoded at once: a number, or auto, which steps down where memory is short. Scores depend on it by
-    /// rounding at most.
-    #[arg(long, default_value = "auto", value_name = "N|auto", help_heading = "Running")]
+    /// Rows that are encoded at once: a number, or auto, which steps down where memory is short.
+    /// Scores depend on it by rounding at most.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "N|auto",
+        help_heading = "Running"
+    )]
     pub batch_size: BatchSize,
     /// Threads of the model and of decoding [default: all cores].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
     pub threads: Option<u16>,
-    /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall pictures differs.
+    /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall
+    /// pictures differs.
     #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u8).range(12..=13), value_name = "VERSION", help_heading = "Running")]
     pub pillow: u8,
     /// Leave rows with broken pictures out instead of failing the task; they are counted.

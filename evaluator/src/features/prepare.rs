@@ -26,11 +26,25 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// All rows, or a sample of them.
-    pub(crate) fn new(split: OpenSplit, origin: &str, limit: Option<usize>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(
+        split: OpenSplit,
+        origin: &str,
+        limit: Option<usize>,
+        seed: u64,
+    ) -> Result<Self> {
         let indices = sample(&split, limit, seed);
         let digests = data::fingerprint(&split)?;
-        let (fingerprint, inputs) = (digests.of_rows(&*split.dataset, &indices), digests.of_inputs(&indices));
-        Ok(Self { split, fingerprint, inputs, origin: origin.to_owned(), indices: Arc::new(indices) })
+        let (fingerprint, inputs) = (
+            digests.of_rows(&*split.dataset, &indices),
+            digests.of_inputs(&indices),
+        );
+        Ok(Self {
+            split,
+            fingerprint,
+            inputs,
+            origin: origin.to_owned(),
+            indices: Arc::new(indices),
+        })
     }
 
     /// What the row at a position is called.
@@ -59,7 +73,8 @@ pub(crate) fn sample(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Vec<
         Some(limit) => {
             let purpose = format!("limit {}", split.name);
             let mut sample: Vec<usize> = (0..count).collect();
-            sample.sort_by_cached_key(|&row| (id_rank(seed, &purpose, &split.dataset.id(row)), row));
+            sample
+                .sort_by_cached_key(|&row| (id_rank(seed, &purpose, &split.dataset.id(row)), row));
             sample.truncate(limit);
             sample.sort_unstable();
             sample
@@ -86,10 +101,19 @@ pub(crate) struct Preparation {
 
 impl Preparation {
     /// Batches of the rows at these positions, made ahead.
-    pub(crate) fn start(self, rows: &Rows, batches: Vec<Range<usize>>) -> Loader<Vec<Result<Prepared>>> {
+    pub(crate) fn start(
+        self,
+        rows: &Rows,
+        batches: Vec<Range<usize>>,
+    ) -> Loader<Vec<Result<Prepared>>> {
         let rows = rows.clone();
         let loader = self.loader;
-        Loader::new(batches.len(), loader, move |batch| batches[batch].clone().map(|position| self.at(&rows, position)).collect())
+        Loader::new(batches.len(), loader, move |batch| {
+            batches[batch]
+                .clone()
+                .map(|position| self.at(&rows, position))
+                .collect()
+        })
     }
 
     /// The row at a place.
@@ -98,18 +122,34 @@ impl Preparation {
     }
 
     fn row(&self, dataset: &dyn Dataset, row: usize, position: usize) -> Result<Prepared> {
-        let example = dataset.get(row).map_err(|e| Error::Row { id: dataset.id(row), reason: e.to_string() })?;
-        let broken = |reason: String| Error::Row { id: example.id.clone(), reason };
-        let bytes = example.image.as_ref().ok_or_else(|| broken("there is no picture".into()))?;
-        let pixels = self.transform.apply(&decode(bytes).map_err(|e| broken(e.to_string()))?);
+        let example = dataset.get(row).map_err(|e| Error::Row {
+            id: dataset.id(row),
+            reason: e.to_string(),
+        })?;
+        let broken = |reason: String| Error::Row {
+            id: example.id.clone(),
+            reason,
+        };
+        let bytes = example
+            .image
+            .as_ref()
+            .ok_or_else(|| broken("there is no picture".into()))?;
+        let pixels = self
+            .transform
+            .apply(&decode(bytes).map_err(|e| broken(e.to_string()))?);
         let encoding = match &self.text {
             Some((text, max_tokens)) => {
-                let parts = text_of(&example.texts).map_err(|e| Error::Other(format!("{}: {e}", example.id)))?;
+                let parts = text_of(&example.texts)
+                    .map_err(|e| Error::Other(format!("{}: {e}", example.id)))?;
                 text.encode(&[parts], *max_tokens)?.pop()
             }
             None => None,
         };
-        Ok(Prepared { position, pixels, encoding })
+        Ok(Prepared {
+            position,
+            pixels,
+            encoding,
+        })
     }
 }
 

@@ -1,8 +1,11 @@
-//! Features on disk: a folder for each kind of feature of each set of rows, in shards that are whole or not there.
+//! Features on disk: a folder for each kind of feature of each set of rows, in shards that are
+//! whole or not there.
 //!
-//! A folder's name is a digest of everything that decides the numbers (weights, what is read, preprocessing, precision, contents of the
-//! rows), so that whatever asks for the same features finds them: probe, neighbours, zero-shot classification, retrieval. The key
-//! stands in full in each shard too, behind it a digest of all: a shard that is damaged, or lies in another's place, is made again.
+//! A folder's name is a digest of everything that decides the numbers (weights, what is read,
+//! preprocessing, precision, contents of the rows), so that whatever asks for the same features
+//! finds them: probe, neighbours, zero-shot classification, retrieval. The key stands in full in
+//! each shard too, behind it a digest of all: a shard that is damaged, or lies in another's place,
+//! is made again.
 
 use std::{
     collections::HashMap,
@@ -52,8 +55,14 @@ pub(crate) struct About {
 impl About {
     /// Without what is only for people.
     fn key(&self) -> String {
-        let named = Self { name: String::new(), ..self.clone() };
-        format!("{VERSION} {}", serde_json::to_string(&named).unwrap_or_default())
+        let named = Self {
+            name: String::new(),
+            ..self.clone()
+        };
+        format!(
+            "{VERSION} {}",
+            serde_json::to_string(&named).unwrap_or_default()
+        )
     }
 }
 
@@ -89,7 +98,14 @@ struct Description {
 impl Description {
     fn digest(&self, values: &TensorView) -> String {
         let mut digest = Sha256::new();
-        digest.update(format!("{}\n{} {:?} {:?} {:?}\n", self.key, self.shard, self.places, values.dtype(), values.shape()));
+        digest.update(format!(
+            "{}\n{} {:?} {:?} {:?}\n",
+            self.key,
+            self.shard,
+            self.places,
+            values.dtype(),
+            values.shape()
+        ));
         digest.update(values.data());
         hex(&digest.finalize())
     }
@@ -103,13 +119,21 @@ impl Store {
     /// The shards of such features.
     pub(crate) fn shards(&self, about: &About) -> Shards {
         let digest = Sha256::digest(about.key());
-        Shards { folder: self.folder.join(hex(&digest[..16])), about: about.clone() }
+        Shards {
+            folder: self.folder.join(hex(&digest[..16])),
+            about: about.clone(),
+        }
     }
 
-    /// What is stored, the longest unused first: folder, what it holds, bytes, time since its last use.
+    /// What is stored, the longest unused first: folder, what it holds, bytes, time since its last
+    /// use.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let Ok(folders) = fs::read_dir(&self.folder) else { return Vec::new() };
-        let mut entries: Vec<Entry> = folders.filter_map(|folder| Entry::read(&folder.ok()?.path())).collect();
+        let Ok(folders) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let mut entries: Vec<Entry> = folders
+            .filter_map(|folder| Entry::read(&folder.ok()?.path()))
+            .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.unused));
         entries
     }
@@ -127,12 +151,23 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn read(folder: &Path) -> Option<Self> {
-        let about = serde_json::from_slice(&fs::read(folder.join("about.json")).unwrap_or_default()).ok();
-        let files = fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.metadata().ok());
+        let about =
+            serde_json::from_slice(&fs::read(folder.join("about.json")).unwrap_or_default()).ok();
+        let files = fs::read_dir(folder)
+            .ok()?
+            .filter_map(|file| file.ok()?.metadata().ok());
         let (bytes, used) = files.fold((0, SystemTime::UNIX_EPOCH), |(bytes, used), file| {
-            (bytes + file.len(), file.modified().map_or(used, |modified| used.max(modified)))
+            (
+                bytes + file.len(),
+                file.modified().map_or(used, |modified| used.max(modified)),
+            )
         });
-        Some(Self { folder: folder.to_owned(), about, bytes, unused: used.elapsed().unwrap_or_default() })
+        Some(Self {
+            folder: folder.to_owned(),
+            about,
+            bytes,
+            unused: used.elapsed().unwrap_or_default(),
+        })
     }
 }
 
@@ -141,9 +176,12 @@ impl Shards {
         self.folder.join(format!("{shard:06}.safetensors"))
     }
 
-    /// Notes that the features were used: it is what pruning goes by. A store that cannot be written to is not pruned either.
+    /// Notes that the features were used: it is what pruning goes by. A store that cannot be
+    /// written to is not pruned either.
     pub(crate) fn stamp(&self) {
-        let about = fs::File::options().append(true).open(self.folder.join("about.json"));
+        let about = fs::File::options()
+            .append(true)
+            .open(self.folder.join("about.json"));
         let _stamped = about.and_then(|file| file.set_modified(SystemTime::now()));
     }
 
@@ -155,21 +193,41 @@ impl Shards {
         let about = self.folder.join("about.json");
         if !is_there(&about) {
             fs::create_dir_all(&self.folder).map_err(|e| flava_base::Error::io(&self.folder, e))?;
-            write_atomic(&about, serde_json::to_string_pretty(&self.about).unwrap_or_default().as_bytes())?;
+            write_atomic(
+                &about,
+                serde_json::to_string_pretty(&self.about)
+                    .unwrap_or_default()
+                    .as_bytes(),
+            )?;
         }
         let (rows, width) = piece.values.size2()?;
-        let (kind, dtype) = if self.about.stored == "f16" { (Kind::Half, Dtype::F16) } else { (Kind::Float, Dtype::F32) };
-        let values = piece.values.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
+        let (kind, dtype) = if self.about.stored == "f16" {
+            (Kind::Half, Dtype::F16)
+        } else {
+            (Kind::Float, Dtype::F32)
+        };
+        let values = piece
+            .values
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(kind)?
+            .f_contiguous()?;
         let mut bytes = vec![0; values.numel() * kind.elt_size_in_bytes()];
         values.f_copy_data_u8(&mut bytes, values.numel())?;
         let path = self.path(shard);
         let broken = |e: &dyn std::fmt::Display| Error::Other(format!("{}: {e}", path.display()));
-        let view = TensorView::new(dtype, vec![rows as usize, width as usize], &bytes).map_err(|e| broken(&e))?;
-        let mut description = Description { key: self.about.key(), shard, places: piece.places.clone(), sha256: String::new() };
+        let view = TensorView::new(dtype, vec![rows as usize, width as usize], &bytes)
+            .map_err(|e| broken(&e))?;
+        let mut description = Description {
+            key: self.about.key(),
+            shard,
+            places: piece.places.clone(),
+            sha256: String::new(),
+        };
         description.sha256 = description.digest(&view);
         let text = serde_json::to_string(&description).map_err(|e| broken(&e))?;
         let metadata = HashMap::from([(DESCRIPTION.to_owned(), text)]);
-        let file = safetensors::serialize([("values", view)], Some(metadata)).map_err(|e| broken(&e))?;
+        let file =
+            safetensors::serialize([("values", view)], Some(metadata)).map_err(|e| broken(&e))?;
         Ok(write_atomic(&path, &file)?)
     }
 
@@ -183,12 +241,18 @@ impl Shards {
             return Ok(None);
         }
         let bytes = flava_base::read(&path, MAX_BYTES).map_err(|e| e.to_string())?;
-        self.parse(shard, &bytes).map(Some).map_err(|reason| format!("{}: {reason}", path.display()))
+        self.parse(shard, &bytes)
+            .map(Some)
+            .map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
     fn parse(&self, shard: usize, bytes: &[u8]) -> std::result::Result<Piece, &'static str> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|_| "is damaged")?;
-        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(DESCRIPTION)).ok_or("is no shard of features")?;
+        let text = header
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get(DESCRIPTION))
+            .ok_or("is no shard of features")?;
         let description: Description = serde_json::from_str(text).map_err(|_| "is damaged")?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|_| "is damaged")?;
         let view = tensors.tensor("values").map_err(|_| "is damaged")?;
@@ -198,15 +262,26 @@ impl Shards {
         if description.key != self.about.key() || description.shard != shard {
             return Err("is the shard of other features");
         }
-        let kind = if view.dtype() == Dtype::F16 { Kind::Half } else { Kind::Float };
+        let kind = if view.dtype() == Dtype::F16 {
+            Kind::Half
+        } else {
+            Kind::Float
+        };
         let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        let within = description.places.iter().all(|place| place / SHARD == shard && *place < self.about.rows);
+        let within = description
+            .places
+            .iter()
+            .all(|place| place / SHARD == shard && *place < self.about.rows);
         let ascending = description.places.array_windows::<2>().all(|[a, b]| a < b);
         if size.len() != 2 || size[0] != description.places.len() as i64 || !within || !ascending {
             return Err("is damaged");
         }
-        let values = Tensor::f_from_data_size(view.data(), &size, kind).and_then(|values| values.f_to_kind(Kind::Float));
-        Ok(Piece { places: description.places, values: values.map_err(|_| "is damaged")? })
+        let values = Tensor::f_from_data_size(view.data(), &size, kind)
+            .and_then(|values| values.f_to_kind(Kind::Float));
+        Ok(Piece {
+            places: description.places,
+            values: values.map_err(|_| "is damaged")?,
+        })
     }
 }
 
@@ -229,11 +304,18 @@ mod tests {
     }
 
     fn piece(places: std::ops::Range<usize>) -> Piece {
-        let values: Vec<f32> = places.clone().flat_map(|place| [place as f32, 0.5]).collect();
-        Piece { values: Tensor::from_slice(&values).view([-1, 2]), places: places.collect() }
+        let values: Vec<f32> = places
+            .clone()
+            .flat_map(|place| [place as f32, 0.5])
+            .collect();
+        Piece {
+            values: Tensor::from_slice(&values).view([-1, 2]),
+            places: places.collect(),
+        }
     }
 
-    /// Whatever bit of a shard is flipped, wherever it is cut and whoever's it is: it is read as it was written or not at all.
+    /// Whatever bit of a shard is flipped, wherever it is cut and whoever's it is: it is read as it
+    /// was written or not at all.
     #[test]
     fn damaged_and_foreign_shards_are_never_read() {
         let folder = tempfile::tempdir().unwrap();
@@ -243,7 +325,15 @@ mod tests {
         shards.write(0, &piece(0..512)).unwrap();
         shards.write(1, &piece(512..520)).unwrap();
         let read = shards.read(1).unwrap().unwrap();
-        assert_eq!((read.places, Vec::<f32>::try_from(read.values.flatten(0, -1)).unwrap().len()), ((512..520).collect(), 16));
+        assert_eq!(
+            (
+                read.places,
+                Vec::<f32>::try_from(read.values.flatten(0, -1))
+                    .unwrap()
+                    .len()
+            ),
+            ((512..520).collect(), 16)
+        );
         let whole = fs::read(shards.path(1)).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();

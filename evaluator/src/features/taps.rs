@@ -7,7 +7,12 @@ use tch::{Device, Kind, Tensor};
 use crate::{Error, Result};
 
 /// A feature of an encoder's output, \[batch, width\].
-pub(super) fn read(flava: &Flava, feature: Feature, output: &EncoderOutput, mask: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn read(
+    flava: &Flava,
+    feature: Feature,
+    output: &EncoderOutput,
+    mask: Option<&Tensor>,
+) -> Result<Tensor> {
     let (image, text, multimodal) = flava.encoders();
     let values = match (feature.tap, feature.tower) {
         (Tap::Cls, _) => output.cls(),
@@ -19,7 +24,9 @@ pub(super) fn read(flava: &Flava, feature: Feature, output: &EncoderOutput, mask
         (Tap::Embedding, _) => flava.project_image(output)?,
         (Tap::Layer(n), _) => {
             let states = output.cls_of_layers.get(usize::from(n) - 1);
-            states.ok_or_else(|| Error::Other(format!("there is no {}", feature.name())))?.shallow_clone()
+            states
+                .ok_or_else(|| Error::Other(format!("there is no {}", feature.name())))?
+                .shallow_clone()
         }
     };
     Ok(values.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)
@@ -27,13 +34,20 @@ pub(super) fn read(flava: &Flava, feature: Feature, output: &EncoderOutput, mask
 
 /// Which rows of the output the features need.
 pub(super) fn output_rows(wanted: &[Feature]) -> OutputRows {
-    if wanted.iter().any(|feature| feature.tap == Tap::Mean) { OutputRows::All } else { OutputRows::Cls }
+    if wanted.iter().any(|feature| feature.tap == Tap::Mean) {
+        OutputRows::All
+    } else {
+        OutputRows::Cls
+    }
 }
 
 /// The text's mask with ones for the rows before it.
 pub(super) fn joint_mask(text_mask: &Tensor, output: &EncoderOutput) -> Result<Tensor> {
     let ((batch, seq), (_, all, _)) = (text_mask.size2()?, output.last_hidden_state.size3()?);
-    let ones = Tensor::f_ones([batch, (all - seq).max(0)], (text_mask.kind(), text_mask.device()))?;
+    let ones = Tensor::f_ones(
+        [batch, (all - seq).max(0)],
+        (text_mask.kind(), text_mask.device()),
+    )?;
     Ok(Tensor::f_cat(&[&ones, text_mask], 1)?)
 }
 
@@ -41,8 +55,19 @@ pub(super) fn joint_mask(text_mask: &Tensor, output: &EncoderOutput) -> Result<T
 fn mean_of_others(states: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let (_, seq, _) = states.size3()?;
     let others = states.f_narrow(1, 1, seq - 1)?.f_to_kind(Kind::Float)?;
-    let Some(mask) = mask else { return Ok(others.f_mean_dim(1, false, Kind::Float)?) };
-    let mask = mask.f_narrow(1, 1, seq - 1)?.f_unsqueeze(-1)?.f_to_kind(Kind::Float)?; // [batch, seq - 1, 1]
-    let sum = others.f_mul(&mask)?.f_sum_dim_intlist(1, false, Kind::Float)?;
-    Ok(sum.f_div(&mask.f_sum_dim_intlist(1, false, Kind::Float)?.f_clamp_min(1.0)?)?)
+    let Some(mask) = mask else {
+        return Ok(others.f_mean_dim(1, false, Kind::Float)?);
+    };
+    let mask = mask
+        .f_narrow(1, 1, seq - 1)?
+        .f_unsqueeze(-1)?
+        .f_to_kind(Kind::Float)?; // [batch, seq - 1, 1]
+    let sum = others
+        .f_mul(&mask)?
+        .f_sum_dim_intlist(1, false, Kind::Float)?;
+    Ok(sum.f_div(
+        &mask
+            .f_sum_dim_intlist(1, false, Kind::Float)?
+            .f_clamp_min(1.0)?,
+    )?)
 }

@@ -1,4 +1,5 @@
-//! Fine-tuning: an encoder and a head on its CLS state, trained on a task by its recipe. One engine for texts, pictures and both.
+//! Fine-tuning: an encoder and a head on its CLS state, trained on a task by its recipe. One engine
+//! for texts, pictures and both.
 
 mod batches;
 mod network;
@@ -22,13 +23,24 @@ pub use submission::submit;
 pub(crate) use trainer::{Training, train};
 
 /// A task's recipe as a file to start one from, with settings over it.
-pub fn recipe_of(task: &str, task_files: &[PathBuf], file: Option<&Path>, settings: &[String]) -> Result<String> {
+pub fn recipe_of(
+    task: &str,
+    task_files: &[PathBuf],
+    file: Option<&Path>,
+    settings: &[String],
+) -> Result<String> {
     let registry = registry_of(task_files)?;
     let tasks = select(&registry, task, Suite::Paper)?;
-    let [task] = tasks[..] else { return Err(Error::Other(format!("{task} names {} tasks", tasks.len()))) };
+    let [task] = tasks[..] else {
+        return Err(Error::Other(format!("{task} names {} tasks", tasks.len())));
+    };
     let (recipe, name) = Recipe::of(task, file, settings)?;
     let text = toml::to_string(&recipe).map_err(|e| Error::Other(e.to_string()))?;
-    Ok(format!("# recipe {name}, for {}\n{}", task.name, text.trim_end()))
+    Ok(format!(
+        "# recipe {name}, for {}\n{}",
+        task.name,
+        text.trim_end()
+    ))
 }
 
 /// A score that was reached on the rows that checkpoints are chosen on.

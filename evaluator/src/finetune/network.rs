@@ -47,19 +47,28 @@ impl Output {
         let train = rows.dataset();
         let kinds = train.label(0);
         Ok(match kinds {
-            Label::Class(_) => Self::Classes { classes: task.classes },
+            Label::Class(_) => Self::Classes {
+                classes: task.classes,
+            },
             Label::Value(_) => Self::Value,
             Label::Answers(_) => {
-                let answers = AnswerVocabulary::count(&[train], recipe.answer_min_count, process_answer);
+                let answers =
+                    AnswerVocabulary::count(&[train], recipe.answer_min_count, process_answer);
                 if answers.answers.len() < 2 {
                     let reason = "fewer than two answers are that of so many training questions";
-                    return Err(Error::Other(format!("answer_min_count {}: {reason}", recipe.answer_min_count)));
+                    return Err(Error::Other(format!(
+                        "answer_min_count {}: {reason}",
+                        recipe.answer_min_count
+                    )));
                 }
                 check_targets(rows, &answers)?;
                 Self::Answers { answers }
             }
             Label::Classes(_) | Label::None => {
-                return Err(Error::Other(format!("the rows of {} have no labels that a head could be trained on", task.name)));
+                return Err(Error::Other(format!(
+                    "the rows of {} have no labels that a head could be trained on",
+                    task.name
+                )));
             }
         })
     }
@@ -77,12 +86,21 @@ impl Output {
     pub(crate) fn loss(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let outputs = outputs.f_to_kind(Kind::Float)?;
         Ok(match self {
-            Self::Classes { .. } => outputs.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?,
+            Self::Classes { .. } => {
+                outputs.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?
+            }
             // Summed over the answers, as it is usual for VQA.
             Self::Answers { .. } => outputs
-                .f_binary_cross_entropy_with_logits(targets, None::<Tensor>, None::<Tensor>, Reduction::Mean)?
+                .f_binary_cross_entropy_with_logits(
+                    targets,
+                    None::<Tensor>,
+                    None::<Tensor>,
+                    Reduction::Mean,
+                )?
                 .f_mul_scalar(self.width() as f64)?,
-            Self::Value => outputs.f_squeeze_dim(1)?.f_mse_loss(targets, Reduction::Mean)?,
+            Self::Value => outputs
+                .f_squeeze_dim(1)?
+                .f_mse_loss(targets, Reduction::Mean)?,
         })
     }
 }
@@ -92,14 +110,22 @@ fn check_targets(rows: &Rows, answers: &AnswerVocabulary) -> Result<()> {
     let known = answers.places();
     let mut most = 0;
     for &row in rows.indices() {
-        let Label::Answers(given) = rows.dataset().label(row) else { continue };
+        let Label::Answers(given) = rows.dataset().label(row) else {
+            continue;
+        };
         most = most.max(given.len());
         let given: Vec<String> = given.iter().map(|answer| process_answer(answer)).collect();
-        if given.iter().any(|answer| known.contains_key(answer.as_str()) && soft_score(&given, answer) > 0.0) {
+        if given
+            .iter()
+            .any(|answer| known.contains_key(answer.as_str()) && soft_score(&given, answer) > 0.0)
+        {
             return Ok(());
         }
     }
-    let reason = format!("every target of the {} training rows is 0: they have at most {most} answers each", rows.len());
+    let reason = format!(
+        "every target of the {} training rows is 0: they have at most {most} answers each",
+        rows.len()
+    );
     let remedy = "VQA's accuracy takes the answers of ten people, and one that a single person gave counts for nothing. \
                   Repeat each answer ten times, or give the answers as classes (a label column) with metric accuracy";
     Err(Error::Other(format!("{reason}; {remedy}")))
@@ -126,11 +152,19 @@ impl Network {
         (feature, output): (Feature, Output),
         (seed, device): (u64, Device),
     ) -> Result<Self> {
-        let Description { mut config, mut image, text, .. } = Description::open(folder)?;
+        let Description {
+            mut config,
+            mut image,
+            text,
+            ..
+        } = Description::open(folder)?;
         let patch = config.image_config.patch_size;
         if recipe.image_size > 0 && feature.tower != Tower::Text {
             if recipe.image_size as i64 % patch != 0 {
-                return Err(Error::Other(format!("image_size {} is no multiple of the patches' {patch}", recipe.image_size)));
+                return Err(Error::Other(format!(
+                    "image_size {} is no multiple of the patches' {patch}",
+                    recipe.image_size
+                )));
             }
             config.image_config.image_size = recipe.image_size as i64;
             image = image.with_side(recipe.image_size, patch as usize);
@@ -139,8 +173,16 @@ impl Network {
         config.check()?;
         let store = VarStore::new(Device::Cpu);
         tch::manual_seed(seed as i64);
-        let fill = if random { Fill::New(config.initializer_range) } else { Fill::Unset };
-        let flava = Flava::new(&(Vars::root(&store, fill) / "flava"), &config, AttentionKind::Fused);
+        let fill = if random {
+            Fill::New(config.initializer_range)
+        } else {
+            Fill::Unset
+        };
+        let flava = Flava::new(
+            &(Vars::root(&store, fill) / "flava"),
+            &config,
+            AttentionKind::Fused,
+        );
         if !random {
             load(folder, &store, &config)?;
         }
@@ -155,8 +197,23 @@ impl Network {
             Tower::Text => config.text_config.hidden_size,
             Tower::Multimodal => config.multimodal_config.hidden_size,
         };
-        let head = Classifier::new(&vars, kind, (size, output.width()), dropout, config.text_config.layer_norm_eps);
-        let mut network = Self { store, flava, head, config, image, text: text.into(), feature, output };
+        let head = Classifier::new(
+            &vars,
+            kind,
+            (size, output.width()),
+            dropout,
+            config.text_config.layer_norm_eps,
+        );
+        let mut network = Self {
+            store,
+            flava,
+            head,
+            config,
+            image,
+            text: text.into(),
+            feature,
+            output,
+        };
         network.store.set_device(device);
         for (name, variable) in network.store.variables() {
             let _set = variable.set_requires_grad(network.trains(&name));
@@ -183,38 +240,67 @@ impl Network {
 
     /// The variables that are trained, by name, in order.
     pub(crate) fn trained(&self) -> Vec<(String, Tensor)> {
-        let mut variables: Vec<(String, Tensor)> = self.store.variables().into_iter().filter(|(name, _)| self.trains(name)).collect();
+        let mut variables: Vec<(String, Tensor)> = self
+            .store
+            .variables()
+            .into_iter()
+            .filter(|(name, _)| self.trains(name))
+            .collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         variables
     }
 
-    /// Groups of variables: the head apart, and biases, norms and embeddings without decay unless the recipe says so.
+    /// Groups of variables: the head apart, and biases, norms and embeddings without decay unless
+    /// the recipe says so.
     pub(crate) fn groups(&self, recipe: &Recipe) -> Vec<Group> {
-        let free = |name: &str, variable: &Tensor| variable.dim() < 2 || name.contains("embeddings") || name.contains("_token");
+        let free = |name: &str, variable: &Tensor| {
+            variable.dim() < 2 || name.contains("embeddings") || name.contains("_token")
+        };
         let mut groups = Vec::new();
         for head in [false, true] {
             for spared in [false, true] {
                 let belongs = |(name, variable): &(String, Tensor)| {
-                    name.starts_with("classifier.") == head && (free(name, variable) && !recipe.decay_all) == spared
+                    name.starts_with("classifier.") == head
+                        && (free(name, variable) && !recipe.decay_all) == spared
                 };
-                let parameters: Vec<(String, Tensor)> = self.trained().into_iter().filter(belongs).collect();
+                let parameters: Vec<(String, Tensor)> =
+                    self.trained().into_iter().filter(belongs).collect();
                 let rate_factor = if head { recipe.head_rate_factor } else { 1.0 };
-                groups.push(Group { parameters, rate_factor, decay: if spared { 0.0 } else { recipe.weight_decay } });
+                groups.push(Group {
+                    parameters,
+                    rate_factor,
+                    decay: if spared { 0.0 } else { recipe.weight_decay },
+                });
             }
         }
         groups
     }
 
     /// Outputs \[batch, width\] of a batch.
-    pub(crate) fn forward(&mut self, text: Option<&TextInputs>, images: Option<&ImageInputs>, train: bool) -> Result<Tensor> {
+    pub(crate) fn forward(
+        &mut self,
+        text: Option<&TextInputs>,
+        images: Option<&ImageInputs>,
+        train: bool,
+    ) -> Result<Tensor> {
         self.flava.set_train(train);
-        let missing = || Error::Other(format!("{} needs a picture and a text", self.feature.name()));
+        let missing = || {
+            Error::Other(format!(
+                "{} needs a picture and a text",
+                self.feature.name()
+            ))
+        };
         let cls = match (self.feature.tower, text, images) {
             (Tower::Text, Some(text), _) => self.flava.encode_text_cls(text)?.cls(),
             (Tower::Image, _, Some(images)) => self.flava.encode_image_cls(images)?.cls(),
             (Tower::Multimodal, Some(text), Some(images)) => {
-                let (image, encoded) = (self.flava.encode_image(images)?, self.flava.encode_text(text)?);
-                self.flava.encode_multimodal_cls(&image, &encoded, text.attention_mask.as_ref())?.cls()
+                let (image, encoded) = (
+                    self.flava.encode_image(images)?,
+                    self.flava.encode_text(text)?,
+                );
+                self.flava
+                    .encode_multimodal_cls(&image, &encoded, text.attention_mask.as_ref())?
+                    .cls()
             }
             _ => return Err(missing()),
         };
@@ -226,11 +312,24 @@ impl Network {
 fn load(folder: &Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut report = checkpoint.load_into(store)?;
-    if let Some(place) = report.mismatched.iter().position(|(name, ..)| name == POSITIONS) {
-        let table = checkpoint.tensors()[POSITIONS].to_tensor()?.f_to_kind(Kind::Float)?;
-        let resized = resize_positions(&table, config.image_config.grid(), config.image_config.grid())?;
+    if let Some(place) = report
+        .mismatched
+        .iter()
+        .position(|(name, ..)| name == POSITIONS)
+    {
+        let table = checkpoint.tensors()[POSITIONS]
+            .to_tensor()?
+            .f_to_kind(Kind::Float)?;
+        let resized = resize_positions(
+            &table,
+            config.image_config.grid(),
+            config.image_config.grid(),
+        )?;
         let mut variables = store.variables();
-        if let Some(variable) = variables.get_mut(POSITIONS).filter(|variable| variable.size() == resized.size()) {
+        if let Some(variable) = variables
+            .get_mut(POSITIONS)
+            .filter(|variable| variable.size() == resized.size())
+        {
             tch::no_grad(|| variable.set_data(&resized));
             report.mismatched.remove(place);
         }

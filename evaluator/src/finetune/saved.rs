@@ -1,13 +1,13 @@
-//! A fine-tuned model on disk: a folder in Hugging Face's layout with the head, what it means, and, of the last one, all that
-//! training goes on from.
+//! A fine-tuned model on disk: a folder in Hugging Face's layout with the head, what it means, and,
+//! of the last one, all that training goes on from.
 
 use std::path::{Path, PathBuf};
 
 use flava_base::{DigestIndex, hex, is_there};
 use flava_model::{
     checkpoint::{
-        Architecture, Checkpoint, MANIFEST, load_exactly, read_tensors, replace_folder, restore_folder, verify_folder, write_directory,
-        write_tensors,
+        Architecture, Checkpoint, MANIFEST, load_exactly, read_tensors, replace_folder,
+        restore_folder, verify_folder, write_directory, write_tensors,
     },
     runtime::training::{AdamW, LossScaler},
 };
@@ -88,7 +88,9 @@ pub(crate) fn is_tuned(folder: &Path) -> bool {
 /// A digest of what a fine-tuned folder has beside its encoders: the head and what it means.
 pub(crate) fn head_digest(folder: &Path) -> Result<String> {
     let digests = DigestIndex::none().digests(&[folder.join(HEAD), folder.join(DESCRIPTION)]);
-    let digests = digests.into_iter().collect::<flava_base::Result<Vec<_>>>()?;
+    let digests = digests
+        .into_iter()
+        .collect::<flava_base::Result<Vec<_>>>()?;
     Ok(hex(&digests.concat()))
 }
 
@@ -98,7 +100,10 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::Other(e.to_string()))?;
-    Ok(flava_base::write_atomic(path, format!("{text}\n").as_bytes())?)
+    Ok(flava_base::write_atomic(
+        path,
+        format!("{text}\n").as_bytes(),
+    )?)
 }
 
 impl Saved {
@@ -116,20 +121,44 @@ impl Saved {
         Self::read(folder)
     }
 
-    /// Writes the network, and with `training` all that training goes on from, in place of what is in the folder: the old one stays
-    /// whole until the new one is.
-    pub(crate) fn write(&self, folder: &Path, network: &Network, training: Option<(&State, &AdamW, Option<&Weights>)>) -> Result<()> {
+    /// Writes the network, and with `training` all that training goes on from, in place of what is
+    /// in the folder: the old one stays whole until the new one is.
+    pub(crate) fn write(
+        &self,
+        folder: &Path,
+        network: &Network,
+        training: Option<(&State, &AdamW, Option<&Weights>)>,
+    ) -> Result<()> {
         replace_folder(folder, |part| {
             let variables = || network.store.variables();
-            write_directory(part, Architecture::FlavaModel, &network.config, variables(), &network.image, &network.text)?;
-            write_tensors(&part.join(HEAD), variables().into_iter().filter(|(name, _)| name.starts_with(CLASSIFIER)).collect())?;
+            write_directory(
+                part,
+                Architecture::FlavaModel,
+                &network.config,
+                variables(),
+                &network.image,
+                &network.text,
+            )?;
+            write_tensors(
+                &part.join(HEAD),
+                variables()
+                    .into_iter()
+                    .filter(|(name, _)| name.starts_with(CLASSIFIER))
+                    .collect(),
+            )?;
             if let Some((state, optimiser, average)) = training {
                 let moments = optimiser.state();
                 if !moments.is_empty() {
                     write_tensors(&part.join(MOMENTS), moments)?;
                 }
                 if let Some(average) = average {
-                    write_tensors(&part.join(AVERAGE), average.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect())?;
+                    write_tensors(
+                        &part.join(AVERAGE),
+                        average
+                            .iter()
+                            .map(|(name, t)| (name.clone(), t.shallow_clone()))
+                            .collect(),
+                    )?;
                 }
                 write(&part.join(STATE), state)?;
             }
@@ -139,32 +168,58 @@ impl Saved {
 
     /// The network of a folder, on a device.
     pub(crate) fn network(&self, folder: &Path, device: tch::Device) -> Result<Network> {
-        let recipe = Recipe { image_size: 0, ..self.recipe.clone() }; // the folder's own size is the tuned one
-        let mut network = Network::new(folder, false, &recipe, (self.feature, self.output.clone()), (self.seed, device))?;
+        let recipe = Recipe {
+            image_size: 0,
+            ..self.recipe.clone()
+        }; // the folder's own size is the tuned one
+        let mut network = Network::new(
+            folder,
+            false,
+            &recipe,
+            (self.feature, self.output.clone()),
+            (self.seed, device),
+        )?;
         network.load_head(&folder.join(HEAD))?;
         Ok(network)
     }
 
-    /// Takes up where a folder's training was left: weights into the network, moments into the optimiser.
-    pub(crate) fn resume(folder: &Path, network: &mut Network, optimiser: &mut AdamW) -> Result<(State, Option<Weights>)> {
-        let damaged = |e: flava_model::Error| Error::Other(format!("{e}. Remove {} to begin again", folder.display()));
+    /// Takes up where a folder's training was left: weights into the network, moments into the
+    /// optimiser.
+    pub(crate) fn resume(
+        folder: &Path,
+        network: &mut Network,
+        optimiser: &mut AdamW,
+    ) -> Result<(State, Option<Weights>)> {
+        let damaged = |e: flava_model::Error| {
+            Error::Other(format!("{e}. Remove {} to begin again", folder.display()))
+        };
         verify_folder(folder).map_err(damaged)?;
         let state: State = read(&folder.join(STATE))?;
-        Checkpoint::open(folder)?.load_into(&network.store)?.require(&["flava"])?;
+        Checkpoint::open(folder)?
+            .load_into(&network.store)?
+            .require(&["flava"])?;
         network.load_head(&folder.join(HEAD))?;
         let moments = folder.join(MOMENTS);
         if is_there(&moments) {
             optimiser.load_state(read_tensors(&moments)?)?;
         }
         let average = folder.join(AVERAGE);
-        let average = if is_there(&average) { Some(read_tensors(&average)?) } else { None };
+        let average = if is_there(&average) {
+            Some(read_tensors(&average)?)
+        } else {
+            None
+        };
         Ok((state, average))
     }
 }
 
 impl Network {
     fn load_head(&mut self, path: &Path) -> Result<()> {
-        let variables = self.store.variables().into_iter().filter(|(name, _)| name.starts_with(CLASSIFIER));
+        let variables = self
+            .store
+            .variables()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(CLASSIFIER));
         Ok(load_exactly(variables, read_tensors(path)?, path)?)
     }
 }

@@ -1,5 +1,6 @@
-//! The probe on a few training rows of each class, drawn several times. The penalty is scikit-learn's default: with so few rows
-//! there are none to choose it on, and a whole validation split would not be few shots.
+//! The probe on a few training rows of each class, drawn several times. The penalty is
+//! scikit-learn's default: with so few rows there are none to choose it on, and a whole validation
+//! split would not be few shots.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +48,13 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
         );
         reported = Some((shots, median, deviation));
     }
-    let (shots, median, deviation) = reported.ok_or_else(|| Error::Other("no shots were drawn".into()))?;
-    let ids: Vec<&str> = median.rows.iter().map(|&row| train.ids[row as usize].as_str()).collect();
+    let (shots, median, deviation) =
+        reported.ok_or_else(|| Error::Other("no shots were drawn".into()))?;
+    let ids: Vec<&str> = median
+        .rows
+        .iter()
+        .map(|&row| train.ids[row as usize].as_str())
+        .collect();
     let mut details = Map::new();
     details.insert("shots".into(), json!(shots));
     details.insert("penalty".into(), json!(PENALTY));
@@ -63,9 +69,17 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     // The interval of the rows alone says nothing of which rows were drawn.
     details.insert("draws_deviation".into(), json!(deviation));
     let classes = job.task.classes;
-    let mut answer = Answer::new(vec![median.predictions], train.skipped + test.skipped, median.rows.len(), details);
+    let mut answer = Answer::new(
+        vec![median.predictions],
+        train.skipped + test.skipped,
+        median.rows.len(),
+        details,
+    );
     if median.rows.len() < shots * classes {
-        let reason = format!("{} training rows are fewer than {shots} of each of {classes} classes", median.rows.len());
+        let reason = format!(
+            "{} training rows are fewer than {shots} of each of {classes} classes",
+            median.rows.len()
+        );
         answer.notes.push(reason.clone());
         answer.departures.push(reason);
     }
@@ -73,22 +87,51 @@ pub(super) fn run(job: &Job, feature: Feature, extractor: &Extractor) -> Result<
     Ok(answer)
 }
 
-fn draws(job: &Job, extractor: &Extractor, (train, test): (&Features, &Features), shots: usize) -> Result<Vec<Draw>> {
+fn draws(
+    job: &Job,
+    extractor: &Extractor,
+    (train, test): (&Features, &Features),
+    shots: usize,
+) -> Result<Vec<Draw>> {
     let device = extractor.model.options.device;
-    let (values, scored) = (train.values.f_to_device(device)?, test.values.f_to_device(device)?);
+    let (values, scored) = (
+        train.values.f_to_device(device)?,
+        test.values.f_to_device(device)?,
+    );
     let truth = labels(train)?.f_to_device(device)?;
     let classes = train.classes()?;
     let mut draws = Vec::new();
     for number in 0..DRAWS {
-        let rows = drawn(&classes, &train.ids, shots, (job.seed, &purpose(shots, number)));
+        let rows = drawn(
+            &classes,
+            &train.ids,
+            shots,
+            (job.seed, &purpose(shots, number)),
+        );
         let index = Tensor::from_slice(&rows).f_to_device(device)?;
-        let probe = Probe::new(vec![values.f_index_select(0, &index)?], &truth.f_index_select(0, &index)?, job.task.classes as i64)?;
+        let probe = Probe::new(
+            vec![values.f_index_select(0, &index)?],
+            &truth.f_index_select(0, &index)?,
+            job.task.classes as i64,
+        )?;
         let (head, _) = probe.fit(&[(PENALTY, None)], &OPTIONS)?.remove(0);
         let predictions = classified(test, &head.forward(&scored)?)?;
         let metric = job.assignment.metrics[0];
-        let undefined = || Error::Other(format!("{} is not defined of these predictions", metric.name()));
-        let score = metric.value(&predictions, &job.task.name).ok_or_else(undefined)?;
-        draws.push(Draw { number, rows, score, predictions });
+        let undefined = || {
+            Error::Other(format!(
+                "{} is not defined of these predictions",
+                metric.name()
+            ))
+        };
+        let score = metric
+            .value(&predictions, &job.task.name)
+            .ok_or_else(undefined)?;
+        draws.push(Draw {
+            number,
+            rows,
+            score,
+            predictions,
+        });
     }
     Ok(draws)
 }
@@ -97,11 +140,20 @@ fn purpose(shots: usize, draw: u64) -> String {
     format!("few-shot {shots} draw {draw}")
 }
 
-/// Rows of each class, or all of a class that has fewer: those of the smallest ranks, in their order.
-fn drawn(classes: &[usize], ids: &[String], shots: usize, (seed, purpose): (u64, &str)) -> Vec<i64> {
+/// Rows of each class, or all of a class that has fewer: those of the smallest ranks, in their
+/// order.
+fn drawn(
+    classes: &[usize],
+    ids: &[String],
+    shots: usize,
+    (seed, purpose): (u64, &str),
+) -> Vec<i64> {
     let mut members: BTreeMap<usize, Vec<(u64, &str, i64)>> = BTreeMap::new();
     for (row, (&class, id)) in classes.iter().zip(ids).enumerate() {
-        members.entry(class).or_default().push((id_rank(seed, purpose, id), id, row as i64));
+        members
+            .entry(class)
+            .or_default()
+            .push((id_rank(seed, purpose, id), id, row as i64));
     }
     let first = |mut rows: Vec<(u64, &str, i64)>| {
         rows.sort_unstable();
@@ -114,7 +166,12 @@ fn drawn(classes: &[usize], ids: &[String], shots: usize, (seed, purpose): (u64,
 /// The standard deviation of the scores of draws.
 fn deviation(scores: &[f64]) -> f64 {
     let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-    (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (scores.len() - 1) as f64).sqrt()
+    (scores
+        .iter()
+        .map(|score| (score - mean).powi(2))
+        .sum::<f64>()
+        / (scores.len() - 1) as f64)
+        .sqrt()
 }
 
 #[cfg(test)]
@@ -128,11 +185,18 @@ mod tests {
         let of = |order: &[usize]| {
             let ids: Vec<String> = order.iter().map(|&row| ids[row].clone()).collect();
             let classes: Vec<usize> = order.iter().map(|&row| classes[row]).collect();
-            drawn(&classes, &ids, 5, (7, "draw")).into_iter().map(|row| ids[row as usize].clone()).collect::<Vec<_>>()
+            drawn(&classes, &ids, 5, (7, "draw"))
+                .into_iter()
+                .map(|row| ids[row as usize].clone())
+                .collect::<Vec<_>>()
         };
-        let (straight, reversed): (Vec<usize>, Vec<usize>) = ((0..60).collect(), (0..60).rev().collect());
+        let (straight, reversed): (Vec<usize>, Vec<usize>) =
+            ((0..60).collect(), (0..60).rev().collect());
         assert_eq!(of(&straight), of(&reversed));
         assert_eq!(of(&straight).len(), 15);
-        assert_ne!(drawn(&classes, &ids, 5, (7, "draw")), drawn(&classes, &ids, 5, (7, "another")));
+        assert_ne!(
+            drawn(&classes, &ids, 5, (7, "draw")),
+            drawn(&classes, &ids, 5, (7, "another"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! How tasks are run. Each method reads features and gives predictions and what it chose on the way.
+//! How tasks are run. Each method reads features and gives predictions and what it chose on the
+//! way.
 
 mod few_shot;
 mod fine_tune;
@@ -36,7 +37,11 @@ pub(crate) struct Splits {
 
 impl Splits {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rows> {
-        self.train.iter().chain(&self.validation).chain([&self.test]).chain(&self.second_test)
+        self.train
+            .iter()
+            .chain(&self.validation)
+            .chain([&self.test])
+            .chain(&self.second_test)
     }
 }
 
@@ -58,7 +63,10 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     fn train(&self) -> Result<&Rows> {
-        self.splits.train.as_ref().ok_or_else(|| Error::Other(format!("{} has no training split", self.task.name)))
+        self.splits
+            .train
+            .as_ref()
+            .ok_or_else(|| Error::Other(format!("{} has no training split", self.task.name)))
     }
 }
 
@@ -78,7 +86,8 @@ pub(crate) struct Answer {
     pub(crate) notes: Vec<String>,
     /// Settings that depart from the protocol's: with any, the number is not the protocol's.
     pub(crate) departures: Vec<String>,
-    /// Standard deviation of the main score over draws of the training rows, where several were drawn.
+    /// Standard deviation of the main score over draws of the training rows, where several were
+    /// drawn.
     pub(crate) spread: f64,
     /// What the weights started from.
     pub(crate) initialisation: String,
@@ -87,7 +96,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(predictions: Vec<Predictions>, skipped: usize, train_rows: usize, details: Map<String, Value>) -> Self {
+    pub(crate) fn new(
+        predictions: Vec<Predictions>,
+        skipped: usize,
+        train_rows: usize,
+        details: Map<String, Value>,
+    ) -> Self {
         Self {
             predictions,
             skipped,
@@ -110,17 +124,32 @@ pub(crate) fn answer(job: &Job, extractor: &Extractor) -> Result<Answer> {
         (Method::Knn { feature }, _) => knn::run(job, *feature, extractor),
         (Method::FewShot { feature }, _) => few_shot::run(job, *feature, extractor),
         (Method::ZeroShot { .. }, Some(prompts)) => zero_shot::run(job, prompts, extractor),
-        (Method::ZeroShot { .. }, None) => Err(Error::Other("there are no class names and templates".into())),
+        (Method::ZeroShot { .. }, None) => Err(Error::Other(
+            "there are no class names and templates".into(),
+        )),
         (Method::Retrieval { rerank }, _) => retrieval::run(job, *rerank, extractor),
-        (Method::FineTune { .. }, _) => Err(Error::Other("fine-tuning is no method of frozen features".into())),
+        (Method::FineTune { .. }, _) => Err(Error::Other(
+            "fine-tuning is no method of frozen features".into(),
+        )),
     }
 }
 
 /// The features of the test splits with what `scores` makes of them: logits \[rows, classes\].
-fn predict(job: &Job, extractor: &Extractor, scores: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<(Vec<Predictions>, usize)> {
-    let feature = job.assignment.method.feature().ok_or_else(|| Error::Other("the method reads no feature".into()))?;
+fn predict(
+    job: &Job,
+    extractor: &Extractor,
+    scores: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<(Vec<Predictions>, usize)> {
+    let feature = job
+        .assignment
+        .method
+        .feature()
+        .ok_or_else(|| Error::Other("the method reads no feature".into()))?;
     let (mut predictions, mut skipped) = (Vec::new(), 0);
-    for rows in [&job.splits.test].into_iter().chain(&job.splits.second_test) {
+    for rows in [&job.splits.test]
+        .into_iter()
+        .chain(&job.splits.second_test)
+    {
         let features = extractor.features(rows, feature)?;
         skipped += features.skipped;
         let logits = scores(&features.values)?;
@@ -132,12 +161,19 @@ fn predict(job: &Job, extractor: &Extractor, scores: &dyn Fn(&Tensor) -> Result<
 /// Predictions of features by their logits \[rows, classes\].
 fn classified(features: &Features, logits: &Tensor) -> Result<Predictions> {
     let (_, classes) = logits.size2()?;
-    let values: Vec<f32> = logits.f_to_kind(Kind::Float)?.f_flatten(0, -1)?.try_into()?;
+    let values: Vec<f32> = logits
+        .f_to_kind(Kind::Float)?
+        .f_flatten(0, -1)?
+        .try_into()?;
     let logits = Logits::new(values, classes as usize, &features.ids)?;
     Ok(Predictions {
         ids: features.ids.clone(),
         clusters: shared(features.clusters.clone()),
-        outputs: Outputs::Classes { predicted: logits.best(), gold: features.classes()?, logits: Some(logits) },
+        outputs: Outputs::Classes {
+            predicted: logits.best(),
+            gold: features.classes()?,
+            logits: Some(logits),
+        },
     })
 }
 
@@ -145,10 +181,20 @@ fn classified(features: &Features, logits: &Tensor) -> Result<Predictions> {
 const LISTED: usize = 5000;
 
 fn listed_ids(ids: &[&str]) -> Value {
-    if ids.len() <= LISTED { ids.into() } else { format!("{} ids, by the rule", ids.len()).into() }
+    if ids.len() <= LISTED {
+        ids.into()
+    } else {
+        format!("{} ids, by the rule", ids.len()).into()
+    }
 }
 
 /// Classes as a tensor.
 fn labels(features: &Features) -> Result<Tensor> {
-    Ok(Tensor::from_slice(&features.classes()?.into_iter().map(|class| class as i64).collect::<Vec<_>>()))
+    Ok(Tensor::from_slice(
+        &features
+            .classes()?
+            .into_iter()
+            .map(|class| class as i64)
+            .collect::<Vec<_>>(),
+    ))
 }

@@ -1,4 +1,5 @@
-//! Rows that occur twice: exactly, by their pixels and texts, or nearly, by a perceptual hash of the picture.
+//! Rows that occur twice: exactly, by their pixels and texts, or nearly, by a perceptual hash of
+//! the picture.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
@@ -19,7 +20,8 @@ use crate::features::sample;
 const GRID: usize = 16;
 /// Words of 32 bits of a hash.
 const WORDS: usize = GRID * GRID / 32;
-/// Bits that two hashes of near duplicates may differ in: less than there are words, so that one word is the same.
+/// Bits that two hashes of near duplicates may differ in: less than there are words, so that one
+/// word is the same.
 const MAX_DISTANCE: u32 = WORDS as u32 - 1;
 /// Rows that share a word and are compared, at most.
 const MAX_COMPARED: usize = 256;
@@ -41,7 +43,11 @@ impl Duplicates {
     /// In words; nothing if there are none.
     pub(super) fn describe(self, what: &str) -> String {
         let Self { exact, near, of } = self;
-        if exact + near == 0 { String::new() } else { format!(": {exact} exactly and {near} nearly {what}, of {of}") }
+        if exact + near == 0 {
+            String::new()
+        } else {
+            format!(": {exact} exactly and {near} nearly {what}, of {of}")
+        }
     }
 }
 
@@ -63,16 +69,29 @@ pub(super) struct Prints {
 
 impl Prints {
     /// Reads all rows, or a sample of `limit`.
-    pub(super) fn of(split: &OpenSplit, limit: Option<usize>, seed: u64, progress: &Progress) -> Self {
+    pub(super) fn of(
+        split: &OpenSplit,
+        limit: Option<usize>,
+        seed: u64,
+        progress: &Progress,
+    ) -> Self {
         const PIECE: usize = 64;
-        let mut found = Self { name: split.name.clone(), unreadable: Vec::new(), prints: Vec::new() };
+        let mut found = Self {
+            name: split.name.clone(),
+            unreadable: Vec::new(),
+            prints: Vec::new(),
+        };
         if limit == Some(0) {
             return found;
         }
         let indices = sample(split, limit, seed);
-        // Of rows about one picture the first stands for it; the others are compared with their texts only.
+        // Of rows about one picture the first stands for it; the others are compared with their
+        // texts only.
         let mut seen = HashSet::new();
-        let first: Vec<bool> = indices.iter().map(|&index| seen.insert(split.dataset.cluster(index))).collect();
+        let first: Vec<bool> = indices
+            .iter()
+            .map(|&index| seen.insert(split.dataset.cluster(index)))
+            .collect();
         let bar = progress.task(&format!("{}: rows", split.name), indices.len());
         let dataset = Arc::clone(&split.dataset);
         let pieces = indices.len().div_ceil(PIECE);
@@ -80,8 +99,17 @@ impl Prints {
             let places = piece * PIECE..indices.len().min((piece + 1) * PIECE);
             let read = |place: usize| {
                 let example = dataset.get(indices[place]).map_err(|e| e.to_string());
-                let print = example.and_then(|example| print(&example)).map_err(|_| dataset.id(indices[place]))?;
-                Ok(if first[place] { print } else { Print { perceptual: None, ..print } })
+                let print = example
+                    .and_then(|example| print(&example))
+                    .map_err(|_| dataset.id(indices[place]))?;
+                Ok(if first[place] {
+                    print
+                } else {
+                    Print {
+                        perceptual: None,
+                        ..print
+                    }
+                })
             };
             places.map(read).collect::<Vec<Result<Print, String>>>()
         });
@@ -101,7 +129,10 @@ impl Prints {
     /// Rows that are like an earlier row of the same split.
     pub(super) fn within(&self) -> Duplicates {
         let mut index = Index::default();
-        let mut found = Duplicates { of: self.prints.len(), ..Duplicates::default() };
+        let mut found = Duplicates {
+            of: self.prints.len(),
+            ..Duplicates::default()
+        };
         for print in &self.prints {
             index.count(print, &mut found);
             index.add(print);
@@ -113,8 +144,13 @@ impl Prints {
     pub(super) fn shared_with(&self, other: &Self) -> Duplicates {
         let mut index = Index::default();
         other.prints.iter().for_each(|print| index.add(print));
-        let mut found = Duplicates { of: self.prints.len(), ..Duplicates::default() };
-        self.prints.iter().for_each(|print| index.count(print, &mut found));
+        let mut found = Duplicates {
+            of: self.prints.len(),
+            ..Duplicates::default()
+        };
+        self.prints
+            .iter()
+            .for_each(|print| index.count(print, &mut found));
         found
     }
 }
@@ -143,8 +179,18 @@ impl Index {
             return;
         }
         let Some(mine) = print.perceptual else { return };
-        let near = |other: &Perceptual| mine.iter().zip(other).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() <= MAX_DISTANCE;
-        let alike = informative(print).any(|key| self.words.get(&key).is_some_and(|known| known.iter().any(near)));
+        let near = |other: &Perceptual| {
+            mine.iter()
+                .zip(other)
+                .map(|(a, b)| (a ^ b).count_ones())
+                .sum::<u32>()
+                <= MAX_DISTANCE
+        };
+        let alike = informative(print).any(|key| {
+            self.words
+                .get(&key)
+                .is_some_and(|known| known.iter().any(near))
+        });
         found.near += usize::from(alike);
     }
 }
@@ -152,17 +198,28 @@ impl Index {
 /// The words of a hash that say something: those of a flat area are the same in all pictures.
 fn informative(print: &Print) -> impl Iterator<Item = (usize, u32)> + use<> {
     let words = print.perceptual.unwrap_or([0; WORDS]);
-    words.into_iter().enumerate().filter(|(_, word)| (4..=28).contains(&word.count_ones()))
+    words
+        .into_iter()
+        .enumerate()
+        .filter(|(_, word)| (4..=28).contains(&word.count_ones()))
 }
 
 fn print(example: &Example) -> Result<Print, String> {
     let mut hasher = DefaultHasher::new();
     example.texts.hash(&mut hasher);
-    let Some(bytes) = &example.image else { return Ok(Print { exact: hasher.finish(), perceptual: None }) };
+    let Some(bytes) = &example.image else {
+        return Ok(Print {
+            exact: hasher.finish(),
+            perceptual: None,
+        });
+    };
     let picture = decode(bytes).map_err(|e| e.to_string())?;
     let (width, height, pixels) = (picture.width, picture.height, &picture.rgb);
     (width, height, pixels).hash(&mut hasher);
-    Ok(Print { exact: hasher.finish(), perceptual: Some(perceptual(pixels, width, height)) })
+    Ok(Print {
+        exact: hasher.finish(),
+        perceptual: Some(perceptual(pixels, width, height)),
+    })
 }
 
 /// Whether each cell of a grid is brighter than the one to its left, row by row.
@@ -172,11 +229,20 @@ fn perceptual(pixels: &[u8], width: usize, height: usize) -> Perceptual {
         let mut last = 0;
         for column in 0..=GRID {
             let (x, y) = (
-                (column * width / (GRID + 1), ((column + 1) * width).div_ceil(GRID + 1)),
+                (
+                    column * width / (GRID + 1),
+                    ((column + 1) * width).div_ceil(GRID + 1),
+                ),
                 (row * height / GRID, ((row + 1) * height).div_ceil(GRID)),
             );
-            let sum: u64 =
-                (y.0..y.1).map(|y| pixels[(y * width + x.0) * 3..(y * width + x.1) * 3].iter().map(|&v| u64::from(v)).sum::<u64>()).sum();
+            let sum: u64 = (y.0..y.1)
+                .map(|y| {
+                    pixels[(y * width + x.0) * 3..(y * width + x.1) * 3]
+                        .iter()
+                        .map(|&v| u64::from(v))
+                        .sum::<u64>()
+                })
+                .sum();
             let mean = sum * 256 / ((x.1 - x.0) * (y.1 - y.0)) as u64;
             if column > 0 && mean > last {
                 let bit = row * GRID + column - 1;

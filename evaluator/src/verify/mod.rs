@@ -1,4 +1,5 @@
-//! `flava-eval verify`: whether the data of tasks is what it should be, before anything is measured on it.
+//! `flava-eval verify`: whether the data of tasks is what it should be, before anything is measured
+//! on it.
 
 mod duplicates;
 
@@ -20,7 +21,8 @@ use crate::{
 
 use duplicates::{Duplicates, Prints};
 
-/// Of how many training questions an answer must be the most frequent one to be one that is chosen from.
+/// Of how many training questions an answer must be the most frequent one to be one that is chosen
+/// from.
 const LEAST: usize = 9;
 
 /// What was found about a split.
@@ -56,7 +58,8 @@ pub struct Leak {
 /// What a classifier over the answers of the training split could reach at most.
 #[derive(Debug, Serialize)]
 pub struct AnswersCheck {
-    /// Answers that are the most frequent one of nine questions or more, in the form in which they are compared.
+    /// Answers that are the most frequent one of nine questions or more, in the form in which they
+    /// are compared.
     pub vocabulary: usize,
     /// The mean score of whoever always gives the best of them.
     pub ceiling: f64,
@@ -104,26 +107,52 @@ impl Verified {
 
     /// For people.
     pub fn table(&self) -> String {
-        let mut lines: Vec<String> = self.broken_files.iter().map(|file| format!("broken file: {file}")).collect();
+        let mut lines: Vec<String> = self
+            .broken_files
+            .iter()
+            .map(|file| format!("broken file: {file}"))
+            .collect();
         for task in &self.tasks {
-            lines.push(format!("{:26} {:10} {}", task.task, task.state, task.source));
+            lines.push(format!(
+                "{:26} {:10} {}",
+                task.task, task.state, task.source
+            ));
             lines.extend(task.reasons.iter().map(|reason| format!("    {reason}")));
             for split in &task.splits {
-                let classes = if split.classes.is_empty() { String::new() } else { spread(&split.classes) };
+                let classes = if split.classes.is_empty() {
+                    String::new()
+                } else {
+                    spread(&split.classes)
+                };
                 let copies = split.duplicates.describe("like another of the split");
-                lines.push(format!("    {:12} {:>8} rows, fingerprint {}{classes}{copies}", split.name, split.rows, split.fingerprint));
+                lines.push(format!(
+                    "    {:12} {:>8} rows, fingerprint {}{classes}{copies}",
+                    split.name, split.rows, split.fingerprint
+                ));
                 if !split.unreadable.is_empty() {
-                    lines.push(format!("        pictures that cannot be read: {}", split.unreadable.join(", ")));
+                    lines.push(format!(
+                        "        pictures that cannot be read: {}",
+                        split.unreadable.join(", ")
+                    ));
                 }
             }
-            if let Some(AnswersCheck { vocabulary, ceiling }) = task.answers {
+            if let Some(AnswersCheck {
+                vocabulary,
+                ceiling,
+            }) = task.answers
+            {
                 lines.push(format!(
                     "    {vocabulary} answers are those of {LEAST} training questions or more; with them {:.2} % can be reached",
                     ceiling * 100.0
                 ));
             }
             for leak in &task.leaks {
-                lines.push(format!("    {}{}", leak.of, leak.duplicates.describe(&format!("also in {}", leak.also_in))));
+                lines.push(format!(
+                    "    {}{}",
+                    leak.of,
+                    leak.duplicates
+                        .describe(&format!("also in {}", leak.also_in))
+                ));
             }
         }
         lines.join("\n")
@@ -132,8 +161,14 @@ impl Verified {
 
 fn spread(classes: &[usize]) -> String {
     let used = classes.iter().filter(|rows| **rows > 0).count();
-    let (least, most) = (classes.iter().min().unwrap_or(&0), classes.iter().max().unwrap_or(&0));
-    format!(", {used} of {} classes with {least} to {most} rows", classes.len())
+    let (least, most) = (
+        classes.iter().min().unwrap_or(&0),
+        classes.iter().max().unwrap_or(&0),
+    );
+    format!(
+        ", {used} of {} classes with {least} to {most} rows",
+        classes.len()
+    )
 }
 
 /// Checks the data of the tasks that are asked for.
@@ -148,16 +183,31 @@ pub fn verify(args: &VerifyArgs) -> Result<Verified> {
     };
     let progress = Progress::new(tasks.len(), "tasks", args.quiet);
     let check = |task: &Task| {
-        let check = check(task, args.data_args.protocol.into(), &places, args, &progress);
+        let check = check(
+            task,
+            args.data_args.protocol.into(),
+            &places,
+            args,
+            &progress,
+        );
         progress.step();
         check
     };
     let tasks = tasks.into_iter().map(check).collect();
     progress.finish();
-    Ok(Verified { broken_files, tasks })
+    Ok(Verified {
+        broken_files,
+        tasks,
+    })
 }
 
-fn check(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, progress: &Progress) -> TaskCheck {
+fn check(
+    task: &Task,
+    protocol: Protocol,
+    places: &Places,
+    args: &VerifyArgs,
+    progress: &Progress,
+) -> TaskCheck {
     let mut found = TaskCheck {
         task: task.name.clone(),
         protocol: protocol.name().into(),
@@ -178,10 +228,22 @@ fn check(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, pr
     found
 }
 
-fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, progress: &Progress, found: &mut TaskCheck) -> Result<()> {
-    let assignment = task.assign(protocol).ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
+fn inspect(
+    task: &Task,
+    protocol: Protocol,
+    places: &Places,
+    args: &VerifyArgs,
+    progress: &Progress,
+    found: &mut TaskCheck,
+) -> Result<()> {
+    let assignment = task
+        .assign(protocol)
+        .ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
     let choice = task.find_source(&assignment, places, true)?;
-    (found.source, found.revision) = (choice.source.name().to_owned(), choice.located.revision.clone());
+    (found.source, found.revision) = (
+        choice.source.name().to_owned(),
+        choice.located.revision.clone(),
+    );
     let opened = OpenTask::open(task, choice, args.seed)?;
     if !opened.mismatches.is_empty() {
         found.state = "mismatched".into();
@@ -191,23 +253,37 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
     if let (Some(train), Label::Answers(_)) = (&opened.train, opened.test.dataset.label(0)) {
         let vocabulary = AnswerVocabulary::count(&[&*train.dataset], LEAST, process_answer);
         let ceiling = vocabulary.ceiling(&*opened.test.dataset, process_answer);
-        found.answers = Some(AnswersCheck { vocabulary: vocabulary.answers.len(), ceiling });
+        found.answers = Some(AnswersCheck {
+            vocabulary: vocabulary.answers.len(),
+            ceiling,
+        });
     }
     let mut all: Vec<Prints> = Vec::new();
     for split in opened.splits() {
-        let prints = Prints::of(split, args.limit.map(|limit| limit as usize), args.seed, progress);
+        let prints = Prints::of(
+            split,
+            args.limit.map(|limit| limit as usize),
+            args.seed,
+            progress,
+        );
         found.splits.push(SplitCheck {
             name: split.name.clone(),
             rows: split.dataset.len(),
             expected: split.expected,
-            fingerprint: data::fingerprint(split)?.of_rows(&*split.dataset, &(0..split.dataset.len()).collect::<Vec<_>>()),
+            fingerprint: data::fingerprint(split)?.of_rows(
+                &*split.dataset,
+                &(0..split.dataset.len()).collect::<Vec<_>>(),
+            ),
             classes: histogram(split, task.classes),
             duplicates: prints.within(),
             unreadable: prints.unreadable.clone(),
         });
         if !prints.unreadable.is_empty() {
             found.state = "broken".into();
-            found.reasons.push(format!("split {} has pictures that cannot be read", split.name));
+            found.reasons.push(format!(
+                "split {} has pictures that cannot be read",
+                split.name
+            ));
         }
         all.push(prints);
     }
@@ -215,7 +291,11 @@ fn inspect(task: &Task, protocol: Protocol, places: &Places, args: &VerifyArgs, 
         for other in &all[..i] {
             let duplicates = of.shared_with(other);
             if duplicates.exact + duplicates.near > 0 {
-                found.leaks.push(Leak { of: of.name.clone(), also_in: other.name.clone(), duplicates });
+                found.leaks.push(Leak {
+                    of: of.name.clone(),
+                    also_in: other.name.clone(),
+                    duplicates,
+                });
             }
         }
     }

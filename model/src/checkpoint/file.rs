@@ -1,4 +1,5 @@
-//! A checkpoint on disk: its tensors by canonical name, mapped into memory and copied one at a time.
+//! A checkpoint on disk: its tensors by canonical name, mapped into memory and copied one at a
+//! time.
 
 use std::{
     collections::BTreeMap,
@@ -45,8 +46,14 @@ impl CheckpointTensor {
     pub fn to_tensor(&self) -> Result<Tensor> {
         let element = self.kind.elt_size_in_bytes();
         let elements = (self.bytes().len() / element) as i64;
-        let flat = Tensor::f_from_data_size(&self.bytes()[..elements as usize * element], &[elements], self.kind)?;
-        Ok(flat.f_as_strided(&self.size, &self.stride, 0)?.f_contiguous()?)
+        let flat = Tensor::f_from_data_size(
+            &self.bytes()[..elements as usize * element],
+            &[elements],
+            self.kind,
+        )?;
+        Ok(flat
+            .f_as_strided(&self.size, &self.stride, 0)?
+            .f_contiguous()?)
     }
 }
 
@@ -68,19 +75,35 @@ pub struct Checkpoint {
 }
 
 /// Files that hold a directory's weights, in the order they are looked for.
-pub(crate) const WEIGHTS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+pub(crate) const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
 
 impl Checkpoint {
-    /// Opens a file (`.safetensors`, `.bin`, `.pt`, `.pth`, `*.index.json`) or a directory that holds one under its usual name.
+    /// Opens a file (`.safetensors`, `.bin`, `.pt`, `.pth`, `*.index.json`) or a directory that
+    /// holds one under its usual name.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = if path.is_dir() { weights_of(path)? } else { path.to_owned() };
-        let tensors = if file.to_string_lossy().ends_with(".index.json") { read_shards(&file)? } else { read_file(&file)? };
+        let file = if path.is_dir() {
+            weights_of(path)?
+        } else {
+            path.to_owned()
+        };
+        let tensors = if file.to_string_lossy().ends_with(".index.json") {
+            read_shards(&file)?
+        } else {
+            read_file(&file)?
+        };
         if tensors.is_empty() {
             return Err(Error::file(&file, "holds no tensors"));
         }
         let tensors = canonical_names(tensors).map_err(|reason| Error::file(&file, reason))?;
-        Ok(Self { path: file, tensors })
+        Ok(Self {
+            path: file,
+            tensors,
+        })
     }
 
     /// The file that was opened.
@@ -93,11 +116,15 @@ impl Checkpoint {
         &self.tensors
     }
 
-    /// A digest of all names, kinds, shapes and values: what a record says about which weights were measured.
+    /// A digest of all names, kinds, shapes and values: what a record says about which weights were
+    /// measured.
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         for (name, tensor) in &self.tensors {
-            digest.update(format!("{name} {:?} {:?} {:?}\n", tensor.kind, tensor.size, tensor.stride));
+            digest.update(format!(
+                "{name} {:?} {:?} {:?}\n",
+                tensor.kind, tensor.size, tensor.stride
+            ));
             digest.update(tensor.bytes());
         }
         hex(&digest.finalize()[..16])
@@ -105,7 +132,8 @@ impl Checkpoint {
 
     /// Copies tensors into the variables of the same name and returns what did not fit.
     ///
-    /// Each takes its variable's kind and device. Variables that the checkpoint lacks keep their values.
+    /// Each takes its variable's kind and device. Variables that the checkpoint lacks keep their
+    /// values.
     pub fn load_into(&self, store: &VarStore) -> Result<LoadReport> {
         let mut report = LoadReport::new(&self.path);
         let mut variables: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
@@ -118,11 +146,23 @@ impl Checkpoint {
                 report.add_mismatched(name, &variable.size(), &tensor.size);
                 continue;
             }
-            let broken = |reason: String| Error::Checkpoint { path: self.path.clone(), reason };
-            if !matches!(tensor.kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
-                return Err(broken(format!("{name} is of {:?}: weights are of floating point", tensor.kind)));
+            let broken = |reason: String| Error::Checkpoint {
+                path: self.path.clone(),
+                reason,
+            };
+            if !matches!(
+                tensor.kind,
+                Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16
+            ) {
+                return Err(broken(format!(
+                    "{name} is of {:?}: weights are of floating point",
+                    tensor.kind
+                )));
             }
-            let value = tensor.to_tensor()?.f_to_kind(variable.kind())?.f_to_device(variable.device())?;
+            let value = tensor
+                .to_tensor()?
+                .f_to_kind(variable.kind())?
+                .f_to_device(variable.device())?;
             tch::no_grad(|| variable.set_data(&value));
         }
         report.add_missing(variables.into_keys());
@@ -133,28 +173,49 @@ impl Checkpoint {
 /// The tensors of a safetensors file by name, copied.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let map = map_file(path)?;
-    safetensors::read(path, &map)?.into_iter().map(|(name, tensor)| Ok((name, tensor.to_tensor()?))).collect()
+    safetensors::read(path, &map)?
+        .into_iter()
+        .map(|(name, tensor)| Ok((name, tensor.to_tensor()?)))
+        .collect()
 }
 
-/// Copies tensors into the variables of their names: all of them, and no others. Each takes its variable's kind and device.
+/// Copies tensors into the variables of their names: all of them, and no others. Each takes its
+/// variable's kind and device.
 ///
 /// # Errors
-/// Of the first tensor of `from` that no variable is for or that has another shape, or of a variable that nothing is for.
+/// Of the first tensor of `from` that no variable is for or that has another shape, or of a
+/// variable that nothing is for.
 pub fn load_exactly(
     variables: impl IntoIterator<Item = (String, Tensor)>,
     tensors: impl IntoIterator<Item = (String, Tensor)>,
     from: &Path,
 ) -> Result<()> {
     let mut variables: BTreeMap<String, Tensor> = variables.into_iter().collect();
-    let wrong = |reason: String| Err(Error::Checkpoint { path: from.to_owned(), reason });
+    let wrong = |reason: String| {
+        Err(Error::Checkpoint {
+            path: from.to_owned(),
+            reason,
+        })
+    };
     for (name, tensor) in tensors {
         match variables.remove(&name) {
-            Some(mut variable) if variable.size() == tensor.size() => tch::no_grad(|| variable.copy_(&tensor)),
-            Some(variable) => return wrong(format!("{name} {:?} does not fit the model's {:?}", tensor.size(), variable.size())),
+            Some(mut variable) if variable.size() == tensor.size() => {
+                tch::no_grad(|| variable.copy_(&tensor))
+            }
+            Some(variable) => {
+                return wrong(format!(
+                    "{name} {:?} does not fit the model's {:?}",
+                    tensor.size(),
+                    variable.size()
+                ));
+            }
             None => return wrong(format!("the model has no {name}")),
         }
     }
-    variables.keys().next().map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
+    variables
+        .keys()
+        .next()
+        .map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
 }
 
 /// Largest index of shards.
@@ -164,7 +225,10 @@ const MAX_INDEX: u64 = 64 << 20;
 const LEGACY_MAGIC: [u8; 6] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc];
 
 fn weights_of(directory: &Path) -> Result<PathBuf> {
-    let found = WEIGHTS.iter().map(|name| directory.join(name)).find(|file| flava_base::is_there(file));
+    let found = WEIGHTS
+        .iter()
+        .map(|name| directory.join(name))
+        .find(|file| flava_base::is_there(file));
     found.ok_or_else(|| Error::file(directory, format!("holds none of {}", WEIGHTS.join(", "))))
 }
 
@@ -173,9 +237,12 @@ pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
     if metadata.len() == 0 {
         return Err(Error::file(path, "is empty"));
     }
-    // SAFETY: read only; a checkpoint that another program truncates meanwhile ends this one with SIGBUS,
-    // as it does every reader that maps weights.
-    #[allow(unsafe_code, reason = "mapping a file cannot be proved safe against other programs")]
+    // SAFETY: read only; a checkpoint that another program truncates meanwhile ends this one with
+    // SIGBUS, as it does every reader that maps weights.
+    #[allow(
+        unsafe_code,
+        reason = "mapping a file cannot be proved safe against other programs"
+    )]
     let map = unsafe { Mmap::map(&file) };
     Ok(Arc::new(map.map_err(|e| Error::io(path, e))?))
 }
@@ -185,7 +252,10 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     if map.starts_with(b"PK") {
         pickle::read(path, &map)
     } else if map.starts_with(&LEGACY_MAGIC) {
-        Err(Error::file(path, "is a PyTorch file of before version 1.6 (no zip): load it and save it again with a newer PyTorch"))
+        Err(Error::file(
+            path,
+            "is a PyTorch file of before version 1.6 (no zip): load it and save it again with a newer PyTorch",
+        ))
     } else {
         safetensors::read(path, &map)
     }
@@ -201,7 +271,10 @@ fn read_shards(index: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     let mut shards: BTreeMap<&str, BTreeMap<String, CheckpointTensor>> = BTreeMap::new();
     for file in weight_map.values() {
         if file.contains(['/', '\\']) || file == ".." {
-            return Err(Error::file(index, format!("names a shard outside its folder: {file:?}")));
+            return Err(Error::file(
+                index,
+                format!("names a shard outside its folder: {file:?}"),
+            ));
         }
         if !shards.contains_key(file.as_str()) {
             shards.insert(file, read_file(&index.with_file_name(file))?);
@@ -209,8 +282,11 @@ fn read_shards(index: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     }
     let mut tensors = BTreeMap::new();
     for (name, file) in &weight_map {
-        let tensor = shards.get_mut(file.as_str()).and_then(|shard| shard.remove(name));
-        let tensor = tensor.ok_or_else(|| Error::file(index, format!("{file} has no tensor {name}")))?;
+        let tensor = shards
+            .get_mut(file.as_str())
+            .and_then(|shard| shard.remove(name));
+        let tensor =
+            tensor.ok_or_else(|| Error::file(index, format!("{file} has no tensor {name}")))?;
         tensors.insert(name.clone(), tensor);
     }
     Ok(tensors)

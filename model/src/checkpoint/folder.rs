@@ -1,5 +1,6 @@
-//! A folder that is replaced whole: whoever reads it finds the old contents or the new, also after a crash. Its manifest has the digest
-//! of each file, so that damage is seen before anything goes on from it.
+//! A folder that is replaced whole: whoever reads it finds the old contents or the new, also after
+//! a crash. Its manifest has the digest of each file, so that damage is seen before anything goes
+//! on from it.
 
 use std::{
     collections::BTreeMap,
@@ -29,10 +30,20 @@ struct Manifest {
 
 impl Manifest {
     fn of(folder: &Path) -> Result<Self> {
-        let names: Vec<PathBuf> = walk(folder)?.into_iter().filter(|name| name.as_os_str() != MANIFEST).collect();
+        let names: Vec<PathBuf> = walk(folder)?
+            .into_iter()
+            .filter(|name| name.as_os_str() != MANIFEST)
+            .collect();
         let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-        let digests = DigestIndex::none().digests(&paths).into_iter().collect::<flava_base::Result<Vec<_>>>()?;
-        let files: BTreeMap<String, String> = names.iter().map(|name| path_text(name)).zip(digests.iter().map(|d| hex(d))).collect();
+        let digests = DigestIndex::none()
+            .digests(&paths)
+            .into_iter()
+            .collect::<flava_base::Result<Vec<_>>>()?;
+        let files: BTreeMap<String, String> = names
+            .iter()
+            .map(|name| path_text(name))
+            .zip(digests.iter().map(|d| hex(d)))
+            .collect();
         let sha256 = Self::digest(&files);
         Ok(Self { files, sha256 })
     }
@@ -45,7 +56,8 @@ impl Manifest {
 /// Checks every file of a folder that [`replace_folder`] wrote.
 ///
 /// # Errors
-/// Naming the file that is missing or is not what was written; or where the folder has no manifest, saying so.
+/// Naming the file that is missing or is not what was written; or where the folder has no manifest,
+/// saying so.
 pub fn verify_folder(folder: &Path) -> Result<()> {
     let path = folder.join(MANIFEST);
     let told: Manifest = flava_base::read_json(&path, MAX_BYTES)?;
@@ -56,8 +68,18 @@ pub fn verify_folder(folder: &Path) -> Result<()> {
     for (name, digest) in &told.files {
         match found.files.get(name) {
             Some(other) if other == digest => {}
-            Some(_) => return Err(Error::file(folder.join(name), format!("is damaged, or was changed: {MANIFEST} has another digest"))),
-            None => return Err(Error::file(folder.join(name), format!("is missing: {MANIFEST} names it"))),
+            Some(_) => {
+                return Err(Error::file(
+                    folder.join(name),
+                    format!("is damaged, or was changed: {MANIFEST} has another digest"),
+                ));
+            }
+            None => {
+                return Err(Error::file(
+                    folder.join(name),
+                    format!("is missing: {MANIFEST} names it"),
+                ));
+            }
         }
     }
     Ok(())
@@ -67,7 +89,8 @@ fn sibling(folder: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}.{ending}", folder.display()))
 }
 
-/// Lets `write` fill a new folder beside `folder`, then puts it in its place. If anything fails on the way, the old one stays.
+/// Lets `write` fill a new folder beside `folder`, then puts it in its place. If anything fails on
+/// the way, the old one stays.
 pub fn replace_folder<E: From<Error>>(
     folder: &Path,
     write: impl FnOnce(&Path) -> std::result::Result<(), E>,
@@ -79,7 +102,8 @@ pub fn replace_folder<E: From<Error>>(
     }
     fs::create_dir_all(&part).map_err(io)?;
     let manifest = || -> Result<()> {
-        let text = serde_json::to_string_pretty(&Manifest::of(&part)?).map_err(|e| Error::file(&part, e))?;
+        let text = serde_json::to_string_pretty(&Manifest::of(&part)?)
+            .map_err(|e| Error::file(&part, e))?;
         Ok(write_atomic(&part.join(MANIFEST), text.as_bytes())?)
     };
     let written = write(&part).and_then(|()| manifest().map_err(E::from));
@@ -95,24 +119,35 @@ pub fn replace_folder<E: From<Error>>(
     Ok(())
 }
 
-/// Changes one file of a folder; the others are taken over as they are. Whoever reads finds all as before or all as after.
+/// Changes one file of a folder; the others are taken over as they are. Whoever reads finds all as
+/// before or all as after.
 pub fn replace_file(folder: &Path, name: &str, contents: &[u8]) -> Result<()> {
     replace_folder(folder, |part| {
-        for file in walk(folder)?.into_iter().filter(|file| file.as_os_str() != name && file.as_os_str() != MANIFEST) {
+        for file in walk(folder)?
+            .into_iter()
+            .filter(|file| file.as_os_str() != name && file.as_os_str() != MANIFEST)
+        {
             let (from, to) = (folder.join(&file), part.join(&file));
             let above = to.parent().unwrap_or(part);
             fs::create_dir_all(above).map_err(|e| Error::io(above, e))?;
             // Not every file system has links.
-            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(|e| Error::io(&from, e))?;
+            fs::hard_link(&from, &to)
+                .or_else(|_| fs::copy(&from, &to).map(drop))
+                .map_err(|e| Error::io(&from, e))?;
         }
         Ok(write_atomic(&part.join(name), contents)?)
     })
 }
 
-/// Gives a folder its name back if a program was killed between the two renames, and takes away what another left after them.
+/// Gives a folder its name back if a program was killed between the two renames, and takes away
+/// what another left after them.
 pub fn restore_folder(folder: &Path) {
     let old = sibling(folder, "old");
-    let _restored = if folder.exists() { fs::remove_dir_all(&old) } else { fs::rename(&old, folder) };
+    let _restored = if folder.exists() {
+        fs::remove_dir_all(&old)
+    } else {
+        fs::rename(&old, folder)
+    };
 }
 
 #[cfg(test)]
@@ -123,9 +158,15 @@ mod tests {
     fn a_failed_write_leaves_the_old_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("last");
-        let put = |text: &'static str| move |part: &Path| fs::write(part.join("a"), text).map_err(|e| Error::io(part, e));
+        let put = |text: &'static str| {
+            move |part: &Path| fs::write(part.join("a"), text).map_err(|e| Error::io(part, e))
+        };
         replace_folder(&folder, put("one")).unwrap();
-        let full = |part: &Path| fs::write(part.join("a"), "two").map_err(|e| Error::io(part, e)).and(Err(Error::Input("full".into())));
+        let full = |part: &Path| {
+            fs::write(part.join("a"), "two")
+                .map_err(|e| Error::io(part, e))
+                .and(Err(Error::Input("full".into())))
+        };
         assert!(replace_folder(&folder, full).is_err());
         assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "one");
         fs::rename(&folder, sibling(&folder, "old")).unwrap(); // killed between the renames
@@ -136,9 +177,19 @@ mod tests {
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
         verify_folder(&folder).unwrap();
         fs::write(folder.join("a"), "thre\0").unwrap();
-        assert!(verify_folder(&folder).unwrap_err().to_string().contains("a: is damaged"));
+        assert!(
+            verify_folder(&folder)
+                .unwrap_err()
+                .to_string()
+                .contains("a: is damaged")
+        );
         fs::remove_file(folder.join("a")).unwrap();
-        assert!(verify_folder(&folder).unwrap_err().to_string().contains("a: is missing"));
+        assert!(
+            verify_folder(&folder)
+                .unwrap_err()
+                .to_string()
+                .contains("a: is missing")
+        );
         fs::write(folder.join(MANIFEST), "{}").unwrap();
         assert!(verify_folder(&folder).is_err());
     }

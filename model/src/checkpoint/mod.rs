@@ -1,5 +1,5 @@
-//! Checkpoints in and out: safetensors (one file or shards), `PyTorch` zip files read without running pickle, and a
-//! Hugging Face directory as output.
+//! Checkpoints in and out: safetensors (one file or shards), `PyTorch` zip files read without
+//! running pickle, and a Hugging Face directory as output.
 
 mod file;
 mod folder;

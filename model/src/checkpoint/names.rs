@@ -1,20 +1,23 @@
 //! One naming for every checkpoint: that of Hugging Face's `FlavaForPreTraining`.
 //!
-//! Also understood: `FlavaModel` and the three encoders and the codebook on their own (no prefix), torchmultimodal's
-//! `FLAVAForPreTraining`, and `OpenAI`'s codebook.
+//! Also understood: `FlavaModel` and the three encoders and the codebook on their own (no prefix),
+//! torchmultimodal's `FLAVAForPreTraining`, and `OpenAI`'s codebook.
 
 use std::collections::BTreeMap;
 
 /// What trainers wrap a state dictionary in.
 const WRAPPERS: [&str; 3] = ["model_state_dict.", "state_dict.", "model."];
-/// Modules that stand around another and have no parameters of their own: `DataParallel`'s and `torch.compile`'s.
+/// Modules that stand around another and have no parameters of their own: `DataParallel`'s and
+/// `torch.compile`'s.
 const AROUND: [&str; 2] = ["module", "_orig_mod"];
 
 /// Renames the tensors of a checkpoint; buffers that no model needs are dropped.
 ///
 /// # Errors
 /// If two tensors come to the same name.
-pub fn canonical_names<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<String, T>, String> {
+pub fn canonical_names<T>(
+    tensors: BTreeMap<String, T>,
+) -> std::result::Result<BTreeMap<String, T>, String> {
     let tensors = unwrapped(tensors)?;
     let style = Style::of(|name| tensors.contains_key(name), tensors.keys());
     let (mut renamed, mut tied) = (BTreeMap::new(), Vec::new());
@@ -38,14 +41,28 @@ pub fn canonical_names<T>(tensors: BTreeMap<String, T>) -> std::result::Result<B
 
 /// Names without what trainers put before and around them, however deep.
 fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<String, T>, String> {
-    let bare = |name: &str| name.split('.').filter(|part| !AROUND.contains(part)).collect::<Vec<_>>().join(".");
-    let mut named: Vec<(String, T)> = tensors.into_iter().map(|(name, tensor)| (bare(&name), tensor)).collect();
+    let bare = |name: &str| {
+        name.split('.')
+            .filter(|part| !AROUND.contains(part))
+            .collect::<Vec<_>>()
+            .join(".")
+    };
+    let mut named: Vec<(String, T)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (bare(&name), tensor))
+        .collect();
     // `model.` is torchmultimodal's own prefix too: there one stays.
-    let own = |name: &str| name.contains("model.image_encoder.") || name.contains("model.text_encoder.");
+    let own =
+        |name: &str| name.contains("model.image_encoder.") || name.contains("model.text_encoder.");
     let torchmultimodal = named.iter().any(|(name, _)| own(name));
     for (name, _) in &mut named {
-        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
-            let stays = ["model.", "loss.", "image_codebook."].iter().any(|part| rest.starts_with(part));
+        while let Some(rest) = WRAPPERS
+            .iter()
+            .find_map(|wrapper| name.strip_prefix(wrapper))
+        {
+            let stays = ["model.", "loss.", "image_codebook."]
+                .iter()
+                .any(|part| rest.starts_with(part));
             if torchmultimodal && name.starts_with("model.") && !stays {
                 break;
             }
@@ -55,7 +72,9 @@ fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<St
     let mut unwrapped = BTreeMap::new();
     for (name, tensor) in named {
         if unwrapped.insert(name.clone(), tensor).is_some() {
-            return Err(format!("has two tensors for {name}: one of them in a wrapper"));
+            return Err(format!(
+                "has two tensors for {name}: one of them in a wrapper"
+            ));
         }
     }
     Ok(unwrapped)
@@ -63,7 +82,8 @@ fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<St
 
 /// Written by versions of 2022: 0, 1, 2, .. and zeros.
 fn is_buffer(name: &str) -> bool {
-    name.ends_with("text_model.embeddings.position_ids") || name.ends_with("text_model.embeddings.token_type_ids")
+    name.ends_with("text_model.embeddings.position_ids")
+        || name.ends_with("text_model.embeddings.token_type_ids")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,9 +97,13 @@ enum Style {
 
 impl Style {
     fn of<'a>(has: impl Fn(&str) -> bool, mut names: impl Iterator<Item = &'a String>) -> Self {
-        if names.any(|n| n.starts_with("model.image_encoder.") || n.starts_with("model.text_encoder.")) {
+        if names
+            .any(|n| n.starts_with("model.image_encoder.") || n.starts_with("model.text_encoder."))
+        {
             Self::Torchmultimodal
-        } else if has("image_model.embeddings.cls_token") || has("text_model.embeddings.word_embeddings.weight") {
+        } else if has("image_model.embeddings.cls_token")
+            || has("text_model.embeddings.word_embeddings.weight")
+        {
             Self::Prefixed("flava.")
         } else if has("embeddings.patch_embeddings.projection.weight") {
             Self::Prefixed("flava.image_model.")
@@ -106,7 +130,9 @@ impl Style {
 }
 
 fn dall_e(name: &str) -> String {
-    let name = name.replace(".block_", ".group.block_").replace(".res_path.", ".res_path.path.");
+    let name = name
+        .replace(".block_", ".group.block_")
+        .replace(".res_path.", ".res_path.path.");
     let name = match name.rsplit_once('.') {
         Some((module, "w")) => format!("{module}.weight"),
         Some((module, "b")) => format!("{module}.bias"),
@@ -135,25 +161,38 @@ fn torchmultimodal(name: &str) -> String {
     }
     for (theirs, ours) in MODULES {
         if let Some(rest) = name.strip_prefix(theirs) {
-            let rest = if ours.starts_with("flava.") { block(rest) } else { head(rest) };
+            let rest = if ours.starts_with("flava.") {
+                block(rest)
+            } else {
+                head(rest)
+            };
             return format!("{ours}{rest}");
         }
     }
-    name.strip_prefix("model.").map_or_else(|| name.to_owned(), |rest| format!("flava.{rest}"))
+    name.strip_prefix("model.")
+        .map_or_else(|| name.to_owned(), |rest| format!("flava.{rest}"))
 }
 
 fn head(name: &str) -> String {
-    let name = name.strip_prefix("layer_norm.").map_or_else(|| name.to_owned(), |p| format!("transform.LayerNorm.{p}"));
-    name.strip_prefix("dense.").map_or_else(|| name.clone(), |p| format!("transform.dense.{p}"))
+    let name = name
+        .strip_prefix("layer_norm.")
+        .map_or_else(|| name.to_owned(), |p| format!("transform.LayerNorm.{p}"));
+    name.strip_prefix("dense.")
+        .map_or_else(|| name.clone(), |p| format!("transform.dense.{p}"))
 }
 
 fn block(name: &str) -> String {
-    let Some((layer, rest)) = name.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.')) else {
+    let Some((layer, rest)) = name
+        .strip_prefix("encoder.layer.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return name.replace("embeddings.layer_norm.", "embeddings.LayerNorm.");
     };
     let (module, parameter) = rest.rsplit_once('.').unwrap_or((rest, ""));
     let module = match module {
-        "attention.query" | "attention.key" | "attention.value" => module.replace("attention.", "attention.attention."),
+        "attention.query" | "attention.key" | "attention.value" => {
+            module.replace("attention.", "attention.attention.")
+        }
         "attention.output" => "attention.output.dense".into(),
         "feedforward.model.0" => "intermediate.dense".into(),
         // The output layer is the third module, the fourth where dropout stands before it.
@@ -170,40 +209,79 @@ mod tests {
     use super::*;
 
     fn names(list: &[&str]) -> Vec<String> {
-        canonical_names(list.iter().map(|n| ((*n).to_owned(), ())).collect()).unwrap().into_keys().collect()
+        canonical_names(list.iter().map(|n| ((*n).to_owned(), ())).collect())
+            .unwrap()
+            .into_keys()
+            .collect()
     }
 
     #[test]
     fn wrappers_go_in_any_nesting() {
-        for before in
-            ["module.", "_orig_mod.", "model.", "_orig_mod.module.", "module._orig_mod.model.", "state_dict.model.module.", "model.model."]
-        {
-            assert_eq!(names(&[&format!("{before}flava.logit_scale")]), ["flava.logit_scale"], "{before}");
-            let theirs = [format!("{before}model.text_encoder.layernorm.weight"), format!("{before}loss.contrastive_loss.logit_scale")];
+        for before in [
+            "module.",
+            "_orig_mod.",
+            "model.",
+            "_orig_mod.module.",
+            "module._orig_mod.model.",
+            "state_dict.model.module.",
+            "model.model.",
+        ] {
+            assert_eq!(
+                names(&[&format!("{before}flava.logit_scale")]),
+                ["flava.logit_scale"],
+                "{before}"
+            );
+            let theirs = [
+                format!("{before}model.text_encoder.layernorm.weight"),
+                format!("{before}loss.contrastive_loss.logit_scale"),
+            ];
             let list: Vec<&str> = theirs.iter().map(String::as_str).collect();
-            assert_eq!(names(&list), ["flava.logit_scale", "flava.text_model.layernorm.weight"], "{before}");
+            assert_eq!(
+                names(&list),
+                ["flava.logit_scale", "flava.text_model.layernorm.weight"],
+                "{before}"
+            );
         }
-        assert_eq!(names(&["flava.image_model._orig_mod.layernorm.weight"]), ["flava.image_model.layernorm.weight"]);
-        let twice = ["module.flava.logit_scale", "flava.logit_scale"].map(|name| (name.to_owned(), ()));
-        assert!(canonical_names(twice.into()).unwrap_err().contains("two tensors for flava.logit_scale"));
+        assert_eq!(
+            names(&["flava.image_model._orig_mod.layernorm.weight"]),
+            ["flava.image_model.layernorm.weight"]
+        );
+        let twice =
+            ["module.flava.logit_scale", "flava.logit_scale"].map(|name| (name.to_owned(), ()));
+        assert!(
+            canonical_names(twice.into())
+                .unwrap_err()
+                .contains("two tensors for flava.logit_scale")
+        );
     }
 
     #[test]
     fn prefixes_are_added_where_they_are_missing() {
         assert_eq!(
             names(&["image_model.embeddings.cls_token", "logit_scale"]),
-            ["flava.image_model.embeddings.cls_token", "flava.logit_scale"]
+            [
+                "flava.image_model.embeddings.cls_token",
+                "flava.logit_scale"
+            ]
         );
         assert_eq!(
             names(&["embeddings.patch_embeddings.projection.weight"]),
             ["flava.image_model.embeddings.patch_embeddings.projection.weight"]
         );
-        assert_eq!(names(&["blocks.input.weight"]), ["image_codebook.blocks.input.weight"]);
+        assert_eq!(
+            names(&["blocks.input.weight"]),
+            ["image_codebook.blocks.input.weight"]
+        );
     }
 
     #[test]
     fn buffers_go_and_tied_biases_become_one() {
-        let list = ["flava.text_model.embeddings.position_ids", "mim_head.decoder.bias", "mlm_head.bias", "mlm_head.decoder.bias"];
+        let list = [
+            "flava.text_model.embeddings.position_ids",
+            "mim_head.decoder.bias",
+            "mlm_head.bias",
+            "mlm_head.decoder.bias",
+        ];
         assert_eq!(names(&list), ["mim_head.bias", "mlm_head.bias"]);
     }
 
@@ -214,16 +292,40 @@ mod tests {
                 "model.image_encoder.encoder.layer.3.attention.query.weight",
                 "flava.image_model.encoder.layer.3.attention.attention.query.weight",
             ),
-            ("model.mm_encoder.encoder.layer.0.feedforward.model.2.bias", "flava.multimodal_model.encoder.layer.0.output.dense.bias"),
-            ("model.text_encoder.embeddings.layer_norm.weight", "flava.text_model.embeddings.LayerNorm.weight"),
-            ("model.text_encoder.encoder.layer.1.feedforward_layernorm.bias", "flava.text_model.encoder.layer.1.layernorm_after.bias"),
-            ("model.image_to_mm_projection.weight", "flava.image_to_mm_projection.weight"),
+            (
+                "model.mm_encoder.encoder.layer.0.feedforward.model.2.bias",
+                "flava.multimodal_model.encoder.layer.0.output.dense.bias",
+            ),
+            (
+                "model.text_encoder.embeddings.layer_norm.weight",
+                "flava.text_model.embeddings.LayerNorm.weight",
+            ),
+            (
+                "model.text_encoder.encoder.layer.1.feedforward_layernorm.bias",
+                "flava.text_model.encoder.layer.1.layernorm_after.bias",
+            ),
+            (
+                "model.image_to_mm_projection.weight",
+                "flava.image_to_mm_projection.weight",
+            ),
             ("loss.contrastive_loss.logit_scale", "flava.logit_scale"),
-            ("loss.contrastive_loss.text_projection.bias", "flava.text_projection.bias"),
+            (
+                "loss.contrastive_loss.text_projection.bias",
+                "flava.text_projection.bias",
+            ),
             ("model.text_projection.bias", "flava.text_projection.bias"),
-            ("loss.mmm_loss.mlm.cls.layer_norm.weight", "mmm_text_head.transform.LayerNorm.weight"),
-            ("loss.itm_loss.pooler.dense.weight", "itm_head.pooler.dense.weight"),
-            ("loss.itm_loss.cls.seq_relationship.bias", "itm_head.seq_relationship.bias"),
+            (
+                "loss.mmm_loss.mlm.cls.layer_norm.weight",
+                "mmm_text_head.transform.LayerNorm.weight",
+            ),
+            (
+                "loss.itm_loss.pooler.dense.weight",
+                "itm_head.pooler.dense.weight",
+            ),
+            (
+                "loss.itm_loss.cls.seq_relationship.bias",
+                "itm_head.seq_relationship.bias",
+            ),
             (
                 "image_codebook.encoder.blocks.group_2.block_1.res_path.conv_3.w",
                 "image_codebook.blocks.group_2.group.block_1.res_path.path.conv_3.weight",

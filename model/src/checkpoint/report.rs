@@ -5,7 +5,15 @@ use std::{fmt, path::PathBuf};
 use crate::{Error, Result};
 
 /// Parts of a full checkpoint that a smaller model does without.
-const PARTS: [&str; 7] = ["flava.", "image_codebook.", "mim_head.", "mlm_head.", "itm_head.", "mmm_image_head.", "mmm_text_head."];
+const PARTS: [&str; 7] = [
+    "flava.",
+    "image_codebook.",
+    "mim_head.",
+    "mlm_head.",
+    "itm_head.",
+    "mmm_image_head.",
+    "mmm_text_head.",
+];
 
 /// Names listed in a message before it says how many more there are.
 const LISTED: usize = 5;
@@ -26,7 +34,10 @@ pub struct LoadReport {
 
 impl LoadReport {
     pub(super) fn new(path: &std::path::Path) -> Self {
-        Self { path: path.to_owned(), ..Self::default() }
+        Self {
+            path: path.to_owned(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn add_missing(&mut self, names: impl Iterator<Item = String>) {
@@ -35,21 +46,45 @@ impl LoadReport {
 
     pub(super) fn add_unexpected(&mut self, name: &str) {
         let known = PARTS[1..].iter().any(|part| name.starts_with(part));
-        if known { &mut self.unused } else { &mut self.unexpected }.push(name.to_owned());
+        if known {
+            &mut self.unused
+        } else {
+            &mut self.unexpected
+        }
+        .push(name.to_owned());
     }
 
     pub(super) fn add_mismatched(&mut self, name: &str, model: &[i64], file: &[i64]) {
-        self.mismatched.push((name.to_owned(), model.to_owned(), file.to_owned()));
+        self.mismatched
+            .push((name.to_owned(), model.to_owned(), file.to_owned()));
     }
 
     /// An error unless every tensor of the named parts (such as "flava", "`mim_head`") was loaded.
     pub fn require(&self, parts: &[&str]) -> Result<()> {
-        let of_parts = |name: &str| parts.iter().any(|part| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')));
-        let missing: Vec<String> = self.missing.iter().filter(|n| of_parts(n)).cloned().collect();
+        let of_parts = |name: &str| {
+            parts.iter().any(|part| {
+                name.strip_prefix(part)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let missing: Vec<String> = self
+            .missing
+            .iter()
+            .filter(|n| of_parts(n))
+            .cloned()
+            .collect();
         let shapes = self.mismatched.iter().filter(|(n, ..)| of_parts(n));
-        let shapes: Vec<String> = shapes.map(|(n, model, file)| format!("{n} is {file:?}, the config says {model:?}")).collect();
-        // A tensor that the sizes have no place for, such as a block more: the numbers would be another model's.
-        let unexpected: Vec<String> = self.unexpected.iter().filter(|n| of_parts(n)).cloned().collect();
+        let shapes: Vec<String> = shapes
+            .map(|(n, model, file)| format!("{n} is {file:?}, the config says {model:?}"))
+            .collect();
+        // A tensor that the sizes have no place for, such as a block more: the numbers would be
+        // another model's.
+        let unexpected: Vec<String> = self
+            .unexpected
+            .iter()
+            .filter(|n| of_parts(n))
+            .cloned()
+            .collect();
         if missing.is_empty() && shapes.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
@@ -58,25 +93,46 @@ impl LoadReport {
             reasons.push(format!("lacks {}", listed(&missing)));
         }
         if !shapes.is_empty() {
-            reasons.push(format!("has other shapes than config.json: {}", listed(&shapes)));
+            reasons.push(format!(
+                "has other shapes than config.json: {}",
+                listed(&shapes)
+            ));
         }
         if !self.unexpected.is_empty() {
-            reasons.push(format!("has tensors that config.json has no place for: {}", listed(&self.unexpected)));
+            reasons.push(format!(
+                "has tensors that config.json has no place for: {}",
+                listed(&self.unexpected)
+            ));
         }
-        Err(Error::Checkpoint { path: self.path.clone(), reason: reasons.join("; ") })
+        Err(Error::Checkpoint {
+            path: self.path.clone(),
+            reason: reasons.join("; "),
+        })
     }
 }
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let shapes: Vec<String> = self.mismatched.iter().map(|(n, model, file)| format!("{n} {file:?} for {model:?}")).collect();
+        let shapes: Vec<String> = self
+            .mismatched
+            .iter()
+            .map(|(n, model, file)| format!("{n} {file:?} for {model:?}"))
+            .collect();
         let mut parts = Vec::new();
-        for (what, names) in [("missing", &self.missing), ("unexpected", &self.unexpected), ("of another shape", &shapes)] {
+        for (what, names) in [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("of another shape", &shapes),
+        ] {
             if !names.is_empty() {
                 parts.push(format!("{what}: {}", listed(names)));
             }
         }
-        let all = if parts.is_empty() { "every tensor fitted".to_owned() } else { parts.join("; ") };
+        let all = if parts.is_empty() {
+            "every tensor fitted".to_owned()
+        } else {
+            parts.join("; ")
+        };
         write!(f, "{}: {all}", self.path.display())
     }
 }

@@ -1,4 +1,5 @@
-//! safetensors files: a length, a JSON header, raw tensors. The header is checked before anything is read.
+//! safetensors files: a length, a JSON header, raw tensors. The header is checked before anything
+//! is read.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -11,13 +12,28 @@ use crate::{Error, Result};
 
 /// The tensors of the file `path`, mapped as `map`.
 pub(super) fn read(path: &Path, map: &Arc<Mmap>) -> Result<BTreeMap<String, CheckpointTensor>> {
-    let file = SafeTensors::deserialize(map).map_err(|e| Error::file(path, format!("is no safetensors file: {e}")))?;
+    let file = SafeTensors::deserialize(map)
+        .map_err(|e| Error::file(path, format!("is no safetensors file: {e}")))?;
     let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
-        let kind = kind(view.dtype()).ok_or_else(|| Error::file(path, format!("{name} is {:?}, which is not read", view.dtype())))?;
+        let kind = kind(view.dtype()).ok_or_else(|| {
+            Error::file(
+                path,
+                format!("{name} is {:?}, which is not read", view.dtype()),
+            )
+        })?;
         let start = view.data().as_ptr() as usize - map.as_ptr() as usize;
         let size: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
         let stride = contiguous(&size);
-        Ok((name, CheckpointTensor { map: Arc::clone(map), kind, size, stride, range: start..start + view.data().len() }))
+        Ok((
+            name,
+            CheckpointTensor {
+                map: Arc::clone(map),
+                kind,
+                size,
+                stride,
+                range: start..start + view.data().len(),
+            },
+        ))
     };
     file.tensors().into_iter().map(tensor).collect()
 }

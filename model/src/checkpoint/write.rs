@@ -1,4 +1,5 @@
-//! A checkpoint as a Hugging Face directory that `transformers` loads with no missing and no unexpected key.
+//! A checkpoint as a Hugging Face directory that `transformers` loads with no missing and no
+//! unexpected key.
 
 use std::{
     borrow::Cow,
@@ -58,9 +59,11 @@ impl View for &Stored {
     }
 }
 
-/// Writes a model of `tensors`, named as in a full checkpoint: `config.json`, `model.safetensors`, `preprocessor_config.json` and the tokenizer's files into `directory`.
+/// Writes a model of `tensors`, named as in a full checkpoint: `config.json`, `model.safetensors`,
+/// `preprocessor_config.json` and the tokenizer's files into `directory`.
 ///
-/// Each file is written beside its place and renamed, the weights last: a directory that has them is whole.
+/// Each file is written beside its place and renamed, the weights last: a directory that has them
+/// is whole.
 pub fn write_directory(
     directory: &Path,
     architecture: Architecture,
@@ -75,10 +78,18 @@ pub fn write_directory(
         Architecture::FlavaModel => Some((name.strip_prefix("flava.")?.to_owned(), variable)),
     };
     let tensors: Vec<(String, Tensor)> = tensors.into_iter().filter_map(named).collect();
-    let half = tensors.iter().any(|(_, tensor)| tensor.kind() == Kind::Half);
-    let json = config.to_json(architecture.name(), if half { "float16" } else { "float32" });
+    let half = tensors
+        .iter()
+        .any(|(_, tensor)| tensor.kind() == Kind::Half);
+    let json = config.to_json(
+        architecture.name(),
+        if half { "float16" } else { "float32" },
+    );
     write_atomic(&directory.join("config.json"), json.as_bytes())?;
-    write_atomic(&directory.join("preprocessor_config.json"), image.to_json().as_bytes())?;
+    write_atomic(
+        &directory.join("preprocessor_config.json"),
+        image.to_json().as_bytes(),
+    )?;
     for (name, contents) in text.files()? {
         write_atomic(&directory.join(name), contents.as_bytes())?;
     }
@@ -88,12 +99,16 @@ pub fn write_directory(
 /// Writes tensors by name to a safetensors file, whole or not at all.
 pub fn write_tensors(path: &Path, mut tensors: Vec<(String, Tensor)>) -> Result<()> {
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let tensors = tensors.iter().map(|(name, tensor)| Ok((name, stored(name, tensor)?))).collect::<Result<Vec<_>>>()?;
+    let tensors = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name, stored(name, tensor)?)))
+        .collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]); // transformers insists on it
     Ok(write_with(path, |part| {
         let permissions = File::create(part)?.metadata()?.permissions();
         let views = tensors.iter().map(|(name, tensor)| (name, tensor));
-        safetensors::serialize_to_file(views, Some(metadata), part).map_err(std::io::Error::other)?;
+        safetensors::serialize_to_file(views, Some(metadata), part)
+            .map_err(std::io::Error::other)?;
         fs::set_permissions(part, permissions) // the crate's file is its owner's alone
     })?)
 }
@@ -103,8 +118,16 @@ fn stored(name: &str, tensor: &Tensor) -> Result<Stored> {
         Kind::Float => Dtype::F32,
         Kind::Half => Dtype::F16,
         Kind::BFloat16 => Dtype::BF16,
-        other => return Err(Error::Input(format!("{name} is {other:?}, which a checkpoint does not hold"))),
+        other => {
+            return Err(Error::Input(format!(
+                "{name} is {other:?}, which a checkpoint does not hold"
+            )));
+        }
     };
     let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
-    Ok(Stored { kind, size: tensor.size().iter().map(|&s| s as usize).collect(), tensor })
+    Ok(Stored {
+        kind,
+        size: tensor.size().iter().map(|&s| s as usize).collect(),
+        tensor,
+    })
 }

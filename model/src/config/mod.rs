@@ -1,7 +1,7 @@
 //! `config.json` of a FLAVA checkpoint, in the form Hugging Face transformers reads and writes.
 //!
-//! Unknown keys are ignored (files of 2022 carry some sixty generic ones in each part), absent ones take the
-//! defaults, which are those of `facebook/flava-full`.
+//! Unknown keys are ignored (files of 2022 carry some sixty generic ones in each part), absent ones
+//! take the defaults, which are those of `facebook/flava-full`.
 
 mod check;
 mod parts;
@@ -14,7 +14,8 @@ use crate::{Error, Result};
 
 pub use parts::{BlockConfig, CodebookConfig, ImageConfig, MultimodalConfig, TextConfig};
 
-/// Lowest and highest value of `logit_scale`: temperature 1 and 100 (4.6052 is transformers' rounding of ln 100).
+/// Lowest and highest value of `logit_scale`: temperature 1 and 100 (4.6052 is transformers'
+/// rounding of ln 100).
 pub const LOGIT_SCALE_RANGE: (f64, f64) = (0.0, 4.6052);
 
 /// Largest `config.json`.
@@ -73,7 +74,8 @@ impl Default for FlavaConfig {
     }
 }
 
-/// `config.json` as files have it: nested parts may be absent, null or doubled by a legacy `*_config_dict`.
+/// `config.json` as files have it: nested parts may be absent, null or doubled by a legacy
+/// `*_config_dict`.
 #[derive(Deserialize)]
 #[serde(default)]
 struct RawConfig {
@@ -177,10 +179,21 @@ impl FlavaConfig {
 
     /// Sets the dropout of states and attention of all three encoders.
     pub fn set_dropout(&mut self, rate: f64) {
-        let Self { image_config: image, text_config: text, multimodal_config: multimodal, .. } = self;
-        (image.hidden_dropout_prob, image.attention_probs_dropout_prob) = (rate, rate);
+        let Self {
+            image_config: image,
+            text_config: text,
+            multimodal_config: multimodal,
+            ..
+        } = self;
+        (
+            image.hidden_dropout_prob,
+            image.attention_probs_dropout_prob,
+        ) = (rate, rate);
         (text.hidden_dropout_prob, text.attention_probs_dropout_prob) = (rate, rate);
-        (multimodal.hidden_dropout_prob, multimodal.attention_probs_dropout_prob) = (rate, rate);
+        (
+            multimodal.hidden_dropout_prob,
+            multimodal.attention_probs_dropout_prob,
+        ) = (rate, rate);
     }
 
     /// Parses and checks the text of a `config.json`.
@@ -190,8 +203,8 @@ impl FlavaConfig {
         Ok(config)
     }
 
-    /// The text of a `config.json` that transformers loads as `architecture` (`FlavaModel`, `FlavaForPreTraining`)
-    /// with weights of `dtype` (`float32`, `float16`).
+    /// The text of a `config.json` that transformers loads as `architecture` (`FlavaModel`,
+    /// `FlavaForPreTraining`) with weights of `dtype` (`float32`, `float16`).
     pub fn to_json(&self, architecture: &str, dtype: &str) -> String {
         let mut value = serde_json::to_value(self).expect("a config is plain data");
         value["architectures"] = serde_json::json!([architecture]);
@@ -208,7 +221,13 @@ mod tests {
     fn an_empty_object_is_flava_full() {
         let config = FlavaConfig::from_json("{}").unwrap();
         assert_eq!(config, FlavaConfig::default());
-        assert_eq!((config.image_config.hidden_size, config.multimodal_config.num_hidden_layers), (768, 6));
+        assert_eq!(
+            (
+                config.image_config.hidden_size,
+                config.multimodal_config.num_hidden_layers
+            ),
+            (768, 6)
+        );
     }
 
     #[test]
@@ -222,26 +241,62 @@ mod tests {
     #[test]
     fn unknown_keys_are_ignored_and_null_padding_is_kept() {
         let json = r#"{"text_config": {"pad_token_id": null, "add_cross_attention": false}, "dtype": "float32"}"#;
-        assert_eq!(FlavaConfig::from_json(json).unwrap().text_config.pad_token_id, None);
+        assert_eq!(
+            FlavaConfig::from_json(json)
+                .unwrap()
+                .text_config
+                .pad_token_id,
+            None
+        );
     }
 
     #[test]
     fn contradictions_are_named() {
         for (json, needle) in [
-            (r#"{"image_config": {"hidden_size": 384}}"#, "text_config.hidden_size is 768"),
-            (r#"{"image_config": {"num_attention_heads": 7}}"#, "does not divide by num_attention_heads 7"),
-            (r#"{"image_config": {"image_size": 225}}"#, "225 is no multiple of patch_size 16"),
-            (r#"{"image_config": {"vocab_size": 100}}"#, "image_codebook_config.vocab_size is 8192"),
-            (r#"{"text_config": {"position_embedding_type": "relative_key"}}"#, "relative_key"),
+            (
+                r#"{"image_config": {"hidden_size": 384}}"#,
+                "text_config.hidden_size is 768",
+            ),
+            (
+                r#"{"image_config": {"num_attention_heads": 7}}"#,
+                "does not divide by num_attention_heads 7",
+            ),
+            (
+                r#"{"image_config": {"image_size": 225}}"#,
+                "225 is no multiple of patch_size 16",
+            ),
+            (
+                r#"{"image_config": {"vocab_size": 100}}"#,
+                "image_codebook_config.vocab_size is 8192",
+            ),
+            (
+                r#"{"text_config": {"position_embedding_type": "relative_key"}}"#,
+                "relative_key",
+            ),
             (r#"{"text_config": {"hidden_act": "snake"}}"#, "snake"),
             (r#"{"model_type": "bert"}"#, "bert"),
             (r#"{"projection_dim": -4}"#, "projection_dim is -4"),
             (r#"{"image_config": {"image_size": 4800000}}"#, "patches"),
-            (r#"{"text_config": {"layer_norm_eps": -1}}"#, "layer_norm_eps is -1"),
-            (r#"{"image_config": {"num_hidden_layers": 0}}"#, "num_hidden_layers is 0"),
-            (r#"{"image_config": {"initializer_range": -0.1}}"#, "initializer_range"),
-            (r#"{"text_config": {"max_position_embeddings": 2}}"#, "max_position_embeddings is 2"),
-            (r#"{"image_config": {"intermediate_size": 16000000}}"#, "parameters"),
+            (
+                r#"{"text_config": {"layer_norm_eps": -1}}"#,
+                "layer_norm_eps is -1",
+            ),
+            (
+                r#"{"image_config": {"num_hidden_layers": 0}}"#,
+                "num_hidden_layers is 0",
+            ),
+            (
+                r#"{"image_config": {"initializer_range": -0.1}}"#,
+                "initializer_range",
+            ),
+            (
+                r#"{"text_config": {"max_position_embeddings": 2}}"#,
+                "max_position_embeddings is 2",
+            ),
+            (
+                r#"{"image_config": {"intermediate_size": 16000000}}"#,
+                "parameters",
+            ),
             (r#"{"ce_ignore_index": 3}"#, "ce_ignore_index is 3"),
         ] {
             let message = FlavaConfig::from_json(json).unwrap_err().to_string();
@@ -251,7 +306,13 @@ mod tests {
 
     #[test]
     fn written_configs_read_back() {
-        let config = FlavaConfig { projection_dim: 40, ..FlavaConfig::default() };
-        assert_eq!(FlavaConfig::from_json(&config.to_json("FlavaModel", "float32")).unwrap(), config);
+        let config = FlavaConfig {
+            projection_dim: 40,
+            ..FlavaConfig::default()
+        };
+        assert_eq!(
+            FlavaConfig::from_json(&config.to_json("FlavaModel", "float32")).unwrap(),
+            config
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! One file: resumed where an earlier try ended, tried again after a pause, kept only if its checksum is right.
+//! One file: resumed where an earlier try ended, tried again after a pause, kept only if its
+//! checksum is right.
 
 use std::{
     fs::{self, File},
@@ -21,7 +22,8 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, also where the Hub asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// Time without progress after which a request that failed for want of an answer is not tried again.
+/// Time without progress after which a request that failed for want of an answer is not tried
+/// again.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// A connection that gives less than so many bytes in this time is given up, and tried anew.
 const LEAST: u64 = 16 << 10;
@@ -34,8 +36,12 @@ pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Re
     let began = Instant::now();
     for attempt in 1.. {
         match f() {
-            Err(HubError::Network { what, reason }) if began.elapsed() > LONGEST_WAIT => return Err(HubError::Network { what, reason }),
-            Err(error) if error.passes() && attempt < TRIES => thread::sleep(pause(&error, attempt)),
+            Err(HubError::Network { what, reason }) if began.elapsed() > LONGEST_WAIT => {
+                return Err(HubError::Network { what, reason });
+            }
+            Err(error) if error.passes() && attempt < TRIES => {
+                thread::sleep(pause(&error, attempt))
+            }
             other => return other,
         }
     }
@@ -43,11 +49,20 @@ pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Re
 }
 
 fn pause(error: &HubError, attempt: u32) -> Duration {
-    let asked = if let HubError::Busy { wait, .. } = error { *wait } else { None };
+    let asked = if let HubError::Busy { wait, .. } = error {
+        *wait
+    } else {
+        None
+    };
     // Many clients that were refused together should not come back together.
     let jitter = rand::rng().random_range(0.75..1.25);
     let own = PAUSE * 2u32.pow(attempt - 1);
-    asked.map_or_else(|| own.mul_f64(jitter), |asked| asked + PAUSE.mul_f64(jitter - 0.75)).min(LONGEST_PAUSE)
+    asked
+        .map_or_else(
+            || own.mul_f64(jitter),
+            |asked| asked + PAUSE.mul_f64(jitter - 0.75),
+        )
+        .min(LONGEST_PAUSE)
 }
 
 /// The hash of the bytes so far.
@@ -129,24 +144,37 @@ impl Part<'_> {
         let mut buffer = vec![0; BUFFER];
         let (mut since, mut at) = (Instant::now(), self.done);
         while self.done < self.file.size {
-            let network =
-                |e: std::io::Error| HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason: e.to_string() };
+            let network = |e: std::io::Error| HubError::Network {
+                what: format!("{} of {}", self.file.path, self.repo),
+                reason: e.to_string(),
+            };
             let count = body.reader.read(&mut buffer).map_err(network)?;
             if count == 0 {
                 return Err(HubError::Network {
                     what: format!("{} of {}", self.file.path, self.repo),
-                    reason: format!("the connection ended after {} of {} bytes", self.done, self.file.size),
+                    reason: format!(
+                        "the connection ended after {} of {} bytes",
+                        self.done, self.file.size
+                    ),
                 });
             }
             if since.elapsed() > IN_TIME {
-                if self.done + count as u64 - at < LEAST && self.done + (count as u64) < self.file.size {
-                    let reason = format!("{} bytes came in {} s", self.done - at, IN_TIME.as_secs());
-                    return Err(HubError::Network { what: format!("{} of {}", self.file.path, self.repo), reason });
+                if self.done + count as u64 - at < LEAST
+                    && self.done + (count as u64) < self.file.size
+                {
+                    let reason =
+                        format!("{} bytes came in {} s", self.done - at, IN_TIME.as_secs());
+                    return Err(HubError::Network {
+                        what: format!("{} of {}", self.file.path, self.repo),
+                        reason,
+                    });
                 }
                 (since, at) = (Instant::now(), self.done);
             }
             let count = count.min((self.file.size - self.done) as usize);
-            self.written.write_all(&buffer[..count]).map_err(HubError::io(self.path))?;
+            self.written
+                .write_all(&buffer[..count])
+                .map_err(HubError::io(self.path))?;
             self.hasher.update(&buffer[..count]);
             self.done += count as u64;
             (self.meter)(count as i64);
@@ -160,14 +188,20 @@ impl Part<'_> {
             self.restart()?;
             let _gone = fs::remove_file(self.path);
             let reason = format!("checksum {hash}, listed {}", self.file.checksum.blob());
-            return Err(HubError::Integrity { repo: self.repo.to_string(), path: self.file.path.clone(), reason });
+            return Err(HubError::Integrity {
+                repo: self.repo.to_string(),
+                path: self.file.path.clone(),
+                reason,
+            });
         }
-        // Not forced to the disk: that would halve the speed, and what a power cut spoils has another size or `verify` finds it.
+        // Not forced to the disk: that would halve the speed, and what a power cut spoils has
+        // another size or `verify` finds it.
         Ok(())
     }
 }
 
-/// Fetches `file` of `repo` (at a commit) into `target`, by way of `<target>.incomplete`, which a later call goes on with.
+/// Fetches `file` of `repo` (at a commit) into `target`, by way of `<target>.incomplete`, which a
+/// later call goes on with.
 pub(super) fn fetch_file(
     remote: &dyn Remote,
     repo: &RepoId,
@@ -176,7 +210,8 @@ pub(super) fn fetch_file(
     meter: &(dyn Fn(i64) + Sync),
 ) -> Result<(), HubError> {
     let path = beside(target);
-    // Wrong bytes may be another program's or an earlier try's: they are fetched once more from the start.
+    // Wrong bytes may be another program's or an earlier try's: they are fetched once more from the
+    // start.
     let mut result = transfer(remote, repo, file, &path, meter);
     if matches!(result, Err(HubError::Integrity { .. })) {
         result = transfer(remote, repo, file, &path, meter);
@@ -185,9 +220,20 @@ pub(super) fn fetch_file(
     fs::rename(&path, target).map_err(HubError::io(target))
 }
 
-fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
+fn transfer(
+    remote: &dyn Remote,
+    repo: &RepoId,
+    file: &RemoteFile,
+    path: &Path,
+    meter: &(dyn Fn(i64) + Sync),
+) -> Result<(), HubError> {
     let mut hasher = Hasher::new(file);
-    let mut written = File::options().create(true).append(true).read(true).open(path).map_err(HubError::io(path))?;
+    let mut written = File::options()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(path)
+        .map_err(HubError::io(path))?;
     let mut done = written.metadata().map_err(HubError::io(path))?.len();
     if done > file.size {
         written.set_len(0).map_err(HubError::io(path))?;
@@ -195,7 +241,16 @@ fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, 
     }
     absorb(&mut written, &mut hasher).map_err(HubError::io(path))?;
     meter(done as i64);
-    let mut part = Part { remote, repo, file, path, written, hasher, done, meter };
+    let mut part = Part {
+        remote,
+        repo,
+        file,
+        path,
+        written,
+        hasher,
+        done,
+        meter,
+    };
     let (mut attempt, mut furthest, mut since) = (1, part.done, Instant::now());
     while part.done < file.size {
         match part.proceed() {
@@ -206,7 +261,8 @@ fn transfer(remote: &dyn Remote, repo: &RepoId, file: &RemoteFile, path: &Path, 
                 } else {
                     attempt += 1;
                 }
-                let silent = matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
+                let silent =
+                    matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
                 if attempt > TRIES || silent {
                     return Err(error);
                 }

@@ -30,7 +30,9 @@ pub enum HubError {
         repo: String,
     },
     /// The token is not valid.
-    #[error("the Hub refuses the token that was sent for {repo}: set HF_TOKEN to a valid one, or remove it for public repositories")]
+    #[error(
+        "the Hub refuses the token that was sent for {repo}: set HF_TOKEN to a valid one, or remove it for public repositories"
+    )]
     Token {
         /// The repository.
         repo: String,
@@ -92,7 +94,9 @@ pub enum HubError {
         reason: String,
     },
     /// A file whose bytes are not those that the Hub promised. It was removed.
-    #[error("{path} of {repo}: what arrived is not what the Hub lists ({reason}); nothing of it was kept")]
+    #[error(
+        "{path} of {repo}: what arrived is not what the Hub lists ({reason}); nothing of it was kept"
+    )]
     Integrity {
         /// The repository.
         repo: String,

@@ -1,8 +1,9 @@
 //! The Hugging Face Hub: `owner/name@revision` to local files.
 //!
-//! `hf-hub` knows its addresses and its cache. The transfer is ours, behind [`Remote`], because what is measured must be
-//! what was published: every file is checked against the Hub's listing before it gets its name, a cut download goes on
-//! where it ended, no error page can become a file, and the token goes to the Hub's own address alone.
+//! `hf-hub` knows its addresses and its cache. The transfer is ours, behind [`Remote`], because
+//! what is measured must be what was published: every file is checked against the Hub's listing
+//! before it gets its name, a cut download goes on where it ended, no error page can become a file,
+//! and the token goes to the Hub's own address alone.
 
 mod download;
 mod environment;
@@ -68,14 +69,18 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// As the environment says (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, ...); `offline` switches
-    /// the network off in any case.
+    /// As the environment says (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`,
+    /// `HF_HUB_OFFLINE`, ...); `offline` switches the network off in any case.
     pub fn from_environment(offline: bool) -> Self {
         let environment = Environment::read();
         if offline || environment.offline {
             return Self::new(None, environment.cache);
         }
-        Self::at(&environment.endpoint, environment.token.as_deref(), environment.cache)
+        Self::at(
+            &environment.endpoint,
+            environment.token.as_deref(),
+            environment.cache,
+        )
     }
 
     /// The Hub at another address, asked with `token` or without.
@@ -86,7 +91,12 @@ impl Hub {
 
     /// A Hub that is asked through `remote`, or not at all.
     pub fn new(remote: Option<Box<dyn Remote>>, cache: PathBuf) -> Self {
-        Self { remote, store: Store { root: cache }, listings: Mutex::default(), unreachable: OnceLock::new() }
+        Self {
+            remote,
+            store: Store { root: cache },
+            listings: Mutex::default(),
+            unreachable: OnceLock::new(),
+        }
     }
 
     /// Whether the network is switched off.
@@ -99,13 +109,17 @@ impl Hub {
         &self.store.root
     }
 
-    /// What the cache has of a repository, without asking anybody; its files may be some of the repository's only.
+    /// What the cache has of a repository, without asking anybody; its files may be some of the
+    /// repository's only.
     pub fn snapshot(&self, repo: &RepoId) -> Option<Snapshot> {
         self.store.snapshot(repo)
     }
 
     fn remote(&self, repo: &RepoId) -> Result<&dyn Remote, HubError> {
-        self.remote.as_deref().ok_or_else(|| HubError::Offline { repo: repo.to_string(), cache: self.store.root.clone() })
+        self.remote.as_deref().ok_or_else(|| HubError::Offline {
+            repo: repo.to_string(),
+            cache: self.store.root.clone(),
+        })
     }
 
     /// Asks the Hub, once, what a repository holds at its revision.
@@ -116,7 +130,10 @@ impl Hub {
             return Ok(listing.clone());
         }
         if let Some(reason) = self.unreachable.get() {
-            return Err(HubError::Network { what: repo.to_string(), reason: reason.clone() });
+            return Err(HubError::Network {
+                what: repo.to_string(),
+                reason: reason.clone(),
+            });
         }
         let commit = download::with_patience(|| remote.commit(repo)).inspect_err(|error| {
             if let HubError::Network { reason, .. } = error {
@@ -124,24 +141,40 @@ impl Hub {
             }
         })?;
         if !repo::is_commit(&commit.hash) {
-            return Err(HubError::Protocol { what: repo.to_string(), reason: format!("{:?} is no commit", commit.hash) });
+            return Err(HubError::Protocol {
+                what: repo.to_string(),
+                reason: format!("{:?} is no commit", commit.hash),
+            });
         }
         let at = repo.at(&commit.hash);
         let files = download::with_patience(|| remote.tree(&at))?;
-        let listing = Listing { repo: at, files, renamed: commit.renamed };
+        let listing = Listing {
+            repo: at,
+            files,
+            renamed: commit.renamed,
+        };
         listings.insert(repo.clone(), listing.clone());
         Ok(listing)
     }
 
-    /// Whether a job's file is where it should be. Its name was given to it after its checksum was found right.
+    /// Whether a job's file is where it should be. Its name was given to it after its checksum was
+    /// found right.
     pub fn is_done(&self, job: &Job) -> bool {
         let target = self.target(job);
         match job.place {
             Place::Cache => {
-                has_size(&target, &job.file) && self.store.snapshot_folder(&job.repo, &job.repo.revision).join(&job.file.path).exists()
+                has_size(&target, &job.file)
+                    && self
+                        .store
+                        .snapshot_folder(&job.repo, &job.repo.revision)
+                        .join(&job.file.path)
+                        .exists()
             }
-            // A folder is not named by what is in it: a file of an earlier commit may have the same size.
-            Place::Folder(_) => has_size(&target, &job.file) && is_intact(&target, &job.file).unwrap_or(false),
+            // A folder is not named by what is in it: a file of an earlier commit may have the same
+            // size.
+            Place::Folder(_) => {
+                has_size(&target, &job.file) && is_intact(&target, &job.file).unwrap_or(false)
+            }
         }
     }
 
@@ -153,14 +186,21 @@ impl Hub {
         }
     }
 
-    /// Fetches all jobs, several at once. `meter` gets the bytes as they come, also those that were there already.
+    /// Fetches all jobs, several at once. `meter` gets the bytes as they come, also those that were
+    /// there already.
     ///
     /// # Errors
-    /// The first that is met; what was fetched until then stays, and another call goes on from there.
+    /// The first that is met; what was fetched until then stays, and another call goes on from
+    /// there.
     pub fn fetch(&self, jobs: &[Job], meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
         self.check_room(jobs)?;
         let queue: Mutex<VecDeque<&Job>> = Mutex::new(jobs.iter().collect());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = || {
+            queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        };
         let (stop, first) = (AtomicBool::new(false), Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..PARALLEL.min(jobs.len()) {
@@ -168,22 +208,37 @@ impl Hub {
                     while let Some(job) = next().filter(|_| !stop.load(Ordering::Relaxed)) {
                         if let Err(error) = self.fetch_one(job, meter) {
                             stop.store(true, Ordering::Relaxed);
-                            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            first
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .get_or_insert(error);
                         }
                     }
                 });
             }
         });
-        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)?;
+        first
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map_or(Ok(()), Err)?;
         self.note_revisions(jobs)
     }
 
-    /// Notes in the cache which commits the branches and tags stand for that were asked for, now that their files are there.
+    /// Notes in the cache which commits the branches and tags stand for that were asked for, now
+    /// that their files are there.
     fn note_revisions(&self, jobs: &[Job]) -> Result<(), HubError> {
-        let fetched: BTreeSet<&RepoId> = jobs.iter().filter(|job| job.place == Place::Cache).map(|job| &job.repo).collect();
+        let fetched: BTreeSet<&RepoId> = jobs
+            .iter()
+            .filter(|job| job.place == Place::Cache)
+            .map(|job| &job.repo)
+            .collect();
         let listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut asked = listings.iter().filter(|(_, listing)| fetched.contains(&listing.repo));
-        asked.try_for_each(|(asked, listing)| self.store.note_revision(asked, &listing.repo.revision))
+        let mut asked = listings
+            .iter()
+            .filter(|(_, listing)| fetched.contains(&listing.repo));
+        asked.try_for_each(|(asked, listing)| {
+            self.store.note_revision(asked, &listing.repo.revision)
+        })
     }
 
     fn fetch_one(&self, job: &Job, meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
@@ -193,34 +248,71 @@ impl Hub {
             return Ok(());
         }
         make_folder(target.parent().unwrap_or(Path::new(".")))?;
-        let _lock = if job.place == Place::Cache { Some(self.store.lock(&job.repo, &job.file)?) } else { None };
+        let _lock = if job.place == Place::Cache {
+            Some(self.store.lock(&job.repo, &job.file)?)
+        } else {
+            None
+        };
         let blob = self.store.blob(&job.repo, &job.file);
         if job.place != Place::Cache && is_intact(&blob, &job.file).unwrap_or(false) {
-            // The cache has it: no need to ask the Hub again. A copy, so that whoever edits the folder does not change the cache.
+            // The cache has it: no need to ask the Hub again. A copy, so that whoever edits the
+            // folder does not change the cache.
             let part = store::beside(&target);
-            fs::copy(&blob, &part).and_then(|_| fs::rename(&part, &target)).map_err(HubError::io(&target))?;
+            fs::copy(&blob, &part)
+                .and_then(|_| fs::rename(&part, &target))
+                .map_err(HubError::io(&target))?;
             meter(job.file.size as i64);
             return Ok(());
         }
         if job.place == Place::Cache && has_size(&target, &job.file) {
             meter(job.file.size as i64); // another program fetched it while we waited for the lock, or another commit has it too
         } else {
-            download::fetch_file(self.remote(&job.repo)?, &job.repo, &job.file, &target, meter)?;
+            download::fetch_file(
+                self.remote(&job.repo)?,
+                &job.repo,
+                &job.file,
+                &target,
+                meter,
+            )?;
         }
-        if job.place == Place::Cache { self.store.link(&job.repo, &job.repo.revision, &job.file) } else { Ok(()) }
+        if job.place == Place::Cache {
+            self.store.link(&job.repo, &job.repo.revision, &job.file)
+        } else {
+            Ok(())
+        }
     }
 
     /// Refuses what cannot fit before anything is fetched.
     fn check_room(&self, jobs: &[Job]) -> Result<(), HubError> {
-        let there = |job: &Job| fs::metadata(store::beside(&self.target(job))).map_or(0, |part| part.len());
-        let lacking = jobs.iter().filter(|job| !has_size(&self.target(job), &job.file));
-        let needed = lacking.fold(0u64, |sum, job| sum.saturating_add(job.file.size.saturating_sub(there(job))));
-        let Some(folder) = jobs.first().map(|job| self.target(job)) else { return Ok(()) };
-        let existing = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-        let Ok(stat) = rustix::fs::statvfs(existing) else { return Ok(()) };
+        let there =
+            |job: &Job| fs::metadata(store::beside(&self.target(job))).map_or(0, |part| part.len());
+        let lacking = jobs
+            .iter()
+            .filter(|job| !has_size(&self.target(job), &job.file));
+        let needed = lacking.fold(0u64, |sum, job| {
+            sum.saturating_add(job.file.size.saturating_sub(there(job)))
+        });
+        let Some(folder) = jobs.first().map(|job| self.target(job)) else {
+            return Ok(());
+        };
+        let existing = folder
+            .ancestors()
+            .find(|path| path.is_dir())
+            .unwrap_or(Path::new("."));
+        let Ok(stat) = rustix::fs::statvfs(existing) else {
+            return Ok(());
+        };
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let room = HubError::Room { needed, free, folder: existing.to_owned() };
-        if needed > 0 && needed.saturating_add(RESERVE) > free { Err(room) } else { Ok(()) }
+        let room = HubError::Room {
+            needed,
+            free,
+            folder: existing.to_owned(),
+        };
+        if needed > 0 && needed.saturating_add(RESERVE) > free {
+            Err(room)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -230,6 +322,9 @@ fn has_size(path: &Path, file: &RemoteFile) -> bool {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("cache", &self.store.root).field("offline", &self.is_offline()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("cache", &self.store.root)
+            .field("offline", &self.is_offline())
+            .finish_non_exhaustive()
     }
 }

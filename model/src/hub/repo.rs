@@ -41,20 +41,38 @@ impl RepoId {
         let revision = if revision.is_empty() { MAIN } else { revision };
         let legal = |part: &str, also: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || also.contains(c);
-            !part.is_empty() && part.len() <= 96 && part.chars().all(fits) && !part.starts_with(['.', '-']) && !part.contains("..")
+            !part.is_empty()
+                && part.len() <= 96
+                && part.chars().all(fits)
+                && !part.starts_with(['.', '-'])
+                && !part.contains("..")
         };
         let parts: Vec<&str> = name.split('/').collect();
         // Two hyphens stand for the slash in the names of the cache's folders.
-        let named = parts.len() == 2 && parts.iter().all(|part| legal(part, "") && !part.contains("--"));
+        let named = parts.len() == 2
+            && parts
+                .iter()
+                .all(|part| legal(part, "") && !part.contains("--"));
         if !named || !revision.split('/').all(|part| legal(part, "+")) {
-            return Err(HubError::Name { text: format!("{name}@{revision}").trim_end_matches("@main").to_owned() });
+            return Err(HubError::Name {
+                text: format!("{name}@{revision}")
+                    .trim_end_matches("@main")
+                    .to_owned(),
+            });
         }
-        Ok(Self { kind, name: name.to_owned(), revision: revision.to_owned() })
+        Ok(Self {
+            kind,
+            name: name.to_owned(),
+            revision: revision.to_owned(),
+        })
     }
 
     /// The same repository at another revision.
     pub(super) fn at(&self, revision: &str) -> Self {
-        Self { revision: revision.to_owned(), ..self.clone() }
+        Self {
+            revision: revision.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Whether the revision is a whole commit hash, which never moves.
@@ -91,7 +109,8 @@ pub(super) fn is_short_hash(text: &str) -> bool {
 }
 
 fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// How a file's bytes are proved.
@@ -126,15 +145,26 @@ pub struct RemoteFile {
 impl RemoteFile {
     /// A file of a listing, if neither its path nor its hash could lead anywhere else.
     pub(super) fn new(path: &str, size: u64, checksum: Checksum) -> Result<Self, String> {
-        let expected = if matches!(checksum, Checksum::Sha256(_)) { 64 } else { 40 };
+        let expected = if matches!(checksum, Checksum::Sha256(_)) {
+            64
+        } else {
+            40
+        };
         if checksum.blob().len() != expected || !is_hex(checksum.blob()) {
             return Err(format!("{path:?} has the hash {:?}", checksum.blob()));
         }
         let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-        if !path.split('/').all(plain) || path.contains(['\\', '\0', '\n']) || Path::new(path).is_absolute() {
+        if !path.split('/').all(plain)
+            || path.contains(['\\', '\0', '\n'])
+            || Path::new(path).is_absolute()
+        {
             return Err(format!("the path {path:?} leads out of its folder"));
         }
-        Ok(Self { path: path.to_owned(), size, checksum })
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            checksum,
+        })
     }
 }
 
@@ -146,8 +176,24 @@ mod tests {
     fn names_and_revisions_are_read() {
         let parse = |text| RepoId::parse(RepoKind::Dataset, text);
         assert_eq!(parse("ylecun/mnist").unwrap().revision, "main");
-        assert_eq!(parse("a.b/c_d-e@refs/convert/parquet").unwrap().revision, "refs/convert/parquet");
-        for bad in ["mnist", "a/b/c", "../b", "a/..", "a/b@", "a/b@../c", "a--b/c", "/a", "a/", "a b/c", "https://x/y", ".a/b"] {
+        assert_eq!(
+            parse("a.b/c_d-e@refs/convert/parquet").unwrap().revision,
+            "refs/convert/parquet"
+        );
+        for bad in [
+            "mnist",
+            "a/b/c",
+            "../b",
+            "a/..",
+            "a/b@",
+            "a/b@../c",
+            "a--b/c",
+            "/a",
+            "a/",
+            "a b/c",
+            "https://x/y",
+            ".a/b",
+        ] {
             let kept = parse(bad).ok().filter(|_| bad != "a/b@");
             assert!(kept.is_none(), "{bad} was read as {kept:?}");
         }
@@ -157,7 +203,15 @@ mod tests {
     fn paths_that_leave_their_folder_are_refused() {
         let git = || Checksum::Git("0".repeat(40));
         assert!(RemoteFile::new("data/train-0.parquet", 1, git()).is_ok());
-        for bad in ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a"] {
+        for bad in [
+            "../x",
+            "/etc/passwd",
+            "a/../../b",
+            "a//b",
+            "",
+            "a\\b",
+            "./a",
+        ] {
             assert!(RemoteFile::new(bad, 1, git()).is_err(), "{bad}");
         }
         assert!(RemoteFile::new("a", 1, Checksum::Sha256("../../x".into())).is_err());

@@ -11,7 +11,11 @@ pub enum Activation {
     #[serde(alias = "gelu_python")]
     Gelu,
     /// GELU's tanh form.
-    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast", alias = "gelu_accurate")]
+    #[serde(
+        alias = "gelu_pytorch_tanh",
+        alias = "gelu_fast",
+        alias = "gelu_accurate"
+    )]
     GeluNew,
     /// x times sigmoid(1.702 x).
     QuickGelu,

@@ -24,21 +24,26 @@ pub enum AttentionKind {
 pub struct AttentionMask {
     /// \[batch, 1, 1, seq\]: zero to keep, the lowest finite value to drop.
     additive: Tensor,
-    /// Whether a row with nothing to attend to will be differentiated, which fused attention does wrongly.
+    /// Whether a row with nothing to attend to will be differentiated, which fused attention does
+    /// wrongly.
     needs_plain: bool,
 }
 
 impl Clone for AttentionMask {
     fn clone(&self) -> Self {
-        Self { additive: self.additive.shallow_clone(), needs_plain: self.needs_plain }
+        Self {
+            additive: self.additive.shallow_clone(),
+            needs_plain: self.needs_plain,
+        }
     }
 }
 
 impl AttentionMask {
-    /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], for `states` of the same sequence.
+    /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], for `states` of the same
+    /// sequence.
     ///
-    /// The lowest finite value stands for minus infinity, so that a row with nothing to attend to attends evenly to
-    /// everything instead of giving NaN, as in transformers.
+    /// The lowest finite value stands for minus infinity, so that a row with nothing to attend to
+    /// attends evenly to everything instead of giving NaN, as in transformers.
     pub fn new(mask: &Tensor, states: &Tensor) -> Result<Self> {
         let kind = states.kind();
         let lowest = match kind {
@@ -46,16 +51,31 @@ impl AttentionMask {
             Kind::BFloat16 => f64::from(-3.389_531_4e38_f32),
             _ => f64::from(f32::MIN),
         };
-        // The backward pass of libtorch's fused kernel recomputes probabilities from a logarithm that such a row rounds away.
-        let needs_plain = states.requires_grad() && mask.f_sum_dim_intlist(-1, false, Kind::Int64)?.f_min()?.int64_value(&[]) == 0;
+        // The backward pass of libtorch's fused kernel recomputes probabilities from a logarithm
+        // that such a row rounds away.
+        let needs_plain = states.requires_grad()
+            && mask
+                .f_sum_dim_intlist(-1, false, Kind::Int64)?
+                .f_min()?
+                .int64_value(&[])
+                == 0;
         let dropped = mask.f_to_kind(kind)?.f_rsub_scalar(1)?;
-        let additive = dropped.f_mul_scalar(lowest)?.f_unsqueeze(1)?.f_unsqueeze(1)?; // [batch, 1, 1, seq]
-        Ok(Self { additive, needs_plain })
+        let additive = dropped
+            .f_mul_scalar(lowest)?
+            .f_unsqueeze(1)?
+            .f_unsqueeze(1)?; // [batch, 1, 1, seq]
+        Ok(Self {
+            additive,
+            needs_plain,
+        })
     }
 
     /// The mask of `count` sequences from `start` on.
     pub(super) fn narrow(&self, start: i64, count: i64) -> Result<Self> {
-        Ok(Self { additive: self.additive.f_narrow(0, start, count)?, needs_plain: self.needs_plain })
+        Ok(Self {
+            additive: self.additive.f_narrow(0, start, count)?,
+            needs_plain: self.needs_plain,
+        })
     }
 }
 
@@ -101,31 +121,60 @@ impl SelfAttention {
     /// Normed states \[batch, seq, size\] and an additive mask to the context \[batch, seq, size\].
     ///
     /// With `rows`, only so many first rows ask: the context is \[batch, rows, size\].
-    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: Option<i64>, train: bool) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        mask: Option<&AttentionMask>,
+        rows: Option<i64>,
+        train: bool,
+    ) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
         let asking = rows.unwrap_or(seq);
         let [q, k, v] = match &self.packed {
             None => self.project(xs, rows)?,
             Some(packed) => {
                 let qkv = self.project_packed(packed, xs)?;
-                if let (None, AttentionKind::Fused, Some(context)) = (rows, self.kind, packed_attention(&qkv, mask.map(|m| &m.additive))) {
+                if let (None, AttentionKind::Fused, Some(context)) = (
+                    rows,
+                    self.kind,
+                    packed_attention(&qkv, mask.map(|m| &m.additive)),
+                ) {
                     self.site.see(&context);
                     return Ok(context);
                 }
                 let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, batch, heads, seq, head_dim]
-                [qkv.f_get(0)?.f_narrow(2, 0, asking)?, qkv.f_get(1)?, qkv.f_get(2)?]
+                [
+                    qkv.f_get(0)?.f_narrow(2, 0, asking)?,
+                    qkv.f_get(1)?,
+                    qkv.f_get(2)?,
+                ]
             }
         }; // [batch, heads, seq, head_dim]
         let dropout = if train { self.dropout } else { 0.0 };
         let additive = mask.map(|mask| &mask.additive);
-        // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are oneDNN's.
+        // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are
+        // oneDNN's.
         let slow = q.device() == Device::Cpu && q.kind() != Kind::Float && q.requires_grad();
-        let context = if self.kind == AttentionKind::Plain || slow || mask.is_some_and(|mask| mask.needs_plain) {
+        let context = if self.kind == AttentionKind::Plain
+            || slow
+            || mask.is_some_and(|mask| mask.needs_plain)
+        {
             self.plain(&q, &k, &v, additive, dropout)?
         } else {
-            Tensor::f_scaled_dot_product_attention(&q, &k, &v, additive, dropout, false, None::<f64>, false)?
+            Tensor::f_scaled_dot_product_attention(
+                &q,
+                &k,
+                &v,
+                additive,
+                dropout,
+                false,
+                None::<f64>,
+                false,
+            )?
         };
-        let context = context.f_transpose(1, 2)?.f_reshape([batch, asking, size])?; // [batch, seq, size]
+        let context = context
+            .f_transpose(1, 2)?
+            .f_reshape([batch, asking, size])?; // [batch, seq, size]
         self.site.see(&context);
         Ok(context)
     }
@@ -133,23 +182,44 @@ impl SelfAttention {
     /// The three projections by one product: \[batch, seq, 3, heads, `head_dim`\].
     fn project_packed(&self, packed: &PackedLinear, xs: &Tensor) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
-        Ok(packed.forward(xs, Fused::Nothing)?.f_view([batch, seq, 3, self.heads, size / self.heads])?)
+        Ok(packed.forward(xs, Fused::Nothing)?.f_view([
+            batch,
+            seq,
+            3,
+            self.heads,
+            size / self.heads,
+        ])?)
     }
 
     fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
         let xs = &Autocast::cast(xs)?; // once for all three
         let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
-        Ok([self.split(&self.query.forward(&asking)?)?, self.split(&self.key.forward(xs)?)?, self.split(&self.value.forward(xs)?)?])
+        Ok([
+            self.split(&self.query.forward(&asking)?)?,
+            self.split(&self.key.forward(xs)?)?,
+            self.split(&self.value.forward(xs)?)?,
+        ])
     }
 
     fn split(&self, xs: &Tensor) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
-        Ok(xs.f_view([batch, seq, self.heads, size / self.heads])?.f_transpose(1, 2)?) // [batch, heads, seq, head_dim]
+        Ok(xs
+            .f_view([batch, seq, self.heads, size / self.heads])?
+            .f_transpose(1, 2)?) // [batch, heads, seq, head_dim]
     }
 
-    fn plain(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Result<Tensor> {
+    fn plain(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        mask: Option<&Tensor>,
+        dropout: f64,
+    ) -> Result<Tensor> {
         let (_, _, _, head_dim) = q.size4()?;
-        let mut scores = q.f_matmul(&k.f_transpose(-1, -2)?)?.f_div_scalar((head_dim as f64).sqrt())?; // [batch, heads, seq, seq]
+        let mut scores = q
+            .f_matmul(&k.f_transpose(-1, -2)?)?
+            .f_div_scalar((head_dim as f64).sqrt())?; // [batch, heads, seq, seq]
         if let Some(mask) = mask {
             scores = scores.f_add(mask)?;
         }

@@ -57,27 +57,55 @@ impl Block {
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.attention.attention.pack();
-        for linear in [&mut self.attention.output, &mut self.intermediate, &mut self.output] {
+        for linear in [
+            &mut self.attention.output,
+            &mut self.intermediate,
+            &mut self.output,
+        ] {
             linear.pack();
         }
     }
 
     /// States \[batch, seq, size\] and a mask to the states of `rows`.
-    pub fn forward(&self, xs: &Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<Tensor> {
         let normed = self.layernorm_before.forward(xs)?;
         let asking = matches!(rows, Rows::Cls).then_some(1);
-        let context = rows.of(&self.attention.attention.forward(&normed, mask, asking, train)?)?;
+        let context = rows.of(&self
+            .attention
+            .attention
+            .forward(&normed, mask, asking, train)?)?;
         let xs = rows.of(xs)?;
-        let hidden = self.add(&self.attention.output, &context, &xs, Some(&self.attention.site), train)?;
+        let hidden = self.add(
+            &self.attention.output,
+            &context,
+            &xs,
+            Some(&self.attention.site),
+            train,
+        )?;
         let normed = self.layernorm_after.forward(&hidden)?;
-        let wide = self.intermediate.forward_activated(&normed, self.activation)?; // [batch, seq, wide]
+        let wide = self
+            .intermediate
+            .forward_activated(&normed, self.activation)?; // [batch, seq, wide]
         self.intermediate_site.see(&wide);
         let ys = self.add(&self.output, &wide, &hidden, None, train)?; // [batch, seq, size]
         self.site.see(&ys);
         Ok(ys)
     }
 
-    fn add(&self, linear: &Linear, xs: &Tensor, residual: &Tensor, site: Option<&Site>, train: bool) -> Result<Tensor> {
+    fn add(
+        &self,
+        linear: &Linear,
+        xs: &Tensor,
+        residual: &Tensor,
+        site: Option<&Site>,
+        train: bool,
+    ) -> Result<Tensor> {
         if let Some(sum) = linear.forward_added(xs, residual) {
             return sum;
         }

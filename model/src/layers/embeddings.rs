@@ -23,7 +23,10 @@ impl Embedding {
                 let _zeroed = weight.get(row).zero_();
             });
         }
-        Self { weight, padding: padding.unwrap_or(-1) }
+        Self {
+            weight,
+            padding: padding.unwrap_or(-1),
+        }
     }
 
     /// Number of rows.
@@ -33,6 +36,12 @@ impl Embedding {
 
     /// Ids \[batch, seq\] to \[batch, seq, size\].
     pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
-        Ok(Tensor::f_embedding(&self.weight, ids, self.padding, false, false)?)
+        Ok(Tensor::f_embedding(
+            &self.weight,
+            ids,
+            self.padding,
+            false,
+            false,
+        )?)
     }
 }

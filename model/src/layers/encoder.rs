@@ -20,7 +20,8 @@ pub struct EncoderOutput {
     pub hidden_states: Tensor,
     /// After the final norm, of the same shape.
     pub last_hidden_state: Tensor,
-    /// The CLS states after each block, before the final norm, \[batch, size\] each; of a model prepared for inference only.
+    /// The CLS states after each block, before the final norm, \[batch, size\] each; of a model
+    /// prepared for inference only.
     pub cls_of_layers: Vec<Tensor>,
 }
 
@@ -41,7 +42,8 @@ pub enum Rows {
     All,
     /// Row 0 alone.
     Cls,
-    /// Those at these places of all sequences one after another, \[rows\] int64 below batch * seq; for training.
+    /// Those at these places of all sequences one after another, \[rows\] int64 below batch * seq;
+    /// for training.
     At(Rc<Tensor>),
 }
 
@@ -57,8 +59,9 @@ impl Rows {
     }
 }
 
-/// Bytes of the widest activation of a block above which an inference batch is run in pieces on the CPU: what fits the
-/// caches and the allocator's free lists is a fifth faster than 77 MB that are mapped and unmapped each time.
+/// Bytes of the widest activation of a block above which an inference batch is run in pieces on the
+/// CPU: what fits the caches and the allocator's free lists is a fifth faster than 77 MB that are
+/// mapped and unmapped each time.
 const PIECE_BYTES: i64 = 20 << 20;
 
 /// The blocks, `encoder.layer.N`, and `layernorm`.
@@ -76,8 +79,14 @@ impl Encoder {
     pub fn new(vars: &Vars, config: &BlockConfig, kind: AttentionKind) -> Self {
         let layers = vars / "encoder" / "layer";
         Self {
-            layer: (0..config.num_hidden_layers).map(|i| Rc::new(Block::new(&(&layers / i), config, kind))).collect(),
-            layernorm: LayerNorm::new(&(vars / "layernorm"), config.hidden_size, config.layer_norm_eps),
+            layer: (0..config.num_hidden_layers)
+                .map(|i| Rc::new(Block::new(&(&layers / i), config, kind)))
+                .collect(),
+            layernorm: LayerNorm::new(
+                &(vars / "layernorm"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            ),
             intermediate_size: config.intermediate_size,
             packed: false,
             recompute: false,
@@ -87,47 +96,89 @@ impl Encoder {
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.packed = true;
-        self.layer.iter_mut().filter_map(Rc::get_mut).for_each(Block::pack);
+        self.layer
+            .iter_mut()
+            .filter_map(Rc::get_mut)
+            .for_each(Block::pack);
     }
 
-    /// Whether the blocks' activations are computed again in the backward pass instead of being kept.
+    /// Whether the blocks' activations are computed again in the backward pass instead of being
+    /// kept.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
     }
 
     /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`.
-    pub fn forward(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
+    pub fn forward(
+        &self,
+        embeddings: Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<EncoderOutput> {
         let (batch, seq, _) = embeddings.size3()?;
         let one = seq * self.intermediate_size * embeddings.kind().elt_size_in_bytes() as i64;
         let piece = (PIECE_BYTES / one.max(1)).max(1);
-        if !self.packed || matches!(rows, Rows::At(_)) || embeddings.device() != Device::Cpu || batch <= piece {
+        if !self.packed
+            || matches!(rows, Rows::At(_))
+            || embeddings.device() != Device::Cpu
+            || batch <= piece
+        {
             return self.forward_piece(embeddings, mask, rows, train);
         }
-        let (mut hidden_states, mut last_hidden_state, mut layers) =
-            (Vec::new(), Vec::new(), (0..self.layer.len()).map(|_| Vec::new()).collect::<Vec<_>>());
+        let (mut hidden_states, mut last_hidden_state, mut layers) = (
+            Vec::new(),
+            Vec::new(),
+            (0..self.layer.len())
+                .map(|_| Vec::new())
+                .collect::<Vec<_>>(),
+        );
         for start in (0..batch).step_by(piece as usize) {
             let count = piece.min(batch - start);
             let mask = mask.map(|mask| mask.narrow(start, count)).transpose()?;
-            let output = self.forward_piece(embeddings.f_narrow(0, start, count)?, mask.as_ref(), rows, train)?;
+            let output = self.forward_piece(
+                embeddings.f_narrow(0, start, count)?,
+                mask.as_ref(),
+                rows,
+                train,
+            )?;
             hidden_states.push(output.hidden_states);
             last_hidden_state.push(output.last_hidden_state);
-            layers.iter_mut().zip(output.cls_of_layers).for_each(|(layer, cls)| layer.push(cls));
+            layers
+                .iter_mut()
+                .zip(output.cls_of_layers)
+                .for_each(|(layer, cls)| layer.push(cls));
         }
         Ok(EncoderOutput {
             hidden_states: Tensor::f_cat(&hidden_states, 0)?,
             last_hidden_state: Tensor::f_cat(&last_hidden_state, 0)?,
-            cls_of_layers: layers.iter().map(|layer| Tensor::f_cat(layer, 0)).collect::<std::result::Result<_, _>>()?,
+            cls_of_layers: layers
+                .iter()
+                .map(|layer| Tensor::f_cat(layer, 0))
+                .collect::<std::result::Result<_, _>>()?,
         })
     }
 
-    fn forward_piece(&self, embeddings: Tensor, mask: Option<&AttentionMask>, rows: &Rows, train: bool) -> Result<EncoderOutput> {
+    fn forward_piece(
+        &self,
+        embeddings: Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<EncoderOutput> {
         let mut hidden_states = embeddings;
         let mut cls_of_layers = Vec::new();
         for (i, block) in self.layer.iter().enumerate() {
-            let asked = if i + 1 == self.layer.len() { rows } else { &Rows::All };
+            let asked = if i + 1 == self.layer.len() {
+                rows
+            } else {
+                &Rows::All
+            };
             hidden_states = if self.recompute && hidden_states.requires_grad() {
                 let (block, mask, asked) = (Rc::clone(block), mask.cloned(), asked.clone());
-                recomputed(&hidden_states, move |xs| block.forward(xs, mask.as_ref(), &asked, train))?
+                recomputed(&hidden_states, move |xs| {
+                    block.forward(xs, mask.as_ref(), &asked, train)
+                })?
             } else {
                 block.forward(&hidden_states, mask, asked, train)?
             };
@@ -139,6 +190,10 @@ impl Encoder {
             hidden_states = rows.of(&hidden_states)?;
         }
         let last_hidden_state = self.layernorm.forward(&hidden_states)?;
-        Ok(EncoderOutput { hidden_states, last_hidden_state, cls_of_layers })
+        Ok(EncoderOutput {
+            hidden_states,
+            last_hidden_state,
+            cls_of_layers,
+        })
     }
 }

@@ -26,10 +26,15 @@ impl Linear {
     pub fn with_bias(vars: &Vars, input: i64, output: i64, bias: bool) -> Self {
         let weight = vars.weight("weight", &[output, input]);
         let bias = bias.then(|| vars.zeros("bias", &[output]));
-        Self { weight, bias, packed: None }
+        Self {
+            weight,
+            bias,
+            packed: None,
+        }
     }
 
-    /// Prepares for inference; from then on the layer keeps the weights it has now and gives no gradient.
+    /// Prepares for inference; from then on the layer keeps the weights it has now and gives no
+    /// gradient.
     pub fn pack(&mut self) {
         self.packed = PackedLinear::new(&self.weight, self.bias.as_ref());
     }

@@ -1,4 +1,5 @@
-//! The pieces that FLAVA's three encoders share: one pre-norm transformer block and what it is made of.
+//! The pieces that FLAVA's three encoders share: one pre-norm transformer block and what it is made
+//! of.
 
 mod activation;
 mod attention;

@@ -19,7 +19,12 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// A norm over `size` features.
     pub fn new(vars: &Vars, size: i64, eps: f64) -> Self {
-        Self { weight: vars.ones("weight", &[size]), bias: vars.zeros("bias", &[size]), eps, site: Site::new(vars.name()) }
+        Self {
+            weight: vars.ones("weight", &[size]),
+            bias: vars.zeros("bias", &[size]),
+            eps,
+            site: Site::new(vars.name()),
+        }
     }
 
     /// \[.., size\] to the same shape.

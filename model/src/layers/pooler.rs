@@ -1,4 +1,5 @@
-//! The pooler: a dense layer and tanh over the first row. Pretraining trains none of the encoders' poolers, only ITM's.
+//! The pooler: a dense layer and tanh over the first row. Pretraining trains none of the encoders'
+//! poolers, only ITM's.
 
 use tch::Tensor;
 
@@ -18,7 +19,10 @@ pub struct Pooler {
 impl Pooler {
     /// A pooler of width `size`.
     pub fn new(vars: &Vars, size: i64) -> Self {
-        Self { dense: Linear::new(&(vars / "dense"), size, size), site: Site::new(vars.name()) }
+        Self {
+            dense: Linear::new(&(vars / "dense"), size, size),
+            site: Site::new(vars.name()),
+        }
     }
 
     /// CLS states \[batch, size\] to the same shape.

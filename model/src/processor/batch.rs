@@ -9,9 +9,15 @@ use crate::{Error, ImageInputs, Result, TextInputs};
 pub type Pixels = (Vec<f32>, (usize, usize));
 
 /// Pixels of pictures of one size to \[batch, 3, height, width\].
-pub fn image_batch<'a>(pixels: impl IntoIterator<Item = &'a Pixels>, device: Device, kind: Kind) -> Result<ImageInputs> {
+pub fn image_batch<'a>(
+    pixels: impl IntoIterator<Item = &'a Pixels>,
+    device: Device,
+    kind: Kind,
+) -> Result<ImageInputs> {
     let pixels: Vec<&Pixels> = pixels.into_iter().collect();
-    let Some((_, size)) = pixels.first().copied() else { return Err(Error::Input("a batch without pictures".into())) };
+    let Some((_, size)) = pixels.first().copied() else {
+        return Err(Error::Input("a batch without pictures".into()));
+    };
     if let Some((_, other)) = pixels.iter().find(|(_, other)| other != size) {
         return Err(Error::Input(format!(
             "pictures of {size:?} and {other:?} pixels in one batch: the transform leaves sizes as they are"
@@ -22,15 +28,34 @@ pub fn image_batch<'a>(pixels: impl IntoIterator<Item = &'a Pixels>, device: Dev
     for (picture, _) in &pixels {
         flat.extend_from_slice(picture);
     }
-    let pixel_values = Tensor::f_from_slice(&flat)?.f_view([pixels.len() as i64, 3, height, width])?; // [batch, 3, height, width]
-    Ok(ImageInputs::new(pixel_values.f_to_device(device)?.f_to_kind(kind)?))
+    let pixel_values =
+        Tensor::f_from_slice(&flat)?.f_view([pixels.len() as i64, 3, height, width])?; // [batch, 3, height, width]
+    Ok(ImageInputs::new(
+        pixel_values.f_to_device(device)?.f_to_kind(kind)?,
+    ))
 }
 
-/// Encodings to \[batch, seq\], padded with `pad_id` to the longest; without a mask where none is shorter.
-pub fn text_batch<'a>(encodings: impl IntoIterator<Item = &'a Encoding>, pad_id: i64, device: Device) -> Result<TextInputs> {
+/// Encodings to \[batch, seq\], padded with `pad_id` to the longest; without a mask where none is
+/// shorter.
+pub fn text_batch<'a>(
+    encodings: impl IntoIterator<Item = &'a Encoding>,
+    pad_id: i64,
+    device: Device,
+) -> Result<TextInputs> {
     let encodings: Vec<&Encoding> = encodings.into_iter().collect();
-    let (batch, seq) = (encodings.len(), encodings.iter().map(|e| e.input_ids.len()).max().unwrap_or(0));
-    let mut rows = [vec![pad_id; batch * seq], vec![0; batch * seq], vec![0; batch * seq]];
+    let (batch, seq) = (
+        encodings.len(),
+        encodings
+            .iter()
+            .map(|e| e.input_ids.len())
+            .max()
+            .unwrap_or(0),
+    );
+    let mut rows = [
+        vec![pad_id; batch * seq],
+        vec![0; batch * seq],
+        vec![0; batch * seq],
+    ];
     for (i, encoding) in encodings.iter().enumerate() {
         let row = i * seq..i * seq + encoding.input_ids.len();
         rows[0][row.clone()].copy_from_slice(&encoding.input_ids);
@@ -38,12 +63,19 @@ pub fn text_batch<'a>(encodings: impl IntoIterator<Item = &'a Encoding>, pad_id:
         rows[2][row].fill(1);
     }
     let padded = rows[2].contains(&0);
-    let tensor =
-        |row: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(row)?.f_view([batch as i64, seq as i64])?.f_to_device(device)?) };
+    let tensor = |row: &[i64]| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(row)?
+            .f_view([batch as i64, seq as i64])?
+            .f_to_device(device)?)
+    };
     Ok(TextInputs {
         input_ids: tensor(&rows[0])?,
         token_type_ids: Some(tensor(&rows[1])?),
-        attention_mask: if padded { Some(tensor(&rows[2])?) } else { None },
+        attention_mask: if padded {
+            Some(tensor(&rows[2])?)
+        } else {
+            None
+        },
         position_ids: None,
     })
 }

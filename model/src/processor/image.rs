@@ -1,5 +1,5 @@
-//! `preprocessor_config.json` and what it asks for: the model's pixels and the codebook's, as FLAVA's image processor
-//! in transformers (the slow one) makes them.
+//! `preprocessor_config.json` and what it asks for: the model's pixels and the codebook's, as
+//! FLAVA's image processor in transformers (the slow one) makes them.
 
 use std::{borrow::Cow, path::Path};
 
@@ -37,12 +37,20 @@ pub struct ImageTransform {
 }
 
 impl ImageTransform {
-    /// Channels-first pixels of `picture`, \[3, height, width\] flattened, and their (height, width).
+    /// Channels-first pixels of `picture`, \[3, height, width\] flattened, and their (height,
+    /// width).
     pub fn apply(&self, picture: &Picture) -> (Vec<f32>, Size) {
         let mut size = (picture.height, picture.width);
         let mut rgb = Cow::Borrowed(picture.rgb.as_slice());
         if let Some(to) = self.size {
-            rgb = resize::<3>(&rgb, (size.1, size.0), (to.1, to.0), self.filter, self.order).into();
+            rgb = resize::<3>(
+                &rgb,
+                (size.1, size.0),
+                (to.1, to.0),
+                self.filter,
+                self.order,
+            )
+            .into();
             size = to;
         }
         if let Some(crop) = self.crop.filter(|&crop| crop != size) {
@@ -58,14 +66,21 @@ impl ImageTransform {
         (pixels, size)
     }
 
-    /// The value of each byte: rescaled in f64 and stored as f32, then normalised in f32, as numpy does it there.
+    /// The value of each byte: rescaled in f64 and stored as f32, then normalised in f32, as numpy
+    /// does it there.
     fn table(&self, channel: usize) -> [f32; 256] {
         std::array::from_fn(|byte| {
-            let mut value = self.rescale.map_or(byte as f32, |factor| (byte as f64 * factor) as f32);
+            let mut value = self
+                .rescale
+                .map_or(byte as f32, |factor| (byte as f64 * factor) as f32);
             if let Some((mean, std)) = self.normalize {
                 value = (value - mean[channel]) / std[channel];
             }
-            if self.map_pixels { 0.8 * value + 0.1 } else { value }
+            if self.map_pixels {
+                0.8 * value + 0.1
+            } else {
+                value
+            }
         })
     }
 
@@ -78,7 +93,9 @@ impl ImageTransform {
     pub fn id(&self) -> String {
         let digest = Sha256::digest(format!("{self:?}"));
         let hash = hex(&digest[..4]);
-        let size = self.output_size().map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
+        let size = self
+            .output_size()
+            .map_or("any".to_owned(), |(h, w)| format!("{h}x{w}"));
         let filter = format!("{:?}", self.filter).to_lowercase();
         format!("{size}-{filter}-{}-{hash}", self.order.name())
     }
@@ -86,15 +103,28 @@ impl ImageTransform {
 
 fn centre_crop(rgb: &[u8], (height, width): Size, crop: Size) -> Vec<u8> {
     let mut out = vec![0; crop.0 * crop.1 * 3];
-    // Where the crop starts in the picture, negative where it reaches beyond it (transformers rounds a larger crop up).
+    // Where the crop starts in the picture, negative where it reaches beyond it (transformers
+    // rounds a larger crop up).
     let start = |have: usize, want: usize| {
-        if have >= want { ((have - want) / 2) as i64 } else { -((want - have).div_ceil(2) as i64) }
+        if have >= want {
+            ((have - want) / 2) as i64
+        } else {
+            -((want - have).div_ceil(2) as i64)
+        }
     };
     let (top, left) = (start(height, crop.0), start(width, crop.1));
     for y in 0..crop.0 {
-        let Some(from) = usize::try_from(y as i64 + top).ok().filter(|&from| from < height) else { continue };
+        let Some(from) = usize::try_from(y as i64 + top)
+            .ok()
+            .filter(|&from| from < height)
+        else {
+            continue;
+        };
         for x in 0..crop.1 {
-            if let Some(at) = usize::try_from(x as i64 + left).ok().filter(|&at| at < width) {
+            if let Some(at) = usize::try_from(x as i64 + left)
+                .ok()
+                .filter(|&at| at < width)
+            {
                 let (to, from) = ((y * crop.1 + x) * 3, (from * width + at) * 3);
                 out[to..to + 3].copy_from_slice(&rgb[from..from + 3]);
             }
@@ -112,7 +142,10 @@ struct NamedSize {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a size is an integer, a pair [height, width] or {\"height\": .., \"width\": ..}")]
+#[serde(
+    untagged,
+    expecting = "a size is an integer, a pair [height, width] or {\"height\": .., \"width\": ..}"
+)]
 enum RawSize {
     Side(usize),
     Pair([usize; 2]),
@@ -122,16 +155,26 @@ enum RawSize {
 impl From<RawSize> for NamedSize {
     fn from(raw: RawSize) -> Self {
         match raw {
-            RawSize::Side(side) => Self { height: side, width: side },
-            RawSize::Pair([height, width]) | RawSize::Named { height, width } => Self { height, width },
+            RawSize::Side(side) => Self {
+                height: side,
+                width: side,
+            },
+            RawSize::Pair([height, width]) | RawSize::Named { height, width } => {
+                Self { height, width }
+            }
         }
     }
 }
 
 /// A number for each channel, or one for all of them.
-fn moments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<[f32; 3], D::Error> {
+fn moments<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<[f32; 3], D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a mean or deviation is a number, or a list of three")]
+    #[serde(
+        untagged,
+        expecting = "a mean or deviation is a number, or a list of three"
+    )]
     enum Moments {
         One(f32),
         Each([f32; 3]),
@@ -225,9 +268,13 @@ impl Default for ImageProcessorConfig {
 }
 
 impl ImageProcessorConfig {
-    /// The defaults for pictures of `side` pixels in patches of `patch`, with a codebook picture to match.
+    /// The defaults for pictures of `side` pixels in patches of `patch`, with a codebook picture to
+    /// match.
     pub fn for_size(side: usize, patch: usize) -> Self {
-        let (size, codebook) = (RawSize::Side(side).into(), RawSize::Side(side / patch * 8).into());
+        let (size, codebook) = (
+            RawSize::Side(side).into(),
+            RawSize::Side(side / patch * 8).into(),
+        );
         Self {
             size,
             crop_size: size,
@@ -241,27 +288,48 @@ impl ImageProcessorConfig {
     /// The same preparation, to square pictures of `side` pixels in patches of `patch`.
     #[must_use]
     pub fn with_side(&self, side: usize, patch: usize) -> Self {
-        let Self { size, crop_size, codebook_size, codebook_crop_size, input_size_patches, .. } = Self::for_size(side, patch);
-        Self { size, crop_size, codebook_size, codebook_crop_size, input_size_patches, ..self.clone() }
+        let Self {
+            size,
+            crop_size,
+            codebook_size,
+            codebook_crop_size,
+            input_size_patches,
+            ..
+        } = Self::for_size(side, patch);
+        Self {
+            size,
+            crop_size,
+            codebook_size,
+            codebook_crop_size,
+            input_size_patches,
+            ..self.clone()
+        }
     }
 
-    /// Reads what a folder says of it: `processor_config.json` of transformers 5, whose image processor stands inside, or
-    /// `preprocessor_config.json`; None where it has neither.
+    /// Reads what a folder says of it: `processor_config.json` of transformers 5, whose image
+    /// processor stands inside, or `preprocessor_config.json`; None where it has neither.
     ///
     /// # Errors
-    /// If both are there and ask for other pixels, since transformers' versions disagree on which is read.
+    /// If both are there and ask for other pixels, since transformers' versions disagree on which
+    /// is read.
     pub fn from_directory(directory: &Path) -> Result<Option<Self>> {
-        let files = ["processor_config.json", "preprocessor_config.json"].map(|name| directory.join(name));
+        let files =
+            ["processor_config.json", "preprocessor_config.json"].map(|name| directory.join(name));
         let mut found: Option<Self> = None;
         for path in files.iter().filter(|path| flava_base::is_there(path)) {
-            let Some(config) = Self::from_file(path)? else { continue };
+            let Some(config) = Self::from_file(path)? else {
+                continue;
+            };
             let order = PassOrder::default();
             match &found {
                 Some(first)
                     if (first.transform(order), first.codebook_transform(order))
                         != (config.transform(order), config.codebook_transform(order)) =>
                 {
-                    return Err(Error::file(path, "and processor_config.json ask for other pixels: remove the one that is not meant"));
+                    return Err(Error::file(
+                        path,
+                        "and processor_config.json ask for other pixels: remove the one that is not meant",
+                    ));
                 }
                 Some(_) => {}
                 None => found = Some(config),
@@ -273,7 +341,9 @@ impl ImageProcessorConfig {
     /// Reads `path`; None if it is a processor's description without an image processor in it.
     pub fn from_file(path: &Path) -> Result<Option<Self>> {
         let mut value: Value = flava_base::read_json(path, MAX_BYTES)?;
-        let of_processor = path.file_name().is_some_and(|name| name == "processor_config.json");
+        let of_processor = path
+            .file_name()
+            .is_some_and(|name| name == "processor_config.json");
         let value = match value.get_mut("image_processor") {
             Some(inner) => inner.take(),
             None if of_processor => return Ok(None),
@@ -286,12 +356,29 @@ impl ImageProcessorConfig {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let sizes = [self.size, self.crop_size, self.codebook_size, self.codebook_crop_size];
-        if let Some(size) = sizes.iter().find(|s| !(1..=8192).contains(&s.height) || !(1..=8192).contains(&s.width)) {
-            return Err(format!("asks for pictures of {}x{} pixels", size.height, size.width));
+        let sizes = [
+            self.size,
+            self.crop_size,
+            self.codebook_size,
+            self.codebook_crop_size,
+        ];
+        if let Some(size) = sizes
+            .iter()
+            .find(|s| !(1..=8192).contains(&s.height) || !(1..=8192).contains(&s.width))
+        {
+            return Err(format!(
+                "asks for pictures of {}x{} pixels",
+                size.height, size.width
+            ));
         }
-        let scales = [("rescale_factor", self.rescale_factor), ("codebook_rescale_factor", self.codebook_rescale_factor)];
-        if let Some((name, scale)) = scales.iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0)) {
+        let scales = [
+            ("rescale_factor", self.rescale_factor),
+            ("codebook_rescale_factor", self.codebook_rescale_factor),
+        ];
+        if let Some((name, scale)) = scales
+            .iter()
+            .find(|(_, scale)| !(scale.is_finite() && *scale > 0.0))
+        {
             return Err(format!("{name} is {scale}"));
         }
         let moments = [
@@ -301,8 +388,13 @@ impl ImageProcessorConfig {
             ("codebook_image_std", self.codebook_image_std, true),
         ];
         for (name, values, divides) in moments {
-            if let Some(value) = values.iter().find(|value| !value.is_finite() || (divides && **value <= 0.0)) {
-                return Err(format!("{name} is {value}: no pixel could be divided by it"));
+            if let Some(value) = values
+                .iter()
+                .find(|value| !value.is_finite() || (divides && **value <= 0.0))
+            {
+                return Err(format!(
+                    "{name} is {value}: no pixel could be divided by it"
+                ));
             }
         }
         Ok(())
@@ -310,17 +402,26 @@ impl ImageProcessorConfig {
 
     /// The text of a `preprocessor_config.json` that transformers reads.
     pub fn to_json(&self) -> String {
-        format!("{:#}\n", serde_json::to_value(self).expect("a config is plain data"))
+        format!(
+            "{:#}\n",
+            serde_json::to_value(self).expect("a config is plain data")
+        )
     }
 
     /// How the model's pixels are made.
     pub fn transform(&self, order: PassOrder) -> ImageTransform {
         ImageTransform {
-            size: self.do_resize.then_some((self.size.height, self.size.width)),
+            size: self
+                .do_resize
+                .then_some((self.size.height, self.size.width)),
             filter: self.resample,
-            crop: self.do_center_crop.then_some((self.crop_size.height, self.crop_size.width)),
+            crop: self
+                .do_center_crop
+                .then_some((self.crop_size.height, self.crop_size.width)),
             rescale: self.do_rescale.then_some(self.rescale_factor),
-            normalize: self.do_normalize.then_some((self.image_mean, self.image_std)),
+            normalize: self
+                .do_normalize
+                .then_some((self.image_mean, self.image_std)),
             map_pixels: false,
             order,
         }
@@ -329,11 +430,20 @@ impl ImageProcessorConfig {
     /// How the codebook's pixels are made, from the same original.
     pub fn codebook_transform(&self, order: PassOrder) -> ImageTransform {
         ImageTransform {
-            size: self.codebook_do_resize.then_some((self.codebook_size.height, self.codebook_size.width)),
+            size: self
+                .codebook_do_resize
+                .then_some((self.codebook_size.height, self.codebook_size.width)),
             filter: self.codebook_resample,
-            crop: self.codebook_do_center_crop.then_some((self.codebook_crop_size.height, self.codebook_crop_size.width)),
-            rescale: self.codebook_do_rescale.then_some(self.codebook_rescale_factor),
-            normalize: self.codebook_do_normalize.then_some((self.codebook_image_mean, self.codebook_image_std)),
+            crop: self.codebook_do_center_crop.then_some((
+                self.codebook_crop_size.height,
+                self.codebook_crop_size.width,
+            )),
+            rescale: self
+                .codebook_do_rescale
+                .then_some(self.codebook_rescale_factor),
+            normalize: self
+                .codebook_do_normalize
+                .then_some((self.codebook_image_mean, self.codebook_image_std)),
             map_pixels: self.codebook_do_map_pixels,
             order,
         }
@@ -346,19 +456,25 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_every_form_that_files_have() {
-        for json in [r#"{"size": 96}"#, r#"{"size": [96, 96]}"#, r#"{"size": {"height": 96, "width": 96}, "feature_extractor_type": "x"}"#]
-        {
+        for json in [
+            r#"{"size": 96}"#,
+            r#"{"size": [96, 96]}"#,
+            r#"{"size": {"height": 96, "width": 96}, "feature_extractor_type": "x"}"#,
+        ] {
             let config: ImageProcessorConfig = serde_json::from_str(json).unwrap();
             assert_eq!(config.transform(PassOrder::default()).size, Some((96, 96)));
         }
-        let error = serde_json::from_str::<ImageProcessorConfig>(r#"{"size": {"shortest_edge": 224}}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<ImageProcessorConfig>(r#"{"size": {"shortest_edge": 224}}"#)
+                .unwrap_err();
         assert!(error.to_string().contains("a size is"), "{error}");
     }
 
     #[test]
     fn the_pass_order_is_part_of_the_id() {
         let config = ImageProcessorConfig::default();
-        let [old, new] = [PassOrder::Pillow12, PassOrder::Pillow13].map(|order| config.transform(order).id());
+        let [old, new] =
+            [PassOrder::Pillow12, PassOrder::Pillow13].map(|order| config.transform(order).id());
         assert_ne!(old, new);
         assert!(new.starts_with("224x224-bicubic-pillow13-"), "{new}");
     }

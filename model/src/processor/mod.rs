@@ -1,4 +1,5 @@
-//! From files to what the encoders read: pictures decoded and resized as Pillow does it, texts as word pieces.
+//! From files to what the encoders read: pictures decoded and resized as Pillow does it, texts as
+//! word pieces.
 
 mod batch;
 mod decode;

@@ -1,7 +1,8 @@
 //! Resizing bit for bit as Pillow does it for 8-bit pictures.
 //!
-//! Two passes of a separable filter with coefficients in 22-bit fixed point, rounded to bytes in between. Up to version
-//! 12 Pillow runs the horizontal pass first; since 13 the vertical one goes first where it shrinks the picture much more.
+//! Two passes of a separable filter with coefficients in 22-bit fixed point, rounded to bytes in
+//! between. Up to version 12 Pillow runs the horizontal pass first; since 13 the vertical one goes
+//! first where it shrinks the picture much more.
 #![allow(unsafe_code, reason = "calls code for AVX2 after asking the processor")]
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,9 @@ impl TryFrom<u8> for Filter {
             1 => Ok(Self::Lanczos),
             2 => Ok(Self::Bilinear),
             3 => Ok(Self::Bicubic),
-            n => Err(format!("resample filter {n} is none of 1 (Lanczos), 2 (bilinear), 3 (bicubic)")),
+            n => Err(format!(
+                "resample filter {n} is none of 1 (Lanczos), 2 (bilinear), 3 (bicubic)"
+            )),
         }
     }
 }
@@ -78,7 +81,8 @@ fn sinc(x: f64) -> f64 {
 pub enum PassOrder {
     /// Pillow up to 12: always the horizontal pass.
     Pillow12,
-    /// Pillow 13: the vertical pass where the height shrinks by more than twice what the width does.
+    /// Pillow 13: the vertical pass where the height shrinks by more than twice what the width
+    /// does.
     #[default]
     Pillow13,
 }
@@ -98,8 +102,8 @@ impl PassOrder {
     }
 }
 
-/// Along one axis, for each output position the first source position and the fixed-point weights from there on, one list
-/// after the other.
+/// Along one axis, for each output position the first source position and the fixed-point weights
+/// from there on, one list after the other.
 struct Taps {
     spans: Vec<Span>,
     weights: Vec<i32>,
@@ -116,21 +120,30 @@ impl Taps {
         let stretch = scale.max(1.0);
         let support = filter.radius() * stretch;
         let inverse = 1.0 / stretch;
-        let mut taps = Self { spans: Vec::with_capacity(to), weights: Vec::with_capacity(to * (2 * support as usize + 3)) };
+        let mut taps = Self {
+            spans: Vec::with_capacity(to),
+            weights: Vec::with_capacity(to * (2 * support as usize + 3)),
+        };
         let mut row = Vec::new();
         for i in 0..to {
             let centre = (i as f64 + 0.5) * scale;
             let first = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(from);
             row.clear();
-            row.extend((0..end - first).map(|j| filter.at((j as f64 + first as f64 - centre + 0.5) * inverse)));
+            row.extend(
+                (0..end - first)
+                    .map(|j| filter.at((j as f64 + first as f64 - centre + 0.5) * inverse)),
+            );
             let sum: f64 = row.iter().fold(0.0, |sum, weight| sum + weight);
             let start = taps.weights.len();
             taps.weights.extend(row.iter().map(|weight| {
                 let scaled = if sum == 0.0 { *weight } else { weight / sum } * f64::from(1 << BITS);
                 (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
             }));
-            taps.spans.push(Span { first, weights: start..taps.weights.len() });
+            taps.spans.push(Span {
+                first,
+                weights: start..taps.weights.len(),
+            });
         }
         taps
     }
@@ -141,7 +154,9 @@ impl Taps {
 
     /// First source position and weights of each output position.
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
-        self.spans.iter().map(|span| (span.first, &self.weights[span.weights.clone()]))
+        self.spans
+            .iter()
+            .map(|span| (span.first, &self.weights[span.weights.clone()]))
     }
 }
 
@@ -165,7 +180,10 @@ fn combine_rows_avx2(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
 }
 
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "it must be compiled into its AVX2 caller")]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled into its AVX2 caller"
+)]
 fn combine_rows_into(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
     for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(width)) {
         let rows = &source[first * width..];
@@ -194,7 +212,12 @@ fn combine_rows_into(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
 }
 
 /// Each pixel of an output row is a weighted sum of pixels of the source row.
-fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to: usize, filter: Filter) -> Vec<u8> {
+fn horizontal<const C: usize>(
+    source: &[u8],
+    (width, height): (usize, usize),
+    to: usize,
+    filter: Filter,
+) -> Vec<u8> {
     let (taps, mut out) = (Taps::new(width, to, filter), vec![0; to * height * C]);
     #[cfg(target_arch = "x86_64")]
     if C == 3 && is_x86_feature_detected!("avx2") {
@@ -202,7 +225,10 @@ fn horizontal<const C: usize>(source: &[u8], (width, height): (usize, usize), to
         unsafe { horizontal_rgb_avx2(source, width, &taps, &mut out) };
         return out;
     }
-    for (row, out) in source.chunks_exact(width * C).zip(out.chunks_exact_mut(to * C)) {
+    for (row, out) in source
+        .chunks_exact(width * C)
+        .zip(out.chunks_exact_mut(to * C))
+    {
         for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(C)) {
             let mut sums = [1i32 << (BITS - 1); C];
             for (pixel, &weight) in row[first * C..].chunks_exact(C).zip(weights) {
@@ -227,7 +253,8 @@ fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &Taps, out: &mut [u8])
     let height = out.len() / taps.len() / 3;
     let weights: Vec<[i32; 4]> = taps.weights.iter().map(|&w| [w; 4]).collect();
     for (y, out) in out.chunks_exact_mut(taps.len() * 3).enumerate() {
-        // Eight bytes are read where six are needed: the last row, and those of one or two pixels, get some more.
+        // Eight bytes are read where six are needed: the last row, and those of one or two pixels,
+        // get some more.
         let (row, padded);
         if y + 1 < height && width > 2 {
             row = &source[y * width * 3..];
@@ -241,21 +268,27 @@ fn horizontal_rgb_avx2(source: &[u8], width: usize, taps: &Taps, out: &mut [u8])
     }
 }
 
-/// One output pixel from the pixels at the start of `pixels`, which holds eight bytes more than they need: two pixels a
-/// step, in the lanes red, green, blue, unused.
+/// One output pixel from the pixels at the start of `pixels`, which holds eight bytes more than
+/// they need: two pixels a step, in the lanes red, green, blue, unused.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-#[allow(clippy::cast_ptr_alignment, reason = "the loads are the unaligned ones")]
+#[allow(
+    clippy::cast_ptr_alignment,
+    reason = "the loads are the unaligned ones"
+)]
 fn combine_rgb_avx2(pixels: &[u8], weights: &[[i32; 4]]) -> [u8; 3] {
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_add_epi32, _mm_cvtepu8_epi32, _mm_cvtsi64_si128, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_mullo_epi32,
-        _mm_packus_epi16, _mm_packus_epi32, _mm_set1_epi32, _mm_setr_epi8, _mm_shuffle_epi8, _mm_srai_epi32, _mm256_add_epi32,
-        _mm256_castsi256_si128, _mm256_cvtepu8_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_mullo_epi32,
+        __m128i, __m256i, _mm_add_epi32, _mm_cvtepu8_epi32, _mm_cvtsi64_si128, _mm_cvtsi128_si32,
+        _mm_loadu_si128, _mm_mullo_epi32, _mm_packus_epi16, _mm_packus_epi32, _mm_set1_epi32,
+        _mm_setr_epi8, _mm_shuffle_epi8, _mm_srai_epi32, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_cvtepu8_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_mullo_epi32,
         _mm256_setzero_si256,
     };
     let bytes = |pixel: usize| -> __m128i {
-        let eight = pixels[pixel * 3..pixel * 3 + PAIR_BYTES].try_into().expect("eight bytes");
+        let eight = pixels[pixel * 3..pixel * 3 + PAIR_BYTES]
+            .try_into()
+            .expect("eight bytes");
         _mm_cvtsi64_si128(i64::from_le_bytes(eight))
     };
     let spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
@@ -267,31 +300,58 @@ fn combine_rgb_avx2(pixels: &[u8], weights: &[[i32; 4]]) -> [u8; 3] {
         let weights = unsafe { _mm256_loadu_si256(pair.as_ptr().cast::<__m256i>()) };
         sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(values, weights));
     }
-    let mut sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    let mut sum = _mm_add_epi32(
+        _mm256_castsi256_si128(sums),
+        _mm256_extracti128_si256(sums, 1),
+    );
     if let [weight] = single {
         // SAFETY: a weight is four i32, and this load needs no alignment.
         let weight = unsafe { _mm_loadu_si128(weight.as_ptr().cast::<__m128i>()) };
-        sum = _mm_add_epi32(sum, _mm_mullo_epi32(_mm_cvtepu8_epi32(bytes(2 * pairs.len())), weight));
+        sum = _mm_add_epi32(
+            sum,
+            _mm_mullo_epi32(_mm_cvtepu8_epi32(bytes(2 * pairs.len())), weight),
+        );
     }
-    let rounded = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(1 << (BITS - 1))), BITS as i32);
+    let rounded = _mm_srai_epi32(
+        _mm_add_epi32(sum, _mm_set1_epi32(1 << (BITS - 1))),
+        BITS as i32,
+    );
     let packed = _mm_packus_epi32(rounded, rounded);
     let [red, green, blue, _] = _mm_cvtsi128_si32(_mm_packus_epi16(packed, packed)).to_le_bytes();
     [red, green, blue]
 }
 
-/// `source`, rows of pixels of `C` (1 to 4) interleaved bytes, from size (width, height) to size `to`.
+/// `source`, rows of pixels of `C` (1 to 4) interleaved bytes, from size (width, height) to size
+/// `to`.
 ///
 /// # Panics
 /// If a size is zero or `source` is not `from`'s.
-pub fn resize<const C: usize>(source: &[u8], from: (usize, usize), to: (usize, usize), filter: Filter, order: PassOrder) -> Vec<u8> {
-    assert!(from.0 > 0 && from.1 > 0 && to.0 > 0 && to.1 > 0, "an empty picture");
-    assert_eq!(source.len(), from.0 * from.1 * C, "the source has another size");
-    let vertical = |source: &[u8], width: usize| combine_rows(source, width * C, &Taps::new(from.1, to.1, filter));
+pub fn resize<const C: usize>(
+    source: &[u8],
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: Filter,
+    order: PassOrder,
+) -> Vec<u8> {
+    assert!(
+        from.0 > 0 && from.1 > 0 && to.0 > 0 && to.1 > 0,
+        "an empty picture"
+    );
+    assert_eq!(
+        source.len(),
+        from.0 * from.1 * C,
+        "the source has another size"
+    );
+    let vertical = |source: &[u8], width: usize| {
+        combine_rows(source, width * C, &Taps::new(from.1, to.1, filter))
+    };
     match (from.0 == to.0, from.1 == to.1) {
         (true, true) => source.to_vec(),
         (true, false) => vertical(source, from.0),
         (false, true) => horizontal::<C>(source, from, to.0, filter),
-        (false, false) if order.vertical_first(from, to) => horizontal::<C>(&vertical(source, from.0), (from.0, to.1), to.0, filter),
+        (false, false) if order.vertical_first(from, to) => {
+            horizontal::<C>(&vertical(source, from.0), (from.0, to.1), to.0, filter)
+        }
         (false, false) => vertical(&horizontal::<C>(source, from, to.0, filter), to.0),
     }
 }

@@ -1,12 +1,13 @@
-//! Texts to word pieces, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as BERT's tokenizer.
+//! Texts to word pieces, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as
+//! BERT's tokenizer.
 
 use std::{collections::BTreeMap, path::Path};
 
 use flava_base::hex;
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    AddedToken, EncodeInput, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString,
-    PreTokenizer, Tokenizer, TruncationParams, TruncationStrategy,
+    AddedToken, EncodeInput, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
+    OffsetType, PreTokenizedString, PreTokenizer, Tokenizer, TruncationParams, TruncationStrategy,
     models::{TrainerWrapper, wordpiece::WordPieceTrainerBuilder},
 };
 
@@ -36,8 +37,13 @@ pub struct Encoding {
     pub token_type_ids: Vec<i64>,
 }
 
-/// The characters that words go on with, in order: the most frequent ones, as many as the trainer's alphabet has.
-fn inner_characters(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, min_frequency: u64) -> Result<Vec<char>> {
+/// The characters that words go on with, in order: the most frequent ones, as many as the trainer's
+/// alphabet has.
+fn inner_characters(
+    tokenizer: &Tokenizer,
+    texts: impl Iterator<Item = String>,
+    min_frequency: u64,
+) -> Result<Vec<char>> {
     const MOST: usize = 1000;
     let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
     let mut counts: BTreeMap<char, u64> = BTreeMap::new();
@@ -51,10 +57,15 @@ fn inner_characters(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, 
             splitter.pre_tokenize(&mut words).map_err(broken)?;
         }
         for (word, ..) in words.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            word.chars().skip(1).for_each(|c| *counts.entry(c).or_default() += 1);
+            word.chars()
+                .skip(1)
+                .for_each(|c| *counts.entry(c).or_default() += 1);
         }
     }
-    let mut known: Vec<(char, u64)> = counts.into_iter().filter(|(_, count)| *count >= min_frequency).collect();
+    let mut known: Vec<(char, u64)> = counts
+        .into_iter()
+        .filter(|(_, count)| *count >= min_frequency)
+        .collect();
     known.sort_by_key(|(c, count)| (std::cmp::Reverse(*count), *c));
     known.truncate(MOST);
     let mut characters: Vec<char> = known.into_iter().map(|(c, _)| c).collect();
@@ -87,18 +98,26 @@ impl TextProcessor {
         let mut special = [0; 5];
         for (id, token) in special.iter_mut().zip(SPECIAL) {
             let found = tokenizer.token_to_id(token);
-            *id = found.ok_or_else(|| Error::Tokenizer(format!("the vocabulary has no {token}")))?.into();
+            *id = found
+                .ok_or_else(|| Error::Tokenizer(format!("the vocabulary has no {token}")))?
+                .into();
         }
         // Files may ask for padding or truncation; both are decided by the caller here.
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        tokenizer
+            .with_truncation(None)
+            .map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut inner = vec![false; tokenizer.get_vocab_size(true)];
         for (word, id) in tokenizer.get_vocab(true) {
             if let Some(inner) = inner.get_mut(id as usize) {
                 *inner = word.starts_with("##");
             }
         }
-        Ok(Self { tokenizer, special, inner })
+        Ok(Self {
+            tokenizer,
+            special,
+            inner,
+        })
     }
 
     /// The id that fills a batch's shorter texts.
@@ -126,15 +145,24 @@ impl TextProcessor {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// Word pieces of each text, cut to `max_length` tokens with the special ones; of a pair the longer one is cut.
+    /// Word pieces of each text, cut to `max_length` tokens with the special ones; of a pair the
+    /// longer one is cut.
     pub fn encode(&self, texts: &[Text], max_length: usize) -> Result<Vec<Encoding>> {
         if max_length < SHORTEST {
-            return Err(Error::Tokenizer(format!("texts cannot be cut to {max_length} tokens: {SHORTEST} is the least")));
+            return Err(Error::Tokenizer(format!(
+                "texts cannot be cut to {max_length} tokens: {SHORTEST} is the least"
+            )));
         }
         let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let mut tokenizer = self.tokenizer.clone();
-        let truncation = TruncationParams { max_length, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
+        let truncation = TruncationParams {
+            max_length,
+            strategy: TruncationStrategy::LongestFirst,
+            ..TruncationParams::default()
+        };
+        tokenizer
+            .with_truncation(Some(truncation))
+            .map_err(broken)?;
         let inputs: Vec<EncodeInput> = texts
             .iter()
             .map(|text| match *text {
@@ -144,18 +172,33 @@ impl TextProcessor {
             .collect();
         let encodings = tokenizer.encode_batch(inputs, true).map_err(broken)?;
         let wide = |ids: &[u32]| ids.iter().map(|&id| id.into()).collect();
-        Ok(encodings.iter().map(|e| Encoding { input_ids: wide(e.get_ids()), token_type_ids: wide(e.get_type_ids()) }).collect())
+        Ok(encodings
+            .iter()
+            .map(|e| Encoding {
+                input_ids: wide(e.get_ids()),
+                token_type_ids: wide(e.get_type_ids()),
+            })
+            .collect())
     }
 
-    /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece` by the frequency of pairs), which
-    /// are gone through twice. The same texts give the same pieces in the same order.
-    pub fn train<T: Iterator<Item = String> + Send>(texts: impl Fn() -> T, vocab_size: usize, min_frequency: u64) -> Result<Self> {
+    /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece`
+    /// by the frequency of pairs), which are gone through twice. The same texts give the same
+    /// pieces in the same order.
+    pub fn train<T: Iterator<Item = String> + Send>(
+        texts: impl Fn() -> T,
+        vocab_size: usize,
+        min_frequency: u64,
+    ) -> Result<Self> {
         let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let blank: Vec<String> = SPECIAL.map(str::to_owned).into();
         let mut tokenizer = Self::from_words(&blank)?.tokenizer;
-        // The trainer numbers inner characters as a hash map gives them, and ties between pairs go by number: so they are given first.
+        // The trainer numbers inner characters as a hash map gives them, and ties between pairs go
+        // by number: so they are given first.
         let inner = inner_characters(&tokenizer, texts(), min_frequency)?;
-        let first = SPECIAL.iter().map(|token| (*token).to_owned()).chain(inner.into_iter().map(|c| format!("##{c}")));
+        let first = SPECIAL
+            .iter()
+            .map(|token| (*token).to_owned())
+            .chain(inner.into_iter().map(|c| format!("##{c}")));
         let mut trainer: TrainerWrapper = WordPieceTrainerBuilder::default()
             .vocab_size(vocab_size)
             .min_frequency(min_frequency)
@@ -172,18 +215,27 @@ impl TextProcessor {
 
     /// A digest of everything that decides the word pieces.
     pub fn digest(&self) -> String {
-        let text = self.tokenizer.to_string(false).expect("a tokenizer is plain data");
+        let text = self
+            .tokenizer
+            .to_string(false)
+            .expect("a tokenizer is plain data");
         hex(&Sha256::digest(text)[..16])
     }
 
     /// The files that transformers loads this tokenizer from: name and contents.
     pub fn files(&self) -> Result<Vec<(&'static str, String)>> {
-        let json = self.tokenizer.to_string(true).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let json = self
+            .tokenizer
+            .to_string(true)
+            .map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut words: Vec<(String, u32)> = self.tokenizer.get_vocab(true).into_iter().collect();
         words.sort_by_key(|(_, id)| *id);
         let vocab: String = words.iter().map(|(word, _)| format!("{word}\n")).collect();
-        let special: serde_json::Map<_, _> =
-            SPECIAL_KEYS.iter().zip(SPECIAL).map(|(name, token)| ((*name).to_owned(), token.into())).collect();
+        let special: serde_json::Map<_, _> = SPECIAL_KEYS
+            .iter()
+            .zip(SPECIAL)
+            .map(|(name, token)| ((*name).to_owned(), token.into()))
+            .collect();
         let mut config = special.clone();
         config.insert("processor_class".into(), "FlavaProcessor".into());
         match self.tokenizer.get_normalizer() {
@@ -191,7 +243,10 @@ impl TextProcessor {
                 config.insert("tokenizer_class".into(), "BertTokenizer".into());
                 config.insert("do_lower_case".into(), bert.lowercase.into());
                 config.insert("strip_accents".into(), bert.strip_accents.into());
-                config.insert("tokenize_chinese_chars".into(), bert.handle_chinese_chars.into());
+                config.insert(
+                    "tokenize_chinese_chars".into(),
+                    bert.handle_chinese_chars.into(),
+                );
             }
             // BERT's class would put its own way of preparing texts in its place.
             _ => _ = config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into()),
@@ -200,8 +255,14 @@ impl TextProcessor {
         Ok(vec![
             ("tokenizer.json", json),
             ("vocab.txt", vocab),
-            ("tokenizer_config.json", format!("{:#}\n", serde_json::Value::Object(config))),
-            ("special_tokens_map.json", format!("{:#}\n", serde_json::Value::Object(special))),
+            (
+                "tokenizer_config.json",
+                format!("{:#}\n", serde_json::Value::Object(config)),
+            ),
+            (
+                "special_tokens_map.json",
+                format!("{:#}\n", serde_json::Value::Object(special)),
+            ),
         ])
     }
 }

@@ -1,5 +1,8 @@
 //! Which device runs a model, and CUDA loaded only where there is a GPU.
-#![allow(unsafe_code, reason = "opening libtorch's CUDA library runs its static initialisers")]
+#![allow(
+    unsafe_code,
+    reason = "opening libtorch's CUDA library runs its static initialisers"
+)]
 
 use std::{path::Path, str::FromStr};
 
@@ -30,7 +33,9 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(Self::Cuda(0)),
             _ => {
                 let index = s.strip_prefix("cuda:").and_then(|n| n.parse().ok());
-                index.map(Self::Cuda).ok_or_else(|| format!("{s:?} is none of auto, cpu, cuda, cuda:N"))
+                index
+                    .map(Self::Cuda)
+                    .ok_or_else(|| format!("{s:?} is none of auto, cpu, cuda, cuda:N"))
             }
         }
     }
@@ -41,11 +46,20 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(if gpu_count() > 0 { Device::Cuda(0) } else { Device::Cpu }),
+            Self::Auto => Ok(if gpu_count() > 0 {
+                Device::Cuda(0)
+            } else {
+                Device::Cpu
+            }),
             Self::Cuda(index) => match gpu_count() {
-                0 => Err(Error::Device(format!("--device cuda:{index}: there is no usable GPU here. {}", why_no_gpu()))),
+                0 => Err(Error::Device(format!(
+                    "--device cuda:{index}: there is no usable GPU here. {}",
+                    why_no_gpu()
+                ))),
                 count if index < count => Ok(Device::Cuda(index)),
-                count => Err(Error::Device(format!("--device cuda:{index}: there are {count} GPUs, counted from 0"))),
+                count => Err(Error::Device(format!(
+                    "--device cuda:{index}: there are {count} GPUs, counted from 0"
+                ))),
             },
         }
     }
@@ -53,13 +67,14 @@ impl DeviceChoice {
 
 /// Opens libtorch's CUDA library if this machine has an NVIDIA driver.
 ///
-/// Must be the first thing in `main`: whatever asks libtorch for CUDA before this settles for the process that
-/// there is none. Without a driver nothing is loaded, which saves 0.2 s and 235 MB.
+/// Must be the first thing in `main`: whatever asks libtorch for CUDA before this settles for the
+/// process that there is none. Without a driver nothing is loaded, which saves 0.2 s and 235 MB.
 pub fn load_cuda() {
     if !has_driver() {
         return;
     }
-    // SAFETY: libtorch's own library, found by this program's rpath or the loader's path, of the version it links.
+    // SAFETY: libtorch's own library, found by this program's rpath or the loader's path, of the
+    // version it links.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     if let Ok(library) = library {
         std::mem::forget(library); // its static registrations live on
@@ -67,12 +82,18 @@ pub fn load_cuda() {
 }
 
 fn has_driver() -> bool {
-    ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists())
+    ["/dev/nvidiactl", "/dev/dxg"]
+        .iter()
+        .any(|device| Path::new(device).exists())
 }
 
 fn gpu_count() -> usize {
     // Without the CUDA library libtorch answers 0; asking it is harmless but needless.
-    if has_driver() { tch::Cuda::device_count().try_into().unwrap_or(0) } else { 0 }
+    if has_driver() {
+        tch::Cuda::device_count().try_into().unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 fn why_no_gpu() -> &'static str {

@@ -21,7 +21,10 @@ impl Default for LoaderOptions {
     /// All cores, and one piece more than there are cores.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, ahead: threads + 1 }
+        Self {
+            threads,
+            ahead: threads + 1,
+        }
     }
 }
 
@@ -44,7 +47,8 @@ struct Shared<T> {
 
 /// An iterator over `make(0), make(1), .., make(count - 1)`, computed ahead.
 ///
-/// A panic in `make` is raised where its piece would have come. Dropping the loader stops its threads.
+/// A panic in `make` is raised where its piece would have come. Dropping the loader stops its
+/// threads.
 pub struct Loader<T: Send + 'static> {
     shared: Arc<Shared<T>>,
     workers: Vec<JoinHandle<()>>,
@@ -52,10 +56,24 @@ pub struct Loader<T: Send + 'static> {
 
 impl<T: Send + 'static> Loader<T> {
     /// Starts the threads.
-    pub fn new(count: usize, options: LoaderOptions, make: impl Fn(usize) -> T + Send + Sync + 'static) -> Self {
-        let state = State { next: 0, taken: 0, ready: BTreeMap::new(), stopped: false };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), room: Condvar::new(), filled: Condvar::new(), count, ahead: options.ahead.max(1) });
+    pub fn new(
+        count: usize,
+        options: LoaderOptions,
+        make: impl Fn(usize) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let state = State {
+            next: 0,
+            taken: 0,
+            ready: BTreeMap::new(),
+            stopped: false,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            room: Condvar::new(),
+            filled: Condvar::new(),
+            count,
+            ahead: options.ahead.max(1),
+        });
         let make = Arc::new(make);
         let worker = |_| {
             let (shared, make) = (Arc::clone(&shared), Arc::clone(&make));
@@ -70,15 +88,23 @@ impl<T: Send> Shared<T> {
     fn work(&self, make: &(impl Fn(usize) -> T + ?Sized)) {
         while let Some(index) = self.claim() {
             let outcome = catch_unwind(AssertUnwindSafe(|| make(index)));
-            self.state.lock().expect("no worker panics with the lock").ready.insert(index, outcome);
+            self.state
+                .lock()
+                .expect("no worker panics with the lock")
+                .ready
+                .insert(index, outcome);
             self.filled.notify_one();
         }
     }
 
     fn claim(&self) -> Option<usize> {
         let state = self.state.lock().expect("no worker panics with the lock");
-        let full = |s: &mut State<T>| !s.stopped && s.next < self.count && s.next >= s.taken + self.ahead;
-        let mut state = self.room.wait_while(state, full).expect("no worker panics with the lock");
+        let full =
+            |s: &mut State<T>| !s.stopped && s.next < self.count && s.next >= s.taken + self.ahead;
+        let mut state = self
+            .room
+            .wait_while(state, full)
+            .expect("no worker panics with the lock");
         if state.stopped || state.next >= self.count {
             return None;
         }
@@ -91,13 +117,21 @@ impl<T: Send + 'static> Iterator for Loader<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        let state = self.shared.state.lock().expect("no worker panics with the lock");
+        let state = self
+            .shared
+            .state
+            .lock()
+            .expect("no worker panics with the lock");
         if state.taken >= self.shared.count {
             return None;
         }
         let wanted = state.taken;
         let absent = |s: &mut State<T>| !s.ready.contains_key(&wanted);
-        let mut state = self.shared.filled.wait_while(state, absent).expect("no worker panics with the lock");
+        let mut state = self
+            .shared
+            .filled
+            .wait_while(state, absent)
+            .expect("no worker panics with the lock");
         let outcome = state.ready.remove(&wanted).expect("waited for it");
         state.taken += 1;
         drop(state);
@@ -108,7 +142,11 @@ impl<T: Send + 'static> Iterator for Loader<T> {
 
 impl<T: Send + 'static> Drop for Loader<T> {
     fn drop(&mut self) {
-        self.shared.state.lock().expect("no worker panics with the lock").stopped = true;
+        self.shared
+            .state
+            .lock()
+            .expect("no worker panics with the lock")
+            .stopped = true;
         self.shared.room.notify_all();
         for worker in self.workers.drain(..) {
             let _ended = worker.join();
@@ -136,7 +174,10 @@ mod tests {
                 thread::sleep(Duration::from_micros((i * 37 % 11) as u64 * 50));
                 i * i
             });
-            assert_eq!(loader.collect::<Vec<_>>(), (0..100).map(|i| i * i).collect::<Vec<_>>());
+            assert_eq!(
+                loader.collect::<Vec<_>>(),
+                (0..100).map(|i| i * i).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -159,7 +200,11 @@ mod tests {
 
     #[test]
     fn a_panic_comes_out_at_its_place() {
-        let mut loader = Loader::new(3, options(2, 2), |i| if i == 1 { panic!("broken") } else { i });
+        let mut loader = Loader::new(
+            3,
+            options(2, 2),
+            |i| if i == 1 { panic!("broken") } else { i },
+        );
         assert_eq!(loader.next(), Some(0));
         assert!(catch_unwind(AssertUnwindSafe(|| loader.next())).is_err());
     }

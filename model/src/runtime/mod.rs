@@ -1,4 +1,5 @@
-//! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader, progress.
+//! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader,
+//! progress.
 
 mod device;
 mod loader;

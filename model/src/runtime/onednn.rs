@@ -1,8 +1,13 @@
-//! Operators of oneDNN on CPUs: linear layers with their gradients; and, for inference, layers over a weight that is reordered
-//! once, with bias, GELU or residual fused, and attention that keeps a head's scores in the cache.
+//! Operators of oneDNN on CPUs: linear layers with their gradients; and, for inference, layers over
+//! a weight that is reordered once, with bias, GELU or residual fused, and attention that keeps a
+//! head's scores in the cache.
 //!
-//! Where libtorch's own operators take MKL's path for other makers' processors, these are 1.7 to 2.3 times as fast.
-#![allow(unsafe_code, reason = "the shim's operators take and give raw libtorch tensors")]
+//! Where libtorch's own operators take MKL's path for other makers' processors, these are 1.7 to
+//! 2.3 times as fast.
+#![allow(
+    unsafe_code,
+    reason = "the shim's operators take and give raw libtorch tensors"
+)]
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -17,7 +22,12 @@ use crate::{Error, Result};
 unsafe extern "C" {
     fn flava_last_error() -> *const c_char;
     fn flava_pack_linear(weight: *const C_tensor, rows: i64, out: *mut *mut C_tensor) -> c_int;
-    fn flava_linear(x: *const C_tensor, weight: *const C_tensor, bias: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn flava_linear(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
     fn flava_packed_linear(
         x: *const C_tensor,
         weight: *const C_tensor,
@@ -32,17 +42,23 @@ unsafe extern "C" {
         bias: *const C_tensor,
         out: *mut *mut C_tensor,
     ) -> c_int;
-    fn flava_attention(qkv: *const C_tensor, mask: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn flava_attention(
+        qkv: *const C_tensor,
+        mask: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
 }
 
-/// `xs` \[.., in\] times `weight` (out, in) transposed, plus `bias` (out): \[.., out\], differentiable.
+/// `xs` \[.., in\] times `weight` (out, in) transposed, plus `bias` (out): \[.., out\],
+/// differentiable.
 pub fn linear(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let fits = |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float;
     if !fits(xs) || !fits(weight) {
         return Ok(xs.f_linear(weight, bias)?);
     }
     let bias = bias.map_or(ptr::null(), tch::Tensor::as_ptr);
-    // SAFETY: all tensors outlive the call; the shim stores a new tensor in `out` and returns 0, or neither.
+    // SAFETY: all tensors outlive the call; the shim stores a new tensor in `out` and returns 0, or
+    // neither.
     call(|out| unsafe { flava_linear(xs.as_ptr(), weight.as_ptr(), bias, out) })
 }
 
@@ -68,21 +84,29 @@ pub struct PackedLinear {
 }
 
 impl PackedLinear {
-    /// Packs `weight` (out, in) and `bias` (out); None where oneDNN has no kernel for the device or kind.
+    /// Packs `weight` (out, in) and `bias` (out); None where oneDNN has no kernel for the device or
+    /// kind.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         let kinds = [Kind::Float, Kind::BFloat16];
         if weight.device() != tch::Device::Cpu || !kinds.contains(&weight.kind()) {
             return None;
         }
         let packed = call(|out| {
-            // SAFETY: `weight` outlives the call; the shim stores a new tensor in `out` and returns 0, or neither.
+            // SAFETY: `weight` outlives the call; the shim stores a new tensor in `out` and returns
+            // 0, or neither.
             unsafe { flava_pack_linear(weight.as_ptr(), TYPICAL_ROWS, out) }
         });
-        let packed = Self { weight: packed.ok()?, bias: bias.map(Tensor::detach) };
+        let packed = Self {
+            weight: packed.ok()?,
+            bias: bias.map(Tensor::detach),
+        };
         // Some processors pack bf16 and then refuse to multiply it.
         let (_, width) = weight.size2().ok()?;
         let probe = Tensor::zeros([1, width], (weight.kind(), weight.device()));
-        packed.forward(&probe, Fused::Nothing).is_ok().then_some(packed)
+        packed
+            .forward(&probe, Fused::Nothing)
+            .is_ok()
+            .then_some(packed)
     }
 
     /// `xs` \[.., in\] to \[.., out\].
@@ -93,19 +117,27 @@ impl PackedLinear {
             // SAFETY: all tensors outlive the call, the names are C strings, `out` as in `new`.
             unsafe {
                 match fused {
-                    Fused::Nothing => flava_packed_linear(xs.as_ptr(), weight, bias, c"none".as_ptr(), out),
-                    Fused::Gelu => flava_packed_linear(xs.as_ptr(), weight, bias, c"gelu".as_ptr(), out),
-                    Fused::Add(other) => flava_packed_linear_add(xs.as_ptr(), other.as_ptr(), weight, bias, out),
+                    Fused::Nothing => {
+                        flava_packed_linear(xs.as_ptr(), weight, bias, c"none".as_ptr(), out)
+                    }
+                    Fused::Gelu => {
+                        flava_packed_linear(xs.as_ptr(), weight, bias, c"gelu".as_ptr(), out)
+                    }
+                    Fused::Add(other) => {
+                        flava_packed_linear_add(xs.as_ptr(), other.as_ptr(), weight, bias, out)
+                    }
                 }
             }
         })
     }
 }
 
-/// Attention of packed projections \[batch, seq, 3, heads, `head_dim`\], contiguous, and an additive mask \[batch, 1, 1, seq\],
-/// to \[batch, seq, heads * `head_dim`\]. None where there is no kernel for the device, kind or processor.
+/// Attention of packed projections \[batch, seq, 3, heads, `head_dim`\], contiguous, and an
+/// additive mask \[batch, 1, 1, seq\], to \[batch, seq, heads * `head_dim`\]. None where there is
+/// no kernel for the device, kind or processor.
 pub fn packed_attention(qkv: &Tensor, mask: Option<&Tensor>) -> Option<Tensor> {
-    let fits = |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
+    let fits =
+        |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
     if !fits(qkv) || !mask.is_none_or(fits) {
         return None;
     }
@@ -128,5 +160,7 @@ pub(super) fn check(code: c_int) -> Result<()> {
     }
     // SAFETY: the message is a C string that lives until the next failing call on this thread.
     let message = unsafe { CStr::from_ptr(flava_last_error()) };
-    Err(Error::Torch(tch::TchError::Torch(message.to_string_lossy().into_owned())))
+    Err(Error::Torch(tch::TchError::Torch(
+        message.to_string_lossy().into_owned(),
+    )))
 }

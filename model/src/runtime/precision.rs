@@ -41,6 +41,8 @@ impl FromStr for Precision {
 
     fn from_str(s: &str) -> Result<Self, String> {
         let all = [Self::F32, Self::Bf16, Self::F16];
-        all.into_iter().find(|p| p.name() == s).ok_or_else(|| format!("{s:?} is none of f32, bf16, f16"))
+        all.into_iter()
+            .find(|p| p.name() == s)
+            .ok_or_else(|| format!("{s:?} is none of f32, bf16, f16"))
     }
 }

@@ -23,27 +23,47 @@ pub struct Progress {
 impl Progress {
     /// Bars for a run of `steps` named `noun`, such as "tasks".
     pub fn new(steps: usize, noun: &str, quiet: bool) -> Self {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bars = MultiProgress::with_draw_target(target);
         let run = bars.add(ProgressBar::new(steps as u64));
-        run.set_style(style(&format!("{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left")));
+        run.set_style(style(&format!(
+            "{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left"
+        )));
         run.set_prefix("all");
         run.enable_steady_tick(Duration::from_millis(500));
-        Self { bars, run, quiet, log: None }
+        Self {
+            bars,
+            run,
+            quiet,
+            log: None,
+        }
     }
 
     /// Adds what is said to a file too, whether or not it is shown.
     pub fn log_to(&mut self, path: &Path) -> std::io::Result<()> {
-        self.log = Some(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?));
+        self.log = Some(Mutex::new(
+            OpenOptions::new().create(true).append(true).open(path)?,
+        ));
         Ok(())
     }
 
     /// A bar for `count` pieces of the work `name`; it goes away when it is dropped.
     pub fn task(&self, name: &str, count: usize) -> TaskProgress {
-        let bar = self.bars.insert_before(&self.run, ProgressBar::new(count as u64));
-        bar.set_style(style("{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left"));
+        let bar = self
+            .bars
+            .insert_before(&self.run, ProgressBar::new(count as u64));
+        bar.set_style(style(
+            "{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left",
+        ));
         bar.set_prefix(escaped(name).into_owned());
-        TaskProgress { bar, run: self.run.clone() }
+        TaskProgress {
+            bar,
+            run: self.run.clone(),
+        }
     }
 
     /// Says how far the run has come, whatever its pieces of work counted.
@@ -78,7 +98,9 @@ impl Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates above are valid").progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .expect("the templates above are valid")
+        .progress_chars("=> ")
 }
 
 /// The bar of one piece of work.

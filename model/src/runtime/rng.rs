@@ -3,9 +3,13 @@
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
-/// The generator for one purpose, such as "masks, epoch 3, example 17": the same for the same seed and purpose everywhere.
+/// The generator for one purpose, such as "masks, epoch 3, example 17": the same for the same seed
+/// and purpose everywhere.
 pub fn stream(seed: u64, purpose: &str) -> ChaCha8Rng {
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(purpose).finalize();
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(purpose)
+        .finalize();
     ChaCha8Rng::from_seed(digest.into())
 }
 

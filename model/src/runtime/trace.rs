@@ -1,4 +1,5 @@
-//! Intermediate states by the name of the module that made them, for parity tests and for looking inside.
+//! Intermediate states by the name of the module that made them, for parity tests and for looking
+//! inside.
 //!
 //! Nothing is kept unless [`record`] runs on this thread.
 

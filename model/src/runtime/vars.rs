@@ -7,7 +7,8 @@ use tch::{Tensor, nn};
 /// How parameters are filled when a module is built.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// As for training from scratch: weights normal with this standard deviation, biases and tokens zero, norms one.
+    /// As for training from scratch: weights normal with this standard deviation, biases and tokens
+    /// zero, norms one.
     New(f64),
     /// Not at all: a checkpoint's tensors replace them before anything reads them.
     Unset,
@@ -23,13 +24,20 @@ pub struct Vars<'a> {
 impl<'a> Vars<'a> {
     /// The root of `store`.
     pub fn root(store: &'a nn::VarStore, fill: Fill) -> Self {
-        Self { path: store.root(), fill }
+        Self {
+            path: store.root(),
+            fill,
+        }
     }
 
     /// The same path with another standard deviation for new weights.
     #[must_use]
     pub fn with_std(self, std: f64) -> Self {
-        let fill = if let Fill::New(_) = self.fill { Fill::New(std) } else { Fill::Unset };
+        let fill = if let Fill::New(_) = self.fill {
+            Fill::New(std)
+        } else {
+            Fill::Unset
+        };
         Self { fill, ..self }
     }
 
@@ -63,7 +71,12 @@ impl<'a> Vars<'a> {
         self.add(name, size, |t, _| t.fill_(value))
     }
 
-    fn add(&self, name: &str, size: &[i64], init: impl FnOnce(&mut Tensor, f64) -> Tensor) -> Tensor {
+    fn add(
+        &self,
+        name: &str,
+        size: &[i64],
+        init: impl FnOnce(&mut Tensor, f64) -> Tensor,
+    ) -> Tensor {
         let mut tensor = Tensor::empty(size, (self.path.kind(), self.path.device()));
         if let Fill::New(std) = self.fill {
             let _filled = init(&mut tensor, std);
@@ -76,7 +89,10 @@ impl<'a, T: ToString> Div<T> for &Vars<'a> {
     type Output = Vars<'a>;
 
     fn div(self, name: T) -> Vars<'a> {
-        Vars { path: self.path.sub(name), fill: self.fill }
+        Vars {
+            path: self.path.sub(name),
+            fill: self.fill,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The other half of the discrete VAE (DALL-E, appendix A.1): from visual words back to pixels. It is not part of the model.
+//! The other half of the discrete VAE (DALL-E, appendix A.1): from visual words back to pixels. It
+//! is not part of the model.
 
 use flava_model::{
     codebook::{Convolution, ResidualBlock},
@@ -39,7 +40,12 @@ impl Decoder {
             input = output;
         }
         let channels = config.input_channels;
-        Self { input: first, groups, output: Convolution::new(&(&blocks / "output" / "conv"), input, 2 * channels, 1), channels }
+        Self {
+            input: first,
+            groups,
+            output: Convolution::new(&(&blocks / "output" / "conv"), input, 2 * channels, 1),
+            channels,
+        }
     }
 
     /// \[batch, words, height, width\] to two of \[batch, channels, 8 height, 8 width\].
@@ -55,6 +61,9 @@ impl Decoder {
             }
         }
         let ys = self.output.forward(&xs.f_relu()?)?; // [batch, 2 * channels, height, width]
-        Ok((ys.f_narrow(1, 0, self.channels)?, ys.f_narrow(1, self.channels, self.channels)?))
+        Ok((
+            ys.f_narrow(1, 0, self.channels)?,
+            ys.f_narrow(1, self.channels, self.channels)?,
+        ))
     }
 }

@@ -1,4 +1,5 @@
-//! DINO's projection head: three layers, unit length, and an output layer whose rows have unit length too.
+//! DINO's projection head: three layers, unit length, and an output layer whose rows have unit
+//! length too.
 
 use flava_model::{layers::Linear, runtime::Vars};
 use tch::Tensor;
@@ -14,7 +15,10 @@ pub struct DinoHead {
 
 /// Rows \[.., size\] brought to unit length.
 fn unit(xs: &Tensor) -> Result<Tensor> {
-    Ok(xs.f_div(&xs.f_norm_scalaropt_dim(2.0, [-1], true)?.f_clamp_min(1e-12)?)?)
+    Ok(xs.f_div(
+        &xs.f_norm_scalaropt_dim(2.0, [-1], true)?
+            .f_clamp_min(1e-12)?,
+    )?)
 }
 
 impl DinoHead {
@@ -23,18 +27,27 @@ impl DinoHead {
         let mlp = vars / "mlp";
         let linear = |place: i64, input, output| Linear::new(&(&mlp / place), input, output);
         Self {
-            mlp: [linear(0, size, hidden), linear(2, hidden, hidden), linear(4, hidden, bottleneck)],
+            mlp: [
+                linear(0, size, hidden),
+                linear(2, hidden, hidden),
+                linear(4, hidden, bottleneck),
+            ],
             last_layer: (vars / "last_layer").weight("weight_v", &[outputs, bottleneck]),
         }
     }
 
-    /// CLS states \[batch, size\] to \[batch, outputs\]; `frozen` gives the output layer no gradient.
+    /// CLS states \[batch, size\] to \[batch, outputs\]; `frozen` gives the output layer no
+    /// gradient.
     pub fn forward(&self, cls: &Tensor, frozen: bool) -> Result<Tensor> {
         let [first, second, third] = &self.mlp;
         let hidden = first.forward(cls)?.f_gelu("none")?;
         let hidden = second.forward(&hidden)?.f_gelu("none")?;
         let narrow = unit(&third.forward(&hidden)?)?;
-        let rows = if frozen { self.last_layer.f_detach()? } else { self.last_layer.shallow_clone() };
+        let rows = if frozen {
+            self.last_layer.f_detach()?
+        } else {
+            self.last_layer.shallow_clone()
+        };
         Ok(narrow.f_matmul(&unit(&rows)?.f_transpose(0, 1)?)?)
     }
 }

@@ -1,4 +1,5 @@
-//! From which corpus each step's batch comes: one corpus a step gives all of it, drawn by the corpora's shares (FLAVA appendix A.2).
+//! From which corpus each step's batch comes: one corpus a step gives all of it, drawn by the
+//! corpora's shares (FLAVA appendix A.2).
 
 use flava_model::runtime::stream;
 use rand::Rng;
@@ -45,7 +46,9 @@ impl Mixture {
     /// How many of the first `steps` steps each of `corpora` corpora has.
     pub fn drawn(&self, steps: usize, corpora: usize) -> Vec<u64> {
         let mut drawn = vec![0; corpora];
-        self.steps[..steps].iter().for_each(|(corpus, _)| drawn[usize::from(*corpus)] += 1);
+        self.steps[..steps]
+            .iter()
+            .for_each(|(corpus, _)| drawn[usize::from(*corpus)] += 1);
         drawn
     }
 }
@@ -54,18 +57,27 @@ impl Mixture {
 mod tests {
     use super::*;
 
-    /// The paper's shares over its number of updates: each count within four standard deviations of its mean.
+    /// The paper's shares over its number of updates: each count within four standard deviations of
+    /// its mean.
     #[test]
     fn shares_are_those_asked_for() {
         const STEPS: usize = 50_000;
         let shares = [0.70, 0.15, 0.15];
         let mixture = Mixture::new(&shares, STEPS, 0);
         for (drawn, share) in mixture.drawn(STEPS, 3).into_iter().zip(shares) {
-            let (mean, sd) = (share * STEPS as f64, (STEPS as f64 * share * (1.0 - share)).sqrt());
-            assert!((drawn as f64 - mean).abs() < 4.0 * sd, "{drawn}, expected {mean} +- {sd}");
+            let (mean, sd) = (
+                share * STEPS as f64,
+                (STEPS as f64 * share * (1.0 - share)).sqrt(),
+            );
+            assert!(
+                (drawn as f64 - mean).abs() < 4.0 * sd,
+                "{drawn}, expected {mean} +- {sd}"
+            );
         }
         // No memory: a corpus follows itself as often as its share says.
-        let same = (1..STEPS).filter(|&step| mixture.step(step).0 == 0 && mixture.step(step - 1).0 == 0).count() as f64;
+        let same = (1..STEPS)
+            .filter(|&step| mixture.step(step).0 == 0 && mixture.step(step - 1).0 == 0)
+            .count() as f64;
         assert!((same / STEPS as f64 - 0.49).abs() < 0.01, "{same}");
     }
 
@@ -77,6 +89,10 @@ mod tests {
             let (corpus, before) = mixture.step(step);
             assert_eq!(mixture.drawn(step, 3)[corpus], before);
         }
-        assert_eq!(Mixture::new(&[1.0, 0.0, 2.0], 100, 4).step(99), mixture.step(99), "whatever comes later");
+        assert_eq!(
+            Mixture::new(&[1.0, 0.0, 2.0], 100, 4).step(99),
+            mixture.step(99),
+            "whatever comes later"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Joint training, and its special cases: MLM or MIM alone. Each step's batch comes from one corpus; pairs larger than memory go
-//! through the model in parts whose gradients add up to those of the whole.
+//! Joint training, and its special cases: MLM or MIM alone. Each step's batch comes from one
+//! corpus; pairs larger than memory go through the model in parts whose gradients add up to those
+//! of the whole.
 
 mod masking;
 mod mixture;
@@ -20,7 +21,9 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 
 pub use masking::{BlockMasks, MaskedText, WordMasks};
 pub use mixture::Mixture;
-pub use objectives::{FlavaForPreTraining, Losses, OnEmpty, PretrainingInputs, PretrainingOutput, Right, Whole};
+pub use objectives::{
+    FlavaForPreTraining, Losses, OnEmpty, PretrainingInputs, PretrainingOutput, Right, Whole,
+};
 pub use rows::{Batch, PatchLabels, Preparation, Reader};
 pub use visual_words::VisualWords;
 
@@ -74,33 +77,59 @@ impl JointTraining {
         self.store.device()
     }
 
-    /// Whether the contrastive loss is computed apart from the others, over embeddings of all parts.
+    /// Whether the contrastive loss is computed apart from the others, over embeddings of all
+    /// parts.
     fn contrasts_apart(&self, batch: &Batch, parts: usize) -> bool {
-        batch.kind() == RowKind::Pairs && self.config().global_contrastive_weight > 0.0 && (parts > 1 || self.contrastive_share < 1.0)
+        batch.kind() == RowKind::Pairs
+            && self.config().global_contrastive_weight > 0.0
+            && (parts > 1 || self.contrastive_share < 1.0)
     }
 
     /// Adds the gradients of a batch and says what was seen.
     pub fn backward(&self, batch: &Batch, seed: i64, scale: f64) -> Result<Observed> {
         let parts: Vec<Range<usize>> = parts(batch.len(), self.micro_batch).collect();
-        let mut observed = Observed { rows: batch.len(), tokens: batch.tokens(), broken: batch.broken.clone(), ..Observed::default() };
+        let mut observed = Observed {
+            rows: batch.len(),
+            tokens: batch.tokens(),
+            broken: batch.broken.clone(),
+            ..Observed::default()
+        };
         let apart = self.contrasts_apart(batch, parts.len());
-        let gradients = if apart { Some(self.contrastive_gradients(batch, &parts, (seed, scale), &mut observed)?) } else { None };
+        let gradients = if apart {
+            Some(self.contrastive_gradients(batch, &parts, (seed, scale), &mut observed)?)
+        } else {
+            None
+        };
         let whole = (parts.len() > 1).then(|| batch.whole(self.config().ce_ignore_index));
         for (number, part) in parts.iter().enumerate() {
             tch::manual_seed(seed.wrapping_add(number as i64));
             if let Some(gradients) = &gradients {
-                // The embeddings again, with the same dropout, to carry their gradients into the weights.
+                // The embeddings again, with the same dropout, to carry their gradients into the
+                // weights.
                 let embeddings = self.embed(batch, part.clone())?;
                 let rows = (part.start as i64, part.len() as i64);
-                let image = embeddings.image.f_mul(&gradients.image.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
-                let text = embeddings.text.f_mul(&gradients.text.f_narrow(0, rows.0, rows.1)?)?.f_sum(Kind::Float)?;
+                let image = embeddings
+                    .image
+                    .f_mul(&gradients.image.f_narrow(0, rows.0, rows.1)?)?
+                    .f_sum(Kind::Float)?;
+                let text = embeddings
+                    .text
+                    .f_mul(&gradients.text.f_narrow(0, rows.0, rows.1)?)?
+                    .f_sum(Kind::Float)?;
                 image.f_add(&text)?.f_backward()?;
                 if !reads_masked_pairs(self.config()) {
                     continue;
                 }
             }
-            let unmasked = !apart && self.config().global_contrastive_weight > 0.0 && batch.kind() == RowKind::Pairs;
-            let mut inputs = batch.inputs(part.clone(), unmasked, (self.text.pad_id(), self.config().ce_ignore_index), self.device())?;
+            let unmasked = !apart
+                && self.config().global_contrastive_weight > 0.0
+                && batch.kind() == RowKind::Pairs;
+            let mut inputs = batch.inputs(
+                part.clone(),
+                unmasked,
+                (self.text.pad_id(), self.config().ce_ignore_index),
+                self.device(),
+            )?;
             inputs.whole = whole;
             if inputs.mim_labels.is_none()
                 && let Some(pixels) = inputs.codebook_pixel_values.take()
@@ -122,13 +151,20 @@ impl JointTraining {
     fn embed(&self, batch: &Batch, part: Range<usize>) -> Result<Embeddings> {
         let _autocast = Autocast::new(self.device(), self.precision)?;
         let flava = &self.model.flava;
-        let image = flava.encode_image_cls(&ImageInputs::new(batch.pixels(part.clone(), self.device())?))?;
-        let text = flava.encode_text_cls(&batch.texts(part, self.text.pad_id(), self.device())?)?;
-        Ok(Embeddings { image: flava.project_image(&image)?, text: flava.project_text(&text)? })
+        let image = flava.encode_image_cls(&ImageInputs::new(
+            batch.pixels(part.clone(), self.device())?,
+        ))?;
+        let text =
+            flava.encode_text_cls(&batch.texts(part, self.text.pad_id(), self.device())?)?;
+        Ok(Embeddings {
+            image: flava.project_image(&image)?,
+            text: flava.project_text(&text)?,
+        })
     }
 
-    /// The contrastive loss over all parts, and its gradients by the embeddings (gradient caching, Gao et al. 2021): all embeddings
-    /// are in memory at once, but the activations of one part only.
+    /// The contrastive loss over all parts, and its gradients by the embeddings (gradient caching,
+    /// Gao et al. 2021): all embeddings are in memory at once, but the activations of one part
+    /// only.
     fn contrastive_gradients(
         &self,
         batch: &Batch,
@@ -146,10 +182,15 @@ impl JointTraining {
                 texts.push(embeddings.text);
             }
         }
-        let leaf = |parts: &[Tensor]| -> Result<Tensor> { Ok(Tensor::f_cat(parts, 0)?.f_detach()?.f_set_requires_grad(true)?) };
+        let leaf = |parts: &[Tensor]| -> Result<Tensor> {
+            Ok(Tensor::f_cat(parts, 0)?
+                .f_detach()?
+                .f_set_requires_grad(true)?)
+        };
         let (image, text) = (leaf(&images)?, leaf(&texts)?);
         let labels = batch.itm_labels(0..batch.len(), self.device())?;
-        let rows = ((batch.len() as f64 * self.contrastive_share).round() as usize).clamp(1, batch.len());
+        let rows =
+            ((batch.len() as f64 * self.contrastive_share).round() as usize).clamp(1, batch.len());
         let matches = matching(&labels, None)?;
         let all = matches.f_sum(Kind::Int64)?.int64_value(&[]);
         let mut total: Option<Tensor> = None;
@@ -162,7 +203,9 @@ impl JointTraining {
             }
             let some = |tensor: &Tensor| tensor.f_narrow(0, start, count);
             let scale = self.model.flava.clamped_logit_scale()?;
-            let (_, loss, right) = self.model.contrast(&some(&image)?, &some(&text)?, Some(&matches), &scale)?;
+            let (_, loss, right) =
+                self.model
+                    .contrast(&some(&image)?, &some(&text)?, Some(&matches), &scale)?;
             let loss = loss.f_mul_scalar(queries as f64 / all as f64)?;
             observed.count(&right);
             total = Some(match total {
@@ -171,9 +214,15 @@ impl JointTraining {
             });
         }
         let total = total.ok_or_else(|| Error::Input("a contrastive batch without rows".into()))?;
-        observed.losses.push(("global_contrastive", total.f_to_kind(Kind::Double)?.double_value(&[])));
+        observed.losses.push((
+            "global_contrastive",
+            total.f_to_kind(Kind::Double)?.double_value(&[]),
+        ));
         total.f_mul_scalar(scale)?.f_backward()?;
-        Ok(Embeddings { image: image.grad(), text: text.grad() })
+        Ok(Embeddings {
+            image: image.grad(),
+            text: text.grad(),
+        })
     }
 }
 
@@ -192,7 +241,13 @@ impl Observed {
     }
 
     fn count<'a>(&mut self, right: impl IntoIterator<Item = &'a Right>) {
-        self.counts.extend(right.into_iter().map(|right| (right.name, right.right.int64_value(&[]) as f64, right.of as f64)));
+        self.counts.extend(right.into_iter().map(|right| {
+            (
+                right.name,
+                right.right.int64_value(&[]) as f64,
+                right.of as f64,
+            )
+        }));
     }
 }
 
@@ -200,14 +255,26 @@ impl Learner for JointTraining {
     type Batch = Batch;
 
     fn batches(&self, steps: Range<usize>) -> Batches<Batch> {
-        let (readers, mixture, preparation) = (Arc::clone(&self.readers), Arc::clone(&self.mixture), Arc::clone(&self.preparation));
-        let largest = readers.iter().map(|reader| reader.draws.batch_size).max().unwrap_or(0);
+        let (readers, mixture, preparation) = (
+            Arc::clone(&self.readers),
+            Arc::clone(&self.mixture),
+            Arc::clone(&self.preparation),
+        );
+        let largest = readers
+            .iter()
+            .map(|reader| reader.draws.batch_size)
+            .max()
+            .unwrap_or(0);
         let pieces = ahead(steps.clone(), largest, self.threads, move |step, piece| {
             let (corpus, nth) = mixture.step(step);
             readers[corpus].piece(nth, piece, &preparation)
         });
         let (readers, mixture) = (Arc::clone(&self.readers), Arc::clone(&self.mixture));
-        Box::new(steps.zip(pieces).map(move |(step, drawn)| Ok(readers[mixture.step(step).0].batch_of(drawn?))))
+        Box::new(
+            steps
+                .zip(pieces)
+                .map(move |(step, drawn)| Ok(readers[mixture.step(step).0].batch_of(drawn?))),
+        )
     }
 
     fn gradients(&mut self, batch: &Batch, step: &Step) -> Result<Observed> {
@@ -228,7 +295,11 @@ impl Learner for JointTraining {
     }
 
     fn values(&self) -> Vec<(&'static str, f64)> {
-        let scale = self.model.flava.clamped_logit_scale().map_or(f64::NAN, |scale| scale.double_value(&[]));
+        let scale = self
+            .model
+            .flava
+            .clamped_logit_scale()
+            .map_or(f64::NAN, |scale| scale.double_value(&[]));
         vec![("logit_scale", scale)]
     }
 
@@ -237,7 +308,14 @@ impl Learner for JointTraining {
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        Ok(write_directory(folder, Architecture::FlavaForPreTraining, self.config(), self.store.variables(), &self.processor, &self.text)?)
+        Ok(write_directory(
+            folder,
+            Architecture::FlavaForPreTraining,
+            self.config(),
+            self.store.variables(),
+            &self.processor,
+            &self.text,
+        )?)
     }
 
     fn load(&mut self, folder: &Path) -> Result<()> {

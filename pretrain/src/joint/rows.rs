@@ -1,11 +1,15 @@
-//! Rows of corpora as the model reads them: pictures decoded, cropped and normalised, texts as word pieces, both with parts hidden, and
-//! now and then a caption that belongs elsewhere. Everything random depends on the seed, the corpus and the draw alone.
+//! Rows of corpora as the model reads them: pictures decoded, cropped and normalised, texts as word
+//! pieces, both with parts hidden, and now and then a caption that belongs elsewhere. Everything
+//! random depends on the seed, the corpus and the draw alone.
 
 use std::{ops::Range, sync::Arc};
 
 use flava_model::{
     TextInputs,
-    processor::{Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Pixels, Text, TextProcessor, image_batch, text_batch},
+    processor::{
+        Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Pixels, Text,
+        TextProcessor, image_batch, text_batch,
+    },
     runtime::stream,
 };
 use rand::{Rng, seq::IndexedRandom};
@@ -51,7 +55,13 @@ pub struct Preparation {
 
 impl Preparation {
     /// Whole pictures as `processor` has them, and captions that are never exchanged.
-    pub fn new(processor: &ImageProcessorConfig, text: Arc<TextProcessor>, words: [(WordMasks, usize); 2], ignore: i64, seed: u64) -> Self {
+    pub fn new(
+        processor: &ImageProcessorConfig,
+        text: Arc<TextProcessor>,
+        words: [(WordMasks, usize); 2],
+        ignore: i64,
+        seed: u64,
+    ) -> Self {
         Self {
             transform: processor.transform(PassOrder::default()),
             codebook: processor.codebook_transform(PassOrder::default()),
@@ -112,23 +122,52 @@ pub struct Batch {
 impl Reader {
     /// The batch that is the `nth` of this corpus.
     pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
-        Ok(self.batch_of(self.draws.batch(nth, |index, draw| self.row(index, draw, preparation))?))
+        Ok(self.batch_of(
+            self.draws
+                .batch(nth, |index, draw| self.row(index, draw, preparation))?,
+        ))
     }
 
     /// A piece of it.
     pub(crate) fn piece(&self, nth: u64, piece: Piece, preparation: &Preparation) -> Drawn<Row> {
-        self.draws.piece(nth, piece, |index, draw| self.row(index, draw, preparation))
+        self.draws
+            .piece(nth, piece, |index, draw| self.row(index, draw, preparation))
     }
 
     /// A batch of rows that were drawn.
     pub(crate) fn batch_of(&self, drawn: Drawn<Row>) -> Batch {
-        Batch { kind: self.kind, ids: drawn.ids, rows: drawn.rows, broken: drawn.broken }
+        Batch {
+            kind: self.kind,
+            ids: drawn.ids,
+            rows: drawn.rows,
+            broken: drawn.broken,
+        }
     }
 
-    fn row(&self, index: usize, draw: u64, preparation: &Preparation) -> std::result::Result<Row, String> {
-        let (Preparation { seed, masks, ignore, .. }, dataset) = (preparation, &self.draws.dataset);
+    fn row(
+        &self,
+        index: usize,
+        draw: u64,
+        preparation: &Preparation,
+    ) -> std::result::Result<Row, String> {
+        let (
+            Preparation {
+                seed,
+                masks,
+                ignore,
+                ..
+            },
+            dataset,
+        ) = (preparation, &self.draws.dataset);
         let mut rng = stream(*seed, &format!("row of {}, draw {draw}", self.draws.name));
-        let mut row = Row { pixels: None, codebook: None, labels: Vec::new(), mask: Vec::new(), text: None, matches: true };
+        let mut row = Row {
+            pixels: None,
+            codebook: None,
+            labels: Vec::new(),
+            mask: Vec::new(),
+            text: None,
+            matches: true,
+        };
         let texts = if self.kind == RowKind::Texts {
             dataset.texts_of(index).map_err(|e| e.to_string())?
         } else {
@@ -139,16 +178,25 @@ impl Reader {
             example.texts
         };
         if self.kind != RowKind::Images {
-            let own = texts.choose(&mut rng).filter(|text| !text.trim().is_empty()).ok_or("has no text")?;
-            let other = if self.kind == RowKind::Pairs && rng.random::<f64>() < preparation.negatives {
-                self.other_text(&texts, &mut rng).map_err(|e| e.to_string())?
-            } else {
-                None
-            };
+            let own = texts
+                .choose(&mut rng)
+                .filter(|text| !text.trim().is_empty())
+                .ok_or("has no text")?;
+            let other =
+                if self.kind == RowKind::Pairs && rng.random::<f64>() < preparation.negatives {
+                    self.other_text(&texts, &mut rng)
+                        .map_err(|e| e.to_string())?
+                } else {
+                    None
+                };
             row.matches = other.is_none();
             let (words, longest) = preparation.words[usize::from(self.kind == RowKind::Pairs)];
             let text = other.as_ref().unwrap_or(own);
-            let encoding = preparation.text.encode(&[Text::Single(text)], longest).map_err(|e| e.to_string())?.remove(0);
+            let encoding = preparation
+                .text
+                .encode(&[Text::Single(text)], longest)
+                .map_err(|e| e.to_string())?
+                .remove(0);
             let masked = words.sample(&encoding, &preparation.text, *ignore, &mut rng);
             row.text = Some((encoding, masked));
         }
@@ -171,7 +219,11 @@ impl Reader {
         match &self.labels {
             PatchLabels::Unread => {}
             PatchLabels::Codebook => row.codebook = Some(preparation.codebook.apply(&picture)),
-            PatchLabels::Known(words) => row.labels = words.of(index).ok_or("was broken when visual words were computed")?,
+            PatchLabels::Known(words) => {
+                row.labels = words
+                    .of(index)
+                    .ok_or("was broken when visual words were computed")?
+            }
         }
         Ok(())
     }
@@ -181,7 +233,10 @@ impl Reader {
         for _ in 0..TRIES {
             let dataset = &self.draws.dataset;
             let others = dataset.texts_of(rng.random_range(0..dataset.len()))?;
-            if let Some(other) = others.choose(rng).filter(|other| !texts.contains(other) && !other.trim().is_empty()) {
+            if let Some(other) = others
+                .choose(rng)
+                .filter(|other| !texts.contains(other) && !other.trim().is_empty())
+            {
                 return Ok(Some(other.clone()));
             }
         }
@@ -207,28 +262,50 @@ impl Batch {
 
     /// Word pieces, padding left out.
     pub fn tokens(&self) -> usize {
-        self.rows.iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding.input_ids.len()).sum()
+        self.rows
+            .iter()
+            .filter_map(|row| row.text.as_ref())
+            .map(|(encoding, _)| encoding.input_ids.len())
+            .sum()
     }
 
     /// Longest text in word pieces.
     pub fn longest(&self) -> usize {
-        self.rows.iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding.input_ids.len()).max().unwrap_or(0)
+        self.rows
+            .iter()
+            .filter_map(|row| row.text.as_ref())
+            .map(|(encoding, _)| encoding.input_ids.len())
+            .max()
+            .unwrap_or(0)
     }
 
     /// What parts of it are parts of.
     pub fn whole(&self, ignore: i64) -> Whole {
         let any_match = self.rows.iter().any(|row| row.matches);
-        let mut whole = Whole { patches: 0, words: 0, pairs: self.rows.len(), any_match };
+        let mut whole = Whole {
+            patches: 0,
+            words: 0,
+            pairs: self.rows.len(),
+            any_match,
+        };
         for row in self.rows.iter().filter(|row| row.matches || !any_match) {
             whole.patches += row.mask.iter().filter(|hidden| **hidden).count();
-            whole.words += row.text.iter().flat_map(|(_, masked)| &masked.labels).filter(|label| **label != ignore).count();
+            whole.words += row
+                .text
+                .iter()
+                .flat_map(|(_, masked)| &masked.labels)
+                .filter(|label| **label != ignore)
+                .count();
         }
         whole
     }
 
     /// Whether pictures and texts belong together, for some rows: \[rows\], int64.
     pub fn itm_labels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
-        let labels: Vec<i64> = self.rows[part].iter().map(|row| row.matches.into()).collect();
+        let labels: Vec<i64> = self.rows[part]
+            .iter()
+            .map(|row| row.matches.into())
+            .collect();
         Ok(Tensor::f_from_slice(&labels)?.f_to_device(device)?)
     }
 
@@ -240,36 +317,69 @@ impl Batch {
 
     /// Some rows' texts, as they are.
     pub fn texts(&self, part: Range<usize>, pad: i64, device: Device) -> Result<TextInputs> {
-        let encodings = self.rows[part].iter().filter_map(|row| row.text.as_ref()).map(|(encoding, _)| encoding);
+        let encodings = self.rows[part]
+            .iter()
+            .filter_map(|row| row.text.as_ref())
+            .map(|(encoding, _)| encoding);
         Ok(text_batch(encodings, pad, device)?)
     }
 
-    /// Everything that the losses read of some rows; `unmasked` says whether texts as they are come with it.
-    pub fn inputs(&self, part: Range<usize>, unmasked: bool, (pad, ignore): (i64, i64), device: Device) -> Result<PretrainingInputs> {
+    /// Everything that the losses read of some rows; `unmasked` says whether texts as they are come
+    /// with it.
+    pub fn inputs(
+        &self,
+        part: Range<usize>,
+        unmasked: bool,
+        (pad, ignore): (i64, i64),
+        device: Device,
+    ) -> Result<PretrainingInputs> {
         let rows = &self.rows[part.clone()];
         let mut inputs = PretrainingInputs::default();
         if self.kind != RowKind::Texts {
             inputs.pixel_values = Some(self.pixels(part.clone(), device)?);
-            let mask: Vec<bool> = rows.iter().flat_map(|row| row.mask.iter().copied()).collect();
-            inputs.bool_masked_pos = Some(Tensor::f_from_slice(&mask)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
+            let mask: Vec<bool> = rows
+                .iter()
+                .flat_map(|row| row.mask.iter().copied())
+                .collect();
+            inputs.bool_masked_pos = Some(
+                Tensor::f_from_slice(&mask)?
+                    .f_view([rows.len() as i64, -1])?
+                    .f_to_device(device)?,
+            );
             if rows.iter().all(|row| row.codebook.is_some()) {
                 let pixels = rows.iter().filter_map(|row| row.codebook.as_ref());
-                inputs.codebook_pixel_values = Some(image_batch(pixels, device, Kind::Float)?.pixel_values);
+                inputs.codebook_pixel_values =
+                    Some(image_batch(pixels, device, Kind::Float)?.pixel_values);
             } else if rows.iter().any(|row| !row.labels.is_empty()) {
-                let labels: Vec<i64> = rows.iter().flat_map(|row| row.labels.iter().copied()).collect();
-                inputs.mim_labels = Some(Tensor::f_from_slice(&labels)?.f_view([rows.len() as i64, -1])?.f_to_device(device)?);
+                let labels: Vec<i64> = rows
+                    .iter()
+                    .flat_map(|row| row.labels.iter().copied())
+                    .collect();
+                inputs.mim_labels = Some(
+                    Tensor::f_from_slice(&labels)?
+                        .f_view([rows.len() as i64, -1])?
+                        .f_to_device(device)?,
+                );
             }
         }
         if self.kind != RowKind::Images {
             let texts = self.texts(part.clone(), pad, device)?;
             let (batch, seq) = texts.input_ids.size2()?;
-            let mut flat = [vec![pad; (batch * seq) as usize], vec![ignore; (batch * seq) as usize]];
-            for (place, (_, masked)) in rows.iter().filter_map(|row| row.text.as_ref()).enumerate() {
+            let mut flat = [
+                vec![pad; (batch * seq) as usize],
+                vec![ignore; (batch * seq) as usize],
+            ];
+            for (place, (_, masked)) in rows.iter().filter_map(|row| row.text.as_ref()).enumerate()
+            {
                 let start = place * seq as usize;
                 flat[0][start..start + masked.input_ids.len()].copy_from_slice(&masked.input_ids);
                 flat[1][start..start + masked.labels.len()].copy_from_slice(&masked.labels);
             }
-            let tensor = |flat: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(flat)?.f_view([batch, seq])?.f_to_device(device)?) };
+            let tensor = |flat: &[i64]| -> Result<Tensor> {
+                Ok(Tensor::f_from_slice(flat)?
+                    .f_view([batch, seq])?
+                    .f_to_device(device)?)
+            };
             inputs.masked_text = Some(TextInputs {
                 input_ids: tensor(&flat[0])?,
                 attention_mask: texts.attention_mask.as_ref().map(Tensor::shallow_clone),

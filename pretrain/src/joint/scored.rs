@@ -23,21 +23,37 @@ pub(crate) struct Sequences {
 pub(crate) struct Scored {
     /// Their places in all sequences one after another, \[rows\].
     pub places: Tensor,
-    /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is read.
+    /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is
+    /// read.
     pub labels: Option<Tensor>,
     /// The sequences that are read, where all their positions are.
     pub sequences: i64,
 }
 
 impl Sequences {
-    /// The positions of `range` with a label that is not `ignore`. Labels \[count, labelled\] stand for the last positions of the range:
-    /// it may start with tokens that have none. Sequences that are not `kept` \[count\] are left out.
-    pub fn scored(self, range: Range<i64>, labels: Option<&Tensor>, ignore: i64, kept: Option<&Tensor>) -> Result<Scored> {
-        let Self { count, length, device } = self;
+    /// The positions of `range` with a label that is not `ignore`. Labels \[count, labelled\] stand
+    /// for the last positions of the range: it may start with tokens that have none. Sequences that
+    /// are not `kept` \[count\] are left out.
+    pub fn scored(
+        self,
+        range: Range<i64>,
+        labels: Option<&Tensor>,
+        ignore: i64,
+        kept: Option<&Tensor>,
+    ) -> Result<Scored> {
+        let Self {
+            count,
+            length,
+            device,
+        } = self;
         let positions = range.end - range.start;
-        let labelled = labels.map_or(Ok(positions), |labels| labels.size2().map(|(_, labelled)| labelled))?;
+        let labelled = labels.map_or(Ok(positions), |labels| {
+            labels.size2().map(|(_, labelled)| labelled)
+        })?;
         if labelled > positions {
-            return Err(Error::Input(format!("{labelled} labels for {positions} positions")));
+            return Err(Error::Input(format!(
+                "{labelled} labels for {positions} positions"
+            )));
         }
         let mut asked = match labels {
             Some(labels) => labels.f_ne(ignore)?,
@@ -48,33 +64,57 @@ impl Sequences {
         }
         let found = asked.f_reshape([-1])?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
         let sequence = found.f_div_scalar_mode(labelled.max(1), "floor")?;
-        let places = found.f_add(&sequence.f_mul_scalar(length - labelled)?)?.f_add_scalar(range.end - labelled)?;
-        let labels = labels.map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found)).transpose()?;
+        let places = found
+            .f_add(&sequence.f_mul_scalar(length - labelled)?)?
+            .f_add_scalar(range.end - labelled)?;
+        let labels = labels
+            .map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found))
+            .transpose()?;
         let sequences = places.size()[0] / labelled.max(1);
-        Ok(Scored { places, labels, sequences })
+        Ok(Scored {
+            places,
+            labels,
+            sequences,
+        })
     }
 
     /// The first position of each.
     pub fn cls(self) -> Result<Scored> {
-        let places = Tensor::f_arange(self.count, (Kind::Int64, self.device))?.f_mul_scalar(self.length)?;
-        Ok(Scored { places, labels: None, sequences: self.count })
+        let places =
+            Tensor::f_arange(self.count, (Kind::Int64, self.device))?.f_mul_scalar(self.length)?;
+        Ok(Scored {
+            places,
+            labels: None,
+            sequences: self.count,
+        })
     }
 }
 
 /// The rows that an encoder has to give for what is `asked`.
 pub(crate) fn rows_to_compute(asked: &[&Scored], all_states: bool) -> Result<Rows> {
     let places: Vec<&Tensor> = asked.iter().map(|scored| &scored.places).collect();
-    Ok(if all_states { Rows::All } else { Rows::At(Tensor::f_cat(&places, 0)?.into()) })
+    Ok(if all_states {
+        Rows::All
+    } else {
+        Rows::At(Tensor::f_cat(&places, 0)?.into())
+    })
 }
 
 /// The normed states \[rows, size\] of each that was `asked`, from the rows that were computed.
-pub(crate) fn states_of(encoded: &EncoderOutput, rows: &Rows, asked: &[&Scored]) -> Result<Vec<Tensor>> {
+pub(crate) fn states_of(
+    encoded: &EncoderOutput,
+    rows: &Rows,
+    asked: &[&Scored],
+) -> Result<Vec<Tensor>> {
     let states = &encoded.last_hidden_state;
     if let Rows::At(_) = rows {
         let sizes: Vec<i64> = asked.iter().map(|scored| scored.places.size()[0]).collect();
         return Ok(states.f_split_with_sizes(sizes, 0)?);
     }
-    Ok(asked.iter().map(|scored| Rows::At(scored.places.shallow_clone().into()).of(states)).collect::<std::result::Result<_, _>>()?)
+    Ok(asked
+        .iter()
+        .map(|scored| Rows::At(scored.places.shallow_clone().into()).of(states))
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -86,15 +126,30 @@ mod tests {
     fn labels_stand_for_the_last_positions_of_their_range() {
         let labels = Tensor::from_slice(&[-1i64, 7, -1, 8, 9, -1]).view([2, 3]);
         let numbers = |t: &Tensor| Vec::<i64>::try_from(t).unwrap();
-        let sequences = Sequences { count: 2, length: 5, device: Device::Cpu };
+        let sequences = Sequences {
+            count: 2,
+            length: 5,
+            device: Device::Cpu,
+        };
         let scored = sequences.scored(1..5, Some(&labels), -1, None).unwrap();
-        assert_eq!((numbers(&scored.places), numbers(&scored.labels.unwrap())), (vec![3, 7, 8], vec![7, 8, 9]));
+        assert_eq!(
+            (numbers(&scored.places), numbers(&scored.labels.unwrap())),
+            (vec![3, 7, 8], vec![7, 8, 9])
+        );
         let kept = Tensor::from_slice(&[false, true]);
-        let scored = sequences.scored(0..4, Some(&labels), -1, Some(&kept)).unwrap();
-        assert_eq!((numbers(&scored.places), numbers(&scored.labels.unwrap())), (vec![6, 7], vec![8, 9]));
+        let scored = sequences
+            .scored(0..4, Some(&labels), -1, Some(&kept))
+            .unwrap();
+        assert_eq!(
+            (numbers(&scored.places), numbers(&scored.labels.unwrap())),
+            (vec![6, 7], vec![8, 9])
+        );
         let all = sequences.scored(1..3, None, -1, Some(&kept)).unwrap();
         assert_eq!((numbers(&all.places), all.sequences), (vec![6, 7], 1));
         assert_eq!(numbers(&sequences.cls().unwrap().places), [0, 5]);
-        assert!(sequences.scored(3..5, Some(&labels), -1, None).is_err(), "three labels for two positions");
+        assert!(
+            sequences.scored(3..5, Some(&labels), -1, None).is_err(),
+            "three labels for two positions"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The codebook's word for each patch of each picture of a corpus, computed once and kept: where pictures are not cropped at random, a
-//! training step then pays nothing for its labels.
+//! The codebook's word for each patch of each picture of a corpus, computed once and kept: where
+//! pictures are not cropped at random, a training step then pays nothing for its labels.
 
 use std::{path::Path, sync::Arc};
 
@@ -44,19 +44,31 @@ impl VisualWords {
         progress: &Progress,
     ) -> Result<Self> {
         let rows = dataset.len();
-        if let Some(words) = read_sealed::<Vec<u16>>(FORM, file).filter(|words| words.len() == rows * patches) {
+        if let Some(words) =
+            read_sealed::<Vec<u16>>(FORM, file).filter(|words| words.len() == rows * patches)
+        {
             return Ok(Self { patches, words });
         }
-        let mut all = Self { patches, words: Vec::with_capacity(rows * patches) };
+        let mut all = Self {
+            patches,
+            words: Vec::with_capacity(rows * patches),
+        };
         let bar = progress.task("visual words", rows);
         let (source, how) = (Arc::clone(dataset), transform.clone());
-        let options = LoaderOptions { threads, ahead: 2 * threads };
+        let options = LoaderOptions {
+            threads,
+            ahead: 2 * threads,
+        };
         let batches = Loader::new(rows.div_ceil(BATCH), options, move |batch| {
             (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
                 .map(|row| match source.get(row) {
-                    Ok(example) => Ok(picture(example.image.as_deref()).ok().map(|picture| how.apply(&picture))),
+                    Ok(example) => Ok(picture(example.image.as_deref())
+                        .ok()
+                        .map(|picture| how.apply(&picture))),
                     // What the system refuses now it may give later: no word says so for ever.
-                    Err(error @ flava_tasks::Error::File(flava_base::Error::Io { .. })) => Err(Error::from(error)),
+                    Err(error @ flava_tasks::Error::File(flava_base::Error::Io { .. })) => {
+                        Err(Error::from(error))
+                    }
                     Err(_) => Ok(None),
                 })
                 .collect::<Result<Vec<_>>>()
@@ -67,10 +79,14 @@ impl VisualWords {
             let whole: Vec<_> = batch.iter().flatten().collect();
             let mut words = Vec::new();
             if !whole.is_empty() {
-                let indices = codebook.indices(&image_batch(whole, device, Kind::Float)?.pixel_values)?.f_flatten(1, -1)?;
+                let indices = codebook
+                    .indices(&image_batch(whole, device, Kind::Float)?.pixel_values)?
+                    .f_flatten(1, -1)?;
                 if indices.size2()?.1 != patches as i64 {
                     let found = indices.size2()?.1;
-                    return Err(Error::Input(format!("the codebook names {found} patches of a picture that has {patches}")));
+                    return Err(Error::Input(format!(
+                        "the codebook names {found} patches of a picture that has {patches}"
+                    )));
                 }
                 words = Vec::<i64>::try_from(indices.f_to_device(Device::Cpu)?.f_flatten(0, -1)?)?;
             }
@@ -80,7 +96,9 @@ impl VisualWords {
                     Some(words) => {
                         for &word in words {
                             let word = u16::try_from(word).ok().filter(|word| *word != NONE);
-                            all.words.push(word.ok_or_else(|| Error::Input(format!("a codebook of more than {NONE} words")))?);
+                            all.words.push(word.ok_or_else(|| {
+                                Error::Input(format!("a codebook of more than {NONE} words"))
+                            })?);
                         }
                     }
                     None => all.words.extend(std::iter::repeat_n(NONE, patches)),
@@ -93,7 +111,8 @@ impl VisualWords {
     }
 
     fn write(&self, file: &Path) -> Result<()> {
-        let bytes = seal(FORM, &self.words).ok_or_else(|| Error::Input(format!("{}: cannot be sealed", file.display())))?;
+        let bytes = seal(FORM, &self.words)
+            .ok_or_else(|| Error::Input(format!("{}: cannot be sealed", file.display())))?;
         Ok(write_atomic(file, &bytes)?)
     }
 }

@@ -28,16 +28,21 @@ pub enum Stage {
 }
 
 impl<'de> Deserialize<'de> for Stage {
-    /// By its kind; what is wrong comes with its key, which serde's own way of reading such a table loses.
+    /// By its kind; what is wrong comes with its key, which serde's own way of reading such a table
+    /// loses.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let mut table = Table::deserialize(deserializer)?;
-        let kind = table.remove("kind").ok_or_else(|| D::Error::custom("has no kind, and no stage of this name is known"))?;
+        let kind = table
+            .remove("kind")
+            .ok_or_else(|| D::Error::custom("has no kind, and no stage of this name is known"))?;
         match kind.as_str() {
             Some("tokenizer") => read(table).map(Self::Tokenizer),
             Some("codebook") => read(table).map(Self::Codebook),
             Some("dino") => read(table).map(Self::Dino),
             Some("train") => read(table).map(|stage| Self::Train(Box::new(stage))),
-            _ => Err(format!("{kind} is no kind of a stage: tokenizer, codebook, dino or train")),
+            _ => Err(format!(
+                "{kind} is no kind of a stage: tokenizer, codebook, dino or train"
+            )),
         }
         .map_err(D::Error::custom)
     }
@@ -60,7 +65,11 @@ impl Stage {
             Self::Tokenizer(stage) => stage.corpora.iter().map(String::as_str).collect(),
             Self::Codebook(stage) => vec![&stage.corpus],
             Self::Dino(stage) => vec![&stage.corpus],
-            Self::Train(stage) => stage.mixture.iter().map(|share| share.corpus.as_str()).collect(),
+            Self::Train(stage) => stage
+                .mixture
+                .iter()
+                .map(|share| share.corpus.as_str())
+                .collect(),
         }
     }
 
@@ -197,7 +206,8 @@ pub struct CodebookStage {
     /// Updates over which it rises from nothing.
     #[serde(default)]
     pub kl_steps: usize,
-    /// Weight of the distance of a batch's words from being used alike; DALL-E has none, and needs 3 million updates.
+    /// Weight of the distance of a batch's words from being used alike; DALL-E has none, and needs
+    /// 3 million updates.
     #[serde(default)]
     pub usage_weight: f64,
 }
@@ -294,7 +304,8 @@ pub struct TrainStage {
     /// What each loss counts.
     #[serde(default)]
     pub weights: LossWeights,
-    /// Share of the batch among which a contrastive query finds its partner: 1 is the paper's global loss.
+    /// Share of the batch among which a contrastive query finds its partner: 1 is the paper's
+    /// global loss.
     #[serde(default = "whole")]
     pub contrastive_share: f64,
     /// How often a pair's caption is exchanged for another one.
@@ -326,11 +337,17 @@ fn whole() -> f64 {
 }
 
 fn plain() -> WordMasks {
-    WordMasks { rate: 0.15, whole_words: false }
+    WordMasks {
+        rate: 0.15,
+        whole_words: false,
+    }
 }
 
 fn whole_words() -> WordMasks {
-    WordMasks { rate: 0.15, whole_words: true }
+    WordMasks {
+        rate: 0.15,
+        whole_words: true,
+    }
 }
 
 /// A corpus of a mixture.
@@ -427,14 +444,28 @@ impl LossWeights {
         match rows {
             RowKind::Images => self.mim > 0.0,
             RowKind::Texts => self.mlm > 0.0,
-            RowKind::Pairs => [self.itm, self.global_contrastive, self.mmm_image, self.mmm_text].iter().any(|weight| *weight > 0.0),
+            RowKind::Pairs => [
+                self.itm,
+                self.global_contrastive,
+                self.mmm_image,
+                self.mmm_text,
+            ]
+            .iter()
+            .any(|weight| *weight > 0.0),
         }
     }
 }
 
 impl Default for LossWeights {
     fn default() -> Self {
-        Self { mim: 1.0, mlm: 1.0, itm: 1.0, global_contrastive: 1.0, mmm_image: 1.0, mmm_text: 1.0 }
+        Self {
+            mim: 1.0,
+            mlm: 1.0,
+            itm: 1.0,
+            global_contrastive: 1.0,
+            mmm_image: 1.0,
+            mmm_text: 1.0,
+        }
     }
 }
 
@@ -454,7 +485,8 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
-    /// The name of the task that the best state is chosen by, or what is wrong with it or with the tasks.
+    /// The name of the task that the best state is chosen by, or what is wrong with it or with the
+    /// tasks.
     pub fn task_of_best(&self) -> std::result::Result<String, String> {
         let registry = Registry::built_in().map_err(|e| e.to_string())?;
         let named = |list: &str| -> std::result::Result<Vec<String>, String> {
@@ -464,8 +496,15 @@ impl Evaluate {
         let (tasks, best) = (named(&self.tasks)?, named(&self.best_by)?);
         match best.as_slice() {
             [task] if tasks.contains(task) => Ok(task.clone()),
-            [task] => Err(format!("best_by is {task}, which tasks ({}) do not name", tasks.join(", "))),
-            _ => Err(format!("best_by = {:?} names {} tasks: the best state is chosen by one", self.best_by, best.len())),
+            [task] => Err(format!(
+                "best_by is {task}, which tasks ({}) do not name",
+                tasks.join(", ")
+            )),
+            _ => Err(format!(
+                "best_by = {:?} names {} tasks: the best state is chosen by one",
+                self.best_by,
+                best.len()
+            )),
         }
     }
 }

@@ -23,16 +23,26 @@ use crate::{
 };
 
 impl Run<'_> {
-    pub(super) fn tokenizer(&mut self, name: &str, stage: &TokenizerStage, key: &str) -> Result<()> {
+    pub(super) fn tokenizer(
+        &mut self,
+        name: &str,
+        stage: &TokenizerStage,
+        key: &str,
+    ) -> Result<()> {
         let folder = self.folder(name);
         if !is_done(&folder, key)? {
-            let text = if stage.from.is_empty() { self.learn_tokenizer(name, stage)? } else { self.earlier_tokenizer(&stage.from)? };
+            let text = if stage.from.is_empty() {
+                self.learn_tokenizer(name, stage)?
+            } else {
+                self.earlier_tokenizer(&stage.from)?
+            };
             fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
             for (file, contents) in text.files()? {
                 flava_base::write_atomic(&folder.join(file), contents.as_bytes())?;
             }
             flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
-            self.progress.say(&format!("{name}: {} word pieces", text.vocab_size()));
+            self.progress
+                .say(&format!("{name}: {} word pieces", text.vocab_size()));
         }
         self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
         Ok(())
@@ -40,7 +50,9 @@ impl Run<'_> {
 
     /// A tokenizer that no stage makes.
     pub(super) fn earlier_tokenizer(&self, from: &str) -> Result<TextProcessor> {
-        Ok(TextProcessor::from_directory(&self.earlier(from, &TOKENIZER_FILES)?)?)
+        Ok(TextProcessor::from_directory(
+            &self.earlier(from, &TOKENIZER_FILES)?,
+        )?)
     }
 
     fn learn_tokenizer(&self, name: &str, stage: &TokenizerStage) -> Result<TextProcessor> {
@@ -48,17 +60,31 @@ impl Run<'_> {
         for corpus in &stage.corpora {
             corpora.push(self.corpus(corpus)?);
         }
-        let most = |dataset: &Arc<dyn Dataset>| if stage.max_texts == 0 { dataset.len() } else { stage.max_texts.min(dataset.len()) };
+        let most = |dataset: &Arc<dyn Dataset>| {
+            if stage.max_texts == 0 {
+                dataset.len()
+            } else {
+                stage.max_texts.min(dataset.len())
+            }
+        };
         let all: usize = corpora.iter().map(most).sum();
         let bar = Mutex::new(self.progress.task(name, 2 * all));
         let broken: Mutex<(usize, Option<Error>)> = Mutex::default();
-        let seen = || broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = || {
+            broken
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
         let too_many = |count: usize| count as f64 > stage.max_broken * all as f64;
         let texts = || {
             seen().0 = 0; // they are read twice
-            let rows = corpora.iter().flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
+            let rows = corpora
+                .iter()
+                .flat_map(|dataset| (0..most(dataset)).map(move |row| (dataset, row)));
             rows.map_while(|(dataset, row)| {
-                bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(1);
+                bar.lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .add(1);
                 if interrupted().is_err() {
                     return None;
                 }
@@ -75,7 +101,9 @@ impl Run<'_> {
         };
         let learned = TextProcessor::train(texts, stage.vocab_size, stage.min_frequency)?;
         interrupted()?;
-        let (count, first) = broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (count, first) = broken
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(first) = first {
             if too_many(count) {
                 let most = stage.max_broken;
@@ -83,7 +111,9 @@ impl Run<'_> {
                     "{name}: more than max_broken = {most} of {all} texts are broken; the first: {first}"
                 )));
             }
-            self.progress.say(&format!("{name}: {count} broken texts are left out; the first: {first}"));
+            self.progress.say(&format!(
+                "{name}: {count} broken texts are left out; the first: {first}"
+            ));
         }
         Ok(learned)
     }
@@ -98,7 +128,10 @@ impl Run<'_> {
     pub(super) fn earlier_codebook(&self, from: &str, config: &FlavaConfig) -> Result<VarStore> {
         let from = self.earlier(from, &MODEL_FILES)?;
         let store = VarStore::new(Device::Cpu);
-        let _codebook = ImageCodebook::new(&(Vars::root(&store, Fill::Unset) / "image_codebook"), &config.image_codebook_config);
+        let _codebook = ImageCodebook::new(
+            &(Vars::root(&store, Fill::Unset) / "image_codebook"),
+            &config.image_codebook_config,
+        );
         load_exactly(store.variables(), read_codebook(&from)?, &from)?;
         Ok(store)
     }
@@ -117,13 +150,24 @@ impl Run<'_> {
             self.made.codebook = Some(folder.join("last"));
             return Ok(());
         }
-        let transform = self.job.recipe.processor(&config).codebook_transform(PassOrder::default());
+        let transform = self
+            .job
+            .recipe
+            .processor(&config)
+            .codebook_transform(PassOrder::default());
         let make = || -> Result<CodebookTraining> {
             let draws = self.draws(&stage.corpus, stage.schedule.batch_size)?;
-            Ok(CodebookTraining::new(&config, stage, draws, transform.clone(), (self.job.seed, self.job.device, self.job.threads)))
+            Ok(CodebookTraining::new(
+                &config,
+                stage,
+                draws,
+                transform.clone(),
+                (self.job.seed, self.job.device, self.job.threads),
+            ))
         };
         if !is_trained(&folder, key, stage.schedule.steps)? {
-            self.trainer(name, &folder, &stage.schedule, key, None).run(make()?)?;
+            self.trainer(name, &folder, &stage.schedule, key, None)
+                .run(make()?)?;
         }
         let last = folder.join("last");
         if !folder.join("reconstruction.json").exists() {

@@ -1,4 +1,5 @@
-//! The stages that train encoders: models with what earlier stages made, their data, and the trainer over both.
+//! The stages that train encoders: models with what earlier stages made, their data, and the
+//! trainer over both.
 
 use std::{
     collections::BTreeMap,
@@ -59,7 +60,10 @@ impl Run<'_> {
     }
 
     pub(super) fn text(&self) -> Result<Arc<TextProcessor>> {
-        self.made.text.clone().ok_or_else(|| Error::Input("no stage before this one makes a tokenizer".into()))
+        self.made
+            .text
+            .clone()
+            .ok_or_else(|| Error::Input("no stage before this one makes a tokenizer".into()))
     }
 
     /// A new model of the recipe's sizes, with the codebook that was made, and its variables.
@@ -68,9 +72,13 @@ impl Run<'_> {
         let mut store = VarStore::new(Device::Cpu);
         tch::manual_seed(self.job.seed as i64);
         let fill = Fill::New(config.initializer_range);
-        let mut model = FlavaForPreTraining::new(&store, fill, config, AttentionKind::Fused, OnEmpty::Skip);
+        let mut model =
+            FlavaForPreTraining::new(&store, fill, config, AttentionKind::Fused, OnEmpty::Skip);
         if let Some(folder) = &self.made.codebook {
-            let variables = store.variables().into_iter().filter(|(name, _)| name.starts_with(CODEBOOK));
+            let variables = store
+                .variables()
+                .into_iter()
+                .filter(|(name, _)| name.starts_with(CODEBOOK));
             load_exactly(variables, read_codebook(folder)?, folder)?;
         }
         store.set_device(self.job.device);
@@ -95,15 +103,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether an earlier model has the parts that are taken of it. Its vocabulary is taken to be the tokenizer's, which may not be
-    /// made yet.
+    /// Whether an earlier model has the parts that are taken of it. Its vocabulary is taken to be
+    /// the tokenizer's, which may not be made yet.
     pub(super) fn check_earlier(&self, from: &str, parts: &[Part]) -> Result<()> {
         let checkpoint = Checkpoint::open(&self.earlier(from, &MODEL_FILES)?)?;
-        let words = checkpoint.tensors().get(WORDS).and_then(|table| table.size().first()).map_or(0, |words| *words as usize);
+        let words = checkpoint
+            .tensors()
+            .get(WORDS)
+            .and_then(|table| table.size().first())
+            .map_or(0, |words| *words as usize);
         let mut config = self.job.recipe.config(words)?;
         config.init_codebook = false;
         let store = VarStore::new(Device::Cpu);
-        let _model = FlavaForPreTraining::new(&store, Fill::Unset, config, AttentionKind::Fused, OnEmpty::Skip);
+        let _model = FlavaForPreTraining::new(
+            &store,
+            Fill::Unset,
+            config,
+            AttentionKind::Fused,
+            OnEmpty::Skip,
+        );
         taken(&checkpoint, &store, parts).map(drop)
     }
 
@@ -123,14 +141,24 @@ impl Run<'_> {
             (self.job.seed, self.job.threads),
             (self.job.precision, self.job.micro_batch, self.job.recompute),
         )?;
-        self.trainer(name, &folder, &stage.schedule, key, None).run(learner)?;
+        self.trainer(name, &folder, &stage.schedule, key, None)
+            .run(learner)?;
         Ok(last)
     }
 
     pub(super) fn train(&mut self, name: &str, stage: &TrainStage, key: &str) -> Result<PathBuf> {
         let folder = self.folder(name);
-        let best_by = stage.evaluate.as_ref().map(|evaluate| evaluate.best_by.as_str());
-        let chosen = |state: &State| folder.join(if best_by.is_some() && state.best.is_some() { "best" } else { "last" });
+        let best_by = stage
+            .evaluate
+            .as_ref()
+            .map(|evaluate| evaluate.best_by.as_str());
+        let chosen = |state: &State| {
+            folder.join(if best_by.is_some() && state.best.is_some() {
+                "best"
+            } else {
+                "last"
+            })
+        };
         if let Some((_, state)) = last_state(&folder)?
             && state.is_done(key, stage.schedule.steps, best_by)
         {
@@ -142,8 +170,13 @@ impl Run<'_> {
             Some(evaluate) => self.measure(name, folder, evaluate, (step, log)),
             None => Ok(None),
         };
-        let evaluate = stage.evaluate.as_ref().map(|evaluate| (evaluate, &measure as &Measure));
-        let state = self.trainer(name, &folder, &stage.schedule, key, evaluate).run(learner)?;
+        let evaluate = stage
+            .evaluate
+            .as_ref()
+            .map(|evaluate| (evaluate, &measure as &Measure));
+        let state = self
+            .trainer(name, &folder, &stage.schedule, key, evaluate)
+            .run(learner)?;
         Ok(chosen(&state))
     }
 
@@ -151,16 +184,30 @@ impl Run<'_> {
     fn learner(&self, stage: &TrainStage) -> Result<JointTraining> {
         let mut config = self.config()?;
         let weights = &stage.weights;
-        (config.mim_weight, config.mlm_weight, config.itm_weight) = (weights.mim, weights.mlm, weights.itm);
+        (config.mim_weight, config.mlm_weight, config.itm_weight) =
+            (weights.mim, weights.mlm, weights.itm);
         (config.mmm_image_weight, config.mmm_text_weight) = (weights.mmm_image, weights.mmm_text);
         config.global_contrastive_weight = weights.global_contrastive;
         config.set_dropout(stage.dropout);
         let processor = self.job.recipe.processor(&config);
         let text = self.text()?;
         let (model, store) = self.model(config)?;
-        let words = [(stage.text_masks, stage.text_length), (stage.caption_masks, stage.caption_length)];
-        let preparation = Preparation::new(&processor, Arc::clone(&text), words, model.config.ce_ignore_index, self.job.seed);
-        let preparation = Preparation { crop: stage.crop, negatives: stage.negatives, ..preparation };
+        let words = [
+            (stage.text_masks, stage.text_length),
+            (stage.caption_masks, stage.caption_length),
+        ];
+        let preparation = Preparation::new(
+            &processor,
+            Arc::clone(&text),
+            words,
+            model.config.ce_ignore_index,
+            self.job.seed,
+        );
+        let preparation = Preparation {
+            crop: stage.crop,
+            negatives: stage.negatives,
+            ..preparation
+        };
         let mut readers = Vec::new();
         let drawn = || stage.mixture.iter().filter(|share| share.ratio > 0.0);
         for share in drawn() {
@@ -182,7 +229,12 @@ impl Run<'_> {
         })
     }
 
-    fn reader(&self, share: &Share, stage: &TrainStage, (model, preparation): (&FlavaForPreTraining, &Preparation)) -> Result<Reader> {
+    fn reader(
+        &self,
+        share: &Share,
+        stage: &TrainStage,
+        (model, preparation): (&FlavaForPreTraining, &Preparation),
+    ) -> Result<Reader> {
         let dataset = self.corpus(&share.corpus)?;
         let weights = &stage.weights;
         let labels = if !weights.read_patches(share.rows) {
@@ -194,33 +246,71 @@ impl Run<'_> {
             let codebooks: String = self.of_kinds(&["codebook"]).into_iter().cloned().collect();
             let transform = preparation.codebook.id();
             let weights = codebook.digest()?;
-            let digest = format!("{} {codebooks} {transform} {weights}", self.digest(&share.corpus)?);
-            let file = self.job.out.join(format!("visual-words-{}-{}.bin", share.corpus, hex(&Sha256::digest(digest)[..6])));
+            let digest = format!(
+                "{} {codebooks} {transform} {weights}",
+                self.digest(&share.corpus)?
+            );
+            let file = self.job.out.join(format!(
+                "visual-words-{}-{}.bin",
+                share.corpus,
+                hex(&Sha256::digest(digest)[..6])
+            ));
             let patches = model.config.image_config.grid().pow(2) as usize;
             let how = (&preparation.codebook, self.job.threads, self.job.device);
-            PatchLabels::Known(Arc::new(VisualWords::open(&file, &dataset, (codebook, patches), how, &self.progress)?))
+            PatchLabels::Known(Arc::new(VisualWords::open(
+                &file,
+                &dataset,
+                (codebook, patches),
+                how,
+                &self.progress,
+            )?))
         };
-        let draws = self.draws(&share.corpus, share.batch_size.unwrap_or(stage.schedule.batch_size))?;
-        Ok(Reader { draws, kind: share.rows, labels })
+        let draws = self.draws(
+            &share.corpus,
+            share.batch_size.unwrap_or(stage.schedule.batch_size),
+        )?;
+        Ok(Reader {
+            draws,
+            kind: share.rows,
+            labels,
+        })
     }
 }
 
 /// The variables of some parts, with what an earlier model has for each.
-fn taken<'c>(checkpoint: &'c Checkpoint, store: &VarStore, parts: &[Part]) -> Result<Vec<(Tensor, &'c CheckpointTensor)>> {
+fn taken<'c>(
+    checkpoint: &'c Checkpoint,
+    store: &VarStore,
+    parts: &[Part],
+) -> Result<Vec<(Tensor, &'c CheckpointTensor)>> {
     let wrong = |reason: String| Error::Input(format!("{}: {reason}", checkpoint.path().display()));
     // The codebook stays the one that a stage made: it names the patches.
-    let is_taken = |name: &str| parts.iter().any(|part| name.starts_with(part.prefix())) && !name.starts_with(CODEBOOK);
-    let variables: BTreeMap<String, Tensor> = store.variables().into_iter().filter(|(name, _)| is_taken(name)).collect();
-    let beyond = |name: &&String| is_taken(name) && name.contains(LAYERS) && !variables.contains_key(*name);
+    let is_taken = |name: &str| {
+        parts.iter().any(|part| name.starts_with(part.prefix())) && !name.starts_with(CODEBOOK)
+    };
+    let variables: BTreeMap<String, Tensor> = store
+        .variables()
+        .into_iter()
+        .filter(|(name, _)| is_taken(name))
+        .collect();
+    let beyond =
+        |name: &&String| is_taken(name) && name.contains(LAYERS) && !variables.contains_key(*name);
     if let Some(name) = checkpoint.tensors().keys().find(beyond) {
-        return Err(wrong(format!("has {name}, the recipe's model has fewer layers")));
+        return Err(wrong(format!(
+            "has {name}, the recipe's model has fewer layers"
+        )));
     }
     let give = |(name, variable): (&String, &Tensor)| {
         let wanted = variable.size();
         match checkpoint.tensors().get(name) {
             Some(tensor) if tensor.size() == wanted => Ok((variable.shallow_clone(), tensor)),
-            Some(tensor) => Err(wrong(format!("{name} is {:?}, the recipe's model has {wanted:?}", tensor.size()))),
-            None => Err(wrong(format!("{name} is missing, the recipe's model has {wanted:?}"))),
+            Some(tensor) => Err(wrong(format!(
+                "{name} is {:?}, the recipe's model has {wanted:?}",
+                tensor.size()
+            ))),
+            None => Err(wrong(format!(
+                "{name} is missing, the recipe's model has {wanted:?}"
+            ))),
         }
     };
     variables.iter().map(give).collect()

@@ -1,5 +1,5 @@
-//! The loop of every stage: batches made ahead, gradients, an update, a line of the log; states that are saved whole and gone on from,
-//! bit for bit on the CPU.
+//! The loop of every stage: batches made ahead, gradients, an update, a line of the log; states
+//! that are saved whole and gone on from, bit for bit on the CPU.
 
 mod state;
 mod sums;
@@ -53,15 +53,23 @@ pub struct Parameter {
 impl Parameter {
     /// The variables of a store that are trained, in the order of their names.
     pub fn of(store: &VarStore) -> Vec<Self> {
-        let trained = store.variables().into_iter().filter(|(_, variable)| variable.requires_grad());
-        let mut all: Vec<Self> = trained.map(|(name, tensor)| Self { name, tensor }).collect();
+        let trained = store
+            .variables()
+            .into_iter()
+            .filter(|(_, variable)| variable.requires_grad());
+        let mut all: Vec<Self> = trained
+            .map(|(name, tensor)| Self { name, tensor })
+            .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
     /// Whether it decays only where everything does: biases, norms, tokens and tables of positions.
     fn spared(&self) -> bool {
-        self.tensor.dim() < 2 || ["position_embeddings", "_token"].iter().any(|part| self.name.contains(part))
+        self.tensor.dim() < 2
+            || ["position_embeddings", "_token"]
+                .iter()
+                .any(|part| self.name.contains(part))
     }
 }
 
@@ -163,24 +171,46 @@ struct Loop<'a, L: Learner> {
 
 /// The optimiser of some parameters.
 pub fn optimiser_of(parameters: Vec<Parameter>, schedule: &TrainingSchedule) -> AdamW {
-    let (spared, decayed): (Vec<Parameter>, Vec<Parameter>) =
-        parameters.into_iter().partition(|parameter| parameter.spared() && !schedule.decay_all);
+    let (spared, decayed): (Vec<Parameter>, Vec<Parameter>) = parameters
+        .into_iter()
+        .partition(|parameter| parameter.spared() && !schedule.decay_all);
     let group = |parameters: Vec<Parameter>, decay| Group {
-        parameters: parameters.into_iter().map(|parameter| (parameter.name, parameter.tensor)).collect(),
+        parameters: parameters
+            .into_iter()
+            .map(|parameter| (parameter.name, parameter.tensor))
+            .collect(),
         rate_factor: 1.0,
         decay,
     };
-    AdamW::new(vec![group(decayed, schedule.weight_decay), group(spared, 0.0)], (schedule.betas[0], schedule.betas[1]), schedule.eps)
+    AdamW::new(
+        vec![group(decayed, schedule.weight_decay), group(spared, 0.0)],
+        (schedule.betas[0], schedule.betas[1]),
+        schedule.eps,
+    )
 }
 
 /// The learning rates of a schedule.
 pub fn rates_of(schedule: &TrainingSchedule) -> Schedule {
-    let TrainingSchedule { learning_rate, warmup, steps, decay, final_rate, .. } = *schedule;
-    Schedule { peak: learning_rate, last: final_rate, warmup, steps, decay }
+    let TrainingSchedule {
+        learning_rate,
+        warmup,
+        steps,
+        decay,
+        final_rate,
+        ..
+    } = *schedule;
+    Schedule {
+        peak: learning_rate,
+        last: final_rate,
+        warmup,
+        steps,
+        decay,
+    }
 }
 
 impl Trainer<'_> {
-    /// Trains to the end of the schedule, from where the folder's training was left if there is one.
+    /// Trains to the end of the schedule, from where the folder's training was left if there is
+    /// one.
     pub fn run<L: Learner>(&self, mut learner: L) -> Result<State> {
         fs::create_dir_all(self.folder).map_err(|e| flava_model::Error::io(self.folder, e))?;
         let mut optimiser = optimiser_of(learner.parameters(), self.schedule);
@@ -196,13 +226,19 @@ impl Trainer<'_> {
         if let Some((folder, before)) = last_state(self.folder)? {
             if before.key != self.key {
                 let reason = "holds a training of other settings, corpora or earlier stages";
-                return Err(Error::Training(format!("{}: {reason}; choose another --out, or remove it", self.folder.display())));
+                return Err(Error::Training(format!(
+                    "{}: {reason}; choose another --out, or remove it",
+                    self.folder.display()
+                )));
             }
             learner.load(&folder)?;
             optimiser.load_state(read_tensors(&folder.join(MOMENTS))?)?;
             state = before;
             if state.step < self.schedule.steps {
-                self.progress.say(&format!("{}: going on from step {} of {}", self.name, state.step, self.schedule.steps));
+                self.progress.say(&format!(
+                    "{}: going on from step {} of {}",
+                    self.name, state.step, self.schedule.steps
+                ));
             }
         }
         if let Some((evaluate, _)) = self.evaluate
@@ -212,19 +248,34 @@ impl Trainer<'_> {
         }
         let log = Log::open(self.folder, state.step)?;
         let schedule = rates_of(self.schedule);
-        Loop { trainer: self, learner, optimiser, schedule, state, log, said: Instant::now() }.run()
+        Loop {
+            trainer: self,
+            learner,
+            optimiser,
+            schedule,
+            state,
+            log,
+            said: Instant::now(),
+        }
+        .run()
     }
 }
 
 impl<L: Learner> Loop<'_, L> {
     fn run(mut self) -> Result<State> {
         let (trainer, steps) = (self.trainer, self.schedule.steps);
-        let every = trainer.evaluate.map_or(usize::MAX, |(evaluate, _)| evaluate.every.max(1));
-        let measured = |step: usize| step.is_multiple_of(every) || (step == steps && every != usize::MAX);
+        let every = trainer
+            .evaluate
+            .map_or(usize::MAX, |(evaluate, _)| evaluate.every.max(1));
+        let measured =
+            |step: usize| step.is_multiple_of(every) || (step == steps && every != usize::MAX);
         let log_every = LOG_EVERY.min((steps / 50).max(1));
         let bar = trainer.progress.task(trainer.name, steps);
         bar.add(self.state.step);
-        if self.state.step > 0 && self.state.evaluated < self.state.step && measured(self.state.step) {
+        if self.state.step > 0
+            && self.state.evaluated < self.state.step
+            && measured(self.state.step)
+        {
             self.evaluate()?; // a run was killed before it, or in its midst
         }
         if self.state.step > 0 && self.state.step.is_multiple_of(trainer.schedule.save_every) {
@@ -252,7 +303,11 @@ impl<L: Learner> Loop<'_, L> {
             if step.is_multiple_of(log_every) || step == steps {
                 self.note(&std::mem::take(&mut sums))?;
             }
-            if step.is_multiple_of(trainer.schedule.save_every) || step == steps || measured(step) || saved.elapsed() > SAVE_EVERY {
+            if step.is_multiple_of(trainer.schedule.save_every)
+                || step == steps
+                || measured(step)
+                || saved.elapsed() > SAVE_EVERY
+            {
                 self.save()?;
                 saved = Instant::now();
             }
@@ -266,7 +321,10 @@ impl<L: Learner> Loop<'_, L> {
         }
         let (rows, broken) = self.state.rows;
         if broken > 0 {
-            trainer.progress.say(&format!("{}: {broken} of {rows} rows were broken and left out", trainer.name));
+            trainer.progress.say(&format!(
+                "{}: {broken} of {rows} rows were broken and left out",
+                trainer.name
+            ));
         }
         Ok(self.state)
     }
@@ -274,12 +332,24 @@ impl<L: Learner> Loop<'_, L> {
     /// One update; what it saw, and the norm of its gradients.
     fn step(&mut self, batch: &L::Batch) -> Result<(Observed, f64)> {
         let number = self.state.step;
-        let seed = stream(self.trainer.seed, &format!("{}, step {number}", self.trainer.name)).next_u64() as i64;
-        let step = Step { number, seed, scale: self.state.scaler.factor };
+        let seed = stream(
+            self.trainer.seed,
+            &format!("{}, step {number}", self.trainer.name),
+        )
+        .next_u64() as i64;
+        let step = Step {
+            number,
+            seed,
+            scale: self.state.scaler.factor,
+        };
         self.optimiser.forget_gradients()?;
         let observed = self.learner.gradients(batch, &step)?;
         let loss = observed.losses.iter().map(|(_, loss)| loss).sum();
-        let (norm, usable) = self.state.scaler.prepare(&mut self.optimiser, loss, self.trainer.schedule.clip_norm)?;
+        let (norm, usable) = self.state.scaler.prepare(
+            &mut self.optimiser,
+            loss,
+            self.trainer.schedule.clip_norm,
+        )?;
         if usable {
             self.learner.before_update(&mut self.optimiser, &step)?;
             self.optimiser.step(self.schedule.rate(number))?;
@@ -288,8 +358,15 @@ impl<L: Learner> Loop<'_, L> {
             let path = self.trainer.folder.join("not_finite.json");
             let report = serde_json::json!({ "step": number + 1, "losses": observed.losses, "rows": self.learner.describe(batch) });
             flava_base::write_atomic(&path, format!("{report:#}\n").as_bytes())?;
-            let reason = format!("{}: losses or gradients of step {} are not finite, nor of several before", self.trainer.name, number + 1);
-            return Err(Error::Training(format!("{reason}; its rows are in {}. Lower learning_rate, or set clip_norm", path.display())));
+            let reason = format!(
+                "{}: losses or gradients of step {} are not finite, nor of several before",
+                self.trainer.name,
+                number + 1
+            );
+            return Err(Error::Training(format!(
+                "{reason}; its rows are in {}. Lower learning_rate, or set clip_norm",
+                path.display()
+            )));
         }
         Ok((observed, norm))
     }
@@ -301,11 +378,21 @@ impl<L: Learner> Loop<'_, L> {
         self.state.rows.1 += *broken as u64;
         let ((rows, all), most) = (self.state.rows, self.trainer.schedule.max_broken);
         if *broken > 0 && all == *broken as u64 {
-            self.trainer.progress.say(&format!("left out: {reason}; more of them are counted"));
+            self.trainer
+                .progress
+                .say(&format!("left out: {reason}; more of them are counted"));
         }
-        if (rows >= BROKEN_AFTER || self.state.step == self.schedule.steps) && all as f64 > most * rows as f64 {
-            let last = if reason.is_empty() { String::new() } else { format!("; the last: {reason}") };
-            return Err(Error::Training(format!("{all} of {rows} rows are broken, more than max_broken = {most} allows{last}")));
+        if (rows >= BROKEN_AFTER || self.state.step == self.schedule.steps)
+            && all as f64 > most * rows as f64
+        {
+            let last = if reason.is_empty() {
+                String::new()
+            } else {
+                format!("; the last: {reason}")
+            };
+            return Err(Error::Training(format!(
+                "{all} of {rows} rows are broken, more than max_broken = {most} allows{last}"
+            )));
         }
         Ok(())
     }
@@ -314,11 +401,19 @@ impl<L: Learner> Loop<'_, L> {
     fn save(&self) -> Result<()> {
         let step = self.state.step;
         if let Some(name) = not_finite(&self.learner.parameters())? {
-            let reason = format!("{}: {name} is not finite after step {step}", self.trainer.name);
-            return Err(Error::Training(format!("{reason}. Lower learning_rate, or set clip_norm")));
+            let reason = format!(
+                "{}: {name} is not finite after step {step}",
+                self.trainer.name
+            );
+            return Err(Error::Training(format!(
+                "{reason}. Lower learning_rate, or set clip_norm"
+            )));
         }
         if step == self.schedule.steps && self.state.scaler.skipped as usize >= step {
-            return Err(Error::Training(format!("{}: no step's losses and gradients were finite: nothing was learned", self.trainer.name)));
+            return Err(Error::Training(format!(
+                "{}: no step's losses and gradients were finite: nothing was learned",
+                self.trainer.name
+            )));
         }
         replace_folder(&self.trainer.folder.join("last"), |part| {
             self.learner.save(part)?;
@@ -337,8 +432,12 @@ impl<L: Learner> Loop<'_, L> {
         if !kept.exists() {
             copy_folder(&folder.join("last"), &kept)?;
         }
-        let numbers = fs::read_dir(folder).map_err(|e| flava_model::Error::io(folder, e))?.flatten();
-        let mut numbers: Vec<usize> = numbers.filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok()).collect();
+        let numbers = fs::read_dir(folder)
+            .map_err(|e| flava_model::Error::io(folder, e))?
+            .flatten();
+        let mut numbers: Vec<usize> = numbers
+            .filter_map(|e| e.file_name().to_str()?.strip_prefix("step-")?.parse().ok())
+            .collect();
         numbers.sort_unstable();
         for number in &numbers[..numbers.len().saturating_sub(keep)] {
             let old = folder.join(format!("step-{number}"));
@@ -349,12 +448,17 @@ impl<L: Learner> Loop<'_, L> {
 
     /// Measures the last state, which is saved, keeps the best, and notes in it what came out.
     fn evaluate(&mut self) -> Result<()> {
-        let Some((evaluate, measure)) = self.trainer.evaluate else { return Ok(()) };
+        let Some((evaluate, measure)) = self.trainer.evaluate else {
+            return Ok(());
+        };
         let step = self.state.step;
         let last = self.trainer.folder.join("last");
         self.state.evaluated = step;
         if let Some(score) = measure(&last, step, &mut self.log)? {
-            self.trainer.progress.say(&format!("{}, step {step}: {} {score:.4}", self.trainer.name, evaluate.best_by));
+            self.trainer.progress.say(&format!(
+                "{}, step {step}: {} {score:.4}",
+                self.trainer.name, evaluate.best_by
+            ));
             if self.state.best.is_none_or(|(_, best)| score > best) {
                 self.state.best = Some((step, score));
                 copy_folder(&last, &self.trainer.folder.join("best"))?;
@@ -370,10 +474,22 @@ impl<L: Learner> Loop<'_, L> {
         let mean = |(sum, of): (f64, f64)| sum / of.max(1e-9);
         let total: f64 = sums.losses.values().map(|(sum, _)| sum).sum::<f64>() / count;
         let per_second = |amount: f64| amount / sums.seconds.max(1e-9);
-        let share = if self.trainer.peak > 0.0 { per_second(sums.flops) / self.trainer.peak } else { 0.0 };
+        let share = if self.trainer.peak > 0.0 {
+            per_second(sums.flops) / self.trainer.peak
+        } else {
+            0.0
+        };
         let left = (self.schedule.steps - step) as f64 * sums.seconds / count;
-        let losses: Vec<(String, f64)> = sums.losses.iter().map(|(name, sum)| ((*name).to_owned(), mean(*sum))).collect();
-        let right: Vec<(String, f64)> = sums.counts.iter().map(|(name, sum)| (format!("{name}_accuracy"), mean(*sum))).collect();
+        let losses: Vec<(String, f64)> = sums
+            .losses
+            .iter()
+            .map(|(name, sum)| ((*name).to_owned(), mean(*sum)))
+            .collect();
+        let right: Vec<(String, f64)> = sums
+            .counts
+            .iter()
+            .map(|(name, sum)| (format!("{name}_accuracy"), mean(*sum)))
+            .collect();
         let extra = self.learner.values();
         let fixed = [
             ("loss", total),
@@ -388,12 +504,22 @@ impl<L: Learner> Loop<'_, L> {
             ("broken_rows", self.state.rows.1 as f64),
             ("seconds_left", left),
         ];
-        let named = losses.iter().chain(&right).map(|(name, value)| (name.as_str(), *value));
-        let all: Vec<(&str, f64)> = fixed.into_iter().chain(named).chain(extra.iter().map(|(name, value)| (*name, *value))).collect();
+        let named = losses
+            .iter()
+            .chain(&right)
+            .map(|(name, value)| (name.as_str(), *value));
+        let all: Vec<(&str, f64)> = fixed
+            .into_iter()
+            .chain(named)
+            .chain(extra.iter().map(|(name, value)| (*name, *value)))
+            .collect();
         self.log.note("train", step, &all)?;
         if self.said.elapsed() >= SAY_EVERY || step == self.schedule.steps {
             self.said = Instant::now();
-            let parts: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+            let parts: Vec<String> = losses
+                .iter()
+                .map(|(name, value)| format!("{name} {value:.3}"))
+                .collect();
             self.trainer.progress.say(&format!(
                 "{}, step {step} of {}: {}, rate {rate:.1e}, norm {:.2}, {:.0} rows/s, {:.0} % of peak, {} left",
                 self.trainer.name,
@@ -413,7 +539,8 @@ impl<L: Learner> Loop<'_, L> {
 fn not_finite(parameters: &[Parameter]) -> Result<Option<&str>> {
     let _guard = tch::no_grad_guard();
     for parameter in parameters {
-        // A sum is finite where all are, but for sums that overflow, which are looked at number by number.
+        // A sum is finite where all are, but for sums that overflow, which are looked at number by
+        // number.
         let sum = parameter.tensor.f_sum(Kind::Float)?.double_value(&[]);
         if !sum.is_finite() && parameter.tensor.f_isfinite()?.f_all()?.int64_value(&[]) == 0 {
             return Ok(Some(&parameter.name));
@@ -422,7 +549,8 @@ fn not_finite(parameters: &[Parameter]) -> Result<Option<&str>> {
     Ok(None)
 }
 
-/// What a large product reaches on a device, in floating-point operations a second: the best of a few.
+/// What a large product reaches on a device, in floating-point operations a second: the best of a
+/// few.
 pub fn peak_of(device: Device, precision: Precision) -> Result<f64> {
     let _guard = tch::no_grad_guard();
     let side: i64 = if device.is_cuda() { 8192 } else { 1024 };
@@ -431,7 +559,11 @@ pub fn peak_of(device: Device, precision: Precision) -> Result<f64> {
     for _ in 0..6 {
         let start = Instant::now();
         let product = linear(&a, &a, None)?;
-        let _done = product.f_select(0, 0)?.f_select(0, 0)?.f_to_kind(Kind::Double)?.double_value(&[]); // waits for a GPU
+        let _done = product
+            .f_select(0, 0)?
+            .f_select(0, 0)?
+            .f_to_kind(Kind::Double)?
+            .double_value(&[]); // waits for a GPU
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(2.0 * (side as f64).powi(3) / best)

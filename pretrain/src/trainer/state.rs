@@ -39,9 +39,11 @@ pub struct State {
 }
 
 impl State {
-    /// Whether a training of this `key` has made all its steps, and where the best state is chosen by a task, also the last measurement.
+    /// Whether a training of this `key` has made all its steps, and where the best state is chosen
+    /// by a task, also the last measurement.
     pub fn is_done(&self, key: &str, steps: usize, best_by: Option<&str>) -> bool {
-        let measured = best_by.is_none_or(|task| self.evaluated == self.step && self.best_by == task);
+        let measured =
+            best_by.is_none_or(|task| self.evaluated == self.step && self.best_by == task);
         self.key == key && self.step >= steps && measured
     }
 
@@ -56,7 +58,8 @@ impl State {
     }
 
     fn text(&self) -> Result<String> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Training(e.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(self).map_err(|e| Error::Training(e.to_string()))?;
         Ok(format!("{text}\n"))
     }
 }
@@ -70,7 +73,12 @@ pub fn last_state(folder: &Path) -> Result<Option<(PathBuf, State)>> {
     if !path.exists() {
         return Ok(None);
     }
-    let damaged = |e: &dyn std::fmt::Display| Error::Training(format!("{e}. Remove {} to begin its stage again", last.display()));
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::Training(format!(
+            "{e}. Remove {} to begin its stage again",
+            last.display()
+        ))
+    };
     verify_folder(&last).map_err(|e| damaged(&e))?;
     let state = flava_base::read_json(&path, MAX_STATE).map_err(|e| damaged(&e))?;
     Ok(Some((last, state)))
@@ -82,8 +90,10 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         for entry in fs::read_dir(from).map_err(|e| flava_model::Error::io(from, e))? {
             let entry = entry.map_err(|e| flava_model::Error::io(from, e))?;
             if entry.file_name() != MANIFEST {
-                write_with(&part.join(entry.file_name()), |copy| fs::copy(entry.path(), copy).map(drop))
-                    .map_err(flava_model::Error::from)?;
+                write_with(&part.join(entry.file_name()), |copy| {
+                    fs::copy(entry.path(), copy).map(drop)
+                })
+                .map_err(flava_model::Error::from)?;
             }
         }
         Ok(())

@@ -5,8 +5,8 @@ use super::{
     score::{Z, quantile},
 };
 
-/// Mean of values between 0 and 1. Where all are 0 or 1 the interval is Wilson's, else Student's; with clusters the errors of a
-/// cluster are summed first.
+/// Mean of values between 0 and 1. Where all are 0 or 1 the interval is Wilson's, else Student's;
+/// with clusters the errors of a cluster are summed first.
 pub(super) fn mean(values: &[f64], clusters: Option<&[usize]>) -> Option<Score> {
     let n = values.len();
     if n == 0 {
@@ -18,7 +18,11 @@ pub(super) fn mean(values: &[f64], clusters: Option<&[usize]>) -> Option<Score> 
         return Some(clustered(values, mean, clusters, share));
     }
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let standard_error = if n == 1 { 0.0 } else { (squares / (n - 1) as f64 / n as f64).sqrt() };
+    let standard_error = if n == 1 {
+        0.0
+    } else {
+        (squares / (n - 1) as f64 / n as f64).sqrt()
+    };
     Some(if share {
         Score::wilson(mean, standard_error, n, (n as f64, Z), Interval::Wilson)
     } else {
@@ -34,13 +38,31 @@ fn clustered(values: &[f64], mean: f64, clusters: &[usize], share: bool) -> Scor
     let squares: f64 = groups.values().map(|rows| residual(rows).powi(2)).sum();
     let standard_error = squares.sqrt() / n as f64;
     // The formula is for many clusters; for the interval it is widened to hold for few.
-    let wide = if count > 1.0 { standard_error * (count / (count - 1.0)).sqrt() } else { 0.0 };
+    let wide = if count > 1.0 {
+        standard_error * (count / (count - 1.0)).sqrt()
+    } else {
+        0.0
+    };
     if !share {
-        return Score { standard_error, ..Score::symmetric(mean, wide, n, count - 1.0, Interval::Clustered) };
+        return Score {
+            standard_error,
+            ..Score::symmetric(mean, wide, n, count - 1.0, Interval::Clustered)
+        };
     }
-    // As many independent trials as would give the same error; where all rows agree, as many as there are clusters.
-    let trials = if wide > 0.0 { mean * (1.0 - mean) / (wide * wide) } else { count };
-    Score::wilson(mean, standard_error, n, (trials.max(1.0), quantile(count - 1.0)), Interval::Clustered)
+    // As many independent trials as would give the same error; where all rows agree, as many as
+    // there are clusters.
+    let trials = if wide > 0.0 {
+        mean * (1.0 - mean) / (wide * wide)
+    } else {
+        count
+    };
+    Score::wilson(
+        mean,
+        standard_error,
+        n,
+        (trials.max(1.0), quantile(count - 1.0)),
+        Interval::Clustered,
+    )
 }
 
 /// Mean over the classes that occur of their share of right answers.
@@ -58,12 +80,23 @@ pub(super) fn per_class(predicted: &[usize], gold: &[usize]) -> Option<Score> {
     let value = shares.iter().map(|(p, _)| p).sum::<f64>() / count;
     let standard_error = variance_of_shares(&shares).sqrt() / count;
     let n = gold.len();
-    let trials = if standard_error > 0.0 { value * (1.0 - value) / standard_error.powi(2) } else { n as f64 };
-    Some(Score::wilson(value, standard_error, n, (trials, Z), Interval::Stratified))
+    let trials = if standard_error > 0.0 {
+        value * (1.0 - value) / standard_error.powi(2)
+    } else {
+        n as f64
+    };
+    Some(Score::wilson(
+        value,
+        standard_error,
+        n,
+        (trials, Z),
+        Interval::Stratified,
+    ))
 }
 
-/// The sum of the variances of the shares of right answers of classes, each with its number of rows. A class of one row says nothing of
-/// how its rows vary: it takes what the others have together, and where all are of one row, the classes differ as rows would.
+/// The sum of the variances of the shares of right answers of classes, each with its number of
+/// rows. A class of one row says nothing of how its rows vary: it takes what the others have
+/// together, and where all are of one row, the classes differ as rows would.
 fn variance_of_shares(shares: &[(f64, f64)]) -> f64 {
     let several: Vec<(f64, f64)> = shares.iter().copied().filter(|(_, n)| *n > 1.0).collect();
     let alone = (shares.len() - several.len()) as f64;
@@ -73,7 +106,12 @@ fn variance_of_shares(shares: &[(f64, f64)]) -> f64 {
         several.iter().map(|(p, n)| n * p * (1.0 - p)).sum::<f64>() / degrees
     } else {
         let mean = shares.iter().map(|(p, _)| p).sum::<f64>() / alone;
-        mean * (1.0 - mean) * if alone > 1.0 { alone / (alone - 1.0) } else { 1.0 }
+        mean * (1.0 - mean)
+            * if alone > 1.0 {
+                alone / (alone - 1.0)
+            } else {
+                1.0
+            }
     };
     of_several + alone * pooled
 }
@@ -93,7 +131,10 @@ mod tests {
         let score = mean(&values, None).unwrap();
         close(score.value, 0.7);
         close(score.standard_error, (0.21f64 / 9.0).sqrt());
-        assert!((score.ci_low - 0.396_778).abs() < 1e-6 && (score.ci_high - 0.892_209).abs() < 1e-6, "{score:?}");
+        assert!(
+            (score.ci_low - 0.396_778).abs() < 1e-6 && (score.ci_high - 0.892_209).abs() < 1e-6,
+            "{score:?}"
+        );
         assert!(mean(&[], None).is_none());
     }
 
@@ -110,8 +151,15 @@ mod tests {
 
     #[test]
     fn what_is_always_right_is_as_uncertain_as_there_are_pictures() {
-        let score = mean(&[1.0; 40], Some(&(0..40).map(|i| i / 4).collect::<Vec<_>>())).unwrap();
-        assert!(score.ci_high == 1.0 && (0.6..0.75).contains(&score.ci_low), "{score:?}");
+        let score = mean(
+            &[1.0; 40],
+            Some(&(0..40).map(|i| i / 4).collect::<Vec<_>>()),
+        )
+        .unwrap();
+        assert!(
+            score.ci_high == 1.0 && (0.6..0.75).contains(&score.ci_low),
+            "{score:?}"
+        );
     }
 
     #[test]

@@ -87,7 +87,11 @@ impl Metric {
         let classes = matches!(self, Self::Accuracy | Self::MeanPerClass | Self::Top5);
         match method {
             Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. } => {
-                classes || matches!(self, Self::RocAuc | Self::Matthews | Self::F1 | Self::AccuracyF1Mean)
+                classes
+                    || matches!(
+                        self,
+                        Self::RocAuc | Self::Matthews | Self::F1 | Self::AccuracyF1Mean
+                    )
             }
             Method::ZeroShot { .. } => classes,
             Method::Retrieval { .. } => self.recall().is_some(),
@@ -131,8 +135,8 @@ impl Metric {
         }
     }
 
-    /// The score of `predictions`; None where it is not defined: predictions of another kind, none at all, five best of fewer
-    /// classes, the area of one class, the correlation of a constant.
+    /// The score of `predictions`; None where it is not defined: predictions of another kind, none
+    /// at all, five best of fewer classes, the area of one class, the correlation of a constant.
     ///
     /// `purpose`, such as the task's name, seeds the bootstrap where there is one.
     pub fn score(self, predictions: &Predictions, purpose: &str) -> Option<Score> {
@@ -141,24 +145,49 @@ impl Metric {
         }
         let (n, clusters) = (predictions.len(), predictions.clusters.as_deref());
         match (self, &predictions.outputs) {
-            (Self::MeanPerClass, Outputs::Classes { predicted, gold, .. }) => return mean::per_class(predicted, gold),
-            (Self::RocAuc, Outputs::Classes { gold, logits: Some(logits), .. }) if clusters.is_none() => {
+            (
+                Self::MeanPerClass,
+                Outputs::Classes {
+                    predicted, gold, ..
+                },
+            ) => return mean::per_class(predicted, gold),
+            (
+                Self::RocAuc,
+                Outputs::Classes {
+                    gold,
+                    logits: Some(logits),
+                    ..
+                },
+            ) if clusters.is_none() => {
                 let order = Ordered::new(&logits.margins()?);
                 let area = order.area(gold, &vec![1; n])?;
                 if let Some(error) = order.area_error(gold) {
-                    return Some(Score::transformed(area, error, n, Scale::Share, Interval::Delong));
+                    return Some(Score::transformed(
+                        area,
+                        error,
+                        n,
+                        Scale::Share,
+                        Interval::Delong,
+                    ));
                 }
             }
             _ => {}
         }
         let metric = self.statistic(predictions)?;
         let value = metric(&vec![1; n])?;
-        let error = bootstrap::standard_error(&format!("{purpose} {}", self.name()), n, clusters, metric);
+        let error =
+            bootstrap::standard_error(&format!("{purpose} {}", self.name()), n, clusters, metric);
         let scale = match self {
             Self::Matthews | Self::Pearson | Self::Spearman => Scale::Correlation,
             _ => Scale::Share,
         };
-        Some(Score::transformed(value, error, n, scale, Interval::Bootstrap))
+        Some(Score::transformed(
+            value,
+            error,
+            n,
+            scale,
+            Interval::Bootstrap,
+        ))
     }
 
     /// The value alone, without its interval: what many fits are compared by.
@@ -167,7 +196,9 @@ impl Metric {
             return (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         }
         match &predictions.outputs {
-            Outputs::Classes { predicted, gold, .. } if self == Self::MeanPerClass => mean::per_class(predicted, gold).map(|s| s.value),
+            Outputs::Classes {
+                predicted, gold, ..
+            } if self == Self::MeanPerClass => mean::per_class(predicted, gold).map(|s| s.value),
             _ => self.statistic(predictions).map_or_else(
                 || self.score(predictions, purpose).map(|score| score.value),
                 |statistic| statistic(&vec![1; predictions.len()]),
@@ -178,26 +209,63 @@ impl Metric {
     /// What each row (or query) contributes, of a metric that is a mean over them; None of others.
     pub fn per_row(self, predictions: &Predictions) -> Option<Vec<f64>> {
         match (self, &predictions.outputs) {
-            (Self::Accuracy, Outputs::Classes { predicted, gold, .. }) => {
-                Some(predicted.iter().zip(gold).map(|(p, g)| f64::from(p == g)).collect())
-            }
-            (Self::Top5, Outputs::Classes { gold, logits: Some(logits), .. }) if logits.classes() >= 5 => {
+            (
+                Self::Accuracy,
+                Outputs::Classes {
+                    predicted, gold, ..
+                },
+            ) => Some(
+                predicted
+                    .iter()
+                    .zip(gold)
+                    .map(|(p, g)| f64::from(p == g))
+                    .collect(),
+            ),
+            (
+                Self::Top5,
+                Outputs::Classes {
+                    gold,
+                    logits: Some(logits),
+                    ..
+                },
+            ) if logits.classes() >= 5 => {
                 // Of equal logits the lower class comes first.
                 let place = |(row, &gold): (&[f32], &usize)| {
-                    let better = |(class, value): (usize, &f32)| *value > row[gold] || (*value == row[gold] && class < gold);
+                    let better = |(class, value): (usize, &f32)| {
+                        *value > row[gold] || (*value == row[gold] && class < gold)
+                    };
                     row.iter().enumerate().filter(|pair| better(*pair)).count()
                 };
-                Some(logits.rows().zip(gold).map(|pair| f64::from(place(pair) < 5)).collect())
+                Some(
+                    logits
+                        .rows()
+                        .zip(gold)
+                        .map(|pair| f64::from(place(pair) < 5))
+                        .collect(),
+                )
             }
-            (Self::VqaAccuracy, Outputs::Answers { predicted, gold }) => {
-                Some(predicted.iter().zip(gold).map(|(answer, given)| official_accuracy(given, answer)).collect())
-            }
-            (Self::VqaAccuracyLenient, Outputs::Answers { predicted, gold }) => {
-                Some(predicted.iter().zip(gold).map(|(answer, given)| lenient_accuracy(given, answer)).collect())
-            }
+            (Self::VqaAccuracy, Outputs::Answers { predicted, gold }) => Some(
+                predicted
+                    .iter()
+                    .zip(gold)
+                    .map(|(answer, given)| official_accuracy(given, answer))
+                    .collect(),
+            ),
+            (Self::VqaAccuracyLenient, Outputs::Answers { predicted, gold }) => Some(
+                predicted
+                    .iter()
+                    .zip(gold)
+                    .map(|(answer, given)| lenient_accuracy(given, answer))
+                    .collect(),
+            ),
             (_, Outputs::Ranks { texts, images }) => {
                 let (of_texts, k) = self.recall()?;
-                Some(if of_texts { texts } else { images }.iter().map(|ranked| f64::from(ranked.rank <= k)).collect())
+                Some(
+                    if of_texts { texts } else { images }
+                        .iter()
+                        .map(|ranked| f64::from(ranked.rank <= k))
+                        .collect(),
+                )
             }
             _ => None,
         }
@@ -205,7 +273,9 @@ impl Metric {
 
     /// Which of the rows of [`Self::per_row`] share a picture; None where none do.
     fn row_clusters(self, predictions: &Predictions) -> Option<Vec<usize>> {
-        let Outputs::Ranks { texts, images } = &predictions.outputs else { return predictions.clusters.clone() };
+        let Outputs::Ranks { texts, images } = &predictions.outputs else {
+            return predictions.clusters.clone();
+        };
         let queries = if self.recall()?.0 { texts } else { images };
         shared(queries.iter().map(|ranked| ranked.picture).collect())
     }
@@ -213,7 +283,12 @@ impl Metric {
     /// The metric as a function of how often each row counts, of those that are no mean over rows.
     fn statistic(self, predictions: &Predictions) -> Option<Statistic<'_>> {
         Some(match (self, &predictions.outputs) {
-            (Self::Matthews | Self::F1 | Self::AccuracyF1Mean, Outputs::Classes { predicted, gold, .. }) => {
+            (
+                Self::Matthews | Self::F1 | Self::AccuracyF1Mean,
+                Outputs::Classes {
+                    predicted, gold, ..
+                },
+            ) => {
                 let table = Confusion::new(predicted, gold);
                 match self {
                     Self::Matthews => Box::new(move |weights| table.matthews(weights)),
@@ -221,16 +296,32 @@ impl Metric {
                     _ => Box::new(move |weights| table.accuracy_f1_mean(weights)),
                 }
             }
-            (Self::RocAuc, Outputs::Classes { gold, logits: Some(logits), .. }) => {
+            (
+                Self::RocAuc,
+                Outputs::Classes {
+                    gold,
+                    logits: Some(logits),
+                    ..
+                },
+            ) => {
                 let order = Ordered::new(&logits.margins()?);
                 Box::new(move |weights| order.area(gold, weights))
             }
-            (Self::MeanPerClass, Outputs::Classes { predicted, gold, .. }) => {
+            (
+                Self::MeanPerClass,
+                Outputs::Classes {
+                    predicted, gold, ..
+                },
+            ) => {
                 let classes = grouped(gold);
                 Box::new(move |weights| {
                     let share = |(class, rows): (&usize, &Vec<usize>)| {
                         let total: u32 = rows.iter().map(|&row| weights[row]).sum();
-                        let right: u32 = rows.iter().filter(|&&row| predicted[row] == *class).map(|&row| weights[row]).sum();
+                        let right: u32 = rows
+                            .iter()
+                            .filter(|&&row| predicted[row] == *class)
+                            .map(|&row| weights[row])
+                            .sum();
                         (total > 0).then(|| f64::from(right) / f64::from(total))
                     };
                     let shares: Vec<f64> = classes.iter().filter_map(share).collect();

@@ -20,10 +20,13 @@ impl Ordered {
     /// The groups of rows of equal value, ascending.
     fn groups(&self) -> impl Iterator<Item = &[usize]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.order[start..end])
+        starts
+            .zip(&self.ends)
+            .map(|(start, &end)| &self.order[start..end])
     }
 
-    /// Each row's rank among all, equal values at their middle rank; a row counts as often as its weight says.
+    /// Each row's rank among all, equal values at their middle rank; a row counts as often as its
+    /// weight says.
     fn ranks(&self, weights: &[u32]) -> Vec<f64> {
         let mut ranks = vec![0.0; self.order.len()];
         let mut below = 0.0;
@@ -37,8 +40,8 @@ impl Ordered {
         ranks
     }
 
-    /// The probability that a row of class 1 has a larger value than one of class 0, equal ones counting half; None where a class
-    /// has no rows.
+    /// The probability that a row of class 1 has a larger value than one of class 0, equal ones
+    /// counting half; None where a class has no rows.
     pub(super) fn area(&self, gold: &[usize], weights: &[u32]) -> Option<f64> {
         let (mut negatives, mut positives, mut wins) = (0.0, 0.0, 0.0);
         for group in self.groups() {
@@ -53,12 +56,14 @@ impl Ordered {
         (negatives > 0.0 && positives > 0.0).then(|| wins / negatives / positives)
     }
 
-    /// The standard error of [`Self::area`] (`DeLong` et al. 1988); None where a class has fewer than two rows.
+    /// The standard error of [`Self::area`] (`DeLong` et al. 1988); None where a class has fewer
+    /// than two rows.
     pub(super) fn area_error(&self, gold: &[usize]) -> Option<f64> {
         let ones = vec![1; gold.len()];
         let counts = [0, 1].map(|class| gold.iter().filter(|&&g| g == class).count() as f64);
         let area = self.area(gold, &ones)?;
-        // A row's rank among all, less its rank among its own class, counts the rows of the other class below it.
+        // A row's rank among all, less its rank among its own class, counts the rows of the other
+        // class below it.
         let all = self.ranks(&ones);
         let mut variance = 0.0;
         for (class, count) in [0, 1].into_iter().zip(counts) {
@@ -68,8 +73,11 @@ impl Ordered {
             let own: Vec<u32> = gold.iter().map(|&g| u32::from(g == class)).collect();
             let within = self.ranks(&own);
             let expected = if class == 1 { area } else { 1.0 - area };
-            let placements = (0..gold.len()).filter(|&row| gold[row] == class).map(|row| (all[row] - within[row]) / counts[1 - class]);
-            variance += placements.map(|p| (p - expected).powi(2)).sum::<f64>() / (count - 1.0) / count;
+            let placements = (0..gold.len())
+                .filter(|&row| gold[row] == class)
+                .map(|row| (all[row] - within[row]) / counts[1 - class]);
+            variance +=
+                placements.map(|p| (p - expected).powi(2)).sum::<f64>() / (count - 1.0) / count;
         }
         Some(variance.sqrt())
     }
@@ -90,7 +98,12 @@ impl Pairs {
             let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
             values.iter().map(|value| value - mean).collect()
         };
-        Self { xs: centred(xs), ys: centred(ys), by_x: Ordered::new(xs), by_y: Ordered::new(ys) }
+        Self {
+            xs: centred(xs),
+            ys: centred(ys),
+            by_x: Ordered::new(xs),
+            by_y: Ordered::new(ys),
+        }
     }
 
     /// Whether one side is always the same, so that nothing correlates.
@@ -105,13 +118,24 @@ impl Pairs {
 
     /// Spearman's: Pearson's of the ranks.
     pub(super) fn spearman(&self, weights: &[u32]) -> Option<f64> {
-        correlation(&self.by_x.ranks(weights), &self.by_y.ranks(weights), weights)
+        correlation(
+            &self.by_x.ranks(weights),
+            &self.by_y.ranks(weights),
+            weights,
+        )
     }
 }
 
 fn correlation(xs: &[f64], ys: &[f64], weights: &[u32]) -> Option<f64> {
     let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
-    let mean = |values: &[f64]| values.iter().zip(weights).map(|(value, &w)| value * f64::from(w)).sum::<f64>() / total;
+    let mean = |values: &[f64]| {
+        values
+            .iter()
+            .zip(weights)
+            .map(|(value, &w)| value * f64::from(w))
+            .sum::<f64>()
+            / total
+    };
     let (mean_x, mean_y) = (mean(xs), mean(ys));
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for ((x, y), &weight) in xs.iter().zip(ys).zip(weights) {
@@ -122,5 +146,6 @@ fn correlation(xs: &[f64], ys: &[f64], weights: &[u32]) -> Option<f64> {
     }
     // A resample of one value has a variance of rounding errors.
     let constant = |squares: f64, mean: f64| squares <= total * mean * mean * 1e-28;
-    (!constant(xx, mean_x) && !constant(yy, mean_y)).then(|| (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
+    (!constant(xx, mean_x) && !constant(yy, mean_y))
+        .then(|| (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
 }

@@ -1,4 +1,5 @@
-//! A metric's value and its uncertainty; the intervals that depend on nothing but the value and its standard error.
+//! A metric's value and its uncertainty; the intervals that depend on nothing but the value and its
+//! standard error.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -66,23 +67,57 @@ pub(super) enum Scale {
 
 impl Score {
     /// Symmetric about the value with `degrees` of freedom, cut to shares.
-    pub(super) fn symmetric(value: f64, standard_error: f64, n: usize, degrees: f64, interval: Interval) -> Self {
+    pub(super) fn symmetric(
+        value: f64,
+        standard_error: f64,
+        n: usize,
+        degrees: f64,
+        interval: Interval,
+    ) -> Self {
         let half = quantile(degrees) * standard_error;
-        Self { value, standard_error, ci_low: (value - half).max(0.0), ci_high: (value + half).min(1.0), n, interval }
+        Self {
+            value,
+            standard_error,
+            ci_low: (value - half).max(0.0),
+            ci_high: (value + half).min(1.0),
+            n,
+            interval,
+        }
     }
 
-    /// Wilson's, right near 0 and 1 and for small n; `trials` is n, or less where rows are not independent, `z` the quantile.
-    pub(super) fn wilson(value: f64, standard_error: f64, n: usize, (trials, z): (f64, f64), interval: Interval) -> Self {
+    /// Wilson's, right near 0 and 1 and for small n; `trials` is n, or less where rows are not
+    /// independent, `z` the quantile.
+    pub(super) fn wilson(
+        value: f64,
+        standard_error: f64,
+        n: usize,
+        (trials, z): (f64, f64),
+        interval: Interval,
+    ) -> Self {
         let scale = 1.0 + z * z / trials;
         let centre = (value + z * z / (2.0 * trials)) / scale;
-        let half = z / scale * (value * (1.0 - value) / trials + z * z / (4.0 * trials * trials)).sqrt();
+        let half =
+            z / scale * (value * (1.0 - value) / trials + z * z / (4.0 * trials * trials)).sqrt();
         // The ends are the value itself at 0 and 1, where rounding may pass it.
-        Self { value, standard_error, ci_low: (centre - half).clamp(0.0, value), ci_high: (centre + half).clamp(value, 1.0), n, interval }
+        Self {
+            value,
+            standard_error,
+            ci_low: (centre - half).clamp(0.0, value),
+            ci_high: (centre + half).clamp(value, 1.0),
+            n,
+            interval,
+        }
     }
 
-    /// Symmetric on a scale without bounds. At the end of its range, where nothing varied, a metric is as uncertain as a share of
-    /// `n` rows that were all right.
-    pub(super) fn transformed(value: f64, standard_error: f64, n: usize, scale: Scale, interval: Interval) -> Self {
+    /// Symmetric on a scale without bounds. At the end of its range, where nothing varied, a metric
+    /// is as uncertain as a share of `n` rows that were all right.
+    pub(super) fn transformed(
+        value: f64,
+        standard_error: f64,
+        n: usize,
+        scale: Scale,
+        interval: Interval,
+    ) -> Self {
         let (low, width) = match scale {
             Scale::Share => (0.0, 1.0),
             Scale::Correlation => (-1.0, 2.0),
@@ -91,13 +126,27 @@ impl Score {
         if share * (1.0 - share) < 1e-12 || standard_error == 0.0 {
             let inside = Self::wilson(share, 0.0, n, (n as f64, Z), interval);
             let (ci_low, ci_high) = (low + width * inside.ci_low, low + width * inside.ci_high);
-            return Self { value, standard_error, ci_low, ci_high, n, interval };
+            return Self {
+                value,
+                standard_error,
+                ci_low,
+                ci_high,
+                n,
+                interval,
+            };
         }
         // Fisher's z is half the logit of (1 + r) / 2, so one rule serves both.
         let logit = (share / (1.0 - share)).ln();
         let half = Z * (standard_error / width) / (share * (1.0 - share));
         let back = |x: f64| low + width / (1.0 + (-x).exp());
-        Self { value, standard_error, ci_low: back(logit - half), ci_high: back(logit + half), n, interval }
+        Self {
+            value,
+            standard_error,
+            ci_low: back(logit - half),
+            ci_high: back(logit + half),
+            n,
+            interval,
+        }
     }
 }
 
@@ -120,13 +169,21 @@ mod tests {
         }
     }
 
-    /// Fisher's interval of r = 0.5 with standard error (1 - r^2) / sqrt(n - 3), n = 28: tanh(atanh(0.5) -+ 1.96 / 5).
+    /// Fisher's interval of r = 0.5 with standard error (1 - r^2) / sqrt(n - 3), n = 28:
+    /// tanh(atanh(0.5) -+ 1.96 / 5).
     #[test]
     fn correlations_have_fishers_interval() {
-        let score = Score::transformed(0.5, 0.75 / 5.0, 28, Scale::Correlation, Interval::Bootstrap);
+        let score =
+            Score::transformed(0.5, 0.75 / 5.0, 28, Scale::Correlation, Interval::Bootstrap);
         let end = |sign: f64| (0.5f64.atanh() + sign * Z / 5.0).tanh();
-        assert!((score.ci_low - end(-1.0)).abs() < 1e-12 && (score.ci_high - end(1.0)).abs() < 1e-12, "{score:?}");
+        assert!(
+            (score.ci_low - end(-1.0)).abs() < 1e-12 && (score.ci_high - end(1.0)).abs() < 1e-12,
+            "{score:?}"
+        );
         let perfect = Score::transformed(1.0, 0.0, 100, Scale::Correlation, Interval::Bootstrap);
-        assert!(perfect.ci_high == 1.0 && perfect.ci_low > 0.9 && perfect.ci_low < 0.95, "{perfect:?}");
+        assert!(
+            perfect.ci_high == 1.0 && perfect.ci_low > 0.9 && perfect.ci_low < 0.95,
+            "{perfect:?}"
+        );
     }
 }

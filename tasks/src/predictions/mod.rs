@@ -1,4 +1,5 @@
-//! What was predicted for the rows of a split, and what is right: all that a score is computed from.
+//! What was predicted for the rows of a split, and what is right: all that a score is computed
+//! from.
 
 mod file;
 mod foreign;
@@ -27,7 +28,8 @@ pub struct Predictions {
     pub outputs: Outputs,
 }
 
-/// The pictures that rows belong to, for [`Predictions::clusters`]; None where no two rows share one.
+/// The pictures that rows belong to, for [`Predictions::clusters`]; None where no two rows share
+/// one.
 pub fn shared(pictures: Vec<usize>) -> Option<Vec<usize>> {
     let distinct: HashSet<&usize> = pictures.iter().collect();
     (distinct.len() < pictures.len()).then_some(pictures)
@@ -91,11 +93,22 @@ impl Logits {
     /// If a number is none (NaN), naming the row by `ids`, or there are not `classes` for each id.
     pub fn new(values: Vec<f32>, classes: usize, ids: &[String]) -> Result<Self> {
         if classes == 0 || values.len() != classes * ids.len() {
-            return Err(Error::Predictions(format!("{} logits for {} rows of {classes} classes", values.len(), ids.len())));
+            return Err(Error::Predictions(format!(
+                "{} logits for {} rows of {classes} classes",
+                values.len(),
+                ids.len()
+            )));
         }
         // Minus infinity is the logarithm of no votes.
-        if let Some(at) = values.iter().position(|value| value.is_nan() || *value == f32::INFINITY) {
-            return Err(Error::Predictions(format!("{}: the logit of class {} is no finite number", ids[at / classes], at % classes)));
+        if let Some(at) = values
+            .iter()
+            .position(|value| value.is_nan() || *value == f32::INFINITY)
+        {
+            return Err(Error::Predictions(format!(
+                "{}: the logit of class {} is no finite number",
+                ids[at / classes],
+                at % classes
+            )));
         }
         Ok(Self { values, classes })
     }
@@ -112,14 +125,28 @@ impl Logits {
 
     /// The class of each row; of equal ones the first.
     pub fn best(&self) -> Vec<usize> {
-        let best = |row: &[f32]| row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
+        let best = |row: &[f32]| {
+            row.iter().enumerate().fold(
+                0,
+                |best, (class, value)| if *value > row[best] { class } else { best },
+            )
+        };
         self.rows().map(best).collect()
     }
 
     /// By how much class 1 is likelier than class 0, for each row of two.
     pub(crate) fn margins(&self) -> Option<Vec<f64>> {
-        (self.classes == 2)
-            .then(|| self.rows().map(|row| if row[0] == row[1] { 0.0 } else { f64::from(row[1]) - f64::from(row[0]) }).collect())
+        (self.classes == 2).then(|| {
+            self.rows()
+                .map(|row| {
+                    if row[0] == row[1] {
+                        0.0
+                    } else {
+                        f64::from(row[1]) - f64::from(row[0])
+                    }
+                })
+                .collect()
+        })
     }
 }
 
@@ -141,18 +168,43 @@ impl Predictions {
             places.iter().map(|&place| values[place].clone()).collect()
         }
         let outputs = match &self.outputs {
-            Outputs::Classes { predicted, gold, logits } => {
+            Outputs::Classes {
+                predicted,
+                gold,
+                logits,
+            } => {
                 let logits = logits.as_ref().map(|logits| Logits {
-                    values: places.iter().flat_map(|&row| &logits.values[row * logits.classes..][..logits.classes]).copied().collect(),
+                    values: places
+                        .iter()
+                        .flat_map(|&row| &logits.values[row * logits.classes..][..logits.classes])
+                        .copied()
+                        .collect(),
                     classes: logits.classes,
                 });
-                Outputs::Classes { predicted: some(places, predicted), gold: some(places, gold), logits }
+                Outputs::Classes {
+                    predicted: some(places, predicted),
+                    gold: some(places, gold),
+                    logits,
+                }
             }
-            Outputs::Values { predicted, gold } => Outputs::Values { predicted: some(places, predicted), gold: some(places, gold) },
-            Outputs::Answers { predicted, gold } => Outputs::Answers { predicted: some(places, predicted), gold: some(places, gold) },
+            Outputs::Values { predicted, gold } => Outputs::Values {
+                predicted: some(places, predicted),
+                gold: some(places, gold),
+            },
+            Outputs::Answers { predicted, gold } => Outputs::Answers {
+                predicted: some(places, predicted),
+                gold: some(places, gold),
+            },
             Outputs::Ranks { .. } => return self.clone(),
         };
-        Self { ids: some(places, &self.ids), clusters: self.clusters.as_ref().map(|clusters| some(places, clusters)), outputs }
+        Self {
+            ids: some(places, &self.ids),
+            clusters: self
+                .clusters
+                .as_ref()
+                .map(|clusters| some(places, clusters)),
+            outputs,
+        }
     }
 
     /// Whether there are none.
@@ -165,7 +217,9 @@ impl Predictions {
     /// # Errors
     /// Naming the first row that differs; or if they are ranks, which say nothing of rows.
     pub fn check_against(&self, dataset: &dyn Dataset) -> Result<()> {
-        let labels: HashMap<String, Label> = (0..dataset.len()).map(|row| (dataset.id(row), dataset.label(row))).collect();
+        let labels: HashMap<String, Label> = (0..dataset.len())
+            .map(|row| (dataset.id(row), dataset.label(row)))
+            .collect();
         let gold = |row: usize| match &self.outputs {
             Outputs::Classes { gold, .. } => Some(Label::Class(gold[row])),
             Outputs::Values { gold, .. } => Some(Label::Value(gold[row])),
@@ -177,12 +231,20 @@ impl Predictions {
                 (Some(label), Some(gold)) if *label == gold => {}
                 (None, _) => return Err(Error::Predictions(format!("the data has no row {id}"))),
                 (Some(label), gold) => {
-                    return Err(Error::Predictions(format!("{id} is {label:?} in the data and {gold:?} in the predictions")));
+                    return Err(Error::Predictions(format!(
+                        "{id} is {label:?} in the data and {gold:?} in the predictions"
+                    )));
                 }
             }
         }
         let ranks = matches!(self.outputs, Outputs::Ranks { .. });
-        if ranks { Err(Error::Predictions("ranks cannot be compared with data: leave --data out".into())) } else { Ok(()) }
+        if ranks {
+            Err(Error::Predictions(
+                "ranks cannot be compared with data: leave --data out".into(),
+            ))
+        } else {
+            Ok(())
+        }
     }
 
     /// A digest of all of it: what a file of predictions is checked by.
@@ -196,11 +258,18 @@ impl Predictions {
         self.ids.iter().for_each(|id| text(id));
         text(&format!("{:?}", self.clusters));
         match &self.outputs {
-            Outputs::Classes { predicted, gold, logits } => {
+            Outputs::Classes {
+                predicted,
+                gold,
+                logits,
+            } => {
                 text(&format!("{predicted:?} {gold:?}"));
                 if let Some(logits) = logits {
                     text(&logits.classes.to_string());
-                    logits.values.iter().for_each(|value| digest.update(value.to_bits().to_le_bytes()));
+                    logits
+                        .values
+                        .iter()
+                        .for_each(|value| digest.update(value.to_bits().to_le_bytes()));
                 }
             }
             other => text(&format!("{other:?}")),
@@ -216,9 +285,12 @@ mod tests {
     #[test]
     fn ties_go_to_the_first_class_and_nan_is_an_error() {
         let ids = ["a".to_owned(), "b".to_owned()];
-        let logits = Logits::new(vec![1.0, 1.0, 0.5, f32::NEG_INFINITY, -2.0, -2.0], 3, &ids).unwrap();
+        let logits =
+            Logits::new(vec![1.0, 1.0, 0.5, f32::NEG_INFINITY, -2.0, -2.0], 3, &ids).unwrap();
         assert_eq!(logits.best(), [0, 1]);
-        let error = Logits::new(vec![0.0, 0.0, 0.0, f32::NAN], 2, &ids).unwrap_err().to_string();
+        let error = Logits::new(vec![0.0, 0.0, 0.0, f32::NAN], 2, &ids)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("b: the logit of class 1"), "{error}");
         assert!(Logits::new(vec![0.0; 5], 3, &ids).is_err());
     }

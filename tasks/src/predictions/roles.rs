@@ -1,5 +1,5 @@
-//! What the columns of somebody's predictions are: all of them are looked at before one is taken for the answer, since the truth often
-//! stands beside it.
+//! What the columns of somebody's predictions are: all of them are looked at before one is taken
+//! for the answer, since the truth often stands beside it.
 
 use std::collections::HashSet;
 
@@ -54,9 +54,14 @@ impl Roles {
             return Err(format!("has the column {twice} twice"));
         }
         let found = |names: &[&str]| -> Vec<String> {
-            names.iter().filter(|name| columns.iter().any(|column| column == *name)).map(|name| (*name).to_owned()).collect()
+            names
+                .iter()
+                .filter(|name| columns.iter().any(|column| column == *name))
+                .map(|name| (*name).to_owned())
+                .collect()
         };
-        let id = one("ids", found(&IDS), &IDS)?.ok_or_else(|| format!("has no column of ids: {}", IDS.join(", ")))?;
+        let id = one("ids", found(&IDS), &IDS)?
+            .ok_or_else(|| format!("has no column of ids: {}", IDS.join(", ")))?;
         let has = |name: &str| columns.iter().any(|column| column == name);
         let (logits, probability) = (has(LOGITS), has(PROBABILITY) && !has(LOGITS));
         let sure = one("answers", found(&ANSWERS), &ANSWERS)?;
@@ -69,19 +74,31 @@ impl Roles {
         };
         if answer.is_none() && !logits && !probability {
             let known = [&ANSWERS[..], &EITHER, &[LOGITS, PROBABILITY]].concat();
-            return Err(format!("has no column of answers ({}); its columns are {}", known.join(", "), columns.join(", ")));
+            return Err(format!(
+                "has no column of answers ({}); its columns are {}",
+                known.join(", "),
+                columns.join(", ")
+            ));
         }
         let doubtful = doubtful && answer.is_some();
-        Ok(Self { id, answer, logits, probability, doubtful })
+        Ok(Self {
+            id,
+            answer,
+            logits,
+            probability,
+            doubtful,
+        })
     }
 }
 
 /// The only one that was found.
 fn one(what: &str, found: Vec<String>, known: &[&str]) -> Result<Option<String>, String> {
     match found.as_slice() {
-        [_, _, ..] => {
-            Err(format!("has several columns that could be the {what}: {}; leave one (of {})", found.join(" and "), known.join(", ")))
-        }
+        [_, _, ..] => Err(format!(
+            "has several columns that could be the {what}: {}; leave one (of {})",
+            found.join(" and "),
+            known.join(", ")
+        )),
         _ => Ok(found.into_iter().next()),
     }
 }
@@ -91,7 +108,12 @@ mod tests {
     use super::*;
 
     fn of(columns: &[&str]) -> Result<Roles, String> {
-        Roles::of(&columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        Roles::of(
+            &columns
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -106,7 +128,11 @@ mod tests {
             (&["id", "gold", "label"], "label"),
             (&["question_id", "answer"], "answer"),
         ] {
-            assert_eq!(of(columns).unwrap().answer.as_deref(), Some(answer), "{columns:?}");
+            assert_eq!(
+                of(columns).unwrap().answer.as_deref(),
+                Some(answer),
+                "{columns:?}"
+            );
         }
         for (columns, both) in [
             (&["id", "answer", "pred"][..], "pred and answer"),
@@ -114,9 +140,17 @@ mod tests {
             (&["id", "idx", "pred"], "id and idx"),
             (&["id", "pred", "pred"], "pred twice"),
         ] {
-            assert!(of(columns).unwrap_err().contains(both), "{columns:?}: {}", of(columns).unwrap_err());
+            assert!(
+                of(columns).unwrap_err().contains(both),
+                "{columns:?}: {}",
+                of(columns).unwrap_err()
+            );
         }
-        assert!(of(&["id", "gold"]).unwrap_err().contains("no column of answers"));
+        assert!(
+            of(&["id", "gold"])
+                .unwrap_err()
+                .contains("no column of answers")
+        );
         let memes = of(&["id", "proba", "label"]).unwrap();
         assert!(memes.probability && memes.doubtful);
         let logits = of(&["id", "label", "logits"]).unwrap();

@@ -23,7 +23,8 @@ use crate::{Columns, Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Corpus {
-    /// Tar shards: members `KEY.jpg`, `.png` or `.webp` with `KEY.txt` (a caption on each line) or `KEY.json` (`caption` or `text`).
+    /// Tar shards: members `KEY.jpg`, `.png` or `.webp` with `KEY.txt` (a caption on each line) or
+    /// `KEY.json` (`caption` or `text`).
     Webdataset {
         /// Pattern of the shards.
         files: String,
@@ -77,39 +78,66 @@ impl Corpus {
     pub fn open(&self, root: &Path, seed: u64) -> Result<Arc<dyn Dataset>> {
         let open = || -> Result<Arc<dyn Dataset>> {
             Ok(match self {
-                Self::Webdataset { files } => Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?),
+                Self::Webdataset { files } => {
+                    Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?)
+                }
                 Self::Parquet { files, image, text } => {
-                    let columns = Columns { image: image.clone(), captions: text.clone(), gaps: true, ..Columns::default() };
-                    Arc::new(parquet::ParquetDataset::open(&files_of(root, files)?, &columns, "", 0, root)?)
+                    let columns = Columns {
+                        image: image.clone(),
+                        captions: text.clone(),
+                        gaps: true,
+                        ..Columns::default()
+                    };
+                    Arc::new(parquet::ParquetDataset::open(
+                        &files_of(root, files)?,
+                        &columns,
+                        "",
+                        0,
+                        root,
+                    )?)
                 }
                 Self::ImageFolder { path } => Arc::new(image_folder(&root.join(path))?),
                 Self::Text { files } => Arc::new(Lines::open(&files_of(root, files)?, Form::Text)?),
                 Self::Jsonl { files, image, text } => {
-                    let form = Form::Json { image: image.clone(), text: text.clone() };
+                    let form = Form::Json {
+                        image: image.clone(),
+                        text: text.clone(),
+                    };
                     Arc::new(Lines::open(&files_of(root, files)?, form)?)
                 }
-                Self::Mini { world, rows } => Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed)),
+                Self::Mini { world, rows } => {
+                    Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed))
+                }
             })
         };
         let dataset = guarded(root, open)?;
         if dataset.is_empty() {
-            return Err(Error::data(root, format!("the corpus {} is empty", self.name())));
+            return Err(Error::data(
+                root,
+                format!("the corpus {} is empty", self.name()),
+            ));
         }
         Ok(dataset)
     }
 
-    /// A digest of all that it holds, by its files: those that were hashed before come from `index`.
+    /// A digest of all that it holds, by its files: those that were hashed before come from
+    /// `index`.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn digest(&self, root: &Path, index: &DigestIndex) -> Result<String> {
         let files = match self {
-            Self::Webdataset { files } | Self::Parquet { files, .. } | Self::Text { files } | Self::Jsonl { files, .. } => {
-                files_of(root, files)?
-            }
+            Self::Webdataset { files }
+            | Self::Parquet { files, .. }
+            | Self::Text { files }
+            | Self::Jsonl { files, .. } => files_of(root, files)?,
             Self::ImageFolder { path } => {
                 let folder = root.join(path);
-                walk(&folder)?.into_iter().filter(|file| is_image(&path_text(file))).map(|file| folder.join(file)).collect()
+                walk(&folder)?
+                    .into_iter()
+                    .filter(|file| is_image(&path_text(file)))
+                    .map(|file| folder.join(file))
+                    .collect()
             }
             Self::Mini { .. } => Vec::new(),
         };
@@ -125,10 +153,20 @@ impl Corpus {
         {
             let lines = self.open(root, 0)?;
             let images: Vec<PathBuf> = (0..lines.len())
-                .filter_map(|row| if let ImageOrigin::File(path) = lines.image_origin(row) { Some(path) } else { None })
+                .filter_map(|row| {
+                    if let ImageOrigin::File(path) = lines.image_origin(row) {
+                        Some(path)
+                    } else {
+                        None
+                    }
+                })
                 .collect();
             // An image that is not there is broken where it is drawn, and counted there.
-            index.digests(&images).into_iter().flatten().for_each(|sha256| digest.update(sha256));
+            index
+                .digests(&images)
+                .into_iter()
+                .flatten()
+                .for_each(|sha256| digest.update(sha256));
         }
         Ok(hex(&digest.finalize()[..16]))
     }
@@ -136,7 +174,10 @@ impl Corpus {
     /// What it is called in messages.
     pub fn name(&self) -> String {
         match self {
-            Self::Webdataset { files } | Self::Parquet { files, .. } | Self::Text { files } | Self::Jsonl { files, .. } => files.clone(),
+            Self::Webdataset { files }
+            | Self::Parquet { files, .. }
+            | Self::Text { files }
+            | Self::Jsonl { files, .. } => files.clone(),
             Self::ImageFolder { path } => path.clone(),
             Self::Mini { world, .. } => format!("mini {}", format!("{world:?}").to_lowercase()),
         }
@@ -145,17 +186,39 @@ impl Corpus {
 
 /// The files of a pattern, none missing from their numbering.
 fn files_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
-    if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) || pattern.matches('*').count() > 1 {
-        return Err(Error::data(root, format!("{pattern}: a pattern has one *, in the name of its files")));
+    if pattern
+        .rsplit_once('/')
+        .is_some_and(|(folder, _)| folder.contains('*'))
+        || pattern.matches('*').count() > 1
+    {
+        return Err(Error::data(
+            root,
+            format!("{pattern}: a pattern has one *, in the name of its files"),
+        ));
     }
     let full = root.join(pattern);
-    let (folder, name) = (full.parent().unwrap_or(root), full.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let (folder, name) = (
+        full.parent().unwrap_or(root),
+        full.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    );
     let files = matching(folder, &name)?;
     let numbers: Vec<(u64, usize)> = files.iter().filter_map(|file| number_of(file)).collect();
     // Numbers of one width from 0 or 1 on are those of shards; others may be years, or anything.
-    let shards = numbers.len() == files.len() && numbers.iter().all(|(_, width)| *width == numbers[0].1) && numbers[0].0 <= 1;
-    if shards && let Some([(before, _), _]) = numbers.array_windows::<2>().find(|[(a, _), (b, _)]| *b > a + 1) {
-        return Err(Error::data(folder, format!("lacks number {} of {name}", before + 1)));
+    let shards = numbers.len() == files.len()
+        && numbers.iter().all(|(_, width)| *width == numbers[0].1)
+        && numbers[0].0 <= 1;
+    if shards
+        && let Some([(before, _), _]) = numbers
+            .array_windows::<2>()
+            .find(|[(a, _), (b, _)]| *b > a + 1)
+    {
+        return Err(Error::data(
+            folder,
+            format!("lacks number {} of {name}", before + 1),
+        ));
     }
     Ok(files)
 }
@@ -170,8 +233,13 @@ fn number_of(file: &Path) -> Option<(u64, usize)> {
 }
 
 fn image_folder(folder: &Path) -> Result<Listing> {
-    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?.into_iter().partition(|file| is_image(&path_text(file)));
-    let rows = images.into_iter().map(|file| Row::of_file(file, 0)).collect();
+    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?
+        .into_iter()
+        .partition(|file| is_image(&path_text(file)));
+    let rows = images
+        .into_iter()
+        .map(|file| Row::of_file(file, 0))
+        .collect();
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     Ok(Listing::of_files(folder, rows)?.with_notes(left_out(&name, &others)))
 }
@@ -185,23 +253,67 @@ mod tests {
     #[test]
     fn lines_are_read_in_place_and_blank_ones_are_none() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a.txt"), "one line\n\n  \r\nanother \u{e9}\nlast").unwrap();
-        let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
-        let all: Vec<String> = (0..texts.len()).flat_map(|i| texts.texts_of(i).unwrap()).collect();
+        fs::write(
+            folder.path().join("a.txt"),
+            "one line\n\n  \r\nanother \u{e9}\nlast",
+        )
+        .unwrap();
+        let texts = Corpus::Text {
+            files: "*.txt".into(),
+        }
+        .open(folder.path(), 0)
+        .unwrap();
+        let all: Vec<String> = (0..texts.len())
+            .flat_map(|i| texts.texts_of(i).unwrap())
+            .collect();
         assert_eq!(all, ["one line", "another \u{e9}", "last"]);
-        let long = [b"a line of thirty bytes, or so\n\n".repeat(5000), b"caf\xe9".to_vec()].concat();
+        let long = [
+            b"a line of thirty bytes, or so\n\n".repeat(5000),
+            b"caf\xe9".to_vec(),
+        ]
+        .concat();
         fs::write(folder.path().join("long.txt"), long).unwrap();
-        let texts = Corpus::Text { files: "long.txt".into() }.open(folder.path(), 0).unwrap();
-        assert!(texts.texts_of(5000).unwrap_err().to_string().contains("line 10001 is no UTF-8"));
-        fs::write(folder.path().join("b.jsonl"), "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n")
-            .unwrap();
-        let json = Corpus::Jsonl { files: "b.jsonl".into(), image: String::new(), text: "t".into() }.open(folder.path(), 0).unwrap();
+        let texts = Corpus::Text {
+            files: "long.txt".into(),
+        }
+        .open(folder.path(), 0)
+        .unwrap();
+        assert!(
+            texts
+                .texts_of(5000)
+                .unwrap_err()
+                .to_string()
+                .contains("line 10001 is no UTF-8")
+        );
+        fs::write(
+            folder.path().join("b.jsonl"),
+            "{\"t\": [\"x\", \"y\"]}\n{\"t\": 3}\nno json\n{\"t\": \"z\", \"i\": \"../up.png\"}\n",
+        )
+        .unwrap();
+        let json = Corpus::Jsonl {
+            files: "b.jsonl".into(),
+            image: String::new(),
+            text: "t".into(),
+        }
+        .open(folder.path(), 0)
+        .unwrap();
         assert_eq!(json.texts_of(0).unwrap(), ["x", "y"]);
         for (row, needle) in [(1, "no text under"), (2, "is no JSON")] {
             assert!(json.get(row).unwrap_err().to_string().contains(needle));
         }
-        let json = Corpus::Jsonl { files: "b.jsonl".into(), image: "i".into(), text: "t".into() }.open(folder.path(), 0).unwrap();
-        assert!(json.get(3).unwrap_err().to_string().contains("outside its folder"));
+        let json = Corpus::Jsonl {
+            files: "b.jsonl".into(),
+            image: "i".into(),
+            text: "t".into(),
+        }
+        .open(folder.path(), 0)
+        .unwrap();
+        assert!(
+            json.get(3)
+                .unwrap_err()
+                .to_string()
+                .contains("outside its folder")
+        );
     }
 
     #[test]
@@ -209,9 +321,22 @@ mod tests {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         const SHARDS: usize = 700;
         let folder = tempfile::tempdir().unwrap();
-        (0..SHARDS).for_each(|shard| fs::write(folder.path().join(format!("{shard:05}.txt")), "x\n").unwrap());
-        setrlimit(Resource::Nofile, Rlimit { current: Some(400), ..getrlimit(Resource::Nofile) }).unwrap();
-        let texts = Corpus::Text { files: "*.txt".into() }.open(folder.path(), 0).unwrap();
+        (0..SHARDS).for_each(|shard| {
+            fs::write(folder.path().join(format!("{shard:05}.txt")), "x\n").unwrap()
+        });
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(400),
+                ..getrlimit(Resource::Nofile)
+            },
+        )
+        .unwrap();
+        let texts = Corpus::Text {
+            files: "*.txt".into(),
+        }
+        .open(folder.path(), 0)
+        .unwrap();
         assert_eq!(texts.len(), SHARDS);
     }
 
@@ -221,14 +346,33 @@ mod tests {
         for number in [0, 1, 3] {
             fs::write(folder.path().join(format!("s-{number:04}.txt")), "x\n").unwrap();
         }
-        let open = |files: &str| Corpus::Text { files: files.into() }.open(folder.path(), 0).err().unwrap().to_string();
-        assert!(open("s-*.txt").contains("lacks number 2"), "{}", open("s-*.txt"));
+        let open = |files: &str| {
+            Corpus::Text {
+                files: files.into(),
+            }
+            .open(folder.path(), 0)
+            .err()
+            .unwrap()
+            .to_string()
+        };
+        assert!(
+            open("s-*.txt").contains("lacks number 2"),
+            "{}",
+            open("s-*.txt")
+        );
         assert!(open("none-*.txt").contains("holds no file"));
         assert!(open("*/a.txt").contains("one *") && open("*-*.txt").contains("one *"));
         for year in [2019, 2021] {
             fs::write(folder.path().join(format!("news-{year}.txt")), "x\n").unwrap();
         }
-        assert!(Corpus::Text { files: "news-*.txt".into() }.open(folder.path(), 0).is_ok(), "a year is no shard's number");
+        assert!(
+            Corpus::Text {
+                files: "news-*.txt".into()
+            }
+            .open(folder.path(), 0)
+            .is_ok(),
+            "a year is no shard's number"
+        );
         fs::write(folder.path().join("empty.txt"), "\n\n").unwrap();
         assert!(open("empty.txt").contains("empty"));
     }

@@ -1,4 +1,5 @@
-//! Which source of a task is used: the first, in the registry's order, that is there and has the rows that are asked for.
+//! Which source of a task is used: the first, in the registry's order, that is there and has the
+//! rows that are asked for.
 
 use std::path::{Path, PathBuf};
 
@@ -38,53 +39,96 @@ impl Task {
     /// The best source that is there for `assignment`.
     ///
     /// # Errors
-    /// [`Error::Missing`] if no source is there that has the rows asked for; the message names what is there, and why it will not do.
-    pub fn find_source(&self, assignment: &Assignment, places: &dyn Locate, allow_mismatch: bool) -> Result<Choice<'_>> {
+    /// [`Error::Missing`] if no source is there that has the rows asked for; the message names what
+    /// is there, and why it will not do.
+    pub fn find_source(
+        &self,
+        assignment: &Assignment,
+        places: &dyn Locate,
+        allow_mismatch: bool,
+    ) -> Result<Choice<'_>> {
         let mut refused = Vec::new();
         let mut fallback = None;
         for source in &self.sources {
             let shortfall = assignment.shortfall(source);
-            let Some(located) = places.locate(source) else { continue };
+            let Some(located) = places.locate(source) else {
+                continue;
+            };
             if let Some(absent) = source.absent(&located.root) {
                 refused.push(absent);
                 continue;
             }
             match shortfall {
-                None => return Ok(Choice { source, located, shortfall }),
+                None => {
+                    return Ok(Choice {
+                        source,
+                        located,
+                        shortfall,
+                    });
+                }
                 Some(reason) => {
                     refused.push(reason.clone());
-                    fallback.get_or_insert(Choice { source, located, shortfall: Some(reason) });
+                    fallback.get_or_insert(Choice {
+                        source,
+                        located,
+                        shortfall: Some(reason),
+                    });
                 }
             }
         }
         match fallback {
             Some(choice) if allow_mismatch => Ok(choice),
-            Some(_) => Err(Error::Mismatch { task: self.name.clone(), reasons: refused }),
+            Some(_) => Err(Error::Mismatch {
+                task: self.name.clone(),
+                reasons: refused,
+            }),
             None => {
                 let names: Vec<&str> = self.sources.iter().map(Source::name).collect();
                 let mut reason = format!("none of {} is in {}", names.join(", "), places.places());
                 if !refused.is_empty() {
                     reason = format!("{reason}, or not in full: {}", refused.join("; "));
                 }
-                Err(Error::Missing { task: self.name.clone(), reason })
+                Err(Error::Missing {
+                    task: self.name.clone(),
+                    reason,
+                })
             }
         }
     }
 
-    /// The sources on the Hub that have the rows asked for, or all of them; without one, why the others will not do.
-    pub fn hub_sources(&self, assignment: &Assignment, allow_mismatch: bool) -> Result<Vec<&Source>> {
-        let all: Vec<&Source> = self.sources.iter().filter(|source| !source.repo.is_empty()).collect();
-        let fitting: Vec<&Source> = all.iter().copied().filter(|source| assignment.shortfall(source).is_none()).collect();
+    /// The sources on the Hub that have the rows asked for, or all of them; without one, why the
+    /// others will not do.
+    pub fn hub_sources(
+        &self,
+        assignment: &Assignment,
+        allow_mismatch: bool,
+    ) -> Result<Vec<&Source>> {
+        let all: Vec<&Source> = self
+            .sources
+            .iter()
+            .filter(|source| !source.repo.is_empty())
+            .collect();
+        let fitting: Vec<&Source> = all
+            .iter()
+            .copied()
+            .filter(|source| assignment.shortfall(source).is_none())
+            .collect();
         if all.is_empty() {
             let reason = "no repository of the Hub is known to have it; `flava-eval tasks show` names the folder it is read from";
-            return Err(Error::Missing { task: self.name.clone(), reason: reason.into() });
+            return Err(Error::Missing {
+                task: self.name.clone(),
+                reason: reason.into(),
+            });
         }
         match (fitting.is_empty(), allow_mismatch) {
             (false, _) => Ok(fitting),
             (true, true) => Ok(all),
             (true, false) => Err(Error::Mismatch {
                 task: self.name.clone(),
-                reasons: all.into_iter().filter_map(|source| assignment.shortfall(source)).collect(),
+                reasons: all
+                    .into_iter()
+                    .filter_map(|source| assignment.shortfall(source))
+                    .collect(),
             }),
         }
     }
@@ -93,30 +137,44 @@ impl Task {
 impl Source {
     /// What of it is not there under `root`, if anything is known to be missing.
     pub fn absent(&self, root: &Path) -> Option<String> {
-        self.splits().find_map(|split| self.absent_files(root, split).map(|reason| format!("{}: {reason}", self.name())))
+        self.splits().find_map(|split| {
+            self.absent_files(root, split)
+                .map(|reason| format!("{}: {reason}", self.name()))
+        })
     }
 
     fn absent_files(&self, root: &Path, split: &Split) -> Option<String> {
         let path = root.join(split.fill(&split.files));
         match &self.format {
             SourceFormat::Mini { .. } => None,
-            SourceFormat::Parquet { .. } => super::matching(root, &split.files).err().map(|e| e.to_string()),
-            SourceFormat::Webdataset { .. } => {
-                super::webdataset::missing_shard(&path).map(|shard| format!("has no {}/{shard}", split.files))
-            }
+            SourceFormat::Parquet { .. } => super::matching(root, &split.files)
+                .err()
+                .map(|e| e.to_string()),
+            SourceFormat::Webdataset { .. } => super::webdataset::missing_shard(&path)
+                .map(|shard| format!("has no {}/{shard}", split.files)),
             _ if split.files.is_empty() => None,
             _ => (!flava_base::is_there(&path)).then(|| format!("has no {}", split.files)),
         }
     }
 
     /// The pattern of a split that no file of a repository fits, if there is one.
-    pub fn unmatched<'a>(&self, paths: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    pub fn unmatched<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
         let pattern = |split: &Split| match self.format {
             SourceFormat::Webdataset { .. } => format!("{}/*.tar", split.files),
             _ => split.fill(&split.files),
         };
-        let found = |pattern: &String| paths.clone().into_iter().any(|path| super::fits(pattern, path));
-        self.splits().map(pattern).find(|pattern| !pattern.is_empty() && !found(pattern))
+        let found = |pattern: &String| {
+            paths
+                .clone()
+                .into_iter()
+                .any(|path| super::fits(pattern, path))
+        };
+        self.splits()
+            .map(pattern)
+            .find(|pattern| !pattern.is_empty() && !found(pattern))
     }
 
     /// Of the files of a repository, those that its splits need.
@@ -124,12 +182,18 @@ impl Source {
         /// Class names, terms and credit.
         const ALWAYS: [&str; 3] = ["README.md", "LICENSE*", "dataset_type.txt"];
         let needed = |path: &str| {
-            ALWAYS.iter().chain(&PROMPT_FILES).any(|pattern| super::fits(pattern, path))
+            ALWAYS
+                .iter()
+                .chain(&PROMPT_FILES)
+                .any(|pattern| super::fits(pattern, path))
                 || self.extra.iter().any(|pattern| super::fits(pattern, path))
                 || self.splits().any(|split| match &self.format {
                     SourceFormat::Webdataset { .. } => {
-                        let inside = path.strip_prefix(split.files.as_str()).and_then(|rest| rest.strip_prefix('/'));
-                        inside.is_some_and(|name| name == "nshards.txt" || super::fits("*.tar", name))
+                        let inside = path
+                            .strip_prefix(split.files.as_str())
+                            .and_then(|rest| rest.strip_prefix('/'));
+                        inside
+                            .is_some_and(|name| name == "nshards.txt" || super::fits("*.tar", name))
                     }
                     _ => super::fits(&split.fill(&split.files), path),
                 })

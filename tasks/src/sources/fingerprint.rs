@@ -1,7 +1,7 @@
 //! What a split holds, as a digest: of all of it, never of a sample.
 //!
-//! Texts, ids and labels are taken whole. An image counts by the digest of the file that it lies in and its position there, so that
-//! opening a large set again reads nothing.
+//! Texts, ids and labels are taken whole. An image counts by the digest of the file that it lies in
+//! and its position there, so that opening a large set again reads nothing.
 
 use std::{
     collections::HashMap,
@@ -70,16 +70,22 @@ impl OpenSplit {
     /// If a text cannot be read, or a file of the Hub's cache is damaged.
     pub fn fingerprint(&self, index: &DigestIndex) -> Result<Fingerprint> {
         let dataset = &*self.dataset;
-        let origins: Vec<ImageOrigin> = (0..dataset.len()).map(|row| dataset.image_origin(row)).collect();
+        let origins: Vec<ImageOrigin> = (0..dataset.len())
+            .map(|row| dataset.image_origin(row))
+            .collect();
         let digests = digests_of(&origins, index)?;
         let mut inputs = Vec::with_capacity(origins.len());
         for (row, origin) in origins.iter().enumerate() {
             let mut digest = Sha256::new();
             match origin {
                 ImageOrigin::None => digest.update("none"),
-                ImageOrigin::File(path) => update_with_file(&mut digest, digests.get(path.as_path())),
+                ImageOrigin::File(path) => {
+                    update_with_file(&mut digest, digests.get(path.as_path()))
+                }
                 ImageOrigin::Part { files, at } => {
-                    files.iter().for_each(|path| update_with_file(&mut digest, digests.get(path.as_path())));
+                    files.iter().for_each(|path| {
+                        update_with_file(&mut digest, digests.get(path.as_path()))
+                    });
                     digest.update(format!(" at {at}"));
                 }
                 ImageOrigin::Drawn(description) => digest.update(format!("drawn {description}")),
@@ -102,7 +108,10 @@ fn update_with_file(digest: &mut Sha256, file: Option<&[u8; 32]>) {
     }
 }
 
-fn digests_of<'a>(origins: &'a [ImageOrigin], index: &DigestIndex) -> Result<HashMap<&'a Path, [u8; 32]>> {
+fn digests_of<'a>(
+    origins: &'a [ImageOrigin],
+    index: &DigestIndex,
+) -> Result<HashMap<&'a Path, [u8; 32]>> {
     let files = origins.iter().flat_map(|origin| match origin {
         ImageOrigin::File(path) => std::slice::from_ref(path),
         ImageOrigin::Part { files, .. } => files,
@@ -116,7 +125,9 @@ fn digests_of<'a>(origins: &'a [ImageOrigin], index: &DigestIndex) -> Result<Has
     for (path, digest) in paths.into_iter().zip(index.digests(&owned)) {
         match digest {
             Ok(digest) => _ = digests.insert(path.as_path(), digest),
-            Err(damaged @ flava_base::Error::File { .. }) if path.is_file() => return Err(damaged.into()),
+            Err(damaged @ flava_base::Error::File { .. }) if path.is_file() => {
+                return Err(damaged.into());
+            }
             Err(_) => {}
         }
     }

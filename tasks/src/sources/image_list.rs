@@ -1,5 +1,5 @@
-//! Pictures in a folder and a list of a split's rows: lines `PATH LABEL`, or the JSON of CoOp's splits
-//! (`{"train": [[path, label, class name], ..], "val": .., "test": ..}`).
+//! Pictures in a folder and a list of a split's rows: lines `PATH LABEL`, or the JSON of CoOp's
+//! splits (`{"train": [[path, label, class name], ..], "val": .., "test": ..}`).
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,10 +17,22 @@ pub(super) fn open(list: &Path, images: &Path, split: &str) -> Result<Listing> {
         return of_json(list, images, split);
     }
     let mut rows = Vec::new();
-    for (line, text) in read_text(list)?.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+    for (line, text) in read_text(list)?
+        .lines()
+        .enumerate()
+        .filter(|(_, text)| !text.trim().is_empty())
+    {
         // The label is the last word: paths may have blanks.
-        let parts = text.trim().rsplit_once([' ', '\t']).and_then(|(path, label)| Some((path.trim(), label.parse().ok()?)));
-        let (path, label) = parts.ok_or_else(|| Error::data(list, format!("line {}: {text:?} is no path with a label", line + 1)))?;
+        let parts = text
+            .trim()
+            .rsplit_once([' ', '\t'])
+            .and_then(|(path, label)| Some((path.trim(), label.parse().ok()?)));
+        let (path, label) = parts.ok_or_else(|| {
+            Error::data(
+                list,
+                format!("line {}: {text:?} is no path with a label", line + 1),
+            )
+        })?;
         rows.push(Row::of_file(path.to_owned(), label));
     }
     Listing::of_files(images, rows)
@@ -32,13 +44,27 @@ fn of_json(list: &Path, images: &Path, split: &str) -> Result<Listing> {
     for Entry(path, label, name) in splits.values().flatten() {
         let known = names.entry(*label).or_insert_with(|| name.clone());
         if known != name {
-            return Err(Error::data(list, format!("{path}: class {label} is called {name:?} here and {known:?} before")));
+            return Err(Error::data(
+                list,
+                format!("{path}: class {label} is called {name:?} here and {known:?} before"),
+            ));
         }
     }
     let known = splits.keys().cloned().collect::<Vec<_>>().join(", ");
-    let entries = splits.remove(split).ok_or_else(|| Error::data(list, format!("has no split {split:?}, only {known}")))?;
-    let rows = entries.into_iter().map(|Entry(path, label, _)| Row::of_file(path, label)).collect();
+    let entries = splits
+        .remove(split)
+        .ok_or_else(|| Error::data(list, format!("has no split {split:?}, only {known}")))?;
+    let rows = entries
+        .into_iter()
+        .map(|Entry(path, label, _)| Row::of_file(path, label))
+        .collect();
     // Where a label is missing the names say nothing about the order.
     let complete = names.keys().copied().eq(0..names.len());
-    Ok(Listing::of_files(images, rows)?.with_class_names(if complete { names.into_values().collect() } else { Vec::new() }))
+    Ok(
+        Listing::of_files(images, rows)?.with_class_names(if complete {
+            names.into_values().collect()
+        } else {
+            Vec::new()
+        }),
+    )
 }

@@ -1,7 +1,8 @@
-//! Indexes of archives, kept in the user's cache folder so that opening a large set again takes no time.
+//! Indexes of archives, kept in the user's cache folder so that opening a large set again takes no
+//! time.
 //!
-//! A cache that cannot be read or written is as good as none: nothing here is an error. A digest stands behind what is stored, so that
-//! damage is seen, and said.
+//! A cache that cannot be read or written is as good as none: nothing here is an error. A digest
+//! stands behind what is stored, so that damage is seen, and said.
 
 use std::{
     fs,
@@ -17,7 +18,11 @@ const FORM: &str = "index of shards, version 4";
 
 fn file(of: &Path, what: &str) -> Option<PathBuf> {
     let path = of.canonicalize().ok()?;
-    let digest = Sha256::new().chain_update(what).chain_update([0]).chain_update(path.as_os_str().as_encoded_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(what)
+        .chain_update([0])
+        .chain_update(path.as_os_str().as_encoded_bytes())
+        .finalize();
     Some(cache_folder()?.join("indexes").join(hex(&digest[..16])))
 }
 
@@ -29,6 +34,7 @@ pub(super) fn load<T: DeserializeOwned>(of: &Path, what: &str) -> Option<T> {
 /// Stores something for the folder `of`, read as `what`.
 pub(super) fn store<T: Serialize>(of: &Path, what: &str, value: &T) {
     if let Some((file, bytes)) = file(of, what).zip(seal(FORM, value)) {
-        let _kept = fs::create_dir_all(file.parent().unwrap_or(&file)).is_ok() && write_atomic(&file, &bytes).is_ok();
+        let _kept = fs::create_dir_all(file.parent().unwrap_or(&file)).is_ok()
+            && write_atomic(&file, &bytes).is_ok();
     }
 }

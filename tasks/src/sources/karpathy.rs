@@ -1,7 +1,9 @@
-//! Karpathy's splits of COCO and Flickr30K: one JSON file of pictures with their captions and split.
+//! Karpathy's splits of COCO and Flickr30K: one JSON file of pictures with their captions and
+//! split.
 //!
-//! Two shapes occur: Karpathy's own (`{"images": [{filename, filepath, split, sentences: [{raw}]}]}`) and BLIP's, a file for each
-//! split (`[{image, caption: [..]}]`, training files with a row for each caption).
+//! Two shapes occur: Karpathy's own (`{"images": [{filename, filepath, split, sentences:
+//! [{raw}]}]}`) and BLIP's, a file for each split (`[{image, caption: [..]}]`, training files with
+//! a row for each caption).
 
 use std::{collections::HashMap, path::Path};
 
@@ -53,10 +55,25 @@ pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
             // Karpathy's "restval" is the rest of COCO's validation pictures, which all train on.
             let belongs = |of: &str| of == split || (split == "train" && of == "restval");
             let row = |image: Image| {
-                let name = if image.filepath.is_empty() { image.filename } else { format!("{}/{}", image.filepath, image.filename) };
-                (name, image.sentences.into_iter().map(|sentence| sentence.raw).collect())
+                let name = if image.filepath.is_empty() {
+                    image.filename
+                } else {
+                    format!("{}/{}", image.filepath, image.filename)
+                };
+                (
+                    name,
+                    image
+                        .sentences
+                        .into_iter()
+                        .map(|sentence| sentence.raw)
+                        .collect(),
+                )
             };
-            images.into_iter().filter(|image| belongs(&image.split)).map(row).collect()
+            images
+                .into_iter()
+                .filter(|image| belongs(&image.split))
+                .map(row)
+                .collect()
         }
         File::Blip(pairs) => by_picture(pairs),
     };
@@ -68,8 +85,14 @@ pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
         cluster: 0,
     };
     let rows: Vec<Row> = rows.into_iter().map(row).collect();
-    if let Some(row) = rows.iter().find(|row| row.texts.is_empty() || row.texts.iter().any(|text| text.trim().is_empty())) {
-        return Err(Error::data(file, format!("{} has no caption, or an empty one", row.id)));
+    if let Some(row) = rows
+        .iter()
+        .find(|row| row.texts.is_empty() || row.texts.iter().any(|text| text.trim().is_empty()))
+    {
+        return Err(Error::data(
+            file,
+            format!("{} has no caption, or an empty one", row.id),
+        ));
     }
     Listing::of_files(images, rows)
 }

@@ -1,5 +1,5 @@
-//! One numbering of the classes for a task: what its row, its splits and their shards call the classes is compared, and what stands
-//! in another order is put in one.
+//! One numbering of the classes for a task: what its row, its splits and their shards call the
+//! classes is compared, and what stands in another order is put in one.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,32 +27,54 @@ impl LabelSpace {
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (class, name) in names.iter().enumerate() {
             if let Some(before) = first.insert(name, class) {
-                return Err(format!("{of} calls both class {before} and class {class} {name:?}"));
+                return Err(format!(
+                    "{of} calls both class {before} and class {class} {name:?}"
+                ));
             }
         }
-        Ok(Self { of: of.to_owned(), names })
+        Ok(Self {
+            of: of.to_owned(),
+            names,
+        })
     }
 
     /// For each class of `of`, its number here; None where all stand in the same order.
     ///
     /// # Errors
     /// If the names are not the same set.
-    pub fn map(&self, of: &str, names: &[String]) -> std::result::Result<Option<Vec<usize>>, String> {
+    pub fn map(
+        &self,
+        of: &str,
+        names: &[String],
+    ) -> std::result::Result<Option<Vec<usize>>, String> {
         if names == self.names {
             return Ok(None);
         }
         Self::new(of, names.to_vec())?;
         let place = |name: &String| self.names.iter().position(|other| other == name);
         let map: Option<Vec<usize>> = names.iter().map(place).collect();
-        if map.as_ref().is_some_and(|map| map.len() == self.names.len()) {
+        if map
+            .as_ref()
+            .is_some_and(|map| map.len() == self.names.len())
+        {
             return Ok(map);
         }
-        Err(format!("the classes differ: {} has {}; {of} has {}", self.of, listed(&self.names), listed(names)))
+        Err(format!(
+            "the classes differ: {} has {}; {of} has {}",
+            self.of,
+            listed(&self.names),
+            listed(names)
+        ))
     }
 }
 
 fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(LISTED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -68,7 +90,11 @@ pub(super) struct Renumbered {
 
 impl Renumbered {
     pub(super) fn new(dataset: Arc<dyn Dataset>, map: Vec<usize>, names: Vec<String>) -> Self {
-        Self { dataset, map, names }
+        Self {
+            dataset,
+            map,
+            names,
+        }
     }
 
     fn renumber(&self, label: Label) -> Label {
@@ -120,7 +146,10 @@ impl Dataset for Renumbered {
 
     fn get(&self, index: usize) -> Result<Example> {
         let example = self.dataset.get(index)?;
-        Ok(Example { label: self.renumber(example.label), ..example })
+        Ok(Example {
+            label: self.renumber(example.label),
+            ..example
+        })
     }
 
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
@@ -139,12 +168,27 @@ mod tests {
     #[test]
     fn equal_sets_are_mapped_and_others_refused() {
         let space = LabelSpace::new("train", names(&["red", "green", "blue"])).unwrap();
-        assert_eq!(space.map("test", &names(&["red", "green", "blue"])), Ok(None));
-        assert_eq!(space.map("test", &names(&["blue", "red", "green"])), Ok(Some(vec![2, 0, 1])));
-        for other in [&["Red", "green", "blue"][..], &["red", "green"], &["red", "green", "blue", "black"], &["red", "red", "blue"]] {
+        assert_eq!(
+            space.map("test", &names(&["red", "green", "blue"])),
+            Ok(None)
+        );
+        assert_eq!(
+            space.map("test", &names(&["blue", "red", "green"])),
+            Ok(Some(vec![2, 0, 1]))
+        );
+        for other in [
+            &["Red", "green", "blue"][..],
+            &["red", "green"],
+            &["red", "green", "blue", "black"],
+            &["red", "red", "blue"],
+        ] {
             let error = space.map("test", &names(other)).unwrap_err();
             assert!(error.contains("test"), "{error}");
         }
-        assert!(LabelSpace::new("train", names(&["red", "red"])).unwrap_err().contains("class 0 and class 1"));
+        assert!(
+            LabelSpace::new("train", names(&["red", "red"]))
+                .unwrap_err()
+                .contains("class 0 and class 1")
+        );
     }
 }

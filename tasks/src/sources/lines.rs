@@ -1,4 +1,5 @@
-//! Files of lines: a text on each, or a JSON object. They are indexed once when they are opened and read where they lie.
+//! Files of lines: a text on each, or a JSON object. They are indexed once when they are opened and
+//! read where they lie.
 
 use std::{
     fs::File,
@@ -26,7 +27,8 @@ const MARK_EVERY: u64 = 1 << 16;
 pub(super) enum Form {
     /// A text.
     Text,
-    /// A JSON object with these keys; an empty one is not read. A picture is the path of a file, from the folder of the lines' own.
+    /// A JSON object with these keys; an empty one is not read. A picture is the path of a file,
+    /// from the folder of the lines' own.
     Json { image: String, text: String },
 }
 
@@ -50,7 +52,12 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn open(paths: &[PathBuf], form: Form) -> Result<Self> {
         allow_open_files(paths.len());
-        let mut all = Self { files: Vec::new(), lines: Vec::new(), marks: Vec::new(), form };
+        let mut all = Self {
+            files: Vec::new(),
+            lines: Vec::new(),
+            marks: Vec::new(),
+            form,
+        };
         for path in paths {
             let (file, _) = flava_base::open(path)?;
             all.index(path, &file)?;
@@ -65,7 +72,11 @@ impl Lines {
         let mut marks = vec![(0, 1)];
         loop {
             line.clear();
-            let read = reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))? as u64;
+            let read = reader
+                .by_ref()
+                .take(LONGEST + 1)
+                .read_until(b'\n', &mut line)
+                .map_err(|e| Error::io(path, e))? as u64;
             if read == 0 {
                 self.marks.push(marks);
                 return Ok(());
@@ -75,21 +86,36 @@ impl Lines {
                 marks.push((start, number));
             }
             if read > LONGEST {
-                return Err(Error::data(path, format!("line {number} is longer than {LONGEST} bytes; a document or sentence is one line")));
+                return Err(Error::data(
+                    path,
+                    format!(
+                        "line {number} is longer than {LONGEST} bytes; a document or sentence is one line"
+                    ),
+                ));
             }
             if !line.trim_ascii().is_empty() {
-                self.lines.push(Line { file: self.files.len() as u32, start, length: read as u32 });
+                self.lines.push(Line {
+                    file: self.files.len() as u32,
+                    start,
+                    length: read as u32,
+                });
             }
             start += read;
         }
     }
 
     fn read(&self, index: usize) -> Result<(&Path, String)> {
-        let Line { file, start, length } = self.lines[index];
+        let Line {
+            file,
+            start,
+            length,
+        } = self.lines[index];
         let (path, file) = &self.files[file as usize];
         let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, start).map_err(|e| Error::io(path, e))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::data(path, format!("line {} is no UTF-8", self.number(index))))?;
+        file.read_exact_at(&mut bytes, start)
+            .map_err(|e| Error::io(path, e))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::data(path, format!("line {} is no UTF-8", self.number(index))))?;
         Ok((path, text.trim().to_owned()))
     }
 
@@ -99,33 +125,56 @@ impl Lines {
         let marks = &self.marks[file as usize];
         let (mark, number) = marks[marks.partition_point(|(place, _)| *place <= start) - 1];
         let mut between = vec![0; (start - mark) as usize];
-        let _read = self.files[file as usize].1.read_exact_at(&mut between, mark);
+        let _read = self.files[file as usize]
+            .1
+            .read_exact_at(&mut between, mark);
         number + between.split(|byte| *byte == b'\n').count() - 1
     }
 
     fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
         let (path, line) = self.read(index)?;
-        let Form::Json { image, text } = &self.form else { return Ok((None, vec![line])) };
-        let wrong = |reason: String| Error::data(path, format!("line {} {reason}", self.number(index)));
-        let object: Value = flava_base::json_of(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
-        let texts = if text.is_empty() { Vec::new() } else { texts(&object[text.as_str()]) };
+        let Form::Json { image, text } = &self.form else {
+            return Ok((None, vec![line]));
+        };
+        let wrong =
+            |reason: String| Error::data(path, format!("line {} {reason}", self.number(index)));
+        let object: Value =
+            flava_base::json_of(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
+        let texts = if text.is_empty() {
+            Vec::new()
+        } else {
+            texts(&object[text.as_str()])
+        };
         if !text.is_empty() && texts.is_empty() {
             return Err(wrong(format!("has no text under {text:?}")));
         }
         if image.is_empty() {
             return Ok((None, texts));
         }
-        let picture = object[image.as_str()].as_str().ok_or_else(|| wrong(format!("has no path under {image:?}")))?;
+        let picture = object[image.as_str()]
+            .as_str()
+            .ok_or_else(|| wrong(format!("has no path under {image:?}")))?;
         if picture.starts_with('/') || picture.split(['/', '\\']).any(|part| part == "..") {
-            return Err(wrong(format!("names the picture {picture:?}, outside its folder")));
+            return Err(wrong(format!(
+                "names the picture {picture:?}, outside its folder"
+            )));
         }
-        Ok((Some(path.parent().unwrap_or(Path::new("")).join(picture)), texts))
+        Ok((
+            Some(path.parent().unwrap_or(Path::new("")).join(picture)),
+            texts,
+        ))
     }
 }
 
 /// A text, or a list of them.
 pub(super) fn texts(value: &Value) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     match value {
         Value::Array(all) => all.iter().filter_map(text).collect(),
         one => text(one).into_iter().collect(),
@@ -139,7 +188,12 @@ impl Dataset for Lines {
 
     fn id(&self, index: usize) -> String {
         let Line { file, start, .. } = self.lines[index];
-        let name = self.files[file as usize].0.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = self.files[file as usize]
+            .0
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         format!("{name}@{start}")
     }
 
@@ -156,12 +210,22 @@ impl Dataset for Lines {
     }
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
-        self.parsed(index).ok().and_then(|(picture, _)| picture).map_or(ImageOrigin::None, ImageOrigin::File)
+        self.parsed(index)
+            .ok()
+            .and_then(|(picture, _)| picture)
+            .map_or(ImageOrigin::None, ImageOrigin::File)
     }
 
     fn get(&self, index: usize) -> Result<Example> {
         let (picture, texts) = self.parsed(index)?;
-        let image = picture.map(|path| read_limited(&path, MAX_PICTURE)).transpose()?;
-        Ok(Example { id: self.id(index), image, texts, label: Label::None })
+        let image = picture
+            .map(|path| read_limited(&path, MAX_PICTURE))
+            .transpose()?;
+        Ok(Example {
+            id: self.id(index),
+            image,
+            texts,
+            label: Label::None,
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! Rows that are listed in full when a split is opened, with pictures that are read when they are asked for.
+//! Rows that are listed in full when a split is opened, with pictures that are read when they are
+//! asked for.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -45,12 +46,24 @@ impl Row {
     /// A picture file and its class.
     pub(super) fn of_file(file: impl Into<PathBuf>, class: usize) -> Self {
         let file = file.into();
-        Self { id: path_text(&file), picture: Picture::File(file), texts: Vec::new(), label: Label::Class(class), cluster: 0 }
+        Self {
+            id: path_text(&file),
+            picture: Picture::File(file),
+            texts: Vec::new(),
+            label: Label::Class(class),
+            cluster: 0,
+        }
     }
 
     /// An unpacked picture and its class.
     pub(super) fn of_pixels(index: usize, class: usize) -> Self {
-        Self { id: index.to_string(), picture: Picture::Pixels(index), texts: Vec::new(), label: Label::Class(class), cluster: 0 }
+        Self {
+            id: index.to_string(),
+            picture: Picture::Pixels(index),
+            texts: Vec::new(),
+            label: Label::Class(class),
+            cluster: 0,
+        }
     }
 }
 
@@ -87,7 +100,14 @@ impl Listing {
     }
 
     fn new(folder: &Path, rows: Vec<Row>, pixels: Option<Arc<dyn Pixels>>) -> Self {
-        Self { folder: folder.to_owned(), rows, pixels, class_names: Vec::new(), slices: Vec::new(), notes: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            rows,
+            pixels,
+            class_names: Vec::new(),
+            slices: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// With what a reader of its numbers should know.
@@ -98,7 +118,11 @@ impl Listing {
 
     /// Rows whose pictures are unpacked.
     pub(super) fn of_pixels(folder: &Path, classes: Vec<usize>, pixels: Arc<dyn Pixels>) -> Self {
-        let rows = classes.into_iter().enumerate().map(|(index, class)| Row::of_pixels(index, class)).collect();
+        let rows = classes
+            .into_iter()
+            .enumerate()
+            .map(|(index, class)| Row::of_pixels(index, class))
+            .collect();
         let mut listing = Self::new(folder, rows, Some(pixels));
         listing.number_clusters();
         listing
@@ -139,7 +163,10 @@ impl Listing {
                 Picture::Pixels(picture) => *picture,
             })
             .collect();
-        self.rows.iter_mut().zip(clusters).for_each(|(row, cluster)| row.cluster = cluster);
+        self.rows
+            .iter_mut()
+            .zip(clusters)
+            .for_each(|(row, cluster)| row.cluster = cluster);
     }
 
     /// Every file is below the folder and exists; each folder is listed once.
@@ -147,26 +174,49 @@ impl Listing {
         let mut folders: HashMap<&Path, HashSet<OsString>> = HashMap::new();
         let mut missing: Vec<(usize, &Path)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
-            let Picture::File(file) = &row.picture else { continue };
-            let leads_out = file.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+            let Picture::File(file) = &row.picture else {
+                continue;
+            };
+            let leads_out = file
+                .components()
+                .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
             if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
-                return Err(Error::data(&self.folder, format!("{} names the picture {}, outside its folder", row.id, path_text(file))));
+                return Err(Error::data(
+                    &self.folder,
+                    format!(
+                        "{} names the picture {}, outside its folder",
+                        row.id,
+                        path_text(file)
+                    ),
+                ));
             }
             let folder = file.parent().unwrap_or(Path::new(""));
-            let names = folders.entry(folder).or_insert_with(|| names_in(&self.folder.join(folder)));
+            let names = folders
+                .entry(folder)
+                .or_insert_with(|| names_in(&self.folder.join(folder)));
             if !file.file_name().is_some_and(|name| names.contains(name)) {
                 missing.push((index, file));
             }
         }
-        let Some((index, file)) = missing.first() else { return Ok(()) };
+        let Some((index, file)) = missing.first() else {
+            return Ok(());
+        };
         let (count, rows, id) = (missing.len(), self.rows.len(), &self.rows[*index].id);
-        let reason = format!("lacks {count} of {rows} pictures; the first is {} (row {index}, {id})", path_text(file));
+        let reason = format!(
+            "lacks {count} of {rows} pictures; the first is {} (row {index}, {id})",
+            path_text(file)
+        );
         Err(Error::data(&self.folder, reason))
     }
 }
 
 fn names_in(folder: &Path) -> HashSet<OsString> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect()
 }
 
 impl Dataset for Listing {
@@ -205,7 +255,10 @@ impl Dataset for Listing {
     fn image_origin(&self, index: usize) -> ImageOrigin {
         match (&self.rows[index].picture, &self.pixels) {
             (Picture::File(file), _) => ImageOrigin::File(self.folder.join(file)),
-            (Picture::Pixels(picture), Some(pixels)) => ImageOrigin::Part { files: pixels.files(), at: *picture as u64 },
+            (Picture::Pixels(picture), Some(pixels)) => ImageOrigin::Part {
+                files: pixels.files(),
+                at: *picture as u64,
+            },
             (Picture::Pixels(_), None) => ImageOrigin::None,
         }
     }
@@ -215,21 +268,40 @@ impl Dataset for Listing {
     }
 
     fn get(&self, index: usize) -> Result<Example> {
-        let Row { id, picture, texts, label, .. } = self.rows[index].clone();
+        let Row {
+            id,
+            picture,
+            texts,
+            label,
+            ..
+        } = self.rows[index].clone();
         let image = match (&picture, &self.pixels) {
             (Picture::File(file), _) => read_limited(&self.folder.join(file), MAX_PICTURE)?,
             (Picture::Pixels(picture), Some(pixels)) => bmp(&pixels.read(*picture)?, pixels.size()),
-            (Picture::Pixels(_), None) => return Err(Error::data(&self.folder, format!("{id} has no picture"))),
+            (Picture::Pixels(_), None) => {
+                return Err(Error::data(&self.folder, format!("{id} has no picture")));
+            }
         };
-        Ok(Example { id, image: Some(image), texts, label })
+        Ok(Example {
+            id,
+            image: Some(image),
+            texts,
+            label,
+        })
     }
 }
 
 /// Plain pixels as a picture file that costs nothing to decode.
 fn bmp(pixels: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
-    let kind = if pixels.len() == height * width { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let kind = if pixels.len() == height * width {
+        ExtendedColorType::L8
+    } else {
+        ExtendedColorType::Rgb8
+    };
     let mut file = Vec::with_capacity(pixels.len() + 2048);
-    BmpEncoder::new(&mut file).write_image(pixels, width as u32, height as u32, kind).expect("the size is that of the pixels");
+    BmpEncoder::new(&mut file)
+        .write_image(pixels, width as u32, height as u32, kind)
+        .expect("the size is that of the pixels");
     file
 }
 
@@ -249,11 +321,17 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 }
 
 /// A file of JSON lines, with the number of each from 1.
-pub(super) fn read_json_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
+pub(super) fn read_json_lines<T: serde::de::DeserializeOwned>(
+    path: &Path,
+) -> Result<Vec<(usize, T)>> {
     let text = read_text(path)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let parse = |(line, text): (usize, &str)| {
-        let value = flava_base::json_of(text).map_err(|e| Error::data(path, format!("line {}: {e}", line + 1)))?;
+        let value = flava_base::json_of(text)
+            .map_err(|e| Error::data(path, format!("line {}: {e}", line + 1)))?;
         Ok((line + 1, value))
     };
     lines.map(parse).collect()
@@ -284,15 +362,36 @@ pub(super) enum PixelOrder {
 }
 
 impl RawFile {
-    /// Opens a file in which `count` pictures begin at `offset`, each `stride` bytes after the last.
-    pub(super) fn open(path: &Path, (offset, stride): (u64, u64), count: usize, size: (usize, usize), order: PixelOrder) -> Result<Self> {
+    /// Opens a file in which `count` pictures begin at `offset`, each `stride` bytes after the
+    /// last.
+    pub(super) fn open(
+        path: &Path,
+        (offset, stride): (u64, u64),
+        count: usize,
+        size: (usize, usize),
+        order: PixelOrder,
+    ) -> Result<Self> {
         let (file, metadata) = flava_base::open(path)?;
         let length = metadata.len();
-        let pixels = Self { path: path.to_owned(), file, offset, stride, size, order };
-        let last = stride.checked_mul(count.saturating_sub(1) as u64).and_then(|last| last.checked_add(offset));
-        let needed = last.and_then(|last| last.checked_add(if count > 0 { pixels.bytes() as u64 } else { 0 })).unwrap_or(u64::MAX);
+        let pixels = Self {
+            path: path.to_owned(),
+            file,
+            offset,
+            stride,
+            size,
+            order,
+        };
+        let last = stride
+            .checked_mul(count.saturating_sub(1) as u64)
+            .and_then(|last| last.checked_add(offset));
+        let needed = last
+            .and_then(|last| last.checked_add(if count > 0 { pixels.bytes() as u64 } else { 0 }))
+            .unwrap_or(u64::MAX);
         if length < needed {
-            return Err(Error::data(path, format!("is cut off: {length} bytes, {needed} are needed for {count} pictures")));
+            return Err(Error::data(
+                path,
+                format!("is cut off: {length} bytes, {needed} are needed for {count} pictures"),
+            ));
         }
         Ok(pixels)
     }
@@ -313,7 +412,9 @@ impl Pixels for RawFile {
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let mut raw = vec![0; self.bytes()];
-        self.file.read_exact_at(&mut raw, self.offset + self.stride * index as u64).map_err(|e| Error::io(&self.path, e))?;
+        self.file
+            .read_exact_at(&mut raw, self.offset + self.stride * index as u64)
+            .map_err(|e| Error::io(&self.path, e))?;
         Ok(interleaved(&raw, self.size, self.order))
     }
 }
@@ -338,7 +439,11 @@ impl Pixels for InMemory {
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let step = self.size.0 * self.size.1 * if self.order == PixelOrder::Grey { 1 } else { 3 };
-        Ok(interleaved(&self.bytes[index * step..(index + 1) * step], self.size, self.order))
+        Ok(interleaved(
+            &self.bytes[index * step..(index + 1) * step],
+            self.size,
+            self.order,
+        ))
     }
 }
 
@@ -351,6 +456,8 @@ fn interleaved(raw: &[u8], (height, width): (usize, usize), order: PixelOrder) -
     };
     match order {
         PixelOrder::Grey => raw.to_vec(),
-        _ => (0..plane).flat_map(|pixel| [0, 1, 2].map(|channel| raw[channel * plane + place(pixel)])).collect(),
+        _ => (0..plane)
+            .flat_map(|pixel| [0, 1, 2].map(|channel| raw[channel * plane + place(pixel)]))
+            .collect(),
     }
 }

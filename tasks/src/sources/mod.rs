@@ -1,4 +1,5 @@
-//! Where rows come from: files in the formats of the Hub and of the original archives, or drawn on the spot.
+//! Where rows come from: files in the formats of the Hub and of the original archives, or drawn on
+//! the spot.
 
 mod archive;
 mod class_names;
@@ -86,7 +87,8 @@ pub trait Dataset: Send + Sync {
     /// How many texts a row has, without reading its picture.
     fn texts(&self, index: usize) -> usize;
 
-    /// The kind of a row, where scores are told by kind too, such as the type of a question's answer.
+    /// The kind of a row, where scores are told by kind too, such as the type of a question's
+    /// answer.
     fn slice(&self, _index: usize) -> Option<&str> {
         None
     }
@@ -125,36 +127,59 @@ pub struct OpenSplit {
 }
 
 impl OpenSplit {
-    /// Renumbers the classes as `space` has them, where the split names its own; a note where that changed anything.
+    /// Renumbers the classes as `space` has them, where the split names its own; a note where that
+    /// changed anything.
     ///
     /// # Errors
     /// If the names are not the same.
     pub fn renumber(&mut self, space: &LabelSpace) -> std::result::Result<Option<String>, String> {
-        let Some(names) = self.dataset.class_names() else { return Ok(None) };
-        let Some(map) = space.map(&format!("split {}", self.name), names)? else { return Ok(None) };
-        let note = format!("the classes of split {} stand in another order than those of {}: mapped by name", self.name, space.of);
+        let Some(names) = self.dataset.class_names() else {
+            return Ok(None);
+        };
+        let Some(map) = space.map(&format!("split {}", self.name), names)? else {
+            return Ok(None);
+        };
+        let note = format!(
+            "the classes of split {} stand in another order than those of {}: mapped by name",
+            self.name, space.of
+        );
         let dataset = Arc::clone(&self.dataset);
-        self.dataset = Arc::new(label_space::Renumbered::new(dataset, map, space.names.clone()));
+        self.dataset = Arc::new(label_space::Renumbered::new(
+            dataset,
+            map,
+            space.names.clone(),
+        ));
         Ok(Some(note))
     }
 
-    /// How the split differs from what its source's row says: number of rows, of captions, ids that occur twice, and, where a task
-    /// is `labelled`, rows that have no label.
+    /// How the split differs from what its source's row says: number of rows, of captions, ids that
+    /// occur twice, and, where a task is `labelled`, rows that have no label.
     pub fn mismatches(&self, split: &Split, labelled: bool) -> Vec<String> {
         let mut found = Vec::new();
         let rows = self.dataset.len();
         if split.rows > 0 && rows != split.rows {
-            found.push(format!("split {} has {rows} rows, {} are expected", self.name, split.rows));
+            found.push(format!(
+                "split {} has {rows} rows, {} are expected",
+                self.name, split.rows
+            ));
         }
         if let Some(expected) = split.captions {
             let captions: usize = (0..rows).map(|index| self.dataset.texts(index)).sum();
             if captions != expected {
-                found.push(format!("split {} has {captions} captions, {expected} are expected", self.name));
+                found.push(format!(
+                    "split {} has {captions} captions, {expected} are expected",
+                    self.name
+                ));
             }
         }
-        let silent = (0..rows).filter(|index| labelled && self.dataset.label(*index) == Label::None).count();
+        let silent = (0..rows)
+            .filter(|index| labelled && self.dataset.label(*index) == Label::None)
+            .count();
         if silent > 0 {
-            found.push(format!("split {} has {silent} rows without a label", self.name));
+            found.push(format!(
+                "split {} has {silent} rows without a label",
+                self.name
+            ));
         }
         let mut ids: Vec<String> = (0..rows).map(|index| self.dataset.id(index)).collect();
         ids.sort_unstable();
@@ -167,47 +192,93 @@ impl OpenSplit {
 
 impl Task {
     /// Opens a split of `source`, one of this task's, that was found at `root`.
-    pub fn open_split(&self, source: &Source, split: &Split, root: &Path, seed: u64) -> Result<OpenSplit> {
+    pub fn open_split(
+        &self,
+        source: &Source,
+        split: &Split,
+        root: &Path,
+        seed: u64,
+    ) -> Result<OpenSplit> {
         let classes = self.classes;
         let open = || -> Result<Arc<dyn Dataset>> {
             Ok(match &source.format {
-                SourceFormat::Mini { world } => Arc::new(mini::Mini::new(*world, &split.name, split.rows, seed)),
+                SourceFormat::Mini { world } => {
+                    Arc::new(mini::Mini::new(*world, &split.name, split.rows, seed))
+                }
                 SourceFormat::Parquet { columns } => {
                     let files = matching(root, &split.files)?;
-                    Arc::new(parquet::ParquetDataset::open(&files, columns, &split.name, classes, root)?)
+                    Arc::new(parquet::ParquetDataset::open(
+                        &files,
+                        columns,
+                        &split.name,
+                        classes,
+                        root,
+                    )?)
                 }
                 SourceFormat::Webdataset { captions } => {
-                    let kind = if *captions { webdataset::Kind::Captions } else { webdataset::Kind::Labels(classes) };
-                    Arc::new(webdataset::Webdataset::open(&root.join(&split.files), kind, root)?)
+                    let kind = if *captions {
+                        webdataset::Kind::Captions
+                    } else {
+                        webdataset::Kind::Labels(classes)
+                    };
+                    Arc::new(webdataset::Webdataset::open(
+                        &root.join(&split.files),
+                        kind,
+                        root,
+                    )?)
                 }
-                SourceFormat::Archive { layout } => Arc::new(archive::open(*layout, root, &split.name)?.checked(classes)?),
-                SourceFormat::ImageList { images } => {
-                    Arc::new(image_list::open(&root.join(&split.files), &root.join(images), &split.name)?.checked(classes)?)
+                SourceFormat::Archive { layout } => {
+                    Arc::new(archive::open(*layout, root, &split.name)?.checked(classes)?)
                 }
-                SourceFormat::Vqa { annotations, images } => {
+                SourceFormat::ImageList { images } => Arc::new(
+                    image_list::open(&root.join(&split.files), &root.join(images), &split.name)?
+                        .checked(classes)?,
+                ),
+                SourceFormat::Vqa {
+                    annotations,
+                    images,
+                } => {
                     let fill = |path: &str| root.join(split.fill(path));
-                    Arc::new(vqa::open(&fill(&split.files), &fill(annotations), &fill(images))?)
+                    Arc::new(vqa::open(
+                        &fill(&split.files),
+                        &fill(annotations),
+                        &fill(images),
+                    )?)
                 }
-                SourceFormat::SnliVe { images } => Arc::new(snli_ve::open(&root.join(&split.files), &root.join(images))?),
-                SourceFormat::HatefulMemes {} => Arc::new(hateful_memes::open(&root.join(&split.files))?),
-                SourceFormat::Karpathy { images } => Arc::new(karpathy::open(&root.join(&split.files), &root.join(images), &split.name)?),
+                SourceFormat::SnliVe { images } => {
+                    Arc::new(snli_ve::open(&root.join(&split.files), &root.join(images))?)
+                }
+                SourceFormat::HatefulMemes {} => {
+                    Arc::new(hateful_memes::open(&root.join(&split.files))?)
+                }
+                SourceFormat::Karpathy { images } => Arc::new(karpathy::open(
+                    &root.join(&split.files),
+                    &root.join(images),
+                    &split.name,
+                )?),
             })
         };
         let dataset = guarded(root, open)?;
         if dataset.is_empty() {
             return Err(Error::data(root, format!("split {} is empty", split.name)));
         }
-        Ok(OpenSplit { dataset, name: split.name.clone(), expected: split.rows })
+        Ok(OpenSplit {
+            dataset,
+            name: split.name.clone(),
+            expected: split.rows,
+        })
     }
 }
 
-/// Lets the process hold `count` files open beside what it holds, where the system lets it: shards come in thousands, and the usual
-/// limit is 1,024.
+/// Lets the process hold `count` files open beside what it holds, where the system lets it: shards
+/// come in thousands, and the usual limit is 1,024.
 fn allow_open_files(count: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     const OTHERS: u64 = 256;
     let mut limit = getrlimit(Resource::Nofile);
-    let Some(current) = limit.current.filter(|_| count as u64 > OTHERS) else { return };
+    let Some(current) = limit.current.filter(|_| count as u64 > OTHERS) else {
+        return;
+    };
     let wanted = current.saturating_add(count as u64);
     limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
     let _allowed = setrlimit(Resource::Nofile, limit); // opening a file says it where this does not help
@@ -215,10 +286,12 @@ fn allow_open_files(count: usize) {
 
 /// Runs a reader of foreign files; a panic inside it becomes an error about `path`.
 fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    flava_base::guarded(f).unwrap_or_else(|| Err(Error::data(path, "its reader gave up: the file is broken")))
+    flava_base::guarded(f)
+        .unwrap_or_else(|| Err(Error::data(path, "its reader gave up: the file is broken")))
 }
 
-/// Whether a relative path is one that a pattern with at most one `*` names; the star stands for no slash.
+/// Whether a relative path is one that a pattern with at most one `*` names; the star stands for no
+/// slash.
 pub fn fits(pattern: &str, path: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == path,
@@ -239,7 +312,11 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| Error::io(&folder, e))?.path();
-        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| fits(name, n)) {
+        if path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| fits(name, n))
+        {
             files.push(path);
         }
     }
@@ -253,12 +330,18 @@ fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What is wrong with files named `..-00003-of-00012..`: one is missing, or there are two sets of them.
+/// What is wrong with files named `..-00003-of-00012..`: one is missing, or there are two sets of
+/// them.
 fn problem_of_parts(files: &[PathBuf]) -> Option<String> {
     let part = |path: &PathBuf| {
         let name = path.file_name()?.to_str()?;
         let (before, after) = name.split_once("-of-")?;
-        let of = after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+        let of = after
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .ok()?;
         Some((before.rsplit('-').next()?.parse::<usize>().ok()?, of))
     };
     let parts: Vec<(usize, usize)> = files.iter().filter_map(part).collect();
@@ -267,15 +350,27 @@ fn problem_of_parts(files: &[PathBuf]) -> Option<String> {
         return Some(format!("has parts of {of} and parts of {other}"));
     }
     let count = |i: usize| parts.iter().filter(|(part, _)| *part == i).count();
-    let missing = (0..of).find(|i| count(*i) == 0).map(|part| format!("lacks part {part} of {of}"));
-    missing.or_else(|| (0..of).find(|i| count(*i) > 1).map(|part| format!("has part {part} of {of} twice")))
+    let missing = (0..of)
+        .find(|i| count(*i) == 0)
+        .map(|part| format!("lacks part {part} of {of}"));
+    missing.or_else(|| {
+        (0..of)
+            .find(|i| count(*i) > 1)
+            .map(|part| format!("has part {part} of {of} twice"))
+    })
 }
 
 /// A label that is one of `classes`.
 fn checked_label(path: &Path, row: &str, label: i64, classes: usize) -> Result<usize> {
     let fits = usize::try_from(label).ok().filter(|&label| label < classes);
     fits.ok_or_else(|| {
-        Error::data(path, format!("{row}: label {label} is none of the {classes} classes 0 to {}", classes.saturating_sub(1)))
+        Error::data(
+            path,
+            format!(
+                "{row}: label {label} is none of the {classes} classes 0 to {}",
+                classes.saturating_sub(1)
+            ),
+        )
     })
 }
 
@@ -285,8 +380,17 @@ mod tests {
 
     #[test]
     fn patterns_stand_for_no_slash() {
-        assert!(fits("data/train-*.parquet", "data/train-00000-of-00001.parquet"));
-        for other in ["data/test-0.parquet", "data/train-0/x.parquet", "data/train-0.tar", "x/data/train-0.parquet", "data/train-.parque"] {
+        assert!(fits(
+            "data/train-*.parquet",
+            "data/train-00000-of-00001.parquet"
+        ));
+        for other in [
+            "data/test-0.parquet",
+            "data/train-0/x.parquet",
+            "data/train-0.tar",
+            "x/data/train-0.parquet",
+            "data/train-.parque",
+        ] {
             assert!(!fits("data/train-*.parquet", other), "{other}");
         }
         assert!(fits("README.md", "README.md") && !fits("README.md", "docs/README.md"));
@@ -295,13 +399,26 @@ mod tests {
 
     #[test]
     fn missing_parts_are_counted() {
-        let files =
-            |parts: &[usize]| parts.iter().map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet"))).collect::<Vec<_>>();
+        let files = |parts: &[usize]| {
+            parts
+                .iter()
+                .map(|part| PathBuf::from(format!("x/train-{part:05}-of-00003-abc.parquet")))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(problem_of_parts(&files(&[0, 1, 2])), None);
-        assert_eq!(problem_of_parts(&files(&[0, 2])).unwrap(), "lacks part 1 of 3");
-        assert_eq!(problem_of_parts(&files(&[0, 1, 1, 2])).unwrap(), "has part 1 of 3 twice");
+        assert_eq!(
+            problem_of_parts(&files(&[0, 2])).unwrap(),
+            "lacks part 1 of 3"
+        );
+        assert_eq!(
+            problem_of_parts(&files(&[0, 1, 1, 2])).unwrap(),
+            "has part 1 of 3 twice"
+        );
         assert_eq!(problem_of_parts(&[PathBuf::from("train.parquet")]), None);
         let two = ["a-00000-of-00001.parquet", "b-00000-of-00002.parquet"].map(PathBuf::from);
-        assert_eq!(problem_of_parts(&two).unwrap(), "has parts of 2 and parts of 1");
+        assert_eq!(
+            problem_of_parts(&two).unwrap(),
+            "has parts of 2 and parts of 1"
+        );
     }
 }

@@ -1,8 +1,11 @@
-//! Values of parquet columns as plain ones: each column is cast to the one type that is wanted, whichever of its kin it has.
+//! Values of parquet columns as plain ones: each column is cast to the one type that is wanted,
+//! whichever of its kin it has.
 
 use std::{path::Path, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, cast::AsArray};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, cast::AsArray,
+};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
@@ -14,21 +17,36 @@ const TEXT_FIELDS: [&str; 3] = ["answer", "raw", "caption"];
 
 /// The type of a column's values, whether or not they are stored through a dictionary.
 pub(super) fn value_type(kind: &DataType) -> &DataType {
-    if let DataType::Dictionary(_, values) = kind { value_type(values) } else { kind }
+    if let DataType::Dictionary(_, values) = kind {
+        value_type(values)
+    } else {
+        kind
+    }
 }
 
 fn is_text(kind: &DataType) -> bool {
-    matches!(value_type(kind), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        value_type(kind),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// Whether values are plain bytes.
 pub(super) fn is_binary(kind: &DataType) -> bool {
     use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
-    matches!(value_type(kind), Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
+    matches!(
+        value_type(kind),
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_)
+    )
 }
 
 /// A column of texts or bytes as one type.
-pub(super) fn cast_to(path: &Path, name: &str, column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+pub(super) fn cast_to(
+    path: &Path,
+    name: &str,
+    column: &ArrayRef,
+    kind: &DataType,
+) -> Result<ArrayRef> {
     if column.data_type() == kind {
         return Ok(Arc::clone(column));
     }
@@ -41,9 +59,14 @@ pub(super) fn as_text(path: &Path, name: &str, column: &ArrayRef) -> Result<Larg
     let plain = value_type(kind).is_integer() || is_text(kind);
     let nulls = column.logical_null_count();
     if !plain || nulls > 0 {
-        return Err(Error::data(path, format!("column {name} is {kind} with {nulls} nulls, not ids")));
+        return Err(Error::data(
+            path,
+            format!("column {name} is {kind} with {nulls} nulls, not ids"),
+        ));
     }
-    Ok(cast_to(path, name, column, &DataType::LargeUtf8)?.as_string::<i64>().clone())
+    Ok(cast_to(path, name, column, &DataType::LargeUtf8)?
+        .as_string::<i64>()
+        .clone())
 }
 
 /// A column of texts, or of lists of texts.
@@ -55,8 +78,15 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn new(path: &Path, name: &str, column: &ArrayRef) -> Result<Self> {
-        let column = if is_text(column.data_type()) { cast_to(path, name, column, &DataType::LargeUtf8)? } else { Arc::clone(column) };
-        Ok(Self { column, name: name.to_owned() })
+        let column = if is_text(column.data_type()) {
+            cast_to(path, name, column, &DataType::LargeUtf8)?
+        } else {
+            Arc::clone(column)
+        };
+        Ok(Self {
+            column,
+            name: name.to_owned(),
+        })
     }
 
     pub(super) fn is_null(&self, row: usize) -> bool {
@@ -65,7 +95,12 @@ impl Texts {
 
     /// The text of a row, or all of its list.
     pub(super) fn get(&self, path: &Path, place: &str, row: usize) -> Result<Vec<String>> {
-        strings(path, &format!("{place}, column {}", self.name), &self.column, row)
+        strings(
+            path,
+            &format!("{place}, column {}", self.name),
+            &self.column,
+            row,
+        )
     }
 }
 
@@ -75,22 +110,38 @@ fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -> Result<Ve
     }
     match column.data_type() {
         DataType::LargeUtf8 => Ok(vec![column.as_string::<i64>().value(row).to_owned()]),
-        kind if is_text(kind) => strings(path, place, &cast_to(path, place, &column.slice(row, 1), &DataType::LargeUtf8)?, 0),
+        kind if is_text(kind) => strings(
+            path,
+            place,
+            &cast_to(path, place, &column.slice(row, 1), &DataType::LargeUtf8)?,
+            0,
+        ),
         DataType::List(_) => all_strings(path, place, &column.as_list::<i32>().value(row)),
         DataType::LargeList(_) => all_strings(path, place, &column.as_list::<i64>().value(row)),
-        DataType::FixedSizeList(..) => all_strings(path, place, &column.as_fixed_size_list().value(row)),
+        DataType::FixedSizeList(..) => {
+            all_strings(path, place, &column.as_fixed_size_list().value(row))
+        }
         // A list of structs that `datasets` wrote as a struct of lists.
         DataType::Struct(_) => {
             let fields = column.as_struct();
-            let field = TEXT_FIELDS.iter().find_map(|name| fields.column_by_name(name));
-            field.map_or_else(|| Err(not_text(path, place, column)), |field| strings(path, place, field, row))
+            let field = TEXT_FIELDS
+                .iter()
+                .find_map(|name| fields.column_by_name(name));
+            field.map_or_else(
+                || Err(not_text(path, place, column)),
+                |field| strings(path, place, field, row),
+            )
         }
         _ => Err(not_text(path, place, column)),
     }
 }
 
 fn all_strings(path: &Path, place: &str, items: &ArrayRef) -> Result<Vec<String>> {
-    let items = if is_text(items.data_type()) { cast_to(path, place, items, &DataType::LargeUtf8)? } else { Arc::clone(items) };
+    let items = if is_text(items.data_type()) {
+        cast_to(path, place, items, &DataType::LargeUtf8)?
+    } else {
+        Arc::clone(items)
+    };
     let mut all = Vec::with_capacity(items.len());
     for item in 0..items.len() {
         all.extend(strings(path, place, &items, item)?);
@@ -99,7 +150,13 @@ fn all_strings(path: &Path, place: &str, items: &ArrayRef) -> Result<Vec<String>
 }
 
 fn not_text(path: &Path, place: &str, column: &ArrayRef) -> Error {
-    Error::data(path, format!("{place}: {} is no text and no list of texts", column.data_type()))
+    Error::data(
+        path,
+        format!(
+            "{place}: {} is no text and no list of texts",
+            column.data_type()
+        ),
+    )
 }
 
 /// A column of labels.
@@ -113,28 +170,57 @@ pub(super) enum Labels {
 }
 
 impl Labels {
-    pub(super) fn new(path: &Path, columns: &Columns, column: &ArrayRef, classes: usize) -> Result<Self> {
+    pub(super) fn new(
+        path: &Path,
+        columns: &Columns,
+        column: &ArrayRef,
+        classes: usize,
+    ) -> Result<Self> {
         use arrow_array::types::{Float64Type, Int64Type};
         let name = &columns.label;
         let kind = value_type(column.data_type()).clone();
         let to = |kind| cast_to(path, name, column, &kind);
         if (kind.is_integer() || kind.is_floating()) && classes == 0 {
-            return Ok(Self::Values(to(DataType::Float64)?.as_primitive::<Float64Type>().clone()));
+            return Ok(Self::Values(
+                to(DataType::Float64)?.as_primitive::<Float64Type>().clone(),
+            ));
         }
         if kind.is_integer() {
-            return Ok(Self::Classes(to(DataType::Int64)?.as_primitive::<Int64Type>().clone(), classes));
+            return Ok(Self::Classes(
+                to(DataType::Int64)?.as_primitive::<Int64Type>().clone(),
+                classes,
+            ));
         }
         if kind.is_floating() {
-            return Ok(Self::WholeFloats(to(DataType::Float64)?.as_primitive::<Float64Type>().clone(), classes));
+            return Ok(Self::WholeFloats(
+                to(DataType::Float64)?.as_primitive::<Float64Type>().clone(),
+                classes,
+            ));
         }
         if kind == DataType::Boolean && classes > 0 {
-            return Ok(Self::Booleans(to(DataType::Boolean)?.as_boolean().clone(), classes));
+            return Ok(Self::Booleans(
+                to(DataType::Boolean)?.as_boolean().clone(),
+                classes,
+            ));
         }
         if is_text(&kind) && !columns.label_names.is_empty() {
-            return Ok(Self::Names(to(DataType::LargeUtf8)?.as_string::<i64>().clone(), columns.label_names.clone()));
+            return Ok(Self::Names(
+                to(DataType::LargeUtf8)?.as_string::<i64>().clone(),
+                columns.label_names.clone(),
+            ));
         }
-        let hint = if is_text(&kind) { "; label_names in the task's row would say what its texts mean" } else { "" };
-        Err(Error::data(path, format!("column {name} is {}, not an integer{hint}", column.data_type())))
+        let hint = if is_text(&kind) {
+            "; label_names in the task's row would say what its texts mean"
+        } else {
+            ""
+        };
+        Err(Error::data(
+            path,
+            format!(
+                "column {name} is {}, not an integer{hint}",
+                column.data_type()
+            ),
+        ))
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -150,7 +236,9 @@ impl Labels {
         if self.is_null(row) {
             return Err(Error::data(path, format!("{place}: the label is null")));
         }
-        let class = |label: i64, classes: &usize| Ok(Label::Class(checked_label(path, place, label, *classes)?));
+        let class = |label: i64, classes: &usize| {
+            Ok(Label::Class(checked_label(path, place, label, *classes)?))
+        };
         match self {
             Self::Classes(column, classes) => class(column.value(row), classes),
             Self::Booleans(column, classes) => class(column.value(row).into(), classes),
@@ -158,7 +246,10 @@ impl Labels {
                 let value = column.value(row);
                 // Whole numbers up to here are exact.
                 if value.fract() != 0.0 || value.abs() > f64::from(u32::MAX) {
-                    return Err(Error::data(path, format!("{place}: the label {value} is no whole number")));
+                    return Err(Error::data(
+                        path,
+                        format!("{place}: the label {value} is no whole number"),
+                    ));
                 }
                 class(value as i64, classes)
             }
@@ -172,7 +263,12 @@ impl Labels {
             Self::Names(column, names) => {
                 let value = column.value(row);
                 let class = names.iter().position(|name| name == value);
-                let unknown = || Error::data(path, format!("{place}: label {value:?} is none of {}", names.join(", ")));
+                let unknown = || {
+                    Error::data(
+                        path,
+                        format!("{place}: label {value:?} is none of {}", names.join(", ")),
+                    )
+                };
                 class.map(Label::Class).ok_or_else(unknown)
             }
         }

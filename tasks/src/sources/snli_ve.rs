@@ -1,7 +1,8 @@
 //! SNLI-VE: a line of JSON for each hypothesis about a picture of Flickr30K.
 //!
-//! The picture's key is `Flickr30K_ID` in the generator, `Flickr30kID` in its README and `Flikr30kID` in the files of some
-//! copies; with and without `.jpg`. `sentence1` is a caption of the picture and no part of the task.
+//! The picture's key is `Flickr30K_ID` in the generator, `Flickr30kID` in its README and
+//! `Flikr30kID` in the files of some copies; with and without `.jpg`. `sentence1` is a caption of
+//! the picture and no part of the task.
 
 use std::path::Path;
 
@@ -32,13 +33,32 @@ pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
     for (number, line) in read_json_lines::<Line>(lines)? {
         let label = CLASSES.iter().position(|class| *class == line.gold_label);
         let label = label.ok_or_else(|| {
-            Error::data(lines, format!("line {number}: gold_label {:?} is none of {}", line.gold_label, CLASSES.join(", ")))
+            Error::data(
+                lines,
+                format!(
+                    "line {number}: gold_label {:?} is none of {}",
+                    line.gold_label,
+                    CLASSES.join(", ")
+                ),
+            )
         })?;
-        let name = line.picture.as_str().map_or_else(|| line.picture.to_string(), str::to_owned);
+        let name = line
+            .picture
+            .as_str()
+            .map_or_else(|| line.picture.to_string(), str::to_owned);
         let name = format!("{}.jpg", name.strip_suffix(".jpg").unwrap_or(&name));
-        // Pair ids name the caption and its author; the generator gives the same one to several hypotheses of some captions.
-        let id = line.pair.map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
-        rows.push(Row { id, picture: Picture::File(name.into()), texts: vec![line.sentence2], label: Label::Class(label), cluster: 0 });
+        // Pair ids name the caption and its author; the generator gives the same one to several
+        // hypotheses of some captions.
+        let id = line
+            .pair
+            .map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
+        rows.push(Row {
+            id,
+            picture: Picture::File(name.into()),
+            texts: vec![line.sentence2],
+            label: Label::Class(label),
+            cluster: 0,
+        });
     }
     let names = CLASSES.iter().map(|class| (*class).to_owned()).collect();
     Ok(Listing::of_files(images, rows)?.with_class_names(names))

@@ -1,4 +1,5 @@
-//! The pickle machine: a stack, a memo, and the opcodes that a dictionary of tensors is written with.
+//! The pickle machine: a stack, a memo, and the opcodes that a dictionary of tensors is written
+//! with.
 
 use std::{cell::Cell, collections::HashMap};
 
@@ -6,9 +7,11 @@ use tch::Kind;
 
 use super::{Outcome, View};
 
-/// Most values that a pickle may make, marks that it may set, and items that it may put into dictionaries.
+/// Most values that a pickle may make, marks that it may set, and items that it may put into
+/// dictionaries.
 const MAX_VALUES: usize = 1 << 20;
-/// Most entries of dictionaries that are looked at on the way to tensors: what is shared is looked at each time.
+/// Most entries of dictionaries that are looked at on the way to tensors: what is shared is looked
+/// at each time.
 const MAX_VISITED: usize = 1 << 20;
 /// Longest name of a tensor, dictionaries included.
 const MAX_NAME: usize = 1 << 10;
@@ -55,7 +58,9 @@ enum Global {
 fn global(name: &str) -> Outcome<Global> {
     let kind = match name {
         "collections.OrderedDict" => return Ok(Global::OrderedDict),
-        "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => return Ok(Global::RebuildTensor),
+        "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
+            return Ok(Global::RebuildTensor);
+        }
         "torch._utils._rebuild_parameter" => return Ok(Global::RebuildParameter),
         "torch.Size" => return Ok(Global::Size),
         "torch.FloatStorage" => Kind::Float,
@@ -68,13 +73,21 @@ fn global(name: &str) -> Outcome<Global> {
         "torch.CharStorage" => Kind::Int8,
         "torch.ByteStorage" => Kind::Uint8,
         "torch.BoolStorage" => Kind::Bool,
-        _ => return Err(format!("refuses to load {name}: a checkpoint needs tensors only. Save the state_dict alone")),
+        _ => {
+            return Err(format!(
+                "refuses to load {name}: a checkpoint needs tensors only. Save the state_dict alone"
+            ));
+        }
     };
     Ok(Global::Storage(kind))
 }
 
 fn bounded(count: usize) -> Outcome<()> {
-    if count < MAX_VALUES { Ok(()) } else { Err(format!("more than {MAX_VALUES} values")) }
+    if count < MAX_VALUES {
+        Ok(())
+    } else {
+        Err(format!("more than {MAX_VALUES} values"))
+    }
 }
 
 pub(super) struct Machine<'a> {
@@ -154,17 +167,26 @@ impl<'a> Machine<'a> {
             b'e' => _ = self.pop_mark()?,
             b's' | b'u' => self.set_items(opcode)?,
             b'Q' => self.persistent_id()?,
-            other => return Err(format!("pickle opcode {other:#04x} is not one that tensors need")),
+            other => {
+                return Err(format!(
+                    "pickle opcode {other:#04x} is not one that tensors need"
+                ));
+            }
         }
         Ok(())
     }
 
     fn take<const N: usize>(&mut self) -> Outcome<[u8; N]> {
-        self.slice(N).map(|s| s.try_into().expect("a slice of N bytes"))
+        self.slice(N)
+            .map(|s| s.try_into().expect("a slice of N bytes"))
     }
 
     fn slice(&mut self, count: usize) -> Outcome<&'a [u8]> {
-        let end = self.at.checked_add(count).filter(|&end| end <= self.data.len()).ok_or("data.pkl is cut off")?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|&end| end <= self.data.len())
+            .ok_or("data.pkl is cut off")?;
         let slice = &self.data[self.at..end];
         self.at = end;
         Ok(slice)
@@ -191,7 +213,10 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Outcome<Id> {
-        self.stack.last().copied().ok_or_else(|| "the pickle takes more than it gave".into())
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| "the pickle takes more than it gave".into())
     }
 
     fn value(&self, id: Id) -> &Value {
@@ -209,7 +234,11 @@ impl<'a> Machine<'a> {
                 if length > 8 {
                     return Err(format!("an integer of {length} bytes"));
                 }
-                let mut wide = [if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 }; 8];
+                let mut wide = [if bytes.last().is_some_and(|b| b & 0x80 != 0) {
+                    0xff
+                } else {
+                    0
+                }; 8];
                 wide[..length].copy_from_slice(bytes);
                 i64::from_le_bytes(wide)
             }
@@ -217,20 +246,29 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, opcode: u8) -> Outcome<String> {
-        let length = if opcode == b'X' { u32::from_le_bytes(self.take()?) as usize } else { self.take::<1>()?[0] as usize };
+        let length = if opcode == b'X' {
+            u32::from_le_bytes(self.take()?) as usize
+        } else {
+            self.take::<1>()?[0] as usize
+        };
         let bytes = self.slice(length)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| "a text that is not UTF-8".into())
     }
 
     fn line(&mut self) -> Outcome<String> {
-        let length = self.data[self.at..].iter().position(|&b| b == b'\n').ok_or("data.pkl is cut off")?;
+        let length = self.data[self.at..]
+            .iter()
+            .position(|&b| b == b'\n')
+            .ok_or("data.pkl is cut off")?;
         let line = String::from_utf8_lossy(self.slice(length)?).into_owned();
         self.slice(1)?;
         Ok(line)
     }
 
     fn tuple(&mut self, count: usize) -> Outcome<()> {
-        let mut items = (0..count).map(|_| self.pop()).collect::<Outcome<Vec<Id>>>()?;
+        let mut items = (0..count)
+            .map(|_| self.pop())
+            .collect::<Outcome<Vec<Id>>>()?;
         items.reverse();
         self.push(Value::Tuple(items))
     }
@@ -263,15 +301,27 @@ impl<'a> Machine<'a> {
     }
 
     fn str(&self, id: Id) -> Outcome<&str> {
-        if let Value::Str(text) = self.value(id) { Ok(text) } else { Err("a text is missing".into()) }
+        if let Value::Str(text) = self.value(id) {
+            Ok(text)
+        } else {
+            Err("a text is missing".into())
+        }
     }
 
     fn items(&self, id: Id) -> Outcome<&[Id]> {
-        if let Value::Tuple(items) = self.value(id) { Ok(items) } else { Err("a tuple is missing".into()) }
+        if let Value::Tuple(items) = self.value(id) {
+            Ok(items)
+        } else {
+            Err("a tuple is missing".into())
+        }
     }
 
     fn number(&self, id: Id) -> Outcome<i64> {
-        if let Value::Int(int) = self.value(id) { Ok(*int) } else { Err("an integer is missing".into()) }
+        if let Value::Int(int) = self.value(id) {
+            Ok(*int)
+        } else {
+            Err("an integer is missing".into())
+        }
     }
 
     fn numbers(&self, id: Id) -> Outcome<Vec<i64>> {
@@ -285,7 +335,9 @@ impl<'a> Machine<'a> {
     /// What a call of one of the known functions would give; nothing is called.
     fn reduce(&mut self) -> Outcome<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Value::Global(function) = *self.value(function) else { return Err("a call of something that is no function".into()) };
+        let Value::Global(function) = *self.value(function) else {
+            return Err("a call of something that is no function".into());
+        };
         let arguments = self.items(arguments)?;
         // A size is the tuple that it is made of.
         if let (Global::Size, &[sizes]) = (function, arguments) {
@@ -296,18 +348,32 @@ impl<'a> Machine<'a> {
         let value = match (function, arguments) {
             (Global::OrderedDict, []) => Value::Dict(Vec::new()),
             (Global::OrderedDict, _) => Value::Ignored,
-            (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => Value::Tensor(self.view(storage, offset, size, stride)?),
+            (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => {
+                Value::Tensor(self.view(storage, offset, size, stride)?)
+            }
             (Global::RebuildParameter, &[tensor, ..]) => match self.value(tensor) {
                 Value::Tensor(view) => Value::Tensor(view.clone()),
                 _ => return Err("a parameter without a tensor".into()),
             },
-            _ => return Err(format!("a call of {function:?} with {} arguments", arguments.len())),
+            _ => {
+                return Err(format!(
+                    "a call of {function:?} with {} arguments",
+                    arguments.len()
+                ));
+            }
         };
         self.push(value)
     }
 
     fn view(&self, storage: Id, offset: Id, size: Id, stride: Id) -> Outcome<View> {
-        let Value::Storage { key, kind, elements } = self.value(storage) else { return Err("a tensor without a storage".into()) };
+        let Value::Storage {
+            key,
+            kind,
+            elements,
+        } = self.value(storage)
+        else {
+            return Err("a tensor without a storage".into());
+        };
         Ok(View {
             key: key.clone(),
             kind: *kind,
@@ -337,8 +403,12 @@ impl<'a> Machine<'a> {
     /// `("storage", class, key, device, elements)`.
     fn persistent_id(&mut self) -> Outcome<()> {
         let id = self.pop()?;
-        let &[tag, class, key, _, elements, ..] = self.items(id)? else { return Err("a persistent id that is no storage".into()) };
-        let (Value::Str(tag), Value::Global(Global::Storage(kind))) = (self.value(tag), self.value(class)) else {
+        let &[tag, class, key, _, elements, ..] = self.items(id)? else {
+            return Err("a persistent id that is no storage".into());
+        };
+        let (Value::Str(tag), Value::Global(Global::Storage(kind))) =
+            (self.value(tag), self.value(class))
+        else {
             return Err("a persistent id that is no storage".into());
         };
         if tag != "storage" {
@@ -348,23 +418,41 @@ impl<'a> Machine<'a> {
         if key.len() > MAX_KEY {
             return Err(format!("a storage whose name has {} bytes", key.len()));
         }
-        let storage = Value::Storage { key: key.to_owned(), kind: *kind, elements: self.number(elements)? };
+        let storage = Value::Storage {
+            key: key.to_owned(),
+            kind: *kind,
+            elements: self.number(elements)?,
+        };
         self.push(storage)
     }
 
     /// Gives every tensor below `id` with its dotted path.
-    pub(super) fn collect(&self, id: Id, path: &str, depth: usize, found: &mut dyn FnMut(String, &View) -> Outcome<()>) -> Outcome<()> {
+    pub(super) fn collect(
+        &self,
+        id: Id,
+        path: &str,
+        depth: usize,
+        found: &mut dyn FnMut(String, &View) -> Outcome<()>,
+    ) -> Outcome<()> {
         match self.value(id) {
             Value::Tensor(view) => found(path.to_owned(), view),
-            Value::Dict(_) if depth >= MAX_DEPTH => Err(format!("dictionaries nested deeper than {MAX_DEPTH}")),
+            Value::Dict(_) if depth >= MAX_DEPTH => {
+                Err(format!("dictionaries nested deeper than {MAX_DEPTH}"))
+            }
             Value::Dict(pairs) => {
                 self.visited.set(self.visited.get() + pairs.len());
                 if self.visited.get() > MAX_VISITED {
                     return Err(format!("more than {MAX_VISITED} entries of dictionaries"));
                 }
                 for &(key, value) in pairs {
-                    let Value::Str(key) = self.value(key) else { continue };
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    let Value::Str(key) = self.value(key) else {
+                        continue;
+                    };
+                    let path = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
                     if path.len() > MAX_NAME {
                         return Err(format!("a name of {} bytes", path.len()));
                     }

@@ -1,5 +1,6 @@
-//! PNG as Pillow reads it: checksums of the chunks before the image data count, those of the data do not, and an end is not needed.
-//! Only the chunks that Pillow's pixels depend on are passed on to the decoder.
+//! PNG as Pillow reads it: checksums of the chunks before the image data count, those of the data
+//! do not, and an end is not needed. Only the chunks that Pillow's pixels depend on are passed on
+//! to the decoder.
 
 use image::ImageFormat;
 
@@ -24,7 +25,10 @@ pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
     let mut head: &[u8] = &[];
     while let Some(&[a, b, c, d, ref kind @ ..]) = bytes.get(at..at.saturating_add(8)) {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if !kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        if !kind
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        {
             if part == Part::BeforeData {
                 return Err("a chunk of it has no name".into());
             }
@@ -54,7 +58,9 @@ pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
                     }
                     // The palette of colour type 3; of others it is a suggestion.
                     b"PLTE" if head.get(9) == Some(&3) => plain.extend(chunk(kind, body)),
-                    b"fcTL" if body.get(4..12) != head.get(..8) => return Err("its first frame is not the whole picture".into()),
+                    b"fcTL" if body.get(4..12) != head.get(..8) => {
+                        return Err("its first frame is not the whole picture".into());
+                    }
                     _ => {}
                 }
             }
@@ -70,7 +76,13 @@ pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
 }
 
 fn chunk(kind: &[u8], body: &[u8]) -> Vec<u8> {
-    [&(body.len() as u32).to_be_bytes()[..], kind, body, &checksum(kind, body).to_be_bytes()].concat()
+    [
+        &(body.len() as u32).to_be_bytes()[..],
+        kind,
+        body,
+        &checksum(kind, body).to_be_bytes(),
+    ]
+    .concat()
 }
 
 fn checksum(kind: &[u8], body: &[u8]) -> u32 {

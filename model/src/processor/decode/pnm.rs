@@ -1,5 +1,5 @@
-//! PBM, PGM and PPM as Pillow reads them: values are scaled to eight bits with halves to the even number, grey of more bits to sixteen
-//! and then cut at 255.
+//! PBM, PGM and PPM as Pillow reads them: values are scaled to eight bits with halves to the even
+//! number, grey of more bits to sixteen and then cut at 255.
 
 use super::{Outcome, Picture, checked_size, whole};
 
@@ -23,7 +23,10 @@ impl Reader<'_> {
         let mut word = Vec::new();
         while let Some(byte) = self.next() {
             if byte == b'#' {
-                while self.next().is_some_and(|byte| byte != b'\n' && byte != b'\r') {}
+                while self
+                    .next()
+                    .is_some_and(|byte| byte != b'\n' && byte != b'\r')
+                {}
             } else if byte.is_ascii_whitespace() || byte == 0x0b {
                 if !word.is_empty() {
                     return Ok(word);
@@ -35,12 +38,19 @@ impl Reader<'_> {
                 }
             }
         }
-        if word.is_empty() { Err("it is cut off".into()) } else { Ok(word) }
+        if word.is_empty() {
+            Err("it is cut off".into())
+        } else {
+            Ok(word)
+        }
     }
 
     fn number(&mut self) -> Outcome<u32> {
         let word = self.word()?;
-        std::str::from_utf8(&word).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "a number of it is none".to_owned())
+        std::str::from_utf8(&word)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| "a number of it is none".to_owned())
     }
 }
 
@@ -54,8 +64,18 @@ pub(super) fn pnm(bytes: &[u8]) -> Outcome<Picture> {
     let (width, height) = checked_size(width.into(), height.into())?;
     let plain = kind <= b'3';
     if matches!(kind, b'1' | b'4') {
-        let bits = if plain { plain_bits(&mut reader, width * height)? } else { packed_bits(&reader, width, height)? };
-        return whole(width, height, bits.into_iter().flat_map(|black| [if black { 0 } else { 255 }; 3]).collect());
+        let bits = if plain {
+            plain_bits(&mut reader, width * height)?
+        } else {
+            packed_bits(&reader, width, height)?
+        };
+        return whole(
+            width,
+            height,
+            bits.into_iter()
+                .flat_map(|black| [if black { 0 } else { 255 }; 3])
+                .collect(),
+        );
     }
     let highest = reader.number()?;
     if !(1..65536).contains(&highest) {
@@ -63,16 +83,35 @@ pub(super) fn pnm(bytes: &[u8]) -> Outcome<Picture> {
     }
     let channels = if matches!(kind, b'3' | b'6') { 3 } else { 1 };
     let count = width * height * channels;
-    let values = if plain { plain_values(&mut reader, count, highest)? } else { binary_values(&reader, count, highest)? };
+    let values = if plain {
+        plain_values(&mut reader, count, highest)?
+    } else {
+        binary_values(&reader, count, highest)?
+    };
     // Grey of more than eight bits becomes Pillow's mode I, which is cut and not scaled down.
-    let top = if channels == 1 && highest > 255 { 65535.0 } else { 255.0 };
+    let top = if channels == 1 && highest > 255 {
+        65535.0
+    } else {
+        255.0
+    };
     let scaled = |value: u32| {
-        let value =
-            if f64::from(highest) == top { f64::from(value) } else { (f64::from(value) / f64::from(highest) * top).round_ties_even() };
+        let value = if f64::from(highest) == top {
+            f64::from(value)
+        } else {
+            (f64::from(value) / f64::from(highest) * top).round_ties_even()
+        };
         value.min(top).min(255.0) as u8
     };
     let values = values.into_iter().map(scaled);
-    whole(width, height, if channels == 1 { values.flat_map(|v| [v; 3]).collect() } else { values.collect() })
+    whole(
+        width,
+        height,
+        if channels == 1 {
+            values.flat_map(|v| [v; 3]).collect()
+        } else {
+            values.collect()
+        },
+    )
 }
 
 fn plain_bits(reader: &mut Reader, count: usize) -> Outcome<Vec<bool>> {
@@ -81,7 +120,12 @@ fn plain_bits(reader: &mut Reader, count: usize) -> Outcome<Vec<bool>> {
         match reader.next().ok_or("it is cut off")? {
             b'0' => bits.push(false),
             b'1' => bits.push(true),
-            b'#' => while reader.next().is_some_and(|byte| byte != b'\n' && byte != b'\r') {},
+            b'#' => {
+                while reader
+                    .next()
+                    .is_some_and(|byte| byte != b'\n' && byte != b'\r')
+                {}
+            }
             byte if byte.is_ascii_whitespace() => {}
             _ => return Err("a bit of it is neither 0 nor 1".into()),
         }
@@ -91,8 +135,16 @@ fn plain_bits(reader: &mut Reader, count: usize) -> Outcome<Vec<bool>> {
 
 fn packed_bits(reader: &Reader, width: usize, height: usize) -> Outcome<Vec<bool>> {
     let row = width.div_ceil(8);
-    let data = reader.bytes.get(reader.at..).and_then(|rest| rest.get(..row * height)).ok_or("it is cut off")?;
-    let bits = |row: &[u8]| (0..width).map(|x| row[x / 8] & (128 >> (x % 8)) != 0).collect::<Vec<_>>();
+    let data = reader
+        .bytes
+        .get(reader.at..)
+        .and_then(|rest| rest.get(..row * height))
+        .ok_or("it is cut off")?;
+    let bits = |row: &[u8]| {
+        (0..width)
+            .map(|x| row[x / 8] & (128 >> (x % 8)) != 0)
+            .collect::<Vec<_>>()
+    };
     Ok(data.chunks_exact(row).flat_map(bits).collect())
 }
 
@@ -113,7 +165,17 @@ fn binary_values(reader: &Reader, count: usize, highest: u32) -> Outcome<Vec<u32
     let cut = || "it is cut off".to_owned();
     if highest > 255 {
         let data = rest.get(..count * 2).ok_or_else(cut)?;
-        return Ok(data.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair).into()).collect());
+        return Ok(data
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| u16::from_be_bytes(*pair).into())
+            .collect());
     }
-    Ok(rest.get(..count).ok_or_else(cut)?.iter().map(|byte| u32::from(*byte)).collect())
+    Ok(rest
+        .get(..count)
+        .ok_or_else(cut)?
+        .iter()
+        .map(|byte| u32::from(*byte))
+        .collect())
 }

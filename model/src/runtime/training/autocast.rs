@@ -12,7 +12,13 @@ use crate::{
 
 unsafe extern "C" {
     fn flava_autocast_state(cuda: c_int, enabled: *mut c_int, dtype: *mut c_int) -> c_int;
-    fn flava_autocast(cuda: c_int, enabled: c_int, dtype: c_int, was_enabled: *mut c_int, was_dtype: *mut c_int) -> c_int;
+    fn flava_autocast(
+        cuda: c_int,
+        enabled: c_int,
+        dtype: c_int,
+        was_enabled: *mut c_int,
+        was_dtype: *mut c_int,
+    ) -> c_int;
 }
 
 // c10::ScalarType's numbers.
@@ -33,13 +39,25 @@ impl Autocast {
         if precision == Precision::F32 {
             return Ok(None);
         }
-        Self::switch_on(device, if precision.kind() == Kind::Half { HALF } else { BFLOAT16 }).map(Some)
+        Self::switch_on(
+            device,
+            if precision.kind() == Kind::Half {
+                HALF
+            } else {
+                BFLOAT16
+            },
+        )
+        .map(Some)
     }
 
     /// `xs` as products will read it: f32 becomes the half kind where autocast is on.
     pub fn cast(xs: &Tensor) -> Result<Tensor> {
         Ok(match Self::now(xs.device())? {
-            Some(dtype) if xs.kind() == Kind::Float => xs.f_to_kind(if dtype == HALF { Kind::Half } else { Kind::BFloat16 })?,
+            Some(dtype) if xs.kind() == Kind::Float => xs.f_to_kind(if dtype == HALF {
+                Kind::Half
+            } else {
+                Kind::BFloat16
+            })?,
             _ => xs.shallow_clone(),
         })
     }
@@ -48,7 +66,9 @@ impl Autocast {
     pub(super) fn now(device: Device) -> Result<Option<c_int>> {
         let (mut enabled, mut dtype) = (0, 0);
         // SAFETY: writes two numbers.
-        check(unsafe { flava_autocast_state(device.is_cuda().into(), &raw mut enabled, &raw mut dtype) })?;
+        check(unsafe {
+            flava_autocast_state(device.is_cuda().into(), &raw mut enabled, &raw mut dtype)
+        })?;
         Ok((enabled != 0).then_some(dtype))
     }
 
@@ -64,6 +84,14 @@ impl Drop for Autocast {
     fn drop(&mut self) {
         let mut now = (0, 0);
         // SAFETY: as above.
-        let _off = unsafe { flava_autocast(self.cuda.into(), 0, self.before, &raw mut now.0, &raw mut now.1) };
+        let _off = unsafe {
+            flava_autocast(
+                self.cuda.into(),
+                0,
+                self.before,
+                &raw mut now.0,
+                &raw mut now.1,
+            )
+        };
     }
 }

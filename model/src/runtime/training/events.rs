@@ -1,4 +1,5 @@
-//! Scalars for `TensorBoard`: its event files are `TFRecords` of small protocol buffers, written here by hand.
+//! Scalars for `TensorBoard`: its event files are `TFRecords` of small protocol buffers, written
+//! here by hand.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,7 +19,12 @@ impl EventWriter {
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!("events.out.tfevents.{:.6}.flava", seconds());
-        let mut writer = Self { file: OpenOptions::new().create(true).append(true).open(folder.join(name))? };
+        let mut writer = Self {
+            file: OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(folder.join(name))?,
+        };
         // Event { wall_time: 1, file_version: 3 }
         let mut event = vec![0x09];
         event.extend(seconds().to_le_bytes());
@@ -56,7 +62,10 @@ impl EventWriter {
 }
 
 fn seconds() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -79,7 +88,11 @@ fn masked_crc(data: &[u8]) -> u32 {
     for byte in data {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            };
         }
     }
     (!crc).rotate_right(15).wrapping_add(0xa282_ead8)
@@ -92,6 +105,9 @@ mod tests {
     /// The check value of CRC-32C over "123456789" is 0xe3069283.
     #[test]
     fn checksums_are_castagnolis() {
-        assert_eq!(masked_crc(b"123456789"), 0xe306_9283u32.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(
+            masked_crc(b"123456789"),
+            0xe306_9283u32.rotate_right(15).wrapping_add(0xa282_ead8)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What training needs and tch lacks: `AdamW` whose state can be saved, autocast, recomputed layers, schedules, logs.
+//! What training needs and tch lacks: `AdamW` whose state can be saved, autocast, recomputed
+//! layers, schedules, logs.
 
 mod adamw;
 mod autocast;

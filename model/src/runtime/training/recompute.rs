@@ -1,5 +1,9 @@
-//! Layers whose activations are not kept: the backward pass computes them again, at a third more time for a fraction of the memory.
-#![allow(unsafe_code, reason = "a closure of Rust becomes a node of libtorch's graph")]
+//! Layers whose activations are not kept: the backward pass computes them again, at a third more
+//! time for a fraction of the memory.
+#![allow(
+    unsafe_code,
+    reason = "a closure of Rust becomes a node of libtorch's graph"
+)]
 
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -15,7 +19,15 @@ use crate::{
     runtime::onednn::{call, check},
 };
 
-type Backward = extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize, *mut c_char, usize) -> c_int;
+type Backward = extern "C" fn(
+    *mut c_void,
+    *const *mut C_tensor,
+    usize,
+    *mut *mut C_tensor,
+    usize,
+    *mut c_char,
+    usize,
+) -> c_int;
 type Drop = extern "C" fn(*mut c_void);
 type Closure = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
@@ -23,12 +35,21 @@ unsafe extern "C" {
     fn flava_random_state(device: c_int, out: *mut *mut C_tensor) -> c_int;
     fn flava_set_random_state(device: c_int, state: *const C_tensor) -> c_int;
     fn flava_backward(output: *const C_tensor, gradient: *const C_tensor) -> c_int;
-    fn flava_attach(input: *const C_tensor, output: *mut C_tensor, data: *mut c_void, backward: Backward, drop: Drop) -> c_int;
+    fn flava_attach(
+        input: *const C_tensor,
+        output: *mut C_tensor,
+        data: *mut c_void,
+        backward: Backward,
+        drop: Drop,
+    ) -> c_int;
 }
 
-/// `layer(xs)`, without keeping what it computes on the way. Dropout draws the same numbers again; the gradients of the layer's
-/// parameters are added to theirs. `xs` must be part of the graph.
-pub fn recomputed(xs: &Tensor, layer: impl Fn(&Tensor) -> Result<Tensor> + 'static) -> Result<Tensor> {
+/// `layer(xs)`, without keeping what it computes on the way. Dropout draws the same numbers again;
+/// the gradients of the layer's parameters are added to theirs. `xs` must be part of the graph.
+pub fn recomputed(
+    xs: &Tensor,
+    layer: impl Fn(&Tensor) -> Result<Tensor> + 'static,
+) -> Result<Tensor> {
     let device = match xs.device() {
         Device::Cuda(index) => index as c_int,
         _ => -1,
@@ -42,7 +63,9 @@ pub fn recomputed(xs: &Tensor, layer: impl Fn(&Tensor) -> Result<Tensor> + 'stat
         set_state(device, &random)?;
         let xs = input.detach().set_requires_grad(true);
         let ys = {
-            let _autocast = autocast.map(|dtype| Autocast::switch_on(place, dtype)).transpose()?;
+            let _autocast = autocast
+                .map(|dtype| Autocast::switch_on(place, dtype))
+                .transpose()?;
             tch::with_grad(|| layer(&xs))
         };
         set_state(device, &now)?;
@@ -69,12 +92,14 @@ extern "C" fn run(
         if outputs != 1 || inputs != 1 {
             return Ok(());
         }
-        // SAFETY: `data` is the box that `recomputed` made; the lists have one entry each; a null gradient is none.
+        // SAFETY: `data` is the box that `recomputed` made; the lists have one entry each; a null
+        // gradient is none.
         let (closure, gradient) = unsafe { (&*data.cast::<Closure>(), *gradients) };
         if gradient.is_null() {
             return Ok(());
         }
-        // SAFETY: the gradient is a tensor that outlives this call; a clone of it counts as one more owner.
+        // SAFETY: the gradient is a tensor that outlives this call; a clone of it counts as one
+        // more owner.
         let result = closure(&unsafe { Tensor::clone_from_ptr(gradient) })?;
         // SAFETY: the node takes the tensor over and frees it.
         unsafe { *results = result.as_ptr().cast_mut() };
@@ -122,7 +147,8 @@ mod tests {
     /// Both tests set the state of the generator, of which a process has one.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// The second run is in the precision of the first, also where the backward pass begins outside it.
+    /// The second run is in the precision of the first, also where the backward pass begins outside
+    /// it.
     #[test]
     fn layers_are_recomputed_in_their_own_precision() {
         use crate::runtime::Precision;
@@ -135,7 +161,11 @@ mod tests {
             let loss = {
                 let _autocast = Autocast::new(Device::Cpu, Precision::Bf16).unwrap();
                 let hidden = &xs * 1.0;
-                let ys = if again { recomputed(&hidden, layer).unwrap() } else { layer(&hidden).unwrap() };
+                let ys = if again {
+                    recomputed(&hidden, layer).unwrap()
+                } else {
+                    layer(&hidden).unwrap()
+                };
                 assert_eq!(ys.kind(), Kind::BFloat16);
                 ys.to_kind(Kind::Float).square().sum(Kind::Float)
             };
@@ -151,18 +181,28 @@ mod tests {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let weight = Tensor::randn([6, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let xs = Tensor::randn([4, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let layer = |weight: Tensor| move |xs: &Tensor| Ok(xs.f_matmul(&weight)?.f_dropout(0.5, true)?.f_gelu("none")?);
+        let layer = |weight: Tensor| {
+            move |xs: &Tensor| Ok(xs.f_matmul(&weight)?.f_dropout(0.5, true)?.f_gelu("none")?)
+        };
         let gradients = |kept: bool| {
             tch::manual_seed(3);
             let layer = layer(weight.shallow_clone());
             let hidden = &xs * 2.0;
-            let ys = if kept { layer(&hidden).unwrap() } else { recomputed(&hidden, layer).unwrap() };
+            let ys = if kept {
+                layer(&hidden).unwrap()
+            } else {
+                recomputed(&hidden, layer).unwrap()
+            };
             let loss = ys.square().sum(Kind::Float);
             let (mut w, mut x) = (weight.shallow_clone(), xs.shallow_clone());
             w.zero_grad();
             x.zero_grad();
             loss.backward();
-            (loss.double_value(&[]), weight.grad().copy(), xs.grad().copy())
+            (
+                loss.double_value(&[]),
+                weight.grad().copy(),
+                xs.grad().copy(),
+            )
         };
         let (kept, again) = (gradients(true), gradients(false));
         assert_eq!(kept.0, again.0);

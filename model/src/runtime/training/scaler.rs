@@ -1,5 +1,5 @@
-//! From the gradients of a scaled loss to those that the optimiser takes: the factor on f16 losses that keeps small gradients from becoming
-//! zero, clipping, and steps that are left out.
+//! From the gradients of a scaled loss to those that the optimiser takes: the factor on f16 losses
+//! that keeps small gradients from becoming zero, clipping, and steps that are left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,18 +27,33 @@ pub struct LossScaler {
 impl LossScaler {
     /// For f16, or one that stays at 1.
     pub fn new(adapts: bool) -> Self {
-        Self { factor: if adapts { 65536.0 } else { 1.0 }, good: 0, skipped: 0, in_a_row: 0, adapts }
+        Self {
+            factor: if adapts { 65536.0 } else { 1.0 },
+            good: 0,
+            skipped: 0,
+            in_a_row: 0,
+            adapts,
+        }
     }
 
-    /// Brings the gradients of `loss` times the factor to their own size, and their norm to `clip` at most (0 for no limit). The norm before
-    /// clipping, and whether the step may be made: not where norm or loss are not finite.
+    /// Brings the gradients of `loss` times the factor to their own size, and their norm to `clip`
+    /// at most (0 for no limit). The norm before clipping, and whether the step may be made: not
+    /// where norm or loss are not finite.
     pub fn prepare(&mut self, optimiser: &mut AdamW, loss: f64, clip: f64) -> Result<(f64, bool)> {
         let factor = self.factor;
-        let norm = if loss.is_finite() { optimiser.gradient_norm()? / factor } else { f64::NAN };
+        let norm = if loss.is_finite() {
+            optimiser.gradient_norm()? / factor
+        } else {
+            f64::NAN
+        };
         if !self.allows(norm) {
             return Ok((norm, false));
         }
-        let cut = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let cut = if clip > 0.0 && norm > clip {
+            clip / norm
+        } else {
+            1.0
+        };
         if (cut / factor - 1.0).abs() > 1e-12 {
             optimiser.scale_gradients(cut / factor)?;
         }
@@ -54,7 +69,11 @@ impl LossScaler {
     fn allows(&mut self, norm: f64) -> bool {
         if !norm.is_finite() {
             (self.good, self.skipped, self.in_a_row) = (0, self.skipped + 1, self.in_a_row + 1);
-            self.factor = if self.adapts { (self.factor / 2.0).max(1.0) } else { self.factor };
+            self.factor = if self.adapts {
+                (self.factor / 2.0).max(1.0)
+            } else {
+                self.factor
+            };
             return false;
         }
         (self.good, self.in_a_row) = (self.good + 1, 0);

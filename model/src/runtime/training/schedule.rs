@@ -36,7 +36,8 @@ impl Schedule {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;
         }
-        let share = (step - self.warmup) as f64 / self.steps.saturating_sub(self.warmup).max(1) as f64;
+        let share =
+            (step - self.warmup) as f64 / self.steps.saturating_sub(self.warmup).max(1) as f64;
         let share = share.min(1.0);
         let left = match self.decay {
             Decay::Linear => 1.0 - share,
@@ -53,8 +54,16 @@ mod tests {
 
     #[test]
     fn rates_rise_to_the_peak_and_fall_to_nothing() {
-        let schedule = |decay| Schedule { peak: 2.0, last: 0.0, warmup: 4, steps: 12, decay };
-        let rates = |decay| [0, 3, 4, 8, 12, 99].map(|step| (schedule(decay).rate(step) * 1e6).round() / 1e6);
+        let schedule = |decay| Schedule {
+            peak: 2.0,
+            last: 0.0,
+            warmup: 4,
+            steps: 12,
+            decay,
+        };
+        let rates = |decay| {
+            [0, 3, 4, 8, 12, 99].map(|step| (schedule(decay).rate(step) * 1e6).round() / 1e6)
+        };
         assert_eq!(rates(Decay::Linear), [0.5, 2.0, 2.0, 1.0, 0.0, 0.0]);
         assert_eq!(rates(Decay::Cosine), [0.5, 2.0, 2.0, 1.0, 0.0, 0.0]);
         assert_eq!(rates(Decay::Constant), [0.5, 2.0, 2.0, 2.0, 2.0, 2.0]);

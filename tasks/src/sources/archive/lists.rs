@@ -11,24 +11,40 @@ use crate::{Error, Result};
 /// The lines of a list that are not empty, with their numbers from 1.
 fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
     let text = read_text(path)?;
-    Ok(text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(i, line)| (i + 1, line.trim().to_owned())).collect())
+    Ok(text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(i, line)| (i + 1, line.trim().to_owned()))
+        .collect())
 }
 
 /// The place of a name among the classes.
 fn class_of(names: &[String], name: &str, list: &Path, line: usize) -> Result<usize> {
     let unknown = || Error::data(list, format!("line {line}: there is no class {name:?}"));
-    names.iter().position(|known| known == name).ok_or_else(unknown)
+    names
+        .iter()
+        .position(|known| known == name)
+        .ok_or_else(unknown)
 }
 
 /// `meta/train.txt`: `apple_pie/1005649`; classes are the sorted names.
 pub(super) fn food101(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["food-101"], "meta");
     let list = root.join(format!("meta/{split}.txt"));
-    let mut names: Vec<String> = lines(&root.join("meta/classes.txt"))?.into_iter().map(|(_, name)| name).collect();
+    let mut names: Vec<String> = lines(&root.join("meta/classes.txt"))?
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     names.sort();
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(&names, path.split('/').next().unwrap_or_default(), &list, line)?;
+        let class = class_of(
+            &names,
+            path.split('/').next().unwrap_or_default(),
+            &list,
+            line,
+        )?;
         rows.push(Row::of_file(format!("{path}.jpg"), class));
     }
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
@@ -42,10 +58,18 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
     let mut names: HashMap<usize, String> = HashMap::new();
     for (line, text) in lines(&list)? {
         let mut words = text.split_whitespace();
-        let (name, class) = (words.next().unwrap_or_default(), words.next().and_then(|class| class.parse::<usize>().ok()));
-        let class =
-            class.filter(|class| *class > 0).ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} has no class from 1")))?;
-        names.entry(class - 1).or_insert_with(|| name.rsplit_once('_').map_or(name, |(breed, _)| breed).replace('_', " "));
+        let (name, class) = (
+            words.next().unwrap_or_default(),
+            words.next().and_then(|class| class.parse::<usize>().ok()),
+        );
+        let class = class.filter(|class| *class > 0).ok_or_else(|| {
+            Error::data(&list, format!("line {line}: {text:?} has no class from 1"))
+        })?;
+        names.entry(class - 1).or_insert_with(|| {
+            name.rsplit_once('_')
+                .map_or(name, |(breed, _)| breed)
+                .replace('_', " ")
+        });
         rows.push(Row::of_file(format!("{name}.jpg"), class - 1));
     }
     // Where a class has no picture, its name and its place among the others are not known.
@@ -61,7 +85,12 @@ pub(super) fn dtd(root: &Path, split: &str) -> Result<Listing> {
     let names = super::folders::folders(&root.join("images"))?;
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(&names, path.split('/').next().unwrap_or_default(), &list, line)?;
+        let class = class_of(
+            &names,
+            path.split('/').next().unwrap_or_default(),
+            &list,
+            line,
+        )?;
         rows.push(Row::of_file(path, class));
     }
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
@@ -71,11 +100,17 @@ pub(super) fn dtd(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn fgvc_aircraft(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["fgvc-aircraft-2013b"], "data");
     let list = root.join(format!("data/images_variant_{split}.txt"));
-    let names: Vec<String> = lines(&root.join("data/variants.txt"))?.into_iter().map(|(_, name)| name).collect();
+    let names: Vec<String> = lines(&root.join("data/variants.txt"))?
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     let mut rows = Vec::new();
     for (line, text) in lines(&list)? {
         let (image, variant) = text.split_once(' ').unwrap_or((&text, ""));
-        rows.push(Row::of_file(format!("{image}.jpg"), class_of(&names, variant.trim(), &list, line)?));
+        rows.push(Row::of_file(
+            format!("{image}.jpg"),
+            class_of(&names, variant.trim(), &list, line)?,
+        ));
     }
     Ok(Listing::of_files(&root.join("data/images"), rows)?.with_class_names(names))
 }
@@ -83,19 +118,40 @@ pub(super) fn fgvc_aircraft(root: &Path, split: &str) -> Result<Listing> {
 /// `Training_01.txt`: `/a/abbey/sun_aakbdcgfpksytcwj.jpg`; classes as in `ClassName.txt`.
 pub(super) fn sun397(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["SUN397"], "ClassName.txt");
-    let list = root.join(if trains(root, split)? { "Training_01.txt" } else { "Testing_01.txt" });
-    let names: Vec<String> = lines(&root.join("ClassName.txt"))?.into_iter().map(|(_, name)| name).collect();
+    let list = root.join(if trains(root, split)? {
+        "Training_01.txt"
+    } else {
+        "Testing_01.txt"
+    });
+    let names: Vec<String> = lines(&root.join("ClassName.txt"))?
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(&names, path.rsplit_once('/').map_or("", |(class, _)| class), &list, line)?;
+        let class = class_of(
+            &names,
+            path.rsplit_once('/').map_or("", |(class, _)| class),
+            &list,
+            line,
+        )?;
         rows.push(Row::of_file(path.trim_start_matches('/').to_owned(), class));
     }
     // "/a/airplane_cabin" and "/c/church/outdoor" are called by what follows the letter.
-    let names = names.iter().map(|name| name.splitn(3, '/').nth(2).unwrap_or(name).replace(['/', '_'], " ")).collect();
+    let names = names
+        .iter()
+        .map(|name| {
+            name.splitn(3, '/')
+                .nth(2)
+                .unwrap_or(name)
+                .replace(['/', '_'], " ")
+        })
+        .collect();
     Ok(Listing::of_files(root, rows)?.with_class_names(names))
 }
 
-/// Middle frames `CLASS/v_NAME.jpg` with the official lists: `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`.
+/// Middle frames `CLASS/v_NAME.jpg` with the official lists:
+/// `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`.
 pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
     let lists = inner(root, &[], "ucfTrainTestlist/classInd.txt").join("ucfTrainTestlist");
     let list = lists.join(format!("{split}list01.txt"));
@@ -103,7 +159,12 @@ pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
         .into_iter()
         .map(|(line, text)| {
             let name = text.split_once(' ').map(|(_, name)| name.to_owned());
-            name.ok_or_else(|| Error::data(lists.join("classInd.txt"), format!("line {line}: {text:?} has no name")))
+            name.ok_or_else(|| {
+                Error::data(
+                    lists.join("classInd.txt"),
+                    format!("line {line}: {text:?} has no name"),
+                )
+            })
         })
         .collect::<Result<_>>()?;
     let frames = ["UCF-101-midframes", "UCF-101"]
@@ -114,13 +175,25 @@ pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
     let mut rows = Vec::new();
     for (line, text) in lines(&list)? {
         let clip = text.split_whitespace().next().unwrap_or_default();
-        let (class, file) = clip.split_once('/').ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} names no class")))?;
+        let (class, file) = clip
+            .split_once('/')
+            .ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} names no class")))?;
         let stem = file.strip_suffix(".avi").unwrap_or(file);
         // Some copies write the folders' names word by word.
-        let folder = if frames.join(class).is_dir() { class.to_owned() } else { words(class) };
-        rows.push(Row::of_file(format!("{folder}/{stem}.jpg"), class_of(&names, class, &list, line)?));
+        let folder = if frames.join(class).is_dir() {
+            class.to_owned()
+        } else {
+            words(class)
+        };
+        rows.push(Row::of_file(
+            format!("{folder}/{stem}.jpg"),
+            class_of(&names, class, &list, line)?,
+        ));
     }
-    let names = names.iter().map(|name| words(name).replace('_', " ")).collect();
+    let names = names
+        .iter()
+        .map(|name| words(name).replace('_', " "))
+        .collect();
     Ok(Listing::of_files(&frames, rows)?.with_class_names(names))
 }
 

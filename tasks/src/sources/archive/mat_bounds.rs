@@ -1,5 +1,6 @@
-//! What a MATLAB file may hold before it is given to its reader, which believes what it says of itself: how much its parts inflate to,
-//! how deep arrays lie in arrays, and how many elements they have. The format is that of `MathWorks`' "MAT-File Format", level 5.
+//! What a MATLAB file may hold before it is given to its reader, which believes what it says of
+//! itself: how much its parts inflate to, how deep arrays lie in arrays, and how many elements they
+//! have. The format is that of `MathWorks`' "MAT-File Format", level 5.
 
 use std::io::Read;
 
@@ -33,13 +34,18 @@ struct Walk {
 /// # Errors
 /// What of it does not.
 pub(super) fn check(file: &[u8]) -> Outcome<()> {
-    let (Some(version), Some(order)) = (file.get(124..126), file.get(126..HEADER)) else { return Err("it is cut off") };
+    let (Some(version), Some(order)) = (file.get(124..126), file.get(126..HEADER)) else {
+        return Err("it is cut off");
+    };
     let big_endian = match (version, order) {
         ([0, 1], b"IM") => false,
         ([1, 0], b"MI") => true,
         _ => return Err("it is not of version 5 to 7 (save it with -v7)"),
     };
-    let mut walk = Walk { big_endian, inflated: 0 };
+    let mut walk = Walk {
+        big_endian,
+        inflated: 0,
+    };
     let mut rest = &file[HEADER..];
     while !rest.is_empty() {
         let element = walk.element(&mut rest)?;
@@ -61,22 +67,38 @@ pub(super) fn check(file: &[u8]) -> Outcome<()> {
 
 impl Walk {
     fn number(&self, bytes: &[u8]) -> Outcome<u32> {
-        let bytes: [u8; 4] = bytes.get(..4).and_then(|bytes| bytes.try_into().ok()).ok_or("it is cut off")?;
-        Ok(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        let bytes: [u8; 4] = bytes
+            .get(..4)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or("it is cut off")?;
+        Ok(if self.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        })
     }
 
-    /// Takes the next element off. Short ones lie in their own tag, others are filled up to eight bytes unless they are compressed.
+    /// Takes the next element off. Short ones lie in their own tag, others are filled up to eight
+    /// bytes unless they are compressed.
     fn element<'a>(&self, rest: &mut &'a [u8]) -> Outcome<Element<'a>> {
         let tag = self.number(rest)?;
         let (kind, from, size) = match tag >> 16 {
-            0 => (tag, 8, self.number(rest.get(4..).unwrap_or_default())? as usize),
+            0 => (
+                tag,
+                8,
+                self.number(rest.get(4..).unwrap_or_default())? as usize,
+            ),
             size => (tag & 0xffff, 4, size as usize),
         };
         if from == 4 && size > 4 {
             return Err("a short element of it is too long");
         }
         let bytes = rest.get(from..from + size).ok_or("it is cut off")?;
-        let filled = if kind == COMPRESSED { from + size } else { (from + size).next_multiple_of(8) };
+        let filled = if kind == COMPRESSED {
+            from + size
+        } else {
+            (from + size).next_multiple_of(8)
+        };
         *rest = rest.get(filled..).unwrap_or_default();
         Ok(Element { kind, bytes })
     }
@@ -84,7 +106,10 @@ impl Walk {
     fn inflate(&mut self, bytes: &[u8]) -> Outcome<Vec<u8>> {
         let left = MOST_INFLATED - self.inflated;
         let mut inflated = Vec::new();
-        ZlibDecoder::new(bytes).take(left as u64 + 1).read_to_end(&mut inflated).map_err(|_| "a compressed part of it is damaged")?;
+        ZlibDecoder::new(bytes)
+            .take(left as u64 + 1)
+            .read_to_end(&mut inflated)
+            .map_err(|_| "a compressed part of it is damaged")?;
         if inflated.len() > left {
             return Err("it inflates to too much");
         }
@@ -105,8 +130,15 @@ impl Walk {
         if class == SPARSE {
             return Err("sparse arrays are not read");
         }
-        let dimensions = self.element(&mut rest)?.bytes.chunks_exact(4).map(|size| self.number(size)).collect::<Outcome<Vec<u32>>>()?;
-        let elements = dimensions.iter().try_fold(1usize, |product, size| product.checked_mul(*size as usize));
+        let dimensions = self
+            .element(&mut rest)?
+            .bytes
+            .chunks_exact(4)
+            .map(|size| self.number(size))
+            .collect::<Outcome<Vec<u32>>>()?;
+        let elements = dimensions
+            .iter()
+            .try_fold(1usize, |product, size| product.checked_mul(*size as usize));
         if elements.is_none_or(|elements| elements > length) {
             return Err("an array of it claims more elements than there are bytes");
         }
@@ -129,7 +161,12 @@ mod tests {
     use super::*;
 
     fn element(kind: u32, bytes: &[u8]) -> Vec<u8> {
-        let mut element = [&kind.to_le_bytes()[..], &(bytes.len() as u32).to_le_bytes(), bytes].concat();
+        let mut element = [
+            &kind.to_le_bytes()[..],
+            &(bytes.len() as u32).to_le_bytes(),
+            bytes,
+        ]
+        .concat();
         if kind != COMPRESSED {
             element.resize(element.len().next_multiple_of(8), 0);
         }
@@ -139,8 +176,20 @@ mod tests {
     /// An array of a class with such dimensions, and what comes after its name.
     fn array(class: u32, dimensions: &[u32], content: &[u8]) -> Vec<u8> {
         let flags = [class.to_le_bytes(), [0; 4]].concat();
-        let dimensions: Vec<u8> = dimensions.iter().flat_map(|size| size.to_le_bytes()).collect();
-        element(ARRAY, &[element(6, &flags), element(5, &dimensions), element(1, b"name"), content.to_vec()].concat())
+        let dimensions: Vec<u8> = dimensions
+            .iter()
+            .flat_map(|size| size.to_le_bytes())
+            .collect();
+        element(
+            ARRAY,
+            &[
+                element(6, &flags),
+                element(5, &dimensions),
+                element(1, b"name"),
+                content.to_vec(),
+            ]
+            .concat(),
+        )
     }
 
     fn file(elements: &[u8]) -> Vec<u8> {
@@ -159,25 +208,44 @@ mod tests {
     #[test]
     fn what_a_file_claims_is_bounded_before_it_is_believed() {
         let numbers = array(9, &[2, 3], &element(2, &[1, 2, 3, 4, 5, 6]));
-        let nested = |depth: usize| (1..depth).fold(numbers.clone(), |inner, _| array(1, &[1, 1], &inner));
-        for fine in
-            [file(&numbers), file(&compressed(&numbers)), file(&nested(16)), file(&[numbers.clone(), compressed(&nested(3))].concat())]
-        {
+        let nested =
+            |depth: usize| (1..depth).fold(numbers.clone(), |inner, _| array(1, &[1, 1], &inner));
+        for fine in [
+            file(&numbers),
+            file(&compressed(&numbers)),
+            file(&nested(16)),
+            file(&[numbers.clone(), compressed(&nested(3))].concat()),
+        ] {
             assert_eq!(check(&fine), Ok(()));
         }
         for (hostile, reason) in [
-            (file(&vec![compressed(&array(9, &[1], &element(2, &vec![0; 8 << 20]))); 9].concat()), "inflates to too much"),
+            (
+                file(
+                    &vec![compressed(&array(9, &[1], &element(2, &vec![0; 8 << 20]))); 9].concat(),
+                ),
+                "inflates to too much",
+            ),
             (file(&nested(17)), "too deep"),
             (file(&compressed(&nested(4000))), "too deep"),
-            (file(&array(9, &[1 << 31, 1 << 31, 4], &[])), "more elements than there are bytes"),
-            (file(&array(1, &[1 << 30, 1], &[])), "more elements than there are bytes"),
+            (
+                file(&array(9, &[1 << 31, 1 << 31, 4], &[])),
+                "more elements than there are bytes",
+            ),
+            (
+                file(&array(1, &[1 << 30, 1], &[])),
+                "more elements than there are bytes",
+            ),
             (file(&array(5, &[4, 4], &[])), "sparse"),
             (file(&numbers[..numbers.len() - 9]), "cut off"),
             (file(&compressed(&numbers))[..140].to_vec(), "cut off"),
             (b"MATLAB 7.3 MAT-file".to_vec(), "cut off"),
             (vec![0; 200], "version 5 to 7"),
         ] {
-            assert!(check(&hostile).is_err_and(|told| told.contains(reason)), "{reason}: {:?}", check(&hostile));
+            assert!(
+                check(&hostile).is_err_and(|told| told.contains(reason)),
+                "{reason}: {:?}",
+                check(&hostile)
+            );
         }
     }
 }

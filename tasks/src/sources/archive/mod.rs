@@ -1,4 +1,5 @@
-//! The original archives of the vision sets, unpacked, for people who already have them: the layouts that torchvision reads.
+//! The original archives of the vision sets, unpacked, for people who already have them: the
+//! layouts that torchvision reads.
 
 mod folders;
 mod lists;
@@ -48,12 +49,22 @@ fn trains(root: &Path, split: &str) -> Result<bool> {
     match split {
         "train" => Ok(true),
         "test" => Ok(false),
-        other => Err(Error::data(root, format!("has no split {other:?}, only train and test"))),
+        other => Err(Error::data(
+            root,
+            format!("has no split {other:?}, only train and test"),
+        )),
     }
 }
 
 /// The folder that has `marker`: `root` or one of those that archives unpack to below it.
 fn inner(root: &Path, below: &[&str], marker: &str) -> PathBuf {
-    let found = below.iter().map(|folder| root.join(folder)).find(|folder| folder.join(marker).exists());
-    if root.join(marker).exists() { root.to_owned() } else { found.unwrap_or_else(|| root.to_owned()) }
+    let found = below
+        .iter()
+        .map(|folder| root.join(folder))
+        .find(|folder| folder.join(marker).exists());
+    if root.join(marker).exists() {
+        root.to_owned()
+    } else {
+        found.unwrap_or_else(|| root.to_owned())
+    }
 }

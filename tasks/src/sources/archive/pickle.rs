@@ -1,5 +1,6 @@
-//! Python pickles of plain values and numpy arrays, as CIFAR's authors wrote them. Nothing in them is executed: a call is
-//! recorded with its arguments, and only those that make an array of bytes mean anything here.
+//! Python pickles of plain values and numpy arrays, as CIFAR's authors wrote them. Nothing in them
+//! is executed: a call is recorded with its arguments, and only those that make an array of bytes
+//! mean anything here.
 
 /// Most values that a pickle may hold: CIFAR's have some ten thousand.
 const MAX_VALUES: usize = 1_000_000;
@@ -28,8 +29,13 @@ pub(super) enum Value {
 impl Value {
     /// A dictionary's entry.
     pub(super) fn entry(&self, key: &str) -> Option<&Self> {
-        let Self::Pairs(pairs) = self else { return None };
-        pairs.iter().find(|(name, _)| *name == Self::Bytes(key.into())).map(|(_, value)| value)
+        let Self::Pairs(pairs) = self else {
+            return None;
+        };
+        pairs
+            .iter()
+            .find(|(name, _)| *name == Self::Bytes(key.into()))
+            .map(|(_, value)| value)
     }
 
     /// How many values it is made of, itself included; bytes count by their length.
@@ -39,22 +45,44 @@ impl Value {
             Self::Bytes(bytes) => 1 + bytes.len() / 16,
             Self::Name(name) => 1 + name.len() / 16,
             Self::Sequence(values) => 1 + values.iter().map(Self::weight).sum::<usize>(),
-            Self::Pairs(pairs) => 1 + pairs.iter().map(|(key, value)| key.weight() + value.weight()).sum::<usize>(),
-            Self::Made(what, state) => 1 + what.weight() + state.as_ref().map_or(0, |state| state.weight()),
+            Self::Pairs(pairs) => {
+                1 + pairs
+                    .iter()
+                    .map(|(key, value)| key.weight() + value.weight())
+                    .sum::<usize>()
+            }
+            Self::Made(what, state) => {
+                1 + what.weight() + state.as_ref().map_or(0, |state| state.weight())
+            }
         }
     }
 
     /// A list of integers.
     pub(super) fn integers(&self) -> Option<Vec<i64>> {
-        let Self::Sequence(values) = self else { return None };
-        values.iter().map(|value| if let Self::Integer(i) = value { Some(*i) } else { None }).collect()
+        let Self::Sequence(values) = self else {
+            return None;
+        };
+        values
+            .iter()
+            .map(|value| {
+                if let Self::Integer(i) = value {
+                    Some(*i)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
-    /// The bytes of a numpy array of unsigned bytes of this shape, row by row: what was set is version, shape, type, whether it is
-    /// stored column by column, content.
+    /// The bytes of a numpy array of unsigned bytes of this shape, row by row: what was set is
+    /// version, shape, type, whether it is stored column by column, content.
     pub(super) fn array_bytes(&self, shape: &[usize]) -> Option<&[u8]> {
-        let Self::Made(_, Some(state)) = self else { return None };
-        let Self::Sequence(parts) = &**state else { return None };
+        let Self::Made(_, Some(state)) = self else {
+            return None;
+        };
+        let Self::Sequence(parts) = &**state else {
+            return None;
+        };
         match parts.as_slice() {
             [_, sizes, kind, Self::Integer(0), Self::Bytes(bytes)] if is_u8(kind) => {
                 let wanted: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
@@ -67,10 +95,16 @@ impl Value {
 
 /// `dtype('u1', ...)`.
 fn is_u8(kind: &Value) -> bool {
-    let Value::Made(call, _) = kind else { return false };
-    let Value::Sequence(parts) = &**call else { return false };
+    let Value::Made(call, _) = kind else {
+        return false;
+    };
+    let Value::Sequence(parts) = &**call else {
+        return false;
+    };
     let u1 = Value::Bytes(b"u1".to_vec());
-    parts.iter().any(|part| matches!(part, Value::Sequence(arguments) if arguments.first() == Some(&u1)))
+    parts
+        .iter()
+        .any(|part| matches!(part, Value::Sequence(arguments) if arguments.first() == Some(&u1)))
 }
 
 enum Item {
@@ -89,7 +123,14 @@ struct Machine<'a> {
 
 /// The value that a pickle of protocol 0 to 5 describes.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), memo: Vec::new(), values: 0, containers: 0 };
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        stack: Vec::new(),
+        memo: Vec::new(),
+        values: 0,
+        containers: 0,
+    };
     while machine.at < bytes.len() {
         if let Some(value) = machine.step()? {
             return Ok(value);
@@ -100,17 +141,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
 
 impl<'a> Machine<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let bytes = self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end)).ok_or("is cut off")?;
+        let bytes = self
+            .at
+            .checked_add(count)
+            .and_then(|end| self.bytes.get(self.at..end))
+            .ok_or("is cut off")?;
         self.at += count;
         Ok(bytes)
     }
 
     fn number(&mut self, bytes: usize) -> Result<usize, String> {
-        Ok(self.take(bytes)?.iter().rev().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte)))
+        Ok(self
+            .take(bytes)?
+            .iter()
+            .rev()
+            .fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte)))
     }
 
     fn line(&mut self) -> Result<&'a [u8], String> {
-        let length = self.bytes[self.at..].iter().position(|b| *b == b'\n').ok_or("is cut off")?;
+        let length = self.bytes[self.at..]
+            .iter()
+            .position(|b| *b == b'\n')
+            .ok_or("is cut off")?;
         let line = self.take(length)?;
         self.at += 1;
         Ok(line)
@@ -118,7 +170,10 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value) -> Result<(), String> {
         self.values += 1;
-        self.containers += usize::from(matches!(value, Value::Sequence(_) | Value::Pairs(_) | Value::Made(..)));
+        self.containers += usize::from(matches!(
+            value,
+            Value::Sequence(_) | Value::Pairs(_) | Value::Made(..)
+        ));
         if self.values > MAX_VALUES || self.containers > MAX_CONTAINERS {
             return Err("holds too many values".into());
         }
@@ -135,14 +190,27 @@ impl<'a> Machine<'a> {
 
     /// The values since the last mark.
     fn marked(&mut self) -> Result<Vec<Value>, String> {
-        let mark = self.stack.iter().rposition(|item| matches!(item, Item::Mark)).ok_or("has no mark")?;
-        let values = self.stack.drain(mark..).skip(1).map(|item| if let Item::Value(value) = item { value } else { Value::None });
+        let mark = self
+            .stack
+            .iter()
+            .rposition(|item| matches!(item, Item::Mark))
+            .ok_or("has no mark")?;
+        let values = self.stack.drain(mark..).skip(1).map(|item| {
+            if let Item::Value(value) = item {
+                value
+            } else {
+                Value::None
+            }
+        });
         Ok(values.collect())
     }
 
     fn remember(&mut self, place: usize) -> Result<(), String> {
-        let Some(Item::Value(value)) = self.stack.last() else { return Err("remembers nothing".into()) };
-        // Only small things are referred to again; a list may still grow, and a dictionary is looked into by nobody else.
+        let Some(Item::Value(value)) = self.stack.last() else {
+            return Err("remembers nothing".into());
+        };
+        // Only small things are referred to again; a list may still grow, and a dictionary is
+        // looked into by nobody else.
         let small = match value {
             Value::Pairs(_) => false,
             Value::Sequence(values) if values.len() > MAX_REMEMBERED => false,
@@ -160,7 +228,12 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, place: usize) -> Result<(), String> {
-        let value = self.memo.get(place).cloned().flatten().ok_or("refers to what was not kept")?;
+        let value = self
+            .memo
+            .get(place)
+            .cloned()
+            .flatten()
+            .ok_or("refers to what was not kept")?;
         self.values += value.weight();
         self.push(value)
     }
@@ -174,7 +247,9 @@ impl<'a> Machine<'a> {
     }
 
     fn set(&mut self, values: Vec<Value>) -> Result<(), String> {
-        let Some(Item::Value(Value::Pairs(pairs))) = self.stack.last_mut() else { return Err("sets an item of no dictionary".into()) };
+        let Some(Item::Value(Value::Pairs(pairs))) = self.stack.last_mut() else {
+            return Err("sets an item of no dictionary".into());
+        };
         let mut values = values.into_iter();
         while let (Some(key), Some(value)) = (values.next(), values.next()) {
             pairs.push((key, value));
@@ -183,7 +258,9 @@ impl<'a> Machine<'a> {
     }
 
     fn last(&mut self, count: usize) -> Result<Vec<Value>, String> {
-        let mut values = (0..count).map(|_| self.pop()).collect::<Result<Vec<Value>, String>>()?;
+        let mut values = (0..count)
+            .map(|_| self.pop())
+            .collect::<Result<Vec<Value>, String>>()?;
         values.reverse();
         Ok(values)
     }
@@ -205,17 +282,23 @@ impl<'a> Machine<'a> {
         self.push(Value::Integer(i64::from_le_bytes(full)))
     }
 
-    /// A call: `_codecs.encode(text, 'latin1')` gives the text's bytes, everything else stays what it is, a call.
+    /// A call: `_codecs.encode(text, 'latin1')` gives the text's bytes, everything else stays what
+    /// it is, a call.
     fn call(&mut self) -> Result<(), String> {
         let (arguments, what) = (self.pop()?, self.pop()?);
         let encoded = match (&what, &arguments) {
-            (Value::Name(name), Value::Sequence(parts)) if name == "_codecs.encode" => match parts.first() {
-                Some(Value::Bytes(text)) => Some(latin1(text)?),
-                _ => None,
-            },
+            (Value::Name(name), Value::Sequence(parts)) if name == "_codecs.encode" => {
+                match parts.first() {
+                    Some(Value::Bytes(text)) => Some(latin1(text)?),
+                    _ => None,
+                }
+            }
             _ => None,
         };
-        self.push(encoded.map_or_else(|| Value::Made(Box::new(Value::Sequence(vec![what, arguments])), None), Value::Bytes))
+        self.push(encoded.map_or_else(
+            || Value::Made(Box::new(Value::Sequence(vec![what, arguments])), None),
+            Value::Bytes,
+        ))
     }
 
     /// One opcode; the value at the end.
@@ -232,13 +315,20 @@ impl<'a> Machine<'a> {
                 self.stack.push(Item::Mark);
             }
             b'.' => return self.pop().map(Some),
-            b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'I' | b'U' | b'C' | 0x8c | b'T' | b'B' | b'X' | 0x8d | 0x8e | 0x96 => {
+            b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'I' | b'U' | b'C' | 0x8c | b'T'
+            | b'B' | b'X' | 0x8d | 0x8e | 0x96 => {
                 self.plain(opcode)?;
             }
-            b'}' | b']' | b')' | b't' | b'l' | 0x85..=0x87 | b'a' | b'e' | b's' | b'u' => self.collection(opcode)?,
+            b'}' | b']' | b')' | b't' | b'l' | 0x85..=0x87 | b'a' | b'e' | b's' | b'u' => {
+                self.collection(opcode)?
+            }
             b'c' | 0x93 | b'R' | 0x81 | b'b' => self.object(opcode)?,
             b'q' | b'r' | 0x94 | b'h' | b'j' => self.memory(opcode)?,
-            other => return Err(format!("has the opcode {other:#04x}, which no batch of CIFAR needs")),
+            other => {
+                return Err(format!(
+                    "has the opcode {other:#04x}, which no batch of CIFAR needs"
+                ));
+            }
         }
         Ok(None)
     }
@@ -259,7 +349,11 @@ impl<'a> Machine<'a> {
             }
             b'I' => {
                 let text = String::from_utf8_lossy(self.line()?).into_owned();
-                self.push(Value::Integer(text.trim().parse().map_err(|_| format!("{text:?} is no integer"))?))
+                self.push(Value::Integer(
+                    text.trim()
+                        .parse()
+                        .map_err(|_| format!("{text:?} is no integer"))?,
+                ))
             }
             b'U' | b'C' | 0x8c => self.sized(1),
             b'T' | b'B' | b'X' => self.sized(4),
@@ -297,12 +391,24 @@ impl<'a> Machine<'a> {
             }
             0x93 => {
                 let parts = self.last(2)?;
-                let part = |value: &Value| if let Value::Bytes(bytes) = value { text(bytes) } else { String::new() };
-                self.push(Value::Name(format!("{}.{}", part(&parts[0]), part(&parts[1]))))
+                let part = |value: &Value| {
+                    if let Value::Bytes(bytes) = value {
+                        text(bytes)
+                    } else {
+                        String::new()
+                    }
+                };
+                self.push(Value::Name(format!(
+                    "{}.{}",
+                    part(&parts[0]),
+                    part(&parts[1])
+                )))
             }
             b'b' => {
                 let state = self.pop()?;
-                let Value::Made(what, _) = self.pop()? else { return Err("sets the state of no object".into()) };
+                let Value::Made(what, _) = self.pop()? else {
+                    return Err("sets the state of no object".into());
+                };
                 self.push(Value::Made(what, Some(Box::new(state))))
             }
             _ => self.call(),
@@ -316,12 +422,18 @@ impl<'a> Machine<'a> {
             b'q' | b'h' => self.number(1)?,
             _ => self.number(4)?,
         };
-        if matches!(opcode, b'h' | b'j') { self.recall(place) } else { self.remember(place) }
+        if matches!(opcode, b'h' | b'j') {
+            self.recall(place)
+        } else {
+            self.remember(place)
+        }
     }
 }
 
 /// A UTF-8 text of characters below 256 as their bytes.
 fn latin1(text: &[u8]) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
-    text.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is no byte"))).collect()
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is no byte")))
+        .collect()
 }

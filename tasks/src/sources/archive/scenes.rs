@@ -35,14 +35,24 @@ pub(super) fn clevr_counts(root: &Path, split: &str) -> Result<Listing> {
     let mut rows = Vec::new();
     for scene in read_json::<Scenes>(&file)?.scenes {
         let class = scene.objects.len().checked_sub(FEWEST_OBJECTS);
-        let class = class.ok_or_else(|| Error::data(&file, format!("{} has {} objects", scene.image_filename, scene.objects.len())))?;
+        let class = class.ok_or_else(|| {
+            Error::data(
+                &file,
+                format!(
+                    "{} has {} objects",
+                    scene.image_filename,
+                    scene.objects.len()
+                ),
+            )
+        })?;
         rows.push(Row::of_file(scene.image_filename, class));
     }
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     Listing::of_files(&root.join("images").join(split), rows)
 }
 
-/// How near is the nearest vehicle? Up to 8 m, up to 20 m, farther, none (as VTAB's code has it). The split is a list of picture numbers.
+/// How near is the nearest vehicle? Up to 8 m, up to 20 m, farther, none (as VTAB's code has it).
+/// The split is a list of picture numbers.
 pub(super) fn kitti_distance(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["Kitti/raw", "raw"], "training");
     let list = root.join(format!("ImageSets/{split}.txt"));
@@ -55,12 +65,20 @@ pub(super) fn kitti_distance(root: &Path, split: &str) -> Result<Listing> {
             if !fields.first().is_some_and(|kind| VEHICLES.contains(kind)) {
                 continue;
             }
-            // Type, three of visibility, four of the box, three of size, then x, y and z of the place.
-            let z = fields.get(13).and_then(|z| z.parse::<f64>().ok()).filter(|z| z.is_finite());
-            let z = z.ok_or_else(|| Error::data(&file, format!("line {}: {text:?} has no place", line + 1)))?;
+            // Type, three of visibility, four of the box, three of size, then x, y and z of the
+            // place.
+            let z = fields
+                .get(13)
+                .and_then(|z| z.parse::<f64>().ok())
+                .filter(|z| z.is_finite());
+            let z = z.ok_or_else(|| {
+                Error::data(&file, format!("line {}: {text:?} has no place", line + 1))
+            })?;
             nearest = Some(nearest.map_or(z, |near| near.min(z)));
         }
-        let class = nearest.map_or(DISTANCES.len() + 1, |near| DISTANCES.iter().filter(|end| near > **end).count());
+        let class = nearest.map_or(DISTANCES.len() + 1, |near| {
+            DISTANCES.iter().filter(|end| near > **end).count()
+        });
         rows.push(Row::of_file(format!("{number}.png"), class));
     }
     Listing::of_files(&root.join("training/image_2"), rows)

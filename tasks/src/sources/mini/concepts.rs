@@ -18,15 +18,35 @@ pub(super) struct Kind {
 }
 
 const fn kind(group: Group, phrase: &'static str, one: &'static str, many: &'static str) -> Kind {
-    Kind { group, phrase, one, many }
+    Kind {
+        group,
+        phrase,
+        one,
+        many,
+    }
 }
 
 /// The groups that things come from.
 pub(super) const KINDS: [Kind; 6] = [
-    kind(Group::SmileysAndEmotion, "a face or feeling", "face", "faces"),
-    kind(Group::AnimalsAndNature, "an animal or plant", "animal", "animals"),
+    kind(
+        Group::SmileysAndEmotion,
+        "a face or feeling",
+        "face",
+        "faces",
+    ),
+    kind(
+        Group::AnimalsAndNature,
+        "an animal or plant",
+        "animal",
+        "animals",
+    ),
     kind(Group::FoodAndDrink, "food or drink", "food", "foods"),
-    kind(Group::TravelAndPlaces, "a place or vehicle", "place", "places"),
+    kind(
+        Group::TravelAndPlaces,
+        "a place or vehicle",
+        "place",
+        "places",
+    ),
     kind(Group::Activities, "a sport or game", "game", "games"),
     kind(Group::Objects, "a tool or thing", "tool", "tools"),
 ];
@@ -52,7 +72,8 @@ pub(super) struct Concept {
     part: Part,
 }
 
-static CONCEPTS: LazyLock<Vec<Concept>> = LazyLock::new(|| emojis::iter().filter_map(concept).collect());
+static CONCEPTS: LazyLock<Vec<Concept>> =
+    LazyLock::new(|| emojis::iter().filter_map(concept).collect());
 
 fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     let kind = KINDS.iter().position(|kind| kind.group == emoji.group())?;
@@ -63,13 +84,26 @@ fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     }
     // Names of pictures leave out the variation selector, except in some sequences.
     let text = emoji.as_str();
-    let asset = PngTwemojiAsset::from_emoji(text).or_else(|| PngTwemojiAsset::from_emoji(&text.replace('\u{fe0f}', "")))?;
+    let asset = PngTwemojiAsset::from_emoji(text)
+        .or_else(|| PngTwemojiAsset::from_emoji(&text.replace('\u{fe0f}', "")))?;
     // By name, so that a concept stays in its part when others are added.
-    let part = if Sha256::digest(&name)[0] % TEST_SHARE == 0 { Part::Test } else { Part::Train };
+    let part = if Sha256::digest(&name)[0] % TEST_SHARE == 0 {
+        Part::Test
+    } else {
+        Part::Train
+    };
     let png: &'static [u8] = asset.data.0;
-    let decode =
-        move || image::load_from_memory_with_format(png, image::ImageFormat::Png).expect("Twemoji's pictures are whole").to_rgba8();
-    Some(Concept { name, kind, pixels: LazyLock::new(Box::new(decode)), part })
+    let decode = move || {
+        image::load_from_memory_with_format(png, image::ImageFormat::Png)
+            .expect("Twemoji's pictures are whole")
+            .to_rgba8()
+    };
+    Some(Concept {
+        name,
+        kind,
+        pixels: LazyLock::new(Box::new(decode)),
+        part,
+    })
 }
 
 impl Concept {

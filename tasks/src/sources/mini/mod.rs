@@ -1,7 +1,8 @@
-//! The mini world: scenes of emoji with captions, questions, hypotheses and sentences, drawn by a seeded generator.
+//! The mini world: scenes of emoji with captions, questions, hypotheses and sentences, drawn by a
+//! seeded generator.
 //!
-//! The mini suite measures on it, and the mini recipes pretrain on it, at no cost of data. Concepts of the test split never occur in
-//! the other splits, and neither do their scenes.
+//! The mini suite measures on it, and the mini recipes pretrain on it, at no cost of data. Concepts
+//! of the test split never occur in the other splits, and neither do their scenes.
 
 mod concepts;
 mod scene;
@@ -23,7 +24,8 @@ use wording::Naming;
 pub enum MiniWorld {
     /// One emoji; its group.
     Groups,
-    /// One emoji of a few that no other training split shows; which one. Both splits have pictures of each.
+    /// One emoji of a few that no other training split shows; which one. Both splits have pictures
+    /// of each.
     Things,
     /// Copies of one emoji; their number, size and background as one class of many.
     Looks,
@@ -90,11 +92,28 @@ impl Content {
 
 impl Mini {
     pub(super) fn new(world: MiniWorld, split: &str, rows: usize, seed: u64) -> Self {
-        let part = if split == "test" || world == MiniWorld::Things { Part::Test } else { Part::Train };
+        let part = if split == "test" || world == MiniWorld::Things {
+            Part::Test
+        } else {
+            Part::Train
+        };
         let concepts = of_part(part);
-        let of_kind = |kind| concepts.iter().filter(|c| c.kind == kind).copied().collect();
+        let of_kind = |kind| {
+            concepts
+                .iter()
+                .filter(|c| c.kind == kind)
+                .copied()
+                .collect()
+        };
         let kinds = (0..KINDS.len()).map(of_kind).collect();
-        Self { world, split: split.to_owned(), rows, seed, concepts, kinds }
+        Self {
+            world,
+            split: split.to_owned(),
+            rows,
+            seed,
+            concepts,
+            kinds,
+        }
     }
 
     /// Random numbers for one thing of this split.
@@ -109,7 +128,11 @@ impl Mini {
     /// One thing of a random kind.
     fn alone(&self, index: usize) -> Single {
         let mut rng = self.rng("alone", index);
-        Single::sample(self.kinds.choose(&mut rng).expect("there are kinds"), true, &mut rng)
+        Single::sample(
+            self.kinds.choose(&mut rng).expect("there are kinds"),
+            true,
+            &mut rng,
+        )
     }
 
     /// One of the things, in turn.
@@ -150,28 +173,56 @@ impl Mini {
             MiniWorld::Looks => (Vec::new(), class(self.single(index).look())),
             MiniWorld::Captions => (self.scene(index).captions(Naming::Name).into(), Label::None),
             MiniWorld::Questions => {
-                let (question, answer) = self.scene(index / QUESTIONS).question(index % QUESTIONS, &mut rng);
+                let (question, answer) = self
+                    .scene(index / QUESTIONS)
+                    .question(index % QUESTIONS, &mut rng);
                 (vec![question], class(answer))
             }
             MiniWorld::Hypotheses => {
                 let label = index % 3;
-                (vec![self.scene(index).statement(label, &mut rng)], class(label))
+                (
+                    vec![self.scene(index).statement(label, &mut rng)],
+                    class(label),
+                )
             }
             MiniWorld::Sentences => {
                 let [caption, _] = self.scene(index).captions(Naming::Name);
                 let well_formed = index % 2 == 1;
-                (vec![if well_formed { caption } else { wording::shuffled(&caption, &mut rng) }], class(well_formed.into()))
+                (
+                    vec![if well_formed {
+                        caption
+                    } else {
+                        wording::shuffled(&caption, &mut rng)
+                    }],
+                    class(well_formed.into()),
+                )
             }
             MiniWorld::Paraphrases => {
                 let scene = self.scene(index);
                 let same = index % 2 == 1;
-                let other = if same { scene.clone() } else { scene.with_one_change(&mut rng) };
+                let other = if same {
+                    scene.clone()
+                } else {
+                    scene.with_one_change(&mut rng)
+                };
                 let [first, second] = [&scene, &other].map(|scene| scene.captions(Naming::Name));
-                (vec![first[0].clone(), second[1].clone()], class(same.into()))
+                (
+                    vec![first[0].clone(), second[1].clone()],
+                    class(same.into()),
+                )
             }
-            MiniWorld::Pairs => (self.content(index).map(|content| content.text(&mut rng)).into_iter().collect(), Label::None),
+            MiniWorld::Pairs => (
+                self.content(index)
+                    .map(|content| content.text(&mut rng))
+                    .into_iter()
+                    .collect(),
+                Label::None,
+            ),
             MiniWorld::Pictures => (Vec::new(), Label::None),
-            MiniWorld::Texts => (vec![wording::document(&self.scene(index), &mut rng)], Label::None),
+            MiniWorld::Texts => (
+                vec![wording::document(&self.scene(index), &mut rng)],
+                Label::None,
+            ),
         }
     }
 }
@@ -190,7 +241,11 @@ impl Dataset for Mini {
     }
 
     fn cluster(&self, index: usize) -> usize {
-        if self.world == MiniWorld::Questions { index / QUESTIONS } else { index }
+        if self.world == MiniWorld::Questions {
+            index / QUESTIONS
+        } else {
+            index
+        }
     }
 
     fn texts(&self, index: usize) -> usize {
@@ -202,14 +257,25 @@ impl Dataset for Mini {
     }
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
-        let Self { world, split, seed, .. } = self;
+        let Self {
+            world, split, seed, ..
+        } = self;
         let drawn = || ImageOrigin::Drawn(format!("{DRAWING} {world:?} {split} {seed} {index}"));
-        if self.content(index).is_some() { drawn() } else { ImageOrigin::None }
+        if self.content(index).is_some() {
+            drawn()
+        } else {
+            ImageOrigin::None
+        }
     }
 
     fn get(&self, index: usize) -> Result<Example> {
         let (texts, label) = self.texts_and_label(index);
-        Ok(Example { id: self.id(index), image: self.content(index).map(|content| content.draw()), texts, label })
+        Ok(Example {
+            id: self.id(index),
+            image: self.content(index).map(|content| content.draw()),
+            texts,
+            label,
+        })
     }
 }
 
@@ -236,40 +302,75 @@ mod tests {
     #[test]
     fn rows_repeat_and_do_not_depend_on_what_else_is_drawn() {
         for world in WORLDS {
-            let (long, short) = (Mini::new(world, "train", 50, 7), Mini::new(world, "train", 10, 7));
+            let (long, short) = (
+                Mini::new(world, "train", 50, 7),
+                Mini::new(world, "train", 10, 7),
+            );
             assert_eq!(long.get(9).unwrap(), short.get(9).unwrap());
-            assert_ne!(long.get(9).unwrap(), Mini::new(world, "train", 50, 8).get(9).unwrap());
+            assert_ne!(
+                long.get(9).unwrap(),
+                Mini::new(world, "train", 50, 8).get(9).unwrap()
+            );
         }
     }
 
     #[test]
     fn no_concept_of_the_test_split_occurs_in_training() {
-        let train: HashSet<&str> = of_part(Part::Train).iter().map(|c| c.name.as_str()).collect();
+        let train: HashSet<&str> = of_part(Part::Train)
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
         let test = of_part(Part::Test);
-        assert!(train.len() > 400 && test.len() > 100, "{} and {}", train.len(), test.len());
+        assert!(
+            train.len() > 400 && test.len() > 100,
+            "{} and {}",
+            train.len(),
+            test.len()
+        );
         assert!(test.iter().all(|c| !train.contains(c.name.as_str())));
     }
 
-    /// What is asked on test scenes is asked in words of the training splits, names of things apart.
+    /// What is asked on test scenes is asked in words of the training splits, names of things
+    /// apart.
     #[test]
     fn pictures_decode_and_only_names_are_new_words() {
         let texts = |world, split: &str, rows| {
             let rows = Mini::new(world, split, rows, 0);
-            (0..rows.len()).flat_map(|index| rows.texts_of(index).unwrap()).collect::<Vec<_>>()
+            (0..rows.len())
+                .flat_map(|index| rows.texts_of(index).unwrap())
+                .collect::<Vec<_>>()
         };
         let split = |text: &String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let mut known: HashSet<String> = texts(MiniWorld::Pairs, "train", 4000).iter().flat_map(split).collect();
-        known.extend(texts(MiniWorld::Texts, "train", 4000).iter().flat_map(split));
-        known.extend(of_part(Part::Test).iter().flat_map(|concept| split(&concept.name)));
+        let mut known: HashSet<String> = texts(MiniWorld::Pairs, "train", 4000)
+            .iter()
+            .flat_map(split)
+            .collect();
+        known.extend(
+            texts(MiniWorld::Texts, "train", 4000)
+                .iter()
+                .flat_map(split),
+        );
+        known.extend(
+            of_part(Part::Test)
+                .iter()
+                .flat_map(|concept| split(&concept.name)),
+        );
         for world in WORLDS {
             let rows = Mini::new(world, "test", 40, 0);
             for index in 0..rows.len() {
                 let example = rows.get(index).unwrap();
                 if let Some(bytes) = example.image {
                     let picture = image::load_from_memory(&bytes).unwrap();
-                    assert_eq!((picture.width(), picture.height()), (scene::SIDE, scene::SIDE));
+                    assert_eq!(
+                        (picture.width(), picture.height()),
+                        (scene::SIDE, scene::SIDE)
+                    );
                 }
-                let strange = example.texts.iter().flat_map(split).find(|word| !known.contains(word));
+                let strange = example
+                    .texts
+                    .iter()
+                    .flat_map(split)
+                    .find(|word| !known.contains(word));
                 assert_eq!(strange, None, "of {:?}", example.texts);
             }
         }
@@ -279,14 +380,26 @@ mod tests {
     #[test]
     fn class_names_say_what_the_pictures_show() {
         let registry = crate::Registry::built_in().unwrap();
-        let crate::Method::ZeroShot { class_names, .. } = &registry.get("mini-zero-shot").unwrap().method else { panic!("zero-shot") };
+        let crate::Method::ZeroShot { class_names, .. } =
+            &registry.get("mini-zero-shot").unwrap().method
+        else {
+            panic!("zero-shot")
+        };
         let rows = Mini::new(MiniWorld::Looks, "test", 200, 0);
         for index in 0..rows.len() {
             let single = rows.single(index);
             let (name, group) = (&class_names[single.look()], single.group);
-            let words =
-                [wording::NUMBERS[group.count - 1], if group.large { "large" } else { "small" }, scene::COLOURS[single.background].0];
-            assert!(words.iter().all(|word| name.split(' ').any(|other| other == *word)), "{name}: {words:?}");
+            let words = [
+                wording::NUMBERS[group.count - 1],
+                if group.large { "large" } else { "small" },
+                scene::COLOURS[single.background].0,
+            ];
+            assert!(
+                words
+                    .iter()
+                    .all(|word| name.split(' ').any(|other| other == *word)),
+                "{name}: {words:?}"
+            );
         }
     }
 
@@ -297,7 +410,11 @@ mod tests {
         for index in (0..rows.len()).filter(|index| index % 3 != 1) {
             let (scene, texts) = (rows.scene(index), rows.texts_of(index).unwrap());
             if let Some(said) = texts[0].strip_prefix("the background is ") {
-                assert_eq!(said == scene::COLOURS[scene.background].0, index % 3 == 0, "{texts:?}");
+                assert_eq!(
+                    said == scene::COLOURS[scene.background].0,
+                    index % 3 == 0,
+                    "{texts:?}"
+                );
             }
         }
     }
@@ -306,17 +423,29 @@ mod tests {
     #[test]
     fn chance_levels_are_those_of_the_test_splits() {
         let registry = crate::Registry::built_in().unwrap();
-        let tasks = registry.tasks().iter().filter(|t| t.suite == crate::Suite::Mini && t.classes > 0);
+        let tasks = registry
+            .tasks()
+            .iter()
+            .filter(|t| t.suite == crate::Suite::Mini && t.classes > 0);
         for task in tasks {
             let source = &task.sources[0];
-            let split = task.open_split(source, &source.test, std::path::Path::new("."), 0).unwrap();
+            let split = task
+                .open_split(source, &source.test, std::path::Path::new("."), 0)
+                .unwrap();
             let mut counts = vec![0usize; task.classes];
             for index in 0..split.dataset.len() {
-                let Label::Class(class) = split.dataset.label(index) else { panic!("{} has no class", task.name) };
+                let Label::Class(class) = split.dataset.label(index) else {
+                    panic!("{} has no class", task.name)
+                };
                 counts[class] += 1;
             }
             let largest = *counts.iter().max().unwrap() as f64 / split.dataset.len() as f64;
-            assert!((largest - task.chance).abs() < 0.06, "{}: {largest} for {}", task.name, task.chance);
+            assert!(
+                (largest - task.chance).abs() < 0.06,
+                "{}: {largest} for {}",
+                task.name,
+                task.chance
+            );
             assert!(counts.iter().all(|&c| c > 0), "{}: {counts:?}", task.name);
         }
     }

@@ -1,4 +1,5 @@
-//! Scenes: a background and groups of things on it, side by side or one above the other, as a picture.
+//! Scenes: a background and groups of things on it, side by side or one above the other, as a
+//! picture.
 
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, codecs::png::PngEncoder, imageops};
 use rand::{
@@ -70,7 +71,11 @@ pub(super) struct Scene {
 }
 
 fn group(concept: &'static Concept, rng: &mut impl Rng) -> Group {
-    Group { concept, count: rng.random_range(1..=MOST), large: rng.random() }
+    Group {
+        concept,
+        count: rng.random_range(1..=MOST),
+        large: rng.random(),
+    }
 }
 
 impl Scene {
@@ -106,7 +111,11 @@ impl Scene {
         let first_leads = matches!(self.relation, Relation::Left | Relation::Above);
         let beside = matches!(self.relation, Relation::Left | Relation::Right);
         for (place, group) in self.groups.iter().enumerate() {
-            let half = if (place == 0) == first_leads { 0 } else { SIDE / 2 };
+            let half = if (place == 0) == first_leads {
+                0
+            } else {
+                SIDE / 2
+            };
             let mut cells: Vec<u32> = (0..MOST as u32).collect();
             cells.shuffle(&mut rng);
             let (long, short) = (SIDE / MOST as u32, SIDE / 2);
@@ -114,7 +123,11 @@ impl Scene {
             for cell in cells.into_iter().take(group.count) {
                 let along = cell * long + rng.random_range(0..=long - size);
                 let across = half + rng.random_range(0..=short - size);
-                let at = if beside { (across, along) } else { (along, across) };
+                let at = if beside {
+                    (across, along)
+                } else {
+                    (along, across)
+                };
                 paste(&mut canvas, group.concept, at, size);
             }
         }
@@ -137,7 +150,11 @@ impl Single {
         if alone {
             (group.count, group.large) = (1, true);
         }
-        Self { background: rng.random_range(0..COLOURS.len()), group, layout: rng.random() }
+        Self {
+            background: rng.random_range(0..COLOURS.len()),
+            group,
+            layout: rng.random(),
+        }
     }
 
     /// The picture, as a PNG file; `alone` as it was sampled.
@@ -146,7 +163,10 @@ impl Single {
         let mut canvas = canvas(self.background);
         if alone {
             let size = rng.random_range(48..=80);
-            let at = (rng.random_range(0..=SIDE - size), rng.random_range(0..=SIDE - size));
+            let at = (
+                rng.random_range(0..=SIDE - size),
+                rng.random_range(0..=SIDE - size),
+            );
             paste(&mut canvas, self.group.concept, at, size);
             return encode(&canvas);
         }
@@ -179,7 +199,8 @@ fn paste(canvas: &mut RgbImage, concept: &Concept, (left, top): (u32, u32), size
         let alpha = u32::from(pixel[3]);
         let under = canvas.get_pixel_mut(left + x, top + y);
         for channel in 0..3 {
-            let blend = u32::from(pixel[channel]) * alpha + u32::from(under[channel]) * (255 - alpha);
+            let blend =
+                u32::from(pixel[channel]) * alpha + u32::from(under[channel]) * (255 - alpha);
             under[channel] = ((blend + 127) / 255) as u8;
         }
     }
@@ -188,6 +209,13 @@ fn paste(canvas: &mut RgbImage, concept: &Concept, (left, top): (u32, u32), size
 fn encode(canvas: &RgbImage) -> Vec<u8> {
     let mut png = Vec::new();
     let encoder = PngEncoder::new(&mut png);
-    encoder.write_image(canvas, canvas.width(), canvas.height(), ExtendedColorType::Rgb8).expect("writing to memory");
+    encoder
+        .write_image(
+            canvas,
+            canvas.width(),
+            canvas.height(),
+            ExtendedColorType::Rgb8,
+        )
+        .expect("writing to memory");
     png
 }

@@ -1,5 +1,6 @@
-//! What is said and asked of scenes. Words for colours, numbers, sizes, places and kinds occur in every split; names of things
-//! that are kept for testing do not, so what is asked there can be told from what was learned of the others.
+//! What is said and asked of scenes. Words for colours, numbers, sizes, places and kinds occur in
+//! every split; names of things that are kept for testing do not, so what is asked there can be
+//! told from what was learned of the others.
 
 use rand::{
     Rng,
@@ -15,11 +16,21 @@ use super::{
 pub(super) const NUMBERS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 const SIZES: [&str; 2] = ["small", "large"];
 /// Things said of a kind that no picture shows.
-const UNKNOWABLE: [&str; 4] = ["was bought last week", "belongs to somebody famous", "is very old", "will be gone tomorrow"];
+const UNKNOWABLE: [&str; 4] = [
+    "was bought last week",
+    "belongs to somebody famous",
+    "is very old",
+    "will be gone tomorrow",
+];
 
 /// Answers to questions, in the order of their labels.
 pub(super) fn answers() -> Vec<&'static str> {
-    COLOURS.iter().map(|(name, _)| *name).chain(NUMBERS).chain(["yes", "no"]).collect()
+    COLOURS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(NUMBERS)
+        .chain(["yes", "no"])
+        .collect()
 }
 
 fn number_label(count: usize) -> usize {
@@ -63,8 +74,17 @@ impl Naming {
 }
 
 fn phrase(group: Group, naming: Naming) -> String {
-    let Group { concept, count, large } = group;
-    format!("{} {} {}", NUMBERS[count - 1], SIZES[usize::from(large)], naming.noun(concept, count))
+    let Group {
+        concept,
+        count,
+        large,
+    } = group;
+    format!(
+        "{} {} {}",
+        NUMBERS[count - 1],
+        SIZES[usize::from(large)],
+        naming.noun(concept, count)
+    )
 }
 
 fn colour(background: usize) -> &'static str {
@@ -75,8 +95,15 @@ impl Scene {
     /// The same facts in two wordings.
     pub(super) fn captions(&self, naming: Naming) -> [String; 2] {
         let [a, b] = self.groups.map(|group| phrase(group, naming));
-        let (colour, there, back) = (colour(self.background), place(self.relation), place(self.relation.inverse()));
-        [format!("{a} {there} {b} on a {colour} background"), format!("a {colour} picture with {b} {back} {a}")]
+        let (colour, there, back) = (
+            colour(self.background),
+            place(self.relation),
+            place(self.relation.inverse()),
+        );
+        [
+            format!("{a} {there} {b} on a {colour} background"),
+            format!("a {colour} picture with {b} {back} {a}"),
+        ]
     }
 
     /// A question of one of three sorts (colour, number, yes or no) and its answer's label.
@@ -86,11 +113,21 @@ impl Scene {
         let (kind, other_kind) = (group.concept.kind(), rest.concept.kind());
         match (sort, rng.random_range(0..3)) {
             (0, _) => ("what color is the background ?".into(), self.background),
-            (1, 0) => ("how many things are there ?".into(), number_label(group.count + rest.count)),
-            (1, 1) if group.large != rest.large => {
-                (format!("how many {} things are there ?", SIZES[usize::from(group.large)]), number_label(group.count))
-            }
-            (1, _) => (format!("how many {} are there ?", kind.many), number_label(group.count)),
+            (1, 0) => (
+                "how many things are there ?".into(),
+                number_label(group.count + rest.count),
+            ),
+            (1, 1) if group.large != rest.large => (
+                format!(
+                    "how many {} things are there ?",
+                    SIZES[usize::from(group.large)]
+                ),
+                number_label(group.count),
+            ),
+            (1, _) => (
+                format!("how many {} are there ?", kind.many),
+                number_label(group.count),
+            ),
             (_, 0) => {
                 let there: bool = rng.random();
                 let kind = if there { kind } else { self.absent_kind(rng) };
@@ -98,13 +135,28 @@ impl Scene {
             }
             (_, 1) => {
                 let large: bool = rng.random();
-                (format!("are the {} {} ?", kind.many, SIZES[usize::from(large)]), yes_label(large == group.large))
+                (
+                    format!("are the {} {} ?", kind.many, SIZES[usize::from(large)]),
+                    yes_label(large == group.large),
+                )
             }
             (_, _) => {
-                let relation = if asked == 0 { self.relation } else { self.relation.inverse() };
+                let relation = if asked == 0 {
+                    self.relation
+                } else {
+                    self.relation.inverse()
+                };
                 let right: bool = rng.random();
                 let said = if right { relation } else { relation.inverse() };
-                (format!("are the {} {} the {} ?", kind.many, place(said), other_kind.many), yes_label(right))
+                (
+                    format!(
+                        "are the {} {} the {} ?",
+                        kind.many,
+                        place(said),
+                        other_kind.many
+                    ),
+                    yes_label(right),
+                )
             }
         }
     }
@@ -115,27 +167,56 @@ impl Scene {
         let (group, rest) = (self.groups[asked], self.groups[1 - asked]);
         let (kind, right) = (group.concept.kind(), label == 0);
         if label == 1 {
-            return format!("the {} {}", kind.one, UNKNOWABLE.choose(rng).expect("there are some"));
+            return format!(
+                "the {} {}",
+                kind.one,
+                UNKNOWABLE.choose(rng).expect("there are some")
+            );
         }
         match rng.random_range(0..5) {
             0 => {
-                let background = if right { self.background } else { other(self.background, COLOURS.len(), rng) };
+                let background = if right {
+                    self.background
+                } else {
+                    other(self.background, COLOURS.len(), rng)
+                };
                 format!("the background is {}", colour(background))
             }
             1 => {
-                let count = if right { group.count } else { other(group.count - 1, MOST, rng) + 1 };
-                let (verb, noun) = if count == 1 { ("is", kind.one) } else { ("are", kind.many) };
+                let count = if right {
+                    group.count
+                } else {
+                    other(group.count - 1, MOST, rng) + 1
+                };
+                let (verb, noun) = if count == 1 {
+                    ("is", kind.one)
+                } else {
+                    ("are", kind.many)
+                };
                 format!("there {verb} {} {noun}", NUMBERS[count - 1])
             }
-            2 => format!("the {} are {}", kind.many, SIZES[usize::from(group.large == right)]),
+            2 => format!(
+                "the {} are {}",
+                kind.many,
+                SIZES[usize::from(group.large == right)]
+            ),
             3 => {
                 let kind = if right { kind } else { self.absent_kind(rng) };
                 format!("the picture shows {}", kind.phrase)
             }
             _ => {
-                let relation = if asked == 0 { self.relation } else { self.relation.inverse() };
+                let relation = if asked == 0 {
+                    self.relation
+                } else {
+                    self.relation.inverse()
+                };
                 let said = if right { relation } else { relation.inverse() };
-                format!("the {} are {} the {}", kind.many, place(said), rest.concept.kind().many)
+                format!(
+                    "the {} are {} the {}",
+                    kind.many,
+                    place(said),
+                    rest.concept.kind().many
+                )
             }
         }
     }
@@ -149,11 +230,20 @@ impl Scene {
         }
     }
 
-    /// A text that goes with the picture: a caption, a true statement, or a question with its answer.
+    /// A text that goes with the picture: a caption, a true statement, or a question with its
+    /// answer.
     pub(super) fn text(&self, rng: &mut impl Rng) -> String {
         match rng.random_range(0..10) {
-            0..4 => self.captions(Naming::Name).choose(rng).expect("two").clone(),
-            4..6 => self.captions(Naming::Kind).choose(rng).expect("two").clone(),
+            0..4 => self
+                .captions(Naming::Name)
+                .choose(rng)
+                .expect("two")
+                .clone(),
+            4..6 => self
+                .captions(Naming::Kind)
+                .choose(rng)
+                .expect("two")
+                .clone(),
             6..8 => self.statement(0, rng),
             _ => {
                 let (question, answer) = self.question(rng.random_range(0..3), rng);
@@ -164,7 +254,8 @@ impl Scene {
 }
 
 impl Single {
-    /// What the picture shows, up to the name: a class of the mini zero-shot task, whose names the registry has.
+    /// What the picture shows, up to the name: a class of the mini zero-shot task, whose names the
+    /// registry has.
     pub(super) fn look(&self) -> usize {
         (self.background * MOST + self.group.count - 1) * 2 + usize::from(self.group.large)
     }
@@ -172,13 +263,25 @@ impl Single {
     /// A text that goes with the picture.
     pub(super) fn text(&self, rng: &mut impl Rng) -> String {
         let naming = [Naming::Name, Naming::Kind, Naming::Thing][rng.random_range(0..3)];
-        let text = format!("{} on a {} background", phrase(self.group, naming), colour(self.background));
-        if rng.random() { text } else { format!("a picture of {text}") }
+        let text = format!(
+            "{} on a {} background",
+            phrase(self.group, naming),
+            colour(self.background)
+        );
+        if rng.random() {
+            text
+        } else {
+            format!("a picture of {text}")
+        }
     }
 
     /// The same of a picture of one thing alone.
     pub(super) fn text_alone(&self, rng: &mut impl Rng) -> String {
-        let (name, kind, colour) = (&self.group.concept.name, self.group.concept.kind(), colour(self.background));
+        let (name, kind, colour) = (
+            &self.group.concept.name,
+            self.group.concept.kind(),
+            colour(self.background),
+        );
         match rng.random_range(0..5) {
             0 => format!("a picture of {name} , {}", kind.phrase),
             1 => format!("{name} on a {colour} background"),
@@ -191,9 +294,17 @@ impl Single {
 
 /// A document: some sentences about a scene, true in each other's light.
 pub(super) fn document(scene: &Scene, rng: &mut impl Rng) -> String {
-    let mut sentences: Vec<String> = (0..rng.random_range(1..=2)).map(|_| scene.text(rng)).collect();
+    let mut sentences: Vec<String> = (0..rng.random_range(1..=2))
+        .map(|_| scene.text(rng))
+        .collect();
     if rng.random() {
-        sentences = scene.captions(if rng.random() { Naming::Name } else { Naming::Kind }).into();
+        sentences = scene
+            .captions(if rng.random() {
+                Naming::Name
+            } else {
+                Naming::Kind
+            })
+            .into();
     }
     if rng.random_range(0..4) == 0 {
         sentences.push(scene.statement(1, rng));

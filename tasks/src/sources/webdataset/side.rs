@@ -26,18 +26,38 @@ pub(super) fn read_side(ending: &str, bytes: &[u8], kind: Kind) -> Parsed<Side> 
         return Err("is too large".into());
     }
     if ending == "npy" {
-        let classes = if let Kind::Labels(classes) = kind { Some(classes) } else { None };
+        let classes = if let Kind::Labels(classes) = kind {
+            Some(classes)
+        } else {
+            None
+        };
         return hot_entries(bytes, classes).map(Side::Classes);
     }
     let text = flava_base::text_of(bytes.to_vec())?;
     match ending {
         "json" => {
-            let object: serde_json::Value = flava_base::json_of(&text).map_err(|e| e.to_string())?;
+            let object: serde_json::Value =
+                flava_base::json_of(&text).map_err(|e| e.to_string())?;
             let texts = ["caption", "text"].map(|name| lines::texts(&object[name]));
-            Ok(Side::Captions(texts.into_iter().find(|texts| !texts.is_empty()).unwrap_or_default()))
+            Ok(Side::Captions(
+                texts
+                    .into_iter()
+                    .find(|texts| !texts.is_empty())
+                    .unwrap_or_default(),
+            ))
         }
-        "cls" => text.trim().parse().map(Side::Class).map_err(|_| format!("{text:?} is no label")),
-        _ => Ok(Side::Captions(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())),
+        "cls" => text
+            .trim()
+            .parse()
+            .map(Side::Class)
+            .map_err(|_| format!("{text:?} is no label")),
+        _ => Ok(Side::Captions(
+            text.lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )),
     }
 }
 
@@ -49,18 +69,34 @@ fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
     ) -> Parsed<Vec<u32>> {
         let values: Vec<T> = file.into_vec().map_err(|e| e.to_string())?;
         if classes.is_some_and(|classes| classes != values.len()) {
-            return Err(format!("a vector of {} for {} classes", values.len(), classes.unwrap_or_default()));
+            return Err(format!(
+                "a vector of {} for {} classes",
+                values.len(),
+                classes.unwrap_or_default()
+            ));
         }
-        if values.iter().any(|value| *value != T::from(false) && *value != T::from(true)) {
+        if values
+            .iter()
+            .any(|value| *value != T::from(false) && *value != T::from(true))
+        {
             return Err("a vector of other numbers than zeros and ones".into());
         }
-        Ok((0u32..).zip(values).filter(|(_, value)| *value != T::default()).map(|(place, _)| place).collect())
+        Ok((0u32..)
+            .zip(values)
+            .filter(|(_, value)| *value != T::default())
+            .map(|(place, _)| place)
+            .collect())
     }
     check_header(bytes)?;
     // It multiplies the shape out, and may overflow.
     let opened = flava_base::guarded(|| npyz::NpyFile::new(bytes));
-    let file = opened.ok_or("an array of an impossible shape")?.map_err(|e| e.to_string())?;
-    let entries = file.shape().iter().try_fold(1u64, |count, size| count.checked_mul(*size));
+    let file = opened
+        .ok_or("an array of an impossible shape")?
+        .map_err(|e| e.to_string())?;
+    let entries = file
+        .shape()
+        .iter()
+        .try_fold(1u64, |count, size| count.checked_mul(*size));
     if entries.is_none_or(|entries| entries > MAX_SIDE) {
         return Err(format!("an array of {:?}", file.shape()));
     }
@@ -77,7 +113,8 @@ fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
     }
 }
 
-/// The header is a Python dictionary, which its reader parses in time that doubles with each level: numpy's own has one.
+/// The header is a Python dictionary, which its reader parses in time that doubles with each level:
+/// numpy's own has one.
 fn check_header(bytes: &[u8]) -> Parsed<()> {
     let length = match bytes.get(6..12) {
         Some(&[1, _, a, b, ..]) => usize::from(u16::from_le_bytes([a, b])),
@@ -85,9 +122,17 @@ fn check_header(bytes: &[u8]) -> Parsed<()> {
         _ => return Err("is no file of numpy".into()),
     };
     let start = if bytes[6] == 1 { 10 } else { 12 };
-    let header = bytes.get(start..start + length.min(MAX_HEADER)).filter(|_| length <= MAX_HEADER);
+    let header = bytes
+        .get(start..start + length.min(MAX_HEADER))
+        .filter(|_| length <= MAX_HEADER);
     let header = header.ok_or("has a header that is cut off or too long")?;
-    let more_than = |most: usize, byte: u8| header.iter().filter(|other| **other == byte).nth(most).is_some();
+    let more_than = |most: usize, byte: u8| {
+        header
+            .iter()
+            .filter(|other| **other == byte)
+            .nth(most)
+            .is_some()
+    };
     if more_than(1, b'{') || more_than(1, b'(') || more_than(0, b'[') {
         return Err("has a header that describes no plain vector".into());
     }
@@ -99,20 +144,39 @@ mod tests {
     use super::*;
 
     fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-        let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
+        let mut header =
+            format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
         header.extend(std::iter::repeat_n(' ', 63 - (header.len() + 10) % 64));
         header.push('\n');
-        [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), data].concat()
+        [
+            b"\x93NUMPY\x01\x00".as_slice(),
+            &(header.len() as u16).to_le_bytes(),
+            header.as_bytes(),
+            data,
+        ]
+        .concat()
     }
 
     #[test]
     fn vectors_are_of_zeros_and_ones_for_each_class() {
         let of = |bytes: &[u8]| hot_entries(bytes, Some(3));
         assert_eq!(of(&npy("'|u1'", "(3,)", &[0, 1, 1])), Ok(vec![1, 2]));
-        assert!(of(&npy("'|u1'", "(3,)", &[0, 2, 1])).unwrap_err().contains("zeros and ones"));
-        assert!(of(&npy("'|u1'", "(2,)", &[0, 1])).unwrap_err().contains("for 3 classes"));
+        assert!(
+            of(&npy("'|u1'", "(3,)", &[0, 2, 1]))
+                .unwrap_err()
+                .contains("zeros and ones")
+        );
+        assert!(
+            of(&npy("'|u1'", "(2,)", &[0, 1]))
+                .unwrap_err()
+                .contains("for 3 classes")
+        );
         assert!(of(&npy("'|u1'", "(9000000000, 9000000000)", &[0])).is_err());
         let deep = format!("{}'|u1'{}", "[".repeat(40), "]".repeat(40));
-        assert!(of(&npy(&deep, "(3,)", &[0, 1, 1])).unwrap_err().contains("no plain vector"));
+        assert!(
+            of(&npy(&deep, "(3,)", &[0, 1, 1]))
+                .unwrap_err()
+                .contains("no plain vector")
+        );
     }
 }
