@@ -26,6 +26,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another program writes to the folder.
+    #[error("{}: another run (process {process}) is using this folder; wait for it, or choose \
+             another with --out", escaped(&folder.to_string_lossy()))]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The other's process id.
+        process: String,
+    },
 }
 
 impl Error {
@@ -42,6 +51,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.to_string(),
             Self::File { reason, .. } => reason.clone(),
+            Self::Locked { process, .. } => format!("is in use by process {process}"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use flava_base::{escaped, say};
+use flava_base::{escaped, listen, say};
 use flava_evaluator::{
     Outcome, Plan,
     args::{
@@ -13,7 +13,7 @@ use flava_evaluator::{
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, print},
-    dry_run, embed, fetch, listen, run, score, verify,
+    dry_run, embed, fetch, run, score, verify,
 };
 use flava_results::published;
 use flava_tasks::{Registry, Task};

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use flava_base::{escaped, say};
+use flava_base::{escaped, listen, say};
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
     console::{DONE, INTERRUPTED, PARTLY, ended, print},
-    dry_run, listen, recipe_of, run, submit,
+    dry_run, recipe_of, run, submit,
 };
 use flava_results::Record;
 

@@ -13,7 +13,6 @@ mod error;
 mod features;
 mod fetch;
 mod finetune;
-mod interrupt;
 mod methods;
 mod places;
 mod plan;
@@ -27,10 +26,18 @@ pub use embed::embed;
 pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
 pub use finetune::{recipe_of, submit};
-pub use interrupt::{interrupted, listen};
 pub use methods::ranks;
 pub use places::Places;
 pub use plan::{Loaded, ModelChoice, Piece, Plan, Settings, Tuning};
 pub use run::{Outcome, dry_run, run};
 pub use score::score;
 pub use verify::{Verified, verify};
+
+/// An error once Ctrl-C was pressed.
+pub(crate) fn check_interrupted() -> Result<()> {
+    if flava_base::interrupted() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
+}

@@ -4,11 +4,8 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
-use flava_base::say;
-use flava_evaluator::{
-    console::{DONE, INTERRUPTED, PARTLY, ended, print},
-    listen,
-};
+use flava_base::{listen, say};
+use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, print};
 use flava_pretrain::{
     Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
 };

@@ -248,7 +248,7 @@ fn turned(pixel: [u8; 3], by: f32) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    use flava_model::runtime::stream;
+    use flava_base::stream;
 
     use super::*;
 

@@ -38,7 +38,7 @@ pub use trainer::{
 
 /// An error once Ctrl-C was pressed.
 pub(crate) fn interrupted() -> Result<()> {
-    if flava_evaluator::interrupted() {
+    if flava_base::interrupted() {
         Err(Error::Interrupted)
     } else {
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use flava_model::runtime::stream;
+use flava_base::stream;
 use rand::seq::SliceRandom;
 
 /// Rows that are read one after the other from where they lie; a shard of files that know none.

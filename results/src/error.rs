@@ -1,6 +1,6 @@
 //! What can go wrong with result files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -11,14 +11,6 @@ pub enum Error {
     /// A file that cannot be read or written, or does not hold what it should.
     #[error(transparent)]
     File(#[from] flava_base::Error),
-    /// Another program runs in the folder.
-    #[error("{}: another run (process {process}) is using this folder; wait for it, or choose another with --out", folder.display())]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-        /// The other's process id.
-        process: String,
-    },
 }
 
 impl Error {

@@ -16,5 +16,5 @@ pub use csv_table::csv_table;
 pub use error::{Error, Result};
 pub use published::{Published, published};
 pub use record::{MetricValue, Record};
-pub use run_folder::{RunFolder, State, Status, lock_folder, read_records, timestamp};
+pub use run_folder::{RunFolder, State, Status, read_records, timestamp};
 pub use table::{rows_table, table};

@@ -9,13 +9,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use flava_base::write_atomic;
+use flava_base::{lock_folder, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -400,45 +400,6 @@ fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// Takes a folder for this program alone, for as long as the file lives; on a file system without
-/// locks nobody can, and a note says so.
-///
-/// # Errors
-/// If another program has it.
-pub fn lock_folder(folder: &Path) -> Result<(Option<File>, Option<String>)> {
-    let path = folder.join(".lock");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .read(true)
-        .open(&path)
-        .map_err(|e| Error::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => {
-            let _told = file
-                .set_len(0)
-                .and_then(|()| write!(file, "{}", std::process::id()));
-            Ok((Some(file), None))
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            let _read = file.take(20).read_to_string(&mut process);
-            Err(Error::Locked {
-                folder: folder.to_owned(),
-                process,
-            })
-        }
-        Err(TryLockError::Error(e)) => Ok((
-            None,
-            Some(format!(
-                "{}: cannot be locked ({e}): see to it that no other program writes there",
-                folder.display()
-            )),
-        )),
-    }
 }
 
 #[cfg(test)]

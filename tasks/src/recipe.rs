@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use flava_base::{did_you_mean, overrides::Override};
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
-use crate::{Error, Family, Method, Result, Task, Tower, did_you_mean};
+use crate::{Error, Family, Method, Result, Task, Tower};
 
 /// Built-in recipes and their names; a task's own, or that of its family's default.
 const BUILT_IN: [(&str, &str); 18] = [
@@ -257,37 +258,25 @@ fn built_in(task: &Task) -> (&'static str, &'static str) {
         .expect("each family has a recipe")
 }
 
-/// `key=value`, the value as TOML has it; `head.dropout=0.2` reaches into a table.
+/// `key=value` over a recipe's table; `head.dropout=0.2` reaches into a table.
 fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
-    let (key, value) = setting.split_once('=').ok_or("is no key=value")?;
-    let (key, value) = (key.trim(), value.trim());
-    let key = if key == "lr" { "learning_rate" } else { key };
-    let parsed: Table = toml::from_str(&format!("value = {value}"))
-        .or_else(|_| toml::from_str(&format!("value = {value:?}")))
-        .map_err(|e| e.to_string())?;
-    let value = parsed["value"].clone();
+    let mut setting = Override::parse(setting)?;
+    if setting.path == ["lr"] {
+        setting.path = vec!["learning_rate".into()];
+    }
+    let key = setting.path.join(".");
     let known: Vec<String> = keys();
-    if !known.iter().any(|name| name == key) {
-        return Err(format!(
-            "there is no such setting{}",
-            did_you_mean(key, &known, 1)
-        ));
+    if !known.contains(&key) {
+        let near = did_you_mean(&key, &known, 1);
+        return Err(format!("there is no such setting{near}"));
     }
     // One of the two lengths replaces the other.
-    if let Some(other) = [("steps", "epochs"), ("epochs", "steps")]
-        .iter()
-        .find(|(this, _)| *this == key)
-    {
-        table.remove(other.1);
+    match key.as_str() {
+        "steps" => drop(table.remove("epochs")),
+        "epochs" => drop(table.remove("steps")),
+        _ => {}
     }
-    match key.split_once('.') {
-        None => table.insert(key.to_owned(), value),
-        Some((outer, inner)) => match table.get_mut(outer) {
-            Some(Value::Table(nested)) => nested.insert(inner.to_owned(), value),
-            _ => return Err(format!("{outer} is no table")),
-        },
-    };
-    Ok(())
+    setting.apply(table, usize::MAX)
 }
 
 /// The settings that there are.

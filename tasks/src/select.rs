@@ -1,6 +1,7 @@
 //! From what was typed after `--tasks` to tasks.
 
-use crate::{Error, Registry, Result, Suite, Task, did_you_mean};
+use crate::{Error, Registry, Result, Suite, Task};
+use flava_base::did_you_mean;
 
 /// Names that are offered for a misspelt one.
 const OFFERED: usize = 3;

@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flava_base::{replace_folder, verify_folder};
 use flava_model::{
     LoadOptions, Pretrained,
-    checkpoint::{Architecture, Checkpoint, read_tensors, replace_folder, verify_folder},
+    checkpoint::{Architecture, Checkpoint, read_tensors},
     processor::{Text, TextProcessor, decode},
 };
 use flava_tasks::{

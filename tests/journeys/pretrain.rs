@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use flava_model::{
-    checkpoint::{replace_file, restore_folder},
-    runtime::stream,
-};
+use flava_base::{replace_file, restore_folder, stream};
 use rand::Rng;
 use serde_json::Value;
 use tempfile::tempdir;

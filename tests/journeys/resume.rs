@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flava_model::runtime::stream;
+use flava_base::stream;
 use rand::Rng;
 use serde_json::Value;
 use tempfile::tempdir;

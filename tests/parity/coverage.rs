@@ -1,6 +1,6 @@
 //! How often 95 % intervals hold the truth, over simulated data whose truth is known.
 
-use flava_model::runtime::stream;
+use flava_base::stream;
 use flava_tasks::{
     Metric, Outputs, Predictions, Score,
     metrics::Interval,

@@ -17,7 +17,7 @@ use flava_tasks::{Example, Feature, Label, Tap, Tower};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
-use crate::{Error, Result, Settings, interrupt};
+use crate::{Error, Result, Settings, check_interrupted};
 
 pub(crate) use prepare::{Preparation, Prepared, Rows, sample, text_of};
 pub(crate) use store::Store;
@@ -579,7 +579,7 @@ impl<'a> Extractor<'a> {
         for block in missing {
             let (mut places, mut parts): (Vec<usize>, Vec<Vec<Tensor>>) = (Vec::new(), Vec::new());
             for batch in &pass.blocks[block] {
-                interrupt::check()?;
+                check_interrupted()?;
                 let (kept, values) = step(batch)?;
                 if !values.is_empty() {
                     let values = self.rounded(values)?;

@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use flava_base::id_rank;
+use flava_base::{id_rank, stream};
 use flava_model::{
     ImageInputs, TextInputs,
     processor::{Encoding, Pixels, Text, image_batch, text_batch},
-    runtime::{Loader, LoaderOptions, stream},
+    runtime::{Loader, LoaderOptions},
 };
 use flava_tasks::{
     Label, Tower,
@@ -21,9 +21,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Network, Output};
 use crate::{
-    Error, Result, Settings,
+    Error, Result, Settings, check_interrupted,
     features::{Preparation, Rows, text_of},
-    interrupt,
 };
 
 /// Batches among whose rows those of like length are brought together.
@@ -253,7 +252,7 @@ pub(crate) fn encodings(
     let max_tokens = max_tokens.min(network.config.text_config.max_position_embeddings as usize);
     let mut all = Vec::with_capacity(rows.len());
     for some in rows.indices().chunks(TEXTS) {
-        interrupt::check()?;
+        check_interrupted()?;
         let texts = some
             .iter()
             .map(|&row| Ok((rows.dataset().id(row), rows.dataset().texts_of(row)?)))

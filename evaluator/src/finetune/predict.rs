@@ -16,9 +16,8 @@ use super::{
     batches::{encodings, inputs, preparation},
 };
 use crate::{
-    Error, Result, Settings,
+    Error, Result, Settings, check_interrupted,
     features::{Rows, by_tokens, in_row_order},
-    interrupt,
     score::scores,
 };
 
@@ -60,7 +59,7 @@ pub(crate) fn outputs(
     let mut loader = pictures.map(|pictures| pictures.start(rows, batches.clone()));
     let mut parts = Vec::with_capacity(batches.len());
     for batch in batches {
-        interrupt::check()?;
+        check_interrupted()?;
         let pixels = match &mut loader {
             None => Vec::new(),
             Some(loader) => {

@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use flava_base::{DigestIndex, hex, is_there};
+use flava_base::{
+    DigestIndex, MANIFEST, hex, is_there, replace_folder, restore_folder, verify_folder,
+};
 use flava_model::{
     checkpoint::{
-        Architecture, Checkpoint, MANIFEST, load_exactly, read_tensors, replace_folder,
-        restore_folder, verify_folder, write_directory, write_tensors,
+        Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors,
     },
     runtime::training::{AdamW, LossScaler},
 };
@@ -190,7 +191,7 @@ impl Saved {
         network: &mut Network,
         optimiser: &mut AdamW,
     ) -> Result<(State, Option<Weights>)> {
-        let damaged = |e: flava_model::Error| {
+        let damaged = |e: flava_base::Error| {
             Error::Other(format!("{e}. Remove {} to begin again", folder.display()))
         };
         verify_folder(folder).map_err(damaged)?;

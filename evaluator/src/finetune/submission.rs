@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{Saved, predict};
 use crate::{
-    Error, ModelChoice, Places, Result, Settings, args::PredictArgs, data::OpenTask,
-    features::Rows, interrupt, plan::registry_of,
+    Error, ModelChoice, Places, Result, Settings, args::PredictArgs, check_interrupted,
+    data::OpenTask, features::Rows, plan::registry_of,
 };
 
 /// Answers, writes the files, and gives their paths with the number of rows.
@@ -63,7 +63,7 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     let progress = Progress::new(wanted.len(), "files", settings.quiet);
     let mut written = Vec::new();
     for submission in wanted {
-        interrupt::check()?;
+        check_interrupted()?;
         let rows = open(task, &submission, &places, args)?;
         let outputs = predict::outputs(
             &mut network,

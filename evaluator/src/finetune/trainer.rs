@@ -20,7 +20,7 @@ use super::{
     predict::{autocast_of, predictions, scored},
     saved::{State, Weights, last},
 };
-use crate::{Error, Result, Settings, features::Rows, interrupt};
+use crate::{Error, Result, Settings, check_interrupted, features::Rows};
 
 /// Steps between two lines of the log, unless the whole run is shorter than some of them.
 const LOG_EVERY: usize = 50;
@@ -195,7 +195,7 @@ impl Loop<'_> {
             if self.stops_early() {
                 break;
             }
-            if interrupt::check().is_err() {
+            if check_interrupted().is_err() {
                 if self.state.step > 0 {
                     self.save_last()?;
                 }

@@ -9,9 +9,8 @@ use tch::{Kind, Tensor};
 
 use super::retrieval::{Pairs, scores};
 use crate::{
-    Error, Result,
+    Error, Result, check_interrupted,
     features::{Extractor, Preparation, Rows},
-    interrupt,
 };
 
 /// Pairs that go through the multimodal encoder at once.
@@ -64,7 +63,7 @@ pub(super) fn ranks(
         places.into_iter().map(|place| place..place + 1).collect(),
     );
     for ((picture, mut wanted), prepared) in asked.into_iter().zip(loader) {
-        interrupt::check()?;
+        check_interrupted()?;
         wanted.sort_unstable();
         wanted.dedup();
         let pixels = prepared.into_iter().collect::<Result<Vec<_>>>()?;

@@ -1,7 +1,8 @@
 //! Zero-shot classification (CLIP's protocol): the class whose prompts' mean embedding is nearest
 //! to the picture's.
 
-use flava_model::{processor::Text, runtime::stream};
+use flava_base::stream;
+use flava_model::processor::Text;
 use flava_tasks::{Feature, Outputs, sources::Prompts};
 use rand::seq::SliceRandom;
 use serde_json::{Map, json};

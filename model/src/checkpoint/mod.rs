@@ -2,7 +2,6 @@
 //! running pickle, and a Hugging Face directory as output.
 
 mod file;
-mod folder;
 mod names;
 mod pickle;
 mod report;
@@ -11,7 +10,7 @@ mod write;
 
 pub(crate) use file::WEIGHTS;
 pub use file::{Checkpoint, CheckpointTensor, load_exactly, read_tensors};
-pub use folder::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder};
+
 pub use names::canonical_names;
 pub use report::LoadReport;
 pub use write::{Architecture, write_directory, write_tensors};

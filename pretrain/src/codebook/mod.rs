@@ -5,12 +5,13 @@ mod decoder;
 
 use std::{ops::Range, path::Path, sync::Arc};
 
+use flava_base::stream;
 use flava_model::{
     FlavaConfig, ImageCodebook,
     checkpoint::{Checkpoint, load_exactly, read_tensors, write_tensors},
     config::CodebookConfig,
     processor::{ImageTransform, Pixels, image_batch},
-    runtime::{Fill, Vars, stream},
+    runtime::{Fill, Vars},
 };
 use image::{RgbImage, imageops};
 use serde_json::json;

@@ -6,6 +6,7 @@ mod head;
 
 use std::{ops::Range, path::Path, sync::Arc};
 
+use flava_base::stream;
 use flava_model::{
     FlavaConfig, ImageEncoder, ImageInputs, Rows,
     checkpoint::{
@@ -16,7 +17,7 @@ use flava_model::{
         ImageProcessorConfig, ImageTransform, PassOrder, Pixels, TextProcessor, image_batch,
     },
     runtime::{
-        Fill, Precision, Vars, stream,
+        Fill, Precision, Vars,
         training::{AdamW, Autocast},
     },
 };

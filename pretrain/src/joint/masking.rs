@@ -135,7 +135,8 @@ impl WordMasks {
 
 #[cfg(test)]
 mod tests {
-    use flava_model::{processor::Text, runtime::stream};
+    use flava_base::stream;
+    use flava_model::processor::Text;
 
     use super::*;
 

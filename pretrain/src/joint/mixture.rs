@@ -1,7 +1,7 @@
 //! From which corpus each step's batch comes: one corpus a step gives all of it, drawn by the
 //! corpora's shares (FLAVA appendix A.2).
 
-use flava_model::runtime::stream;
+use flava_base::stream;
 use rand::Rng;
 
 /// The corpus of each step and how often it came before.

@@ -4,13 +4,13 @@
 
 use std::{ops::Range, sync::Arc};
 
+use flava_base::stream;
 use flava_model::{
     TextInputs,
     processor::{
         Encoding, ImageProcessorConfig, ImageTransform, PassOrder, Picture, Pixels, Text,
         TextProcessor, image_batch, text_batch,
     },
-    runtime::stream,
 };
 use rand::{Rng, seq::IndexedRandom};
 use tch::{Device, Kind, Tensor};

@@ -1,7 +1,7 @@
 //! What of a recipe contradicts itself, found before the first step.
 
+use flava_base::did_you_mean;
 use flava_model::FlavaConfig;
-use flava_tasks::did_you_mean;
 use serde_json::Value;
 
 use super::{

@@ -2,13 +2,16 @@
 //! their order.
 
 mod check;
-mod settings;
 mod stages;
 
 use std::{collections::BTreeMap, path::Path};
 
+use flava_base::{
+    did_you_mean,
+    overrides::{Override, finite, merge, read},
+};
 use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
-use flava_tasks::{did_you_mean, sources::Corpus};
+use flava_tasks::sources::Corpus;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -18,7 +21,6 @@ pub use stages::{
 };
 
 use crate::{Error, Result};
-use settings::{apply, finite, merge, read};
 
 /// Sizes, and what a model of that size is trained on.
 const SIZES: [(&str, &str); 2] = [
@@ -115,6 +117,29 @@ impl Default for ImageMasks {
     }
 }
 
+/// `key=value` over a recipe's table, where the key's first part may be a stage's name.
+fn set_over(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
+    let mut setting = Override::parse(setting)?;
+    let stages = table.get("stage").and_then(Value::as_table).cloned();
+    let mut fixed = 1;
+    if stages
+        .as_ref()
+        .is_some_and(|stages| stages.contains_key(&setting.path[0]))
+    {
+        setting.path.insert(0, "stage".into());
+    }
+    if setting.path[0] == "stage" {
+        fixed = 2;
+    }
+    let near = stages.map_or_else(String::new, |stages| {
+        did_you_mean(&setting.path[0], stages.keys(), 1)
+    });
+    setting.apply(table, fixed).map_err(|reason| {
+        let offered = reason.contains("did you mean");
+        if offered { reason } else { reason + &near }
+    })
+}
+
 impl Recipe {
     /// A built-in recipe (`mini`, `flava-base`, a column such as `flava-c`, at mini size
     /// `mini-flava-c`) or a file, with settings `stage.key=value` over it.
@@ -125,7 +150,7 @@ impl Recipe {
         };
         let (mut table, mut own) = Self::table(name)?;
         for setting in set {
-            apply(&mut table, setting)
+            set_over(&mut table, setting)
                 .map_err(|reason| wrong(format!("--set {setting}: {reason}")))?;
             own.extend(
                 setting

@@ -7,11 +7,11 @@ use flava_tasks::{Registry, Suite, select};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use toml::Table;
 
-use super::settings::read;
 use crate::{
     augment::{Colours, Crop},
     joint::WordMasks,
 };
+use flava_base::overrides::read;
 
 /// A part of pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use flava_base::{DigestIndex, hex};
+use flava_base::{DigestIndex, did_you_mean, hex, lock_folder};
 use flava_evaluator::{Places, Plan, Settings, args::BatchSize};
 use flava_model::{
     AttentionKind, FlavaConfig, LoadOptions,
@@ -19,8 +19,7 @@ use flava_model::{
     processor::{PassOrder, TextProcessor},
     runtime::{Precision, Progress, training::Log},
 };
-use flava_results::lock_folder;
-use flava_tasks::{Dataset, did_you_mean};
+use flava_tasks::Dataset;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};

@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flava_base::{replace_folder, stream};
 use flava_model::{
-    checkpoint::{read_tensors, replace_folder, write_tensors},
+    checkpoint::{read_tensors, write_tensors},
     runtime::{
-        Precision, Progress, linear, stream,
+        Precision, Progress, linear,
         training::{AdamW, Group, Log, LossScaler, Schedule, peak_memory},
     },
 };

@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_base::{write_atomic, write_with};
-use flava_model::{
-    checkpoint::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder},
-    runtime::training::LossScaler,
+use flava_base::{
+    MANIFEST, replace_file, replace_folder, restore_folder, verify_folder, write_atomic, write_with,
 };
+use flava_model::runtime::training::LossScaler;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};

@@ -4,8 +4,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Error, Result};
-
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Takes Ctrl-C (and the signals to terminate) over, before anything is computed. Where that cannot
@@ -19,7 +17,7 @@ pub fn listen() {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        flava_base::say("stopping at the next safe place; press Ctrl-C again to stop at once");
+        crate::say("stopping at the next safe place; press Ctrl-C again to stop at once");
     });
     if set.is_err() {
         return;
@@ -38,13 +36,4 @@ pub fn listen() {
 /// Whether Ctrl-C was pressed.
 pub fn interrupted() -> bool {
     ASKED.load(Ordering::SeqCst)
-}
-
-/// An error once Ctrl-C was pressed.
-pub(crate) fn check() -> Result<()> {
-    if interrupted() {
-        Err(Error::Interrupted)
-    } else {
-        Ok(())
-    }
 }

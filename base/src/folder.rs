@@ -8,11 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_base::{DigestIndex, hex, path_text, walk, write_atomic};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::{DigestIndex, Error, Result, hex, path_text, read_json, walk, write_atomic};
 
 /// The file of the digests.
 pub const MANIFEST: &str = "manifest.json";
@@ -38,7 +37,7 @@ impl Manifest {
         let digests = DigestIndex::none()
             .digests(&paths)
             .into_iter()
-            .collect::<flava_base::Result<Vec<_>>>()?;
+            .collect::<Result<Vec<_>>>()?;
         let files: BTreeMap<String, String> = names
             .iter()
             .map(|name| path_text(name))
@@ -60,7 +59,7 @@ impl Manifest {
 /// saying so.
 pub fn verify_folder(folder: &Path) -> Result<()> {
     let path = folder.join(MANIFEST);
-    let told: Manifest = flava_base::read_json(&path, MAX_BYTES)?;
+    let told: Manifest = read_json(&path, MAX_BYTES)?;
     if Manifest::digest(&told.files) != told.sha256 {
         return Err(Error::file(&path, "is damaged"));
     }
@@ -104,7 +103,7 @@ pub fn replace_folder<E: From<Error>>(
     let manifest = || -> Result<()> {
         let text = serde_json::to_string_pretty(&Manifest::of(&part)?)
             .map_err(|e| Error::file(&part, e))?;
-        Ok(write_atomic(&part.join(MANIFEST), text.as_bytes())?)
+        write_atomic(&part.join(MANIFEST), text.as_bytes())
     };
     let written = write(&part).and_then(|()| manifest().map_err(E::from));
     written.inspect_err(|_| drop(fs::remove_dir_all(&part)))?;
@@ -135,7 +134,7 @@ pub fn replace_file(folder: &Path, name: &str, contents: &[u8]) -> Result<()> {
                 .or_else(|_| fs::copy(&from, &to).map(drop))
                 .map_err(|e| Error::io(&from, e))?;
         }
-        Ok(write_atomic(&part.join(name), contents)?)
+        write_atomic(&part.join(name), contents)
     })
 }
 
@@ -165,7 +164,7 @@ mod tests {
         let full = |part: &Path| {
             fs::write(part.join("a"), "two")
                 .map_err(|e| Error::io(part, e))
-                .and(Err(Error::Input("full".into())))
+                .and(Err(Error::file(part, "full")))
         };
         assert!(replace_folder(&folder, full).is_err());
         assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "one");

@@ -13,6 +13,21 @@ pub fn stream(seed: u64, purpose: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest.into())
 }
 
+/// The rank of an id under a seed and a purpose: the first 16 hexadecimal digits of the SHA-256 of
+/// `"SEED PURPOSE ID"`.
+///
+/// Whatever is drawn of rows is those of the smallest ranks, so a draw depends on which rows there
+/// are and not on their order, and anybody can repeat it.
+pub fn id_rank(seed: u64, purpose: &str, id: &str) -> u64 {
+    let digest = Sha256::digest(format!("{seed} {purpose} {id}"));
+    digest[..8]
+        .iter()
+        .fold(0, |rank, byte| (rank << 8) | u64::from(*byte))
+}
+
+/// [`id_rank`] said in words, for records.
+pub const ID_RANK_RULE: &str = "smallest sha256(\"SEED PURPOSE ID\")";
+
 #[cfg(test)]
 mod tests {
     use rand_chacha::rand_core::RngCore;
