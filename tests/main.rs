@@ -1,5 +1,9 @@
 //! One program of integration tests: numbers against other implementations, and the real binaries
 //! from outside.
+#![allow(
+    clippy::too_many_lines,
+    reason = "a test tells one story from its beginning to its end"
+)]
 
 mod cli;
 mod data;

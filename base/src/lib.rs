@@ -9,6 +9,7 @@ mod folder;
 mod guard;
 mod interrupt;
 mod lock;
+mod lr_decay;
 mod nearest;
 pub mod overrides;
 mod random;
@@ -24,6 +25,7 @@ pub use folder::{MANIFEST, replace_file, replace_folder, restore_folder, verify_
 pub use guard::guarded;
 pub use interrupt::{interrupted, listen};
 pub use lock::lock_folder;
+pub use lr_decay::LrDecay;
 pub use nearest::did_you_mean;
 pub use random::{ID_RANK_RULE, id_rank, stream};
 pub use read::{

@@ -1,5 +1,7 @@
 //! What can go wrong in a run.
 
+use flava_training::LearnerError;
+
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -21,9 +23,9 @@ pub enum Error {
     /// Of result files.
     #[error(transparent)]
     Results(#[from] flava_results::Error),
-    /// libtorch's.
-    #[error("libtorch: {}", .0.to_string().lines().next().unwrap_or_default())]
-    Torch(#[from] tch::TchError),
+    /// Training that cannot go on.
+    #[error(transparent)]
+    Training(flava_training::Error),
     /// A row whose picture is broken.
     #[error("{id}: {reason} (--skip-broken leaves such rows out)")]
     Row {
@@ -38,4 +40,31 @@ pub enum Error {
     /// Anything else, said in full.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<flava_training::Error> for Error {
+    fn from(error: flava_training::Error) -> Self {
+        match error {
+            flava_training::Error::Interrupted => Self::Interrupted,
+            other => Self::Training(other),
+        }
+    }
+}
+
+impl LearnerError for Error {
+    fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Model(error) | Self::Head(flava_heads::Error::Model(error)) => {
+                error.is_out_of_memory()
+            }
+            Self::Training(error) => error.is_out_of_memory(),
+            _ => false,
+        }
+    }
 }

@@ -262,9 +262,9 @@ impl Places {
         }
         let result = self.hub.fetch(&jobs, &|bytes| {
             if bytes >= 0 {
-                bar.inc(bytes as u64)
+                bar.inc(bytes as u64);
             } else {
-                bar.dec(bytes.unsigned_abs())
+                bar.dec(bytes.unsigned_abs());
             }
         });
         bar.finish_and_clear();

@@ -12,7 +12,10 @@ pub enum Error {
     /// An error of the model below.
     #[error(transparent)]
     Model(#[from] flava_model::Error),
-    /// An error that libtorch raised.
-    #[error("libtorch: {}", .0.to_string().lines().next().unwrap_or_default())]
-    Torch(#[from] tch::TchError),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Model(error.into())
+    }
 }

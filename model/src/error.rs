@@ -37,12 +37,32 @@ pub enum Error {
     /// A device or precision that this machine does not offer.
     #[error("{0}")]
     Device(String),
+    /// The device has no room for what was asked of it.
+    #[error("memory is short: {0}")]
+    OutOfMemory(String),
     /// An error that libtorch raised.
     #[error("libtorch: {}", first_line(.0))]
-    Torch(#[from] tch::TchError),
+    Torch(tch::TchError),
+}
+
+impl From<tch::TchError> for Error {
+    /// libtorch has a class of its own for a lack of memory, of which only the message comes here.
+    fn from(error: tch::TchError) -> Self {
+        let line = first_line(&error);
+        if line.contains("out of memory") || line.contains("not enough memory") {
+            Self::OutOfMemory(line)
+        } else {
+            Self::Torch(error)
+        }
+    }
 }
 
 impl Error {
+    /// Whether the device's memory was short: fewer rows at once may fit.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory(_))
+    }
+
     /// An error of the operating system about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::File(flava_base::Error::io(path, source))

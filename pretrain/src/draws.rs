@@ -8,6 +8,7 @@ use flava_model::{
     runtime::{Loader, LoaderOptions},
 };
 use flava_tasks::Dataset;
+use flava_training::BrokenRows;
 
 use crate::{
     Error, Result,
@@ -16,19 +17,6 @@ use crate::{
 
 /// A picture with a shorter side shows nothing; it counts as broken.
 const SHORTEST_SIDE: usize = 4;
-
-/// The parts of `rows` rows that go through a model at once: `micro_batch` of them, or all where
-/// that is 0.
-pub(crate) fn parts(rows: usize, micro_batch: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = if micro_batch == 0 {
-        rows.max(1)
-    } else {
-        micro_batch
-    };
-    (0..rows)
-        .step_by(size)
-        .map(move |start| start..(start + size).min(rows))
-}
 
 /// A corpus that batches are drawn from.
 pub struct Draws {
@@ -51,8 +39,8 @@ pub struct Drawn<T> {
     pub ids: Vec<String>,
     /// What was made of them.
     pub rows: Vec<T>,
-    /// How many rows were left out because they are broken, and why the first was.
-    pub broken: (usize, String),
+    /// Rows that were left out.
+    pub broken: BrokenRows,
 }
 
 /// A piece of a batch: its number and how many pieces the batch has.
@@ -85,7 +73,7 @@ impl Draws {
         let mut drawn = Drawn {
             ids: Vec::with_capacity(places.len()),
             rows: Vec::with_capacity(places.len()),
-            broken: (0, String::new()),
+            broken: BrokenRows::default(),
         };
         for place in places {
             let draw = self.rank.draw(nth * size as u64 + place as u64, size);
@@ -96,11 +84,11 @@ impl Draws {
                     drawn.rows.push(made);
                 }
                 Err(reason) => {
-                    if drawn.broken.0 == 0 {
-                        drawn.broken.1 =
+                    if drawn.broken.count == 0 {
+                        drawn.broken.first_reason =
                             format!("{} of {}: {reason}", self.dataset.id(row), self.name);
                     }
-                    drawn.broken.0 += 1;
+                    drawn.broken.count += 1;
                 }
             }
         }
@@ -114,20 +102,20 @@ impl<T> Drawn<T> {
         let mut whole = Self {
             ids: Vec::new(),
             rows: Vec::new(),
-            broken: (0, String::new()),
+            broken: BrokenRows::default(),
         };
         for mut piece in pieces {
             whole.ids.append(&mut piece.ids);
             whole.rows.append(&mut piece.rows);
-            if whole.broken.0 == 0 {
-                whole.broken.1 = piece.broken.1;
+            if whole.broken.count == 0 {
+                whole.broken.first_reason = piece.broken.first_reason;
             }
-            whole.broken.0 += piece.broken.0;
+            whole.broken.count += piece.broken.count;
         }
         if whole.rows.is_empty() {
-            return Err(Error::Training(format!(
+            return Err(Error::Input(format!(
                 "every row of a batch is broken; the first is {}",
-                whole.broken.1
+                whole.broken.first_reason
             )));
         }
         Ok(whole)

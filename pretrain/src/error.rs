@@ -1,5 +1,7 @@
 //! What pretraining can refuse.
 
+use flava_training::LearnerError;
+
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -35,13 +37,37 @@ pub enum Error {
     /// Of the folder of results.
     #[error(transparent)]
     Results(#[from] flava_results::Error),
-    /// An error that libtorch raised.
-    #[error("libtorch: {}", .0.to_string().lines().next().unwrap_or_default())]
-    Torch(#[from] tch::TchError),
     /// Training that cannot go on.
-    #[error("{0}")]
-    Training(String),
+    #[error(transparent)]
+    Training(flava_training::Error),
     /// Ctrl-C was pressed.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<flava_training::Error> for Error {
+    fn from(error: flava_training::Error) -> Self {
+        match error {
+            flava_training::Error::Interrupted => Self::Interrupted,
+            other => Self::Training(other),
+        }
+    }
+}
+
+impl LearnerError for Error {
+    fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Model(error) | Self::Head(flava_heads::Error::Model(error)) => {
+                error.is_out_of_memory()
+            }
+            Self::Training(error) => error.is_out_of_memory(),
+            _ => false,
+        }
+    }
 }

@@ -16,7 +16,6 @@ mod order;
 mod plan;
 mod recipe;
 mod run;
-mod trainer;
 
 pub use args::{Command, PretrainArgs, RunArgs};
 pub use dino::Dino;
@@ -24,17 +23,14 @@ pub use draws::{Drawn, Draws};
 pub use error::{Error, Result};
 pub use flops::batch as step_flops;
 pub use joint::{
-    Batch, BlockMasks, FlavaForPreTraining, JointTraining, Losses, MaskedText, Mixture, OnEmpty,
-    PatchLabels, Preparation, PretrainingInputs, PretrainingOutput, Reader, Right, VisualWords,
-    Whole, WordMasks,
+    Batch, BatchTotals, BlockMasks, FlavaForPreTraining, JointTraining, Losses, MaskedText,
+    Mixture, OnEmpty, PatchLabels, Preparation, PretrainingInputs, PretrainingOutput, Reader,
+    VisualWords, WordMasks,
 };
 pub use order::{Order, Rank};
 pub use plan::{dry_run, job_of};
 pub use recipe::{Recipe, RowKind, Stage, TrainingSchedule};
 pub use run::{Job, init, run};
-pub use trainer::{
-    Batches, Learner, Observed, Parameter, State, Step, Trainer, optimiser_of, peak_of, rates_of,
-};
 
 /// An error once Ctrl-C was pressed.
 pub(crate) fn interrupted() -> Result<()> {

@@ -8,6 +8,8 @@ use flava_model::{
     runtime::{Fill, set_threads},
 };
 
+use flava_training::{human_duration, peak_flops};
+
 use crate::{
     Error, Result, RunArgs,
     codebook::{PATCH, flops_of_patch, networks},
@@ -15,7 +17,6 @@ use crate::{
     order::Rank,
     recipe::{Recipe, RowKind, Share, Stage},
     run::{Job, corpora_of},
-    trainer::{human, peak_of},
 };
 
 /// Share of a large product's speed that a training step is taken to reach before anything was
@@ -106,7 +107,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     });
     let config = recipe.config(words.filter(|words| *words > 0).unwrap_or(30_522))?;
     let count = parameters(&config);
-    let peak = peak_of(job.device, job.precision)?;
+    let peak = peak_flops(job.device, job.precision)?;
     let mut lines = vec![
         format!("{}: {}", job.name, recipe.summary),
         format!(
@@ -161,7 +162,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
             let _written = write!(
                 line,
                 ", {flops:.1e} FLOP, about {}",
-                human(flops / (peak * SHARE_OF_PEAK))
+                human_duration(flops / (peak * SHARE_OF_PEAK))
             );
         }
         lines.push(line);
@@ -177,7 +178,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
             ));
         }
     }
-    let time = human(total / (peak * SHARE_OF_PEAK));
+    let time = human_duration(total / (peak * SHARE_OF_PEAK));
     lines.push(format!(
         "all: {total:.1e} FLOP, about {time} at {:.0} % of that speed; results in {}",
         SHARE_OF_PEAK * 100.0,

@@ -21,7 +21,7 @@ pub use feature::{Feature, Tap, Tower};
 pub use method::Method;
 pub use metrics::{Metric, Score};
 pub use predictions::{Outputs, Predictions};
-pub use recipe::{HeadRecipe, RateDecay, Recipe};
+pub use recipe::{HeadRecipe, Recipe};
 pub use registry::Registry;
 pub use select::select;
 pub use source::{Columns, Layout, Source, SourceFormat, Split};

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use flava_base::{did_you_mean, overrides::Override};
+use flava_base::{LrDecay, did_you_mean, hex, overrides::Override};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::{Error, Family, Method, Result, Task, Tower};
@@ -46,6 +47,10 @@ const BUILT_IN: [(&str, &str); 18] = [
     ),
 ];
 
+/// Version of the rules that all recipes share. 2: what does not decay is biases, norms, tables of
+/// positions and tokens, as in pretraining; words and the patch projection do.
+const VERSION: u32 = 2;
+
 /// What stands on the CLS state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -64,19 +69,6 @@ pub enum HeadRecipe {
         /// Share of states that are dropped.
         dropout: f64,
     },
-}
-
-/// What follows the warm-up of the learning rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RateDecay {
-    /// Straight down to zero.
-    #[default]
-    Linear,
-    /// Half a cosine down to zero.
-    Cosine,
-    /// None.
-    Constant,
 }
 
 /// How a task is fine-tuned.
@@ -110,7 +102,7 @@ pub struct Recipe {
     pub warmup: f64,
     /// What follows.
     #[serde(default)]
-    pub decay: RateDecay,
+    pub decay: LrDecay,
     /// Adam's averages.
     #[serde(default = "betas")]
     pub betas: [f64; 2],
@@ -119,7 +111,7 @@ pub struct Recipe {
     pub eps: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Whether biases, norms and embeddings decay too.
+    /// Whether biases, norms, positions and tokens decay too.
     #[serde(default)]
     pub decay_all: bool,
     /// Norm that gradients are cut to; 0 cuts none.
@@ -201,6 +193,12 @@ impl Recipe {
             Some(problem) => Err(broken(problem)),
             None => Ok((recipe, name)),
         }
+    }
+
+    /// Digest of its settings and of the rules that all recipes share.
+    pub fn digest(&self) -> String {
+        let settings = serde_json::to_string(self).unwrap_or_default();
+        hex(&Sha256::digest(format!("{VERSION} {settings}"))[..8])
     }
 
     /// What contradicts itself in it, if anything.
@@ -295,7 +293,7 @@ fn keys() -> Vec<String> {
         learning_rate: 1.0,
         head_rate_factor: 1.0,
         warmup: 0.0,
-        decay: RateDecay::Linear,
+        decay: LrDecay::Linear,
         betas: betas(),
         eps: eps(),
         weight_decay: 0.0,
@@ -364,7 +362,7 @@ mod tests {
                 recipe.steps,
                 recipe.decay
             ),
-            (3e-5, Some(2.0), None, RateDecay::Cosine)
+            (3e-5, Some(2.0), None, LrDecay::Cosine)
         );
         assert_eq!(recipe.head, HeadRecipe::Pooled { dropout: 0.3 });
         for (setting, needle) in [

@@ -75,7 +75,7 @@ fn image(model: &str, batch: i64, precision: &str) -> serde_json::Value {
         .to_kind(model.options.precision.kind());
     let inputs = ImageInputs::new(pixels);
     let seconds = timed(REPEATS, || {
-        drop(model.flava.encode_image_cls(&inputs).unwrap())
+        drop(model.flava.encode_image_cls(&inputs).unwrap());
     });
     let flops = image_flops(&model) * batch as f64;
     json!({ "images_per_s": batch as f64 / seconds, "gflops": flops / seconds / 1e9 })
@@ -127,9 +127,9 @@ fn preprocess(folder: &Path) -> serde_json::Value {
     let bytes: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
     let decoding = timed(3, || bytes.iter().for_each(|b| drop(decode(b).unwrap())));
     let all = timed(3, || {
-        bytes
-            .iter()
-            .for_each(|b| drop(transform.apply(&decode(b).unwrap())))
+        for b in &bytes {
+            drop(transform.apply(&decode(b).unwrap()));
+        }
     });
     let pictures: Vec<_> = bytes.iter().map(|b| decode(b).unwrap()).collect();
     let transforming = timed(3, || pictures.iter().for_each(|p| drop(transform.apply(p))));
@@ -178,7 +178,7 @@ fn parquet(folder: &Path) -> serde_json::Value {
     let seconds = timed(3, || {
         bytes = (0..rows)
             .map(|row| split.dataset.get(row).unwrap().image.unwrap().len())
-            .sum()
+            .sum();
     });
     json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "opening_s": opening })
 }
@@ -211,7 +211,7 @@ fn shards(folder: &Path) -> serde_json::Value {
                     .unwrap()
                     .len()
             })
-            .sum()
+            .sum();
     });
     json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "first_opening_s": first, "opening_s": again })
 }

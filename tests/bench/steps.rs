@@ -15,20 +15,17 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
-    runtime::{
-        Precision, Progress, prepare_memory,
-        training::{Autocast, peak_memory},
-    },
+    runtime::{Autocast, Precision, Progress, prepare_memory},
 };
 use flava_pretrain::{
-    Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter,
-    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule,
-    VisualWords, WordMasks, optimiser_of, peak_of, step_flops,
+    Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order, PatchLabels, Preparation,
+    PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule, VisualWords, WordMasks, step_flops,
 };
 use flava_tasks::{
     Dataset,
     sources::{Corpus, MiniWorld},
 };
+use flava_training::{AdamW, Learner, ParameterSet, Step, peak_flops, peak_memory};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
@@ -85,13 +82,13 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         r#"{"steps": 9, "batch_size": 1, "learning_rate": 1e-4, "warmup": 0, "weight_decay": 0.1, "decay_all": true}"#,
     )
     .unwrap();
-    let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
+    let mut optimiser = AdamW::of(vec![ParameterSet::of(&store)], &schedule.config().adamw);
     let inputs = PretrainingInputs::named(|name| batch.get(name).map(Tensor::shallow_clone));
     let mut best = f64::INFINITY;
     let mut loss = 0.0;
     for _ in 0..=steps {
         let start = Instant::now();
-        optimiser.forget_gradients().unwrap();
+        optimiser.zero_grad().unwrap();
         let total = {
             let _autocast = Autocast::new(Device::Cpu, precision).unwrap();
             model.forward(&inputs).unwrap().losses.total().unwrap()
@@ -121,16 +118,12 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         kind,
         (rows as usize, sequences.unwrap_or_default().1 as usize),
     );
-    let bound = peak_of(Device::Cpu, precision).unwrap();
+    let bound = peak_flops(Device::Cpu, precision).unwrap();
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
 }
 
 /// Training on drawn pairs; `words` is where visual words are kept, if they are.
-fn pairs(
-    folder: &Path,
-    (rows, micro_batch): (usize, usize),
-    words: Option<&Path>,
-) -> JointTraining {
+fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
     let (model, store) = load(folder);
     let image = &model.config.image_config;
     let processor =
@@ -193,9 +186,17 @@ fn pairs(
         mixture: Arc::new(Mixture::new(&[1.0], 1000, 0)),
         preparation: Arc::new(preparation),
         threads: THREADS as usize,
-        micro_batch,
         contrastive_share: 1.0,
         precision: Precision::F32,
+    }
+}
+
+fn step(micro_batch: usize) -> Step {
+    Step {
+        number: 0,
+        seed: 0,
+        loss_scale: 1.0,
+        micro_batch,
     }
 }
 
@@ -204,19 +205,16 @@ fn feed(folder: &Path) -> serde_json::Value {
     const ROWS: usize = 128;
     const BATCHES: usize = 8;
     let words = env::temp_dir().join(format!("visual-words-{}", std::process::id()));
-    let trains = [
-        pairs(folder, (ROWS, 0), Some(&words)),
-        pairs(folder, (ROWS, 0), None),
-    ];
+    let trains = [pairs(folder, ROWS, Some(&words)), pairs(folder, ROWS, None)];
     std::fs::remove_file(&words).unwrap();
-    let [cached, computed] = trains.map(|train| {
+    let [cached, computed] = trains.map(|mut train| {
         let start = Instant::now();
         let batches: Vec<_> = train.batches(0..BATCHES).map(Result::unwrap).collect();
         let loaded = start.elapsed().as_secs_f64();
         let mut best = f64::INFINITY;
         for batch in &batches {
             let start = Instant::now();
-            train.backward(batch, 0, 1.0).unwrap();
+            train.backward(batch, &step(0)).unwrap();
             best = best.min(start.elapsed().as_secs_f64());
         }
         ((BATCHES * ROWS) as f64 / loaded, ROWS as f64 / best)
@@ -226,11 +224,11 @@ fn feed(folder: &Path) -> serde_json::Value {
 
 /// One step over drawn pairs, in parts.
 fn cached(folder: &Path, rows: usize, micro_batch: usize) -> serde_json::Value {
-    let train = pairs(folder, (rows, micro_batch), None);
+    let mut train = pairs(folder, rows, None);
     let batch = train.readers[0].batch(0, &train.preparation).unwrap();
     let before = peak_memory();
     let start = Instant::now();
-    let observed = train.backward(&batch, 0, 1.0).unwrap();
+    let metrics = train.backward(&batch, &step(micro_batch)).unwrap();
     let seconds = start.elapsed().as_secs_f64();
-    json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(), "batch_mb": before, "losses": observed.losses.len() })
+    json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(), "batch_mb": before, "losses": metrics.losses().len() })
 }

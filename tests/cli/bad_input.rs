@@ -67,10 +67,10 @@ fn assert_refused(what: &str, code: i32, needles: &[&str], spoil: impl FnOnce(&P
 #[test]
 fn broken_checkpoints_are_refused_by_name() {
     assert_refused("no weights", 2, &["model", "model.safetensors"], |f| {
-        fs::remove_file(f.join("model/model.safetensors")).unwrap()
+        fs::remove_file(f.join("model/model.safetensors")).unwrap();
     });
     assert_refused("no config", 2, &["config.json"], |f| {
-        fs::remove_file(f.join("model/config.json")).unwrap()
+        fs::remove_file(f.join("model/config.json")).unwrap();
     });
     assert_refused("no tokenizer", 2, &["tokenizer.json", "vocab.txt"], |f| {
         fs::remove_file(f.join("model/tokenizer.json")).unwrap();
@@ -126,7 +126,7 @@ fn settings_that_would_end_a_library_are_refused() {
         }
     };
     let huge = change("config.json", |config| {
-        config["image_config"]["image_size"] = 4_800_000.into()
+        config["image_config"]["image_size"] = 4_800_000.into();
     });
     assert_refused(
         "huge pictures",
@@ -173,7 +173,7 @@ fn broken_data_fails_its_task_and_names_the_place() {
         },
     );
     assert_refused("empty split", 1, &["split test is empty"], |f| {
-        write_parquet(&f.join(mnist), "image", &[], 50)
+        write_parquet(&f.join(mnist), "image", &[], 50);
     });
     assert_refused(
         "foreign label",
@@ -195,7 +195,7 @@ fn broken_data_fails_its_task_and_names_the_place() {
         );
     });
     assert_refused("missing shard", 1, &["0.tar"], |f| {
-        fs::remove_file(f.join(shard)).unwrap()
+        fs::remove_file(f.join(shard)).unwrap();
     });
     assert_refused(
         "missing data",
@@ -334,7 +334,7 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
         for level in 0..7u8 {
             pickle.extend([b'}', b'q', level + 1, b'(']);
             (0..width).for_each(|i| {
-                pickle.extend([&text(i.to_string().as_bytes())[..], &[b'h', level]].concat())
+                pickle.extend([&text(i.to_string().as_bytes())[..], &[b'h', level]].concat());
             });
             pickle.push(b'u');
         }

@@ -104,7 +104,7 @@ fn annotations_that_contradict_themselves_are_named() {
         &[questions, "JSON"],
     );
     let images = refusal("vqa", "vqav2", |root| {
-        fs::remove_file(root.join("val2014/COCO_val2014_000000000041.jpg")).unwrap()
+        fs::remove_file(root.join("val2014/COCO_val2014_000000000041.jpg")).unwrap();
     });
     assert_says(
         &images,
@@ -122,7 +122,7 @@ fn annotations_that_contradict_themselves_are_named() {
 fn lines_of_json_are_checked_one_by_one() {
     let meme = |from: &'static str, to: &'static str| {
         refusal("hateful-memes", "hateful_memes", move |root| {
-            edit(&root.join("test_unseen.jsonl"), from, to)
+            edit(&root.join("test_unseen.jsonl"), from, to);
         })
     };
     assert_says(
@@ -147,7 +147,7 @@ fn lines_of_json_are_checked_one_by_one() {
             &root.join("snli_ve_test.jsonl"),
             "\"neutral\",\"pairID\"",
             "\"-\",\"pairID\"",
-        )
+        );
     });
     assert_says(
         &entailment,
@@ -158,7 +158,7 @@ fn lines_of_json_are_checked_one_by_one() {
         ],
     );
     let shape = refusal("flickr30k", "flickr30k", |root| {
-        fs::write(root.join("dataset_flickr30k.json"), "{\"pictures\": []}").unwrap()
+        fs::write(root.join("dataset_flickr30k.json"), "{\"pictures\": []}").unwrap();
     });
     assert_says(&shape, &["dataset_flickr30k.json", "JSON"]);
     let silent = refusal("flickr30k", "flickr30k", |root| {
@@ -218,11 +218,11 @@ fn missing_parts_are_named() {
     });
     assert_says(&part, &["lacks part 0 of 3"]);
     let shards = refusal("cars", "clip-benchmark/wds_cars", |root| {
-        fs::write(root.join("test/nshards.txt"), "3\n").unwrap()
+        fs::write(root.join("test/nshards.txt"), "3\n").unwrap();
     });
     assert_says(&shards, &["1.tar"]);
     let number = refusal("cars", "clip-benchmark/wds_cars", |root| {
-        fs::write(root.join("test/nshards.txt"), "many\n").unwrap()
+        fs::write(root.join("test/nshards.txt"), "many\n").unwrap();
     });
     assert_says(&number, &["nshards.txt", "\"many\" is no number"]);
 }
@@ -427,7 +427,7 @@ fn broken_archives_name_the_file_and_the_place() {
     let nested = [b"]".repeat(1_000_000), b"a".repeat(999_999), b".".to_vec()].concat();
     for bomb in [doubling, nested] {
         let refused = refusal("cifar10", "cifar-10-batches-py", |root| {
-            fs::write(root.join("test_batch"), bomb).unwrap()
+            fs::write(root.join("test_batch"), bomb).unwrap();
         });
         assert_says(&refused, &["test_batch"]);
     }

@@ -165,13 +165,13 @@ fn check_rows(task: &Task, source: &Source, dataset: &dyn Dataset) {
                 source.name()
             ),
             Method::LinearProbe { .. } => {
-                assert!(matches!(example.label, Label::Class(c) if c < task.classes))
+                assert!(matches!(example.label, Label::Class(c) if c < task.classes));
             }
             _ if task.name == "glue-stsb" => {
-                assert_eq!(example.label, Label::Value(index as f64 * 1.25))
+                assert_eq!(example.label, Label::Value(index as f64 * 1.25));
             }
             _ if task.name == "vqav2" => {
-                assert!(matches!(&example.label, Label::Answers(answers) if answers.len() == 10))
+                assert!(matches!(&example.label, Label::Answers(answers) if answers.len() == 10));
             }
             _ => assert!(matches!(example.label, Label::Class(_)) && !example.texts.is_empty()),
         }

@@ -73,9 +73,9 @@ pub fn mutate(rng: &mut StdRng, whole: &[u8], text: bool) -> Vec<u8> {
             bytes.push(rng.random());
         }
         if text && rng.random_bool(0.4) {
-            spoil_text(rng, &mut bytes)
+            spoil_text(rng, &mut bytes);
         } else {
-            spoil_bytes(rng, &mut bytes)
+            spoil_bytes(rng, &mut bytes);
         }
     }
     bytes

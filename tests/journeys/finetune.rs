@@ -882,7 +882,7 @@ fn damaged_states_are_refused_with_what_to_do() {
         }),
         ("head.safetensors", &|bytes| bytes.truncate(bytes.len() / 2)),
         ("optimiser.safetensors", &|bytes| {
-            *bytes.last_mut().unwrap() ^= 4
+            *bytes.last_mut().unwrap() ^= 4;
         }),
     ];
     for (file, change) in damage {

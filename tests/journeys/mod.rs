@@ -6,4 +6,5 @@ mod finetune;
 mod pretrain;
 mod resume;
 mod scores;
+mod trainer;
 mod zero_shot;

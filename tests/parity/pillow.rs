@@ -67,7 +67,7 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
     for (name, expected) in files {
         match decode(&fs::read(folder.join(name)).unwrap()) {
             Err(error) if error.to_string().contains("gave up") => {
-                wrong.push(format!("{name}: {error}"))
+                wrong.push(format!("{name}: {error}"));
             }
             Err(_) if refused_on_purpose(name) => {}
             Err(error) => wrong.push(format!("{name} ({}): {error}", expected["mode"])),
@@ -87,7 +87,7 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
             Ok(_) if read_beyond_pillow(name) => {}
             Ok(_) => wrong.push(format!("{name} is read, and Pillow says {reason}")),
             Err(error) if error.to_string().contains("gave up") => {
-                wrong.push(format!("{name}: {error}"))
+                wrong.push(format!("{name}: {error}"));
             }
             Err(_) => {}
         }

@@ -220,7 +220,7 @@ fn two_descriptions_that_differ_are_refused_and_links_that_lead_nowhere_named() 
             both.path().join("preprocessor_config.json"),
             value.to_string(),
         )
-        .unwrap()
+        .unwrap();
     };
     write(&old);
     assert!(
@@ -296,13 +296,13 @@ fn tokenizers_that_are_not_berts_are_refused() {
         refusal(&|v| v["model"] = json(r#"{"type": "BPE", "vocab": {"a": 0}, "merges": []}"#));
     assert!(bpe.contains("of type BPE"), "{bpe}");
     let unigram = refusal(&|v| {
-        v["model"] = json(r#"{"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.0]]}"#)
+        v["model"] = json(r#"{"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.0]]}"#);
     });
     assert!(unigram.contains("of type Unigram"), "{unigram}");
     let doubled = json(r#"{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}"#);
     let doubling = refusal(&|v| {
         v["normalizer"] =
-            serde_json::json!({ "type": "Sequence", "normalizers": vec![doubled.clone(); 6] })
+            serde_json::json!({ "type": "Sequence", "normalizers": vec![doubled.clone(); 6] });
     });
     assert!(doubling.contains("part of type Replace"), "{doubling}");
     let template = refusal(&|v| {

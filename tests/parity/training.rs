@@ -14,11 +14,12 @@ use flava_model::{
     runtime::Precision,
 };
 use flava_pretrain::{
-    Dino, Draws, FlavaForPreTraining, JointTraining, Learner, Mixture, OnEmpty, Order, Parameter,
-    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage, Step,
-    TrainingSchedule, WordMasks, optimiser_of, rates_of,
+    Dino, Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order, PatchLabels,
+    Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage, TrainingSchedule,
+    WordMasks,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
+use flava_training::{AdamW, Learner, ParameterSet, Step};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use crate::support::fixtures::{DrawingAlone, random_model};
@@ -57,14 +58,14 @@ fn fifty_steps_follow_transformers_and_adamw() {
         .collect();
     let json = r#"{"steps": 50, "batch_size": 4, "learning_rate": 2e-3, "warmup": 10, "weight_decay": 0.1, "decay_all": true}"#;
     let schedule: TrainingSchedule = serde_json::from_str(json).unwrap();
-    let rates = rates_of(&schedule);
-    let mut optimiser = optimiser_of(Parameter::of(&store), &schedule);
+    let rates = schedule.config().lr_schedule;
+    let mut optimiser = AdamW::of(vec![ParameterSet::of(&store)], &schedule.config().adamw);
     for step in 0..STEPS {
         let inputs = golden_batch(&golden, step % 6);
-        optimiser.forget_gradients().unwrap();
+        optimiser.zero_grad().unwrap();
         let output = model.forward(&inputs).unwrap();
         output.losses.total().unwrap().backward();
-        optimiser.step(rates.rate(step)).unwrap();
+        optimiser.step(rates.lr(step)).unwrap();
         model.flava.clamp_logit_scale();
         for (name, loss) in output.losses.named() {
             let theirs = golden.get(&format!("losses/{step}/{name}"));
@@ -178,7 +179,7 @@ fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingI
     })
 }
 
-fn joint(micro_batch: usize, contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
+fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part = |layers| {
@@ -249,16 +250,29 @@ fn joint(micro_batch: usize, contrastive_share: f64, alone: &DrawingAlone) -> Jo
         mixture: Arc::new(Mixture::new(&[1.0], 4, 0)),
         preparation: Arc::new(preparation),
         threads: 2,
-        micro_batch,
         contrastive_share,
         precision: Precision::F32,
     }
 }
 
-fn gradients(train: &JointTraining) -> (BTreeMap<String, Tensor>, Vec<(&'static str, f64)>) {
+/// The first step, over so many rows at once.
+fn first_step(micro_batch: usize) -> Step {
+    Step {
+        number: 0,
+        seed: 7,
+        loss_scale: 1.0,
+        micro_batch,
+    }
+}
+
+fn gradients(
+    train: &mut JointTraining,
+    micro_batch: usize,
+) -> (BTreeMap<String, Tensor>, Vec<(&'static str, f64)>) {
     let batch = train.readers[0].batch(0, &train.preparation).unwrap();
-    let mut observed = train.backward(&batch, 7, 1.0).unwrap();
-    observed.losses.sort_by_key(|(name, _)| *name);
+    let metrics = train.backward(&batch, &first_step(micro_batch)).unwrap();
+    let mut losses = metrics.losses();
+    losses.sort_by_key(|(name, _)| *name);
     let all = train
         .store
         .variables()
@@ -267,7 +281,7 @@ fn gradients(train: &JointTraining) -> (BTreeMap<String, Tensor>, Vec<(&'static 
     (
         all.map(|(name, variable)| (name, variable.grad().copy()))
             .collect(),
-        observed.losses,
+        losses,
     )
 }
 
@@ -276,10 +290,10 @@ fn gradients(train: &JointTraining) -> (BTreeMap<String, Tensor>, Vec<(&'static 
 #[test]
 fn gradients_of_parts_are_those_of_the_whole() {
     let alone = DrawingAlone::new();
-    let (whole, losses) = gradients(&joint(0, 1.0, &alone));
+    let (whole, losses) = gradients(&mut joint(1.0, &alone), 0);
     assert_eq!(losses.len(), 4, "{losses:?}");
     for micro_batch in [1, 5, 12] {
-        let (parts, part_losses) = gradients(&joint(micro_batch, 1.0, &alone));
+        let (parts, part_losses) = gradients(&mut joint(1.0, &alone), micro_batch);
         for ((name, loss), (_, part_loss)) in losses.iter().zip(&part_losses) {
             assert!(
                 (loss - part_loss).abs() < 1e-5,
@@ -303,7 +317,7 @@ fn gradients_of_parts_are_those_of_the_whole() {
 fn a_local_contrastive_loss_looks_at_fewer() {
     let alone = DrawingAlone::new();
     let loss = |share: f64| {
-        gradients(&joint(0, share, &alone))
+        gradients(&mut joint(share, &alone), 0)
             .1
             .into_iter()
             .find(|(name, _)| *name == "global_contrastive")
@@ -340,7 +354,7 @@ fn a_batch_of_views_in_parts_is_the_whole() {
             processor,
             text,
             ..
-        } = joint(0, 1.0, &alone);
+        } = joint(1.0, &alone);
         let dataset = Corpus::Mini {
             world: MiniWorld::Pairs,
             rows: 32,
@@ -355,24 +369,21 @@ fn a_batch_of_views_in_parts_is_the_whole() {
             batch_size: 7,
         };
         let how = (processor, text, PassOrder::default());
-        let running = (Precision::F32, micro_batch, recompute);
+        let running = (Precision::F32, recompute);
         let mut dino = Dino::new((model, store), stage, draws, how, (3, 2), running).unwrap();
         let batch = dino.batches(0..1).next().unwrap().unwrap();
-        let step = Step {
-            number: 0,
-            seed: 7,
-            scale: 1.0,
-        };
-        let observed = dino.gradients(&batch, &step).unwrap();
+        let step = first_step(micro_batch);
+        let losses = dino.backward(&batch, &step).unwrap().losses();
         let reached = dino
             .parameters()
             .into_iter()
+            .flat_map(|set| set.parameters)
             .filter(|parameter| parameter.tensor.grad().defined());
         let gradients: Vec<(String, Tensor)> = reached
             .map(|parameter| (parameter.name, parameter.tensor.grad().copy()))
             .collect();
-        dino.updated(&step).unwrap();
-        (observed.losses[0].1, dino.values()[0].1, gradients)
+        dino.after_update(&step).unwrap();
+        (losses[0].1, dino.extra_metrics()[0].1, gradients)
     };
     let (loss, centre, whole) = step(0, false);
     assert!(loss > 1.0 && centre > 0.0, "{loss} {centre}");
@@ -398,7 +409,7 @@ fn a_batch_of_views_in_parts_is_the_whole() {
 #[test]
 fn captions_are_exchanged_as_often_as_asked_for() {
     let alone = DrawingAlone::new();
-    let train = joint(0, 1.0, &alone);
+    let train = joint(1.0, &alone);
     let (mut all, mut exchanged) = (0.0, 0.0);
     for nth in 0..60 {
         let batch = train.readers[0].batch(nth, &train.preparation).unwrap();

@@ -73,7 +73,7 @@ impl ServedRepo {
         }
         let mut digest = Sha1::new();
         self.files.iter().for_each(|(path, bytes)| {
-            digest.update(format!("{path} {}\n", hex(&Sha256::digest(bytes))))
+            digest.update(format!("{path} {}\n", hex(&Sha256::digest(bytes))));
         });
         hex(&digest.finalize())
     }

@@ -50,7 +50,7 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         match &source.format {
             SourceFormat::Parquet { columns } => {
-                write_table(&file, &table(columns, split, task.classes))
+                write_table(&file, &table(columns, split, task.classes));
             }
             SourceFormat::Webdataset { captions } => write_shard(&file, *captions, task.classes),
             SourceFormat::Vqa {
@@ -61,7 +61,7 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
                 write_vqa(&file, &fill(annotations), &fill(images), &split.name);
             }
             SourceFormat::SnliVe { images } => {
-                write_snli_ve(&file, &root.join(images), "Flickr30K_ID", "")
+                write_snli_ve(&file, &root.join(images), "Flickr30K_ID", "");
             }
             SourceFormat::HatefulMemes {} => write_memes(&file),
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
@@ -88,7 +88,7 @@ fn lists(rows: usize, of: usize) -> ListArray {
         (0..of).for_each(|item| {
             builder
                 .values()
-                .append_value(format!("text {} of row {row}", item % 3))
+                .append_value(format!("text {} of row {row}", item % 3));
         });
         builder.append(true);
     }

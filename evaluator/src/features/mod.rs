@@ -14,6 +14,7 @@ use flava_model::{
     runtime::Progress,
 };
 use flava_tasks::{Example, Feature, Label, Tap, Tower};
+use flava_training::LearnerError;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
@@ -427,7 +428,7 @@ impl<'a> Extractor<'a> {
                 Err(error)
                     if count > 1
                         && self.settings.batch_size.is_auto()
-                        && error.to_string().contains("out of memory") =>
+                        && error.is_out_of_memory() =>
                 {
                     self.fits.set(count / 2);
                     self.progress.say(&format!(

@@ -2,11 +2,11 @@
 //! for texts, pictures and both.
 
 mod batches;
+mod learner;
 mod network;
 mod predict;
 mod saved;
 mod submission;
-mod trainer;
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, plan::registry_of};
 
+pub(crate) use learner::FineTuning;
 pub(crate) use network::{Network, Output};
 pub(crate) use predict::{ceiling, predictions};
-pub(crate) use saved::{Saved, head_digest, is_tuned, last};
+pub(crate) use saved::{Saved, has_training, head_digest, is_tuned};
 pub use submission::submit;
-pub(crate) use trainer::{Training, train};
 
 /// A task's recipe as a file to start one from, with settings over it.
 pub fn recipe_of(
@@ -49,11 +49,4 @@ pub(crate) struct Reached {
     /// Updates until then.
     pub(crate) step: usize,
     pub(crate) score: MetricValue,
-}
-
-impl Reached {
-    /// Whether it is better than another; of equal ones the first stays.
-    fn beats(&self, other: Option<&Self>) -> bool {
-        other.is_none_or(|other| self.score.value > other.score.value)
-    }
 }

@@ -8,7 +8,7 @@ use flava_model::{
     checkpoint::Checkpoint,
     processor::{ImageProcessorConfig, TextProcessor},
     resize_positions,
-    runtime::{Fill, Vars, training::Group},
+    runtime::{Fill, Vars},
 };
 use flava_tasks::{
     Feature, HeadRecipe, Label, Recipe, Task, Tower,
@@ -79,6 +79,15 @@ impl Output {
             Self::Classes { classes } => *classes as i64,
             Self::Answers { answers } => answers.answers.len() as i64,
             Self::Value => 1,
+        }
+    }
+
+    /// What the loss is called in the log.
+    pub(crate) fn loss_name(&self) -> &'static str {
+        match self {
+            Self::Classes { .. } => "cross_entropy",
+            Self::Answers { .. } => "binary_cross_entropy",
+            Self::Value => "squared_error",
         }
     }
 
@@ -248,32 +257,6 @@ impl Network {
             .collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         variables
-    }
-
-    /// Groups of variables: the head apart, and biases, norms and embeddings without decay unless
-    /// the recipe says so.
-    pub(crate) fn groups(&self, recipe: &Recipe) -> Vec<Group> {
-        let free = |name: &str, variable: &Tensor| {
-            variable.dim() < 2 || name.contains("embeddings") || name.contains("_token")
-        };
-        let mut groups = Vec::new();
-        for head in [false, true] {
-            for spared in [false, true] {
-                let belongs = |(name, variable): &(String, Tensor)| {
-                    name.starts_with("classifier.") == head
-                        && (free(name, variable) && !recipe.decay_all) == spared
-                };
-                let parameters: Vec<(String, Tensor)> =
-                    self.trained().into_iter().filter(belongs).collect();
-                let rate_factor = if head { recipe.head_rate_factor } else { 1.0 };
-                groups.push(Group {
-                    parameters,
-                    rate_factor,
-                    decay: if spared { 0.0 } else { recipe.weight_decay },
-                });
-            }
-        }
-        groups
     }
 
     /// Outputs \[batch, width\] of a batch.

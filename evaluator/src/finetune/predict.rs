@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use flava_model::runtime::{Precision, Progress, training::Autocast};
+use flava_model::runtime::{Autocast, Precision, Progress};
 use flava_results::MetricValue;
 use flava_tasks::{
     Label, Metric, Outputs, Predictions, Tower,

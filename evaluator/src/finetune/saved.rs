@@ -1,19 +1,15 @@
 //! A fine-tuned model on disk: a folder in Hugging Face's layout with the head, what it means, and,
 //! of the last one, all that training goes on from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flava_base::{
-    DigestIndex, MANIFEST, hex, is_there, replace_folder, restore_folder, verify_folder,
-};
-use flava_model::{
-    checkpoint::{
-        Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors,
-    },
-    runtime::training::{AdamW, LossScaler},
+use flava_base::{DigestIndex, MANIFEST, hex, is_there, verify_folder};
+use flava_model::checkpoint::{
+    Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors,
 };
 use flava_tasks::{Feature, Recipe};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use flava_training::last_state;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{Network, Output, Reached};
@@ -25,9 +21,6 @@ const DESCRIPTION: &str = "finetuned.json";
 const HEAD: &str = "head.safetensors";
 /// How the names of the head's tensors begin.
 const CLASSIFIER: &str = "classifier.";
-const STATE: &str = "training_state.json";
-const MOMENTS: &str = "optimiser.safetensors";
-const AVERAGE: &str = "average.safetensors";
 
 /// What a fine-tuned model is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,23 +57,6 @@ pub(crate) struct Saved {
     pub(crate) class_names: Vec<String>,
 }
 
-/// What training goes on from, beside weights and moments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct State {
-    pub(crate) step: usize,
-    pub(crate) scaler: LossScaler,
-    /// The best score so far, and evaluations since then.
-    pub(crate) best: Option<Reached>,
-    pub(crate) without_gain: usize,
-    /// The step of the last evaluation.
-    pub(crate) evaluated: usize,
-    /// Rows that went through the network at once.
-    pub(crate) micro_batch: usize,
-}
-
-/// Tensors by name.
-pub(crate) type Weights = Vec<(String, Tensor)>;
-
 /// Whether a folder holds a fine-tuned model.
 pub(crate) fn is_tuned(folder: &Path) -> bool {
     is_there(&folder.join(DESCRIPTION))
@@ -95,22 +71,13 @@ pub(crate) fn head_digest(folder: &Path) -> Result<String> {
     Ok(hex(&digests.concat()))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    Ok(flava_base::read_json(path, MAX_DESCRIPTION)?)
-}
-
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Other(e.to_string()))?;
-    Ok(flava_base::write_atomic(
-        path,
-        format!("{text}\n").as_bytes(),
-    )?)
-}
-
 impl Saved {
     /// What lies in a folder.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        read(&folder.join(DESCRIPTION))
+        Ok(flava_base::read_json(
+            &folder.join(DESCRIPTION),
+            MAX_DESCRIPTION,
+        )?)
     }
 
     /// The same, if every file of the folder is as it was written.
@@ -122,49 +89,23 @@ impl Saved {
         Self::read(folder)
     }
 
-    /// Writes the network, and with `training` all that training goes on from, in place of what is
-    /// in the folder: the old one stays whole until the new one is.
-    pub(crate) fn write(
-        &self,
-        folder: &Path,
-        network: &Network,
-        training: Option<(&State, &AdamW, Option<&Weights>)>,
-    ) -> Result<()> {
-        replace_folder(folder, |part| {
-            let variables = || network.store.variables();
-            write_directory(
-                part,
-                Architecture::FlavaModel,
-                &network.config,
-                variables(),
-                &network.image,
-                &network.text,
-            )?;
-            write_tensors(
-                &part.join(HEAD),
-                variables()
-                    .into_iter()
-                    .filter(|(name, _)| name.starts_with(CLASSIFIER))
-                    .collect(),
-            )?;
-            if let Some((state, optimiser, average)) = training {
-                let moments = optimiser.state();
-                if !moments.is_empty() {
-                    write_tensors(&part.join(MOMENTS), moments)?;
-                }
-                if let Some(average) = average {
-                    write_tensors(
-                        &part.join(AVERAGE),
-                        average
-                            .iter()
-                            .map(|(name, t)| (name.clone(), t.shallow_clone()))
-                            .collect(),
-                    )?;
-                }
-                write(&part.join(STATE), state)?;
-            }
-            write(&part.join(DESCRIPTION), self)
-        })
+    /// Writes the network and what it is into a folder.
+    pub(super) fn write(&self, folder: &Path, network: &Network) -> Result<()> {
+        write_directory(
+            folder,
+            Architecture::FlavaModel,
+            &network.config,
+            network.store.variables(),
+            &network.image,
+            &network.text,
+        )?;
+        let head = network.head_variables().collect();
+        write_tensors(&folder.join(HEAD), head)?;
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
+        Ok(flava_base::write_atomic(
+            &folder.join(DESCRIPTION),
+            format!("{text}\n").as_bytes(),
+        )?)
     }
 
     /// The network of a folder, on a device.
@@ -183,51 +124,32 @@ impl Saved {
         network.load_head(&folder.join(HEAD))?;
         Ok(network)
     }
-
-    /// Takes up where a folder's training was left: weights into the network, moments into the
-    /// optimiser.
-    pub(crate) fn resume(
-        folder: &Path,
-        network: &mut Network,
-        optimiser: &mut AdamW,
-    ) -> Result<(State, Option<Weights>)> {
-        let damaged = |e: flava_base::Error| {
-            Error::Other(format!("{e}. Remove {} to begin again", folder.display()))
-        };
-        verify_folder(folder).map_err(damaged)?;
-        let state: State = read(&folder.join(STATE))?;
-        Checkpoint::open(folder)?
-            .load_into(&network.store)?
-            .require(&["flava"])?;
-        network.load_head(&folder.join(HEAD))?;
-        let moments = folder.join(MOMENTS);
-        if is_there(&moments) {
-            optimiser.load_state(read_tensors(&moments)?)?;
-        }
-        let average = folder.join(AVERAGE);
-        let average = if is_there(&average) {
-            Some(read_tensors(&average)?)
-        } else {
-            None
-        };
-        Ok((state, average))
-    }
 }
 
 impl Network {
+    fn head_variables(&self) -> impl Iterator<Item = (String, Tensor)> {
+        let variables = self.store.variables().into_iter();
+        variables.filter(|(name, _)| name.starts_with(CLASSIFIER))
+    }
+
     fn load_head(&mut self, path: &Path) -> Result<()> {
-        let variables = self
-            .store
-            .variables()
-            .into_iter()
-            .filter(|(name, _)| name.starts_with(CLASSIFIER));
-        Ok(load_exactly(variables, read_tensors(path)?, path)?)
+        Ok(load_exactly(
+            self.head_variables(),
+            read_tensors(path)?,
+            path,
+        )?)
+    }
+
+    /// Takes encoders and head of a folder over.
+    pub(super) fn load(&mut self, folder: &Path) -> Result<()> {
+        Checkpoint::open(folder)?
+            .load_into(&self.store)?
+            .require(&["flava"])?;
+        self.load_head(&folder.join(HEAD))
     }
 }
 
-/// Where the training in a folder goes on from.
-pub(crate) fn last(folder: &Path) -> Option<PathBuf> {
-    restore_folder(&folder.join("best"));
-    restore_folder(&folder.join("last"));
-    Some(folder.join("last")).filter(|last| is_there(&last.join(STATE)))
+/// Whether there is a training in a folder to go on from.
+pub(crate) fn has_training(folder: &Path) -> Result<bool> {
+    Ok(last_state(folder)?.is_some())
 }

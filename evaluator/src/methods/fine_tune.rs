@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Answer, CHECKPOINT, Splits};
 use crate::{
     Error, Piece, Plan, Result,
-    finetune::{Network, Output, Saved, Training, ceiling, is_tuned, last, predictions, train},
+    finetune::{FineTuning, Network, Output, Saved, ceiling, has_training, is_tuned, predictions},
     run::Run,
 };
 
@@ -82,8 +82,7 @@ pub(crate) fn tuned(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Res
                 .into(),
         );
     }
-    let settings = serde_json::to_string(&saved.recipe).map_err(|e| Error::Other(e.to_string()))?;
-    answer.recipe = (saved.recipe_name, hex(&Sha256::digest(settings)[..8]));
+    answer.recipe = (saved.recipe_name, saved.recipe.digest());
     answer.initialisation = saved.initialisation;
     answer.departures = saved.departures;
     Ok(answer)
@@ -155,7 +154,7 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
                 .map_err(|e| Error::Other(format!("{}: {e}", part.display())))?;
         }
     }
-    if plan.tuning.resume && last(&folder).is_none() {
+    if plan.tuning.resume && !has_training(&folder)? {
         return Err(Error::Other(format!(
             "--resume: there is nothing to go on from in {}",
             folder.display()
@@ -170,10 +169,7 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         (feature, output.clone()),
         (plan.seed, settings.load.device),
     )?;
-    let digest = Sha256::digest(format!(
-        "{key} {}",
-        serde_json::to_string(&recipe).unwrap_or_default()
-    ));
+    let digest = Sha256::digest(format!("{key} {}", recipe.digest()));
     let saved = Saved {
         task: task.name.clone(),
         task_version: task.version,
@@ -204,7 +200,7 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
             .map(<[String]>::to_vec)
             .unwrap_or_default(),
     };
-    let training = Training {
+    let tuning = FineTuning {
         train: train_rows,
         chosen_on,
         metrics: &assignment.metrics,
@@ -216,6 +212,6 @@ fn trained(run: &Run, piece: &Piece, splits: &Splits, key: &str) -> Result<std::
         micro_batch: plan.tuning.micro_batch,
         recompute: plan.tuning.recompute,
     };
-    train(&training, network)?;
+    tuning.run(network)?;
     Ok(folder.join("best"))
 }

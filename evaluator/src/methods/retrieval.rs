@@ -150,7 +150,7 @@ pub fn ranks<'a>(
 ) -> Result<Vec<usize>> {
     let mut ranks = Vec::with_capacity(queries.size()[0] as usize);
     scores(queries, items, |query, scores| {
-        ranks.push(rank(scores, right(query)))
+        ranks.push(rank(scores, right(query)));
     })?;
     Ok(ranks)
 }

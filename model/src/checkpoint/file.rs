@@ -200,7 +200,7 @@ pub fn load_exactly(
     for (name, tensor) in tensors {
         match variables.remove(&name) {
             Some(mut variable) if variable.size() == tensor.size() => {
-                tch::no_grad(|| variable.copy_(&tensor))
+                tch::no_grad(|| variable.copy_(&tensor));
             }
             Some(variable) => {
                 return wrong(format!(

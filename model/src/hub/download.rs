@@ -40,7 +40,7 @@ pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Re
                 return Err(HubError::Network { what, reason });
             }
             Err(error) if error.passes() && attempt < TRIES => {
-                thread::sleep(pause(&error, attempt))
+                thread::sleep(pause(&error, attempt));
             }
             other => return other,
         }

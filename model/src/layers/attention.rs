@@ -6,7 +6,7 @@ use super::Linear;
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Fused, PackedLinear, Vars, packed_attention, trace::Site, training::Autocast},
+    runtime::{Autocast, Fused, PackedLinear, Vars, packed_attention, trace::Site},
 };
 
 /// How attention is computed. Both give the same numbers within rounding.

@@ -8,7 +8,7 @@ use super::{AttentionKind, AttentionMask, Block, LayerNorm};
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Vars, training::recomputed},
+    runtime::{Vars, recomputed},
 };
 
 /// What an encoder gives: the same rows before and after its final norm.

@@ -1,22 +1,27 @@
 //! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader,
 //! progress.
 
+mod autocast;
 mod device;
+mod foreach;
 mod loader;
 mod memory;
 mod onednn;
 mod precision;
 mod progress;
+mod recompute;
 mod threads;
 pub mod trace;
-pub mod training;
 mod vars;
 
+pub use autocast::Autocast;
 pub use device::{DeviceChoice, load_cuda};
+pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale};
 pub use loader::{Loader, LoaderOptions};
 pub use memory::prepare_memory;
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};
+pub use recompute::recomputed;
 pub use threads::set_threads;
 pub use vars::{Fill, Vars};

@@ -17,7 +17,7 @@ use std::{
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use crate::{Error, Result};
+use crate::Result;
 
 unsafe extern "C" {
     fn flava_last_error() -> *const c_char;
@@ -160,7 +160,6 @@ pub(super) fn check(code: c_int) -> Result<()> {
     }
     // SAFETY: the message is a C string that lives until the next failing call on this thread.
     let message = unsafe { CStr::from_ptr(flava_last_error()) };
-    Err(Error::Torch(tch::TchError::Torch(
-        message.to_string_lossy().into_owned(),
-    )))
+    let message = message.to_string_lossy().into_owned();
+    Err(tch::TchError::Torch(message).into())
 }

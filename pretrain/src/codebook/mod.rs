@@ -13,6 +13,7 @@ use flava_model::{
     processor::{ImageTransform, Pixels, image_batch},
     runtime::{Fill, Vars},
 };
+use flava_training::{Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
 use image::{RgbImage, imageops};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -24,7 +25,6 @@ use crate::{
     augment::Crop,
     draws::{Drawn, Draws, ahead, picture},
     recipe::CodebookStage,
-    trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 
 /// How the names of the encoder's tensors begin.
@@ -200,7 +200,7 @@ impl CodebookTraining {
         let path = folder.join("reconstructions.png");
         picture
             .save(&path)
-            .map_err(|e| Error::Training(format!("{}: {e}", path.display())))?;
+            .map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         let path = folder.join("reconstruction.json");
         flava_base::write_atomic(&path, format!("{:#}\n", json!(found)).as_bytes())?;
         Ok(found)
@@ -328,8 +328,9 @@ fn logit_laplace(pixels: &Tensor, mean: &Tensor, log_width: &Tensor) -> Result<T
 
 impl Learner for CodebookTraining {
     type Batch = Drawn<Pixels>;
+    type Error = Error;
 
-    fn batches(&self, steps: Range<usize>) -> Batches<Drawn<Pixels>> {
+    fn batches(&self, steps: Range<usize>) -> Batches<Drawn<Pixels>, Error> {
         let data = Arc::clone(&self.data);
         Box::new(ahead(
             steps,
@@ -342,7 +343,7 @@ impl Learner for CodebookTraining {
         ))
     }
 
-    fn gradients(&mut self, batch: &Drawn<Pixels>, step: &Step) -> Result<Observed> {
+    fn backward(&mut self, batch: &Drawn<Pixels>, step: &Step) -> Result<StepMetrics> {
         self.step = step.number;
         tch::manual_seed(step.seed);
         let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
@@ -378,34 +379,30 @@ impl Learner for CodebookTraining {
         likelihood
             .f_add(&weighted)?
             .f_add(&uneven)?
-            .f_mul_scalar(step.scale)?
+            .f_mul_scalar(step.loss_scale)?
             .f_backward()?;
-        let value = |loss: &Tensor| loss.double_value(&[]);
-        Ok(Observed {
-            losses: vec![
-                ("reconstruction", value(&likelihood)),
-                ("divergence", value(&weighted)),
-                ("uneven_usage", value(&uneven)),
-            ],
-            rows: batch.rows.len(),
-            broken: batch.broken.clone(),
-            ..Observed::default()
-        })
+        let mut metrics = StepMetrics::new(batch.rows.len());
+        metrics.broken = batch.broken.clone();
+        metrics.add_loss("reconstruction", &likelihood)?;
+        metrics.add_loss("divergence", &weighted)?;
+        metrics.add_loss("uneven_usage", &uneven)?;
+        Ok(metrics)
     }
 
-    fn updated(&mut self, _step: &Step) -> Result<()> {
-        Ok(())
+    /// How evenly words are used is a number of the whole batch.
+    fn takes_parts(&self) -> bool {
+        false
     }
 
-    fn parameters(&self) -> Vec<Parameter> {
-        Parameter::of(&self.store)
+    fn parameters(&self) -> Vec<ParameterSet> {
+        vec![ParameterSet::of(&self.store)]
     }
 
-    fn describe(&self, batch: &Drawn<Pixels>) -> Vec<String> {
+    fn ids(&self, batch: &Drawn<Pixels>) -> Vec<String> {
         batch.ids.clone()
     }
 
-    fn values(&self) -> Vec<(&'static str, f64)> {
+    fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
         vec![
             ("temperature", self.temperature()),
             ("kl_weight", self.kl_weight()),
@@ -417,7 +414,7 @@ impl Learner for CodebookTraining {
         (batch.rows.len() * height * width) as f64 / (PATCH * PATCH) as f64 * self.flops_of_patch
     }
 
-    fn save(&self, folder: &Path) -> Result<()> {
+    fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
         write_codebook(folder, &self.config, self.store.variables())?;
         let decoder = self
             .store

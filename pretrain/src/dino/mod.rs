@@ -16,10 +16,10 @@ use flava_model::{
     processor::{
         ImageProcessorConfig, ImageTransform, PassOrder, Pixels, TextProcessor, image_batch,
     },
-    runtime::{
-        Fill, Precision, Vars,
-        training::{AdamW, Autocast},
-    },
+    runtime::{Autocast, Fill, Precision, Vars},
+};
+use flava_training::{
+    AdamW, Batches, BrokenRows, Learner, ParameterSet, Step, StepMetrics, TrainingState,
 };
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
@@ -28,10 +28,9 @@ pub use head::DinoHead;
 use crate::{
     Error, FlavaForPreTraining, Result,
     augment::view,
-    draws::{Drawn, Draws, ahead, parts, picture},
+    draws::{Drawn, Draws, ahead, picture},
     flops,
     recipe::DinoStage,
-    trainer::{Batches, Learner, Observed, Parameter, Step},
 };
 
 const STATE: &str = "dino.safetensors";
@@ -59,8 +58,6 @@ pub struct Dino {
     text: Arc<TextProcessor>,
     threads: usize,
     precision: Precision,
-    /// Rows that go through student and teacher at once; 0 for all.
-    micro_batch: usize,
 }
 
 struct Data {
@@ -78,7 +75,7 @@ pub struct Views {
     /// Small ones, in the same order.
     local: Vec<Pixels>,
     ids: Vec<String>,
-    broken: (usize, String),
+    broken: BrokenRows,
 }
 
 impl Views {
@@ -153,7 +150,7 @@ impl Dino {
         draws: Draws,
         (processor, text, pass_order): (ImageProcessorConfig, Arc<TextProcessor>, PassOrder),
         (seed, threads): (u64, usize),
-        (precision, micro_batch, recompute): (Precision, usize, bool),
+        (precision, recompute): (Precision, bool),
     ) -> Result<Self> {
         let config: &FlavaConfig = &model.config;
         let device = saved.device();
@@ -209,7 +206,6 @@ impl Dino {
             text,
             threads,
             precision,
-            micro_batch,
         })
     }
 
@@ -331,8 +327,9 @@ fn follow(average: &VarStore, of: &VarStore, prefix: &str, momentum: f64) -> Res
 
 impl Learner for Dino {
     type Batch = Views;
+    type Error = Error;
 
-    fn batches(&self, steps: Range<usize>) -> Batches<Views> {
+    fn batches(&self, steps: Range<usize>) -> Batches<Views, Error> {
         let (data, local_crops) = (Arc::clone(&self.data), self.stage.local_crops);
         let pieces = ahead(
             steps,
@@ -346,36 +343,33 @@ impl Learner for Dino {
         Box::new(pieces.map(move |drawn| Ok(Views::new(drawn?, local_crops))))
     }
 
-    fn gradients(&mut self, batch: &Views, step: &Step) -> Result<Observed> {
+    fn backward(&mut self, batch: &Views, step: &Step) -> Result<StepMetrics> {
         let rows = batch.ids.len();
-        let (mut loss, mut taught) = (0.0, self.centre.f_zeros_like()?);
-        for (number, part) in parts(rows, self.micro_batch).enumerate() {
+        let mut metrics = StepMetrics::new(rows);
+        metrics.broken = batch.broken.clone();
+        let mut taught = self.centre.f_zeros_like()?;
+        for (number, part) in step.parts(rows).enumerate() {
             tch::manual_seed(step.seed.wrapping_add(number as i64));
             let share = part.len() as f64 / rows as f64;
             let (of_part, mean) = self.losses(batch, part, step.number)?;
             let of_part = of_part.f_mul_scalar(share)?;
-            of_part.f_mul_scalar(step.scale)?.f_backward()?;
-            loss += of_part.double_value(&[]);
+            of_part.f_mul_scalar(step.loss_scale)?.f_backward()?;
+            metrics.add_loss("dino", &of_part)?;
             taught = taught.f_add(&mean.f_mul_scalar(share)?)?;
         }
         self.said = taught;
-        Ok(Observed {
-            losses: vec![("dino", loss)],
-            rows,
-            broken: batch.broken.clone(),
-            ..Observed::default()
-        })
+        Ok(metrics)
     }
 
     fn before_update(&mut self, optimiser: &mut AdamW, step: &Step) -> Result<()> {
-        optimiser.set_decay(self.weight_decay(step.number));
+        optimiser.set_weight_decay(self.weight_decay(step.number));
         if self.stage.clip_each > 0.0 {
             optimiser.clip_each(self.stage.clip_each)?;
         }
         Ok(())
     }
 
-    fn updated(&mut self, step: &Step) -> Result<()> {
+    fn after_update(&mut self, step: &Step) -> Result<()> {
         self.centre = tch::no_grad(|| {
             self.centre
                 .f_lerp(&self.said, 1.0 - self.stage.centre_momentum)
@@ -385,15 +379,15 @@ impl Learner for Dino {
         follow(&self.teacher_head, &self.store, "head.", momentum)
     }
 
-    fn parameters(&self) -> Vec<Parameter> {
-        Parameter::of(&self.store)
+    fn parameters(&self) -> Vec<ParameterSet> {
+        vec![ParameterSet::of(&self.store)]
     }
 
-    fn describe(&self, batch: &Views) -> Vec<String> {
+    fn ids(&self, batch: &Views) -> Vec<String> {
         batch.ids.clone()
     }
 
-    fn values(&self) -> Vec<(&'static str, f64)> {
+    fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
         let centre = self
             .centre
             .f_norm()
@@ -419,7 +413,7 @@ impl Learner for Dino {
         4.0 * global + 3.0 * local // the teacher has no backward pass
     }
 
-    fn save(&self, folder: &Path) -> Result<()> {
+    fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
         let variables = self.saved.variables();
         write_directory(
             folder,
@@ -463,7 +457,7 @@ impl Learner for Dino {
         let centre = all
             .iter()
             .find(|(name, _)| name == "centre")
-            .ok_or_else(|| Error::Training(format!("{}: centre is missing", path.display())))?;
+            .ok_or_else(|| Error::Input(format!("{}: centre is missing", path.display())))?;
         self.centre = centre.1.f_to_device(self.saved.device())?;
         Ok(())
     }

@@ -2,11 +2,14 @@
 //! corpus; pairs larger than memory go through the model in parts whose gradients add up to those
 //! of the whole.
 
+mod inputs;
+mod loss_positions;
+mod losses;
 mod masking;
 mod mixture;
-mod objectives;
+mod model;
+mod pairs;
 mod rows;
-mod scored;
 mod visual_words;
 
 use std::{ops::Range, path::Path, sync::Arc};
@@ -15,26 +18,22 @@ use flava_model::{
     FlavaConfig, ImageInputs,
     checkpoint::{Architecture, Checkpoint, write_directory},
     processor::{ImageProcessorConfig, TextProcessor},
-    runtime::{Precision, training::Autocast},
+    runtime::{Autocast, Precision},
 };
+use flava_training::{Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
+pub use inputs::{BatchTotals, PretrainingInputs};
+pub use losses::{Losses, OnEmpty, PretrainingOutput};
 pub use masking::{BlockMasks, MaskedText, WordMasks};
 pub use mixture::Mixture;
-pub use objectives::{
-    FlavaForPreTraining, Losses, OnEmpty, PretrainingInputs, PretrainingOutput, Right, Whole,
-};
+pub use model::FlavaForPreTraining;
 pub use rows::{Batch, PatchLabels, Preparation, Reader};
 pub use visual_words::VisualWords;
 
-use crate::{
-    Error, Result,
-    draws::{ahead, parts},
-    recipe::RowKind,
-    trainer::{Batches, Learner, Observed, Parameter, Step},
-};
-use objectives::matching;
-pub(crate) use objectives::reads_masked_pairs;
+use crate::{Error, Result, draws::ahead, recipe::RowKind};
+use losses::matching;
+pub(crate) use model::reads_masked_pairs;
 
 /// Everything that joint training works on.
 pub struct JointTraining {
@@ -54,8 +53,6 @@ pub struct JointTraining {
     pub preparation: Arc<Preparation>,
     /// Threads that make them.
     pub threads: usize,
-    /// Rows that go through the model at once; 0 for all.
-    pub micro_batch: usize,
     /// Share of a batch among which contrastive partners are looked for.
     pub contrastive_share: f64,
     /// Kind of products.
@@ -85,24 +82,21 @@ impl JointTraining {
             && (parts > 1 || self.contrastive_share < 1.0)
     }
 
-    /// Adds the gradients of a batch and says what was seen.
-    pub fn backward(&self, batch: &Batch, seed: i64, scale: f64) -> Result<Observed> {
-        let parts: Vec<Range<usize>> = parts(batch.len(), self.micro_batch).collect();
-        let mut observed = Observed {
-            rows: batch.len(),
-            tokens: batch.tokens(),
-            broken: batch.broken.clone(),
-            ..Observed::default()
-        };
+    /// Adds the gradients of a batch.
+    fn gradients(&self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
+        let parts: Vec<Range<usize>> = step.parts(batch.len()).collect();
+        let mut metrics = StepMetrics::new(batch.len());
+        metrics.tokens = batch.tokens();
+        metrics.broken = batch.broken.clone();
         let apart = self.contrasts_apart(batch, parts.len());
         let gradients = if apart {
-            Some(self.contrastive_gradients(batch, &parts, (seed, scale), &mut observed)?)
+            Some(self.contrastive_gradients(batch, &parts, step, &mut metrics)?)
         } else {
             None
         };
-        let whole = (parts.len() > 1).then(|| batch.whole(self.config().ce_ignore_index));
+        let totals = (parts.len() > 1).then(|| batch.totals(self.config().ce_ignore_index));
         for (number, part) in parts.iter().enumerate() {
-            tch::manual_seed(seed.wrapping_add(number as i64));
+            tch::manual_seed(step.seed.wrapping_add(number as i64));
             if let Some(gradients) = &gradients {
                 // The embeddings again, with the same dropout, to carry their gradients into the
                 // weights.
@@ -130,7 +124,7 @@ impl JointTraining {
                 (self.text.pad_id(), self.config().ce_ignore_index),
                 self.device(),
             )?;
-            inputs.whole = whole;
+            inputs.totals = totals;
             if inputs.mim_labels.is_none()
                 && let Some(pixels) = inputs.codebook_pixel_values.take()
             {
@@ -141,11 +135,11 @@ impl JointTraining {
                 self.model.forward(&inputs)?
             };
             if let Some(total) = output.losses.total() {
-                total.f_mul_scalar(scale)?.f_backward()?;
+                total.f_mul_scalar(step.loss_scale)?.f_backward()?;
             }
-            observed.add(&output)?;
+            add(&mut metrics, output)?;
         }
-        Ok(observed)
+        Ok(metrics)
     }
 
     fn embed(&self, batch: &Batch, part: Range<usize>) -> Result<Embeddings> {
@@ -169,14 +163,14 @@ impl JointTraining {
         &self,
         batch: &Batch,
         parts: &[Range<usize>],
-        (seed, scale): (i64, f64),
-        observed: &mut Observed,
+        step: &Step,
+        metrics: &mut StepMetrics,
     ) -> Result<Embeddings> {
         let (mut images, mut texts) = (Vec::new(), Vec::new());
         {
             let _guard = tch::no_grad_guard();
             for (number, part) in parts.iter().enumerate() {
-                tch::manual_seed(seed.wrapping_add(number as i64));
+                tch::manual_seed(step.seed.wrapping_add(number as i64));
                 let embeddings = self.embed(batch, part.clone())?;
                 images.push(embeddings.image);
                 texts.push(embeddings.text);
@@ -203,22 +197,21 @@ impl JointTraining {
             }
             let some = |tensor: &Tensor| tensor.f_narrow(0, start, count);
             let scale = self.model.flava.clamped_logit_scale()?;
-            let (_, loss, right) =
+            let (_, loss, accuracies) =
                 self.model
                     .contrast(&some(&image)?, &some(&text)?, Some(&matches), &scale)?;
             let loss = loss.f_mul_scalar(queries as f64 / all as f64)?;
-            observed.count(&right);
+            for accuracy in accuracies {
+                metrics.add_accuracy(accuracy);
+            }
             total = Some(match total {
                 None => loss,
                 Some(total) => total.f_add(&loss)?,
             });
         }
         let total = total.ok_or_else(|| Error::Input("a contrastive batch without rows".into()))?;
-        observed.losses.push((
-            "global_contrastive",
-            total.f_to_kind(Kind::Double)?.double_value(&[]),
-        ));
-        total.f_mul_scalar(scale)?.f_backward()?;
+        metrics.add_loss("global_contrastive", &total)?;
+        total.f_mul_scalar(step.loss_scale)?.f_backward()?;
         Ok(Embeddings {
             image: image.grad(),
             text: text.grad(),
@@ -226,35 +219,24 @@ impl JointTraining {
     }
 }
 
-impl Observed {
-    fn add(&mut self, output: &PretrainingOutput) -> Result<()> {
-        for (name, loss) in output.losses.named() {
-            let Some(loss) = loss else { continue };
-            let value = loss.f_to_kind(Kind::Double)?.double_value(&[]);
-            match self.losses.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, sum)) => *sum += value,
-                None => self.losses.push((name, value)),
-            }
+/// Adds what a part of a batch gave.
+fn add(metrics: &mut StepMetrics, output: PretrainingOutput) -> Result<()> {
+    for (name, loss) in output.losses.named() {
+        if let Some(loss) = loss {
+            metrics.add_loss(name, loss)?;
         }
-        self.count(&output.right);
-        Ok(())
     }
-
-    fn count<'a>(&mut self, right: impl IntoIterator<Item = &'a Right>) {
-        self.counts.extend(right.into_iter().map(|right| {
-            (
-                right.name,
-                right.right.int64_value(&[]) as f64,
-                right.of as f64,
-            )
-        }));
+    for accuracy in output.accuracies {
+        metrics.add_accuracy(accuracy);
     }
+    Ok(())
 }
 
 impl Learner for JointTraining {
     type Batch = Batch;
+    type Error = Error;
 
-    fn batches(&self, steps: Range<usize>) -> Batches<Batch> {
+    fn batches(&self, steps: Range<usize>) -> Batches<Batch, Error> {
         let (readers, mixture, preparation) = (
             Arc::clone(&self.readers),
             Arc::clone(&self.mixture),
@@ -277,24 +259,24 @@ impl Learner for JointTraining {
         )
     }
 
-    fn gradients(&mut self, batch: &Batch, step: &Step) -> Result<Observed> {
-        self.backward(batch, step.seed, step.scale)
+    fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
+        self.gradients(batch, step)
     }
 
-    fn updated(&mut self, _step: &Step) -> Result<()> {
+    fn after_update(&mut self, _step: &Step) -> Result<()> {
         self.model.flava.clamp_logit_scale();
         Ok(())
     }
 
-    fn parameters(&self) -> Vec<Parameter> {
-        Parameter::of(&self.store)
+    fn parameters(&self) -> Vec<ParameterSet> {
+        vec![ParameterSet::of(&self.store)]
     }
 
-    fn describe(&self, batch: &Batch) -> Vec<String> {
+    fn ids(&self, batch: &Batch) -> Vec<String> {
         batch.ids.clone()
     }
 
-    fn values(&self) -> Vec<(&'static str, f64)> {
+    fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
         let scale = self
             .model
             .flava
@@ -307,7 +289,7 @@ impl Learner for JointTraining {
         crate::flops::batch(self.config(), batch.kind(), (batch.len(), batch.longest()))
     }
 
-    fn save(&self, folder: &Path) -> Result<()> {
+    fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
         Ok(write_directory(
             folder,
             Architecture::FlavaForPreTraining,
@@ -323,6 +305,6 @@ impl Learner for JointTraining {
         if report.missing.is_empty() && report.mismatched.is_empty() {
             return Ok(());
         }
-        Err(Error::Training(report.to_string()))
+        Err(Error::Input(report.to_string()))
     }
 }

@@ -12,12 +12,13 @@ use flava_model::{
         TextProcessor, image_batch, text_batch,
     },
 };
+use flava_training::BrokenRows;
 use rand::{Rng, seq::IndexedRandom};
 use tch::{Device, Kind, Tensor};
 
 use super::{
+    inputs::{BatchTotals, PretrainingInputs},
     masking::{BlockMasks, MaskedText, WordMasks},
-    objectives::{PretrainingInputs, Whole},
     visual_words::VisualWords,
 };
 use crate::{
@@ -54,7 +55,7 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// Whole pictures as `processor` has them, and captions that are never exchanged.
+    /// Whole images as `processor` has them, and captions that are never exchanged.
     pub fn new(
         processor: &ImageProcessorConfig,
         text: Arc<TextProcessor>,
@@ -115,8 +116,8 @@ pub struct Batch {
     /// Ids of its rows.
     pub ids: Vec<String>,
     rows: Vec<Row>,
-    /// Rows that were left out because they are broken, and why the first was.
-    pub broken: (usize, String),
+    /// Rows that were left out.
+    pub broken: BrokenRows,
 }
 
 impl Reader {
@@ -222,7 +223,7 @@ impl Reader {
             PatchLabels::Known(words) => {
                 row.labels = words
                     .of(index)
-                    .ok_or("was broken when visual words were computed")?
+                    .ok_or("was broken when visual words were computed")?;
             }
         }
         Ok(())
@@ -280,9 +281,9 @@ impl Batch {
     }
 
     /// What parts of it are parts of.
-    pub fn whole(&self, ignore: i64) -> Whole {
+    pub fn totals(&self, ignore: i64) -> BatchTotals {
         let any_match = self.rows.iter().any(|row| row.matches);
-        let mut whole = Whole {
+        let mut whole = BatchTotals {
             patches: 0,
             words: 0,
             pairs: self.rows.len(),

@@ -2,6 +2,7 @@
 //! their order.
 
 mod check;
+mod check_stages;
 mod stages;
 
 use std::{collections::BTreeMap, path::Path};

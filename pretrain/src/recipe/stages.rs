@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use flava_model::runtime::training::Decay;
+use flava_base::LrDecay;
 use flava_tasks::{Registry, Suite, select};
+use flava_training::{AdamWConfig, LrSchedule, TrainerConfig};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use toml::Table;
 
@@ -126,7 +127,7 @@ pub struct TrainingSchedule {
     pub warmup: usize,
     /// What follows.
     #[serde(default = "cosine")]
-    pub decay: Decay,
+    pub decay: LrDecay,
     /// What it ends at.
     #[serde(default)]
     pub final_rate: f64,
@@ -141,9 +142,12 @@ pub struct TrainingSchedule {
     /// Adam's epsilon.
     #[serde(default = "eps")]
     pub eps: f64,
-    /// Norm that gradients are cut to; 0 cuts none.
+    /// Maximum gradient norm; 0 for none.
     #[serde(default)]
     pub clip_norm: f64,
+    /// Decay of a moving average of the weights, which is then the result; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ema: f64,
     /// Updates between two saved states; the last one is kept.
     #[serde(default = "thousand")]
     pub save_every: usize,
@@ -153,6 +157,38 @@ pub struct TrainingSchedule {
     /// Share of a corpus's rows that may be broken before training stops.
     #[serde(default = "hundredth")]
     pub max_broken: f64,
+}
+
+/// Keys that decide something only where they are set do not change the digests of recipes that
+/// are older than they are.
+fn is_zero<T: PartialEq + Default>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl TrainingSchedule {
+    /// How the trainer makes the steps.
+    pub fn config(&self) -> TrainerConfig {
+        TrainerConfig {
+            lr_schedule: LrSchedule {
+                peak: self.learning_rate,
+                last: self.final_rate,
+                warmup: self.warmup,
+                steps: self.steps,
+                decay: self.decay,
+            },
+            adamw: AdamWConfig {
+                betas: self.betas,
+                eps: self.eps,
+                weight_decay: self.weight_decay,
+                decay_all: self.decay_all,
+            },
+            clip_norm: self.clip_norm,
+            ema: self.ema,
+            save_every: self.save_every,
+            keep: self.keep,
+            max_broken: self.max_broken,
+        }
+    }
 }
 
 fn betas() -> [f64; 2] {
@@ -171,8 +207,8 @@ fn hundredth() -> f64 {
     0.01
 }
 
-fn cosine() -> Decay {
-    Decay::Cosine
+fn cosine() -> LrDecay {
+    LrDecay::Cosine
 }
 
 /// The discrete VAE (DALL-E, appendix A).
@@ -222,13 +258,14 @@ fn no_schedule() -> TrainingSchedule {
         batch_size: 1,
         learning_rate: 0.0,
         warmup: 0,
-        decay: Decay::Cosine,
+        decay: LrDecay::Cosine,
         final_rate: 0.0,
         weight_decay: 0.0,
         decay_all: false,
         betas: betas(),
         eps: eps(),
         clip_norm: 0.0,
+        ema: 0.0,
         save_every: thousand(),
         keep: 0,
         max_broken: hundredth(),
@@ -479,6 +516,9 @@ pub struct Evaluate {
     pub tasks: String,
     /// The task, one of them, by whose main metric the best state is chosen.
     pub best_by: String,
+    /// Measurements without a better score after which training stops; 0 never stops early.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patience: usize,
     /// Folder of the tasks' data, below that of the corpora; the Hub without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,

@@ -17,9 +17,10 @@ use flava_model::{
     AttentionKind, FlavaConfig, LoadOptions,
     checkpoint::{Architecture, Checkpoint, write_directory},
     processor::{PassOrder, TextProcessor},
-    runtime::{Precision, Progress, training::Log},
+    runtime::{Precision, Progress},
 };
 use flava_tasks::Dataset;
+use flava_training::{Log, peak_flops};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
@@ -30,7 +31,6 @@ use crate::{
     interrupted,
     order::{Order, Rank},
     recipe::{Evaluate, FinalWeights, Init, Recipe, RowKind, Stage, TrainStage},
-    trainer::peak_of,
 };
 
 /// Rows of a corpus that are looked at before it is read, and go into its digest.
@@ -125,7 +125,7 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
         corpora: Mutex::default(),
         digests: Mutex::default(),
         made: Made::default(),
-        peak: peak_of(job.device, job.precision)?,
+        peak: peak_flops(job.device, job.precision)?,
     };
     run.check_sources()?;
     let mut last = None;
@@ -446,7 +446,7 @@ impl Run<'_> {
             let mut different = Vec::new();
             differences("", &before, settings, &mut different);
             let (folder, different) = (folder.display(), different.join("; "));
-            return Err(Error::Training(format!(
+            return Err(Error::Input(format!(
                 "{folder}: was made by other settings ({different}); choose another --out, or remove it"
             )));
         }
@@ -619,7 +619,7 @@ fn is_done(folder: &Path, key: &str) -> Result<bool> {
         Ok(before) if before.trim() == key => Ok(true),
         Ok(_) => {
             let reason = "was made by other settings or from other corpora; choose another --out, or remove it";
-            Err(Error::Training(format!("{}: {reason}", folder.display())))
+            Err(Error::Input(format!("{}: {reason}", folder.display())))
         }
         Err(_) => Ok(false),
     }

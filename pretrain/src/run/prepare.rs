@@ -12,9 +12,10 @@ use flava_model::{
     runtime::{Fill, Vars},
 };
 use flava_tasks::Dataset;
+use flava_training::Learner;
 use tch::{Device, nn::VarStore};
 
-use super::{MODEL_FILES, Run, TOKENIZER_FILES, is_done, stages::is_trained};
+use super::{MODEL_FILES, Run, TOKENIZER_FILES, is_done, stages::result_of};
 use crate::{
     Error, Result,
     codebook::{CodebookTraining, read_codebook, write_codebook},
@@ -107,7 +108,7 @@ impl Run<'_> {
         if let Some(first) = first {
             if too_many(count) {
                 let most = stage.max_broken;
-                return Err(Error::Training(format!(
+                return Err(Error::Input(format!(
                     "{name}: more than max_broken = {most} of {all} texts are broken; the first: {first}"
                 )));
             }
@@ -165,14 +166,16 @@ impl Run<'_> {
                 (self.job.seed, self.job.device, self.job.threads),
             ))
         };
-        if !is_trained(&folder, key, stage.schedule.steps)? {
-            self.trainer(name, &folder, &stage.schedule, key, None)
-                .run(make()?)?;
-        }
-        let last = folder.join("last");
+        let result = match result_of(&folder, key, &stage.schedule)? {
+            Some(result) => result,
+            None => {
+                self.trained(name, &stage.schedule, key, make()?, None)?
+                    .folder
+            }
+        };
         if !folder.join("reconstruction.json").exists() {
             let mut trained = make()?;
-            crate::trainer::Learner::load(&mut trained, &last)?;
+            trained.load(&result)?;
             let found = trained.report(&folder)?;
             self.progress.say(&format!(
                 "{name}: squared error {:.4} ({:.4} of the mean colour), {:.0} % of the words used, perplexity {:.0}",
@@ -182,7 +185,7 @@ impl Run<'_> {
                 found.perplexity
             ));
         }
-        self.made.codebook = Some(last);
+        self.made.codebook = Some(result);
         Ok(())
     }
 }

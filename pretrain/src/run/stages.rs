@@ -12,7 +12,10 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, CheckpointTensor, load_exactly},
     processor::{PassOrder, TextProcessor},
-    runtime::{Fill, training::Log},
+    runtime::Fill,
+};
+use flava_training::{
+    Candidate, Evaluation, Learner, Log, Trained, Trainer, TrainingState, last_state,
 };
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -23,8 +26,7 @@ use crate::{
     codebook::{CODEBOOK, read_codebook},
     dino::Dino,
     joint::{JointTraining, Mixture, PatchLabels, Preparation, Reader, VisualWords},
-    recipe::{DinoStage, Evaluate, Init, Part, Share, TrainStage, TrainingSchedule},
-    trainer::{Measure, State, Trainer, last_state},
+    recipe::{DinoStage, Init, Part, Share, TrainStage, TrainingSchedule},
 };
 
 /// What the names of an encoder's layers have in them.
@@ -32,31 +34,42 @@ const LAYERS: &str = ".encoder.layer.";
 /// The table of word pieces.
 const WORDS: &str = "flava.text_model.embeddings.word_embeddings.weight";
 
-/// Whether all steps of a training that is not measured were made.
-pub(super) fn is_trained(folder: &Path, key: &str, steps: usize) -> Result<bool> {
-    Ok(last_state(folder)?.is_some_and(|(_, state)| state.is_done(key, steps, None)))
+/// The result of a training that is not measured, if all its steps were made.
+pub(super) fn result_of(
+    folder: &Path,
+    key: &str,
+    schedule: &TrainingSchedule,
+) -> Result<Option<PathBuf>> {
+    let done = |state: &TrainingState| state.is_done(key, schedule.steps, None);
+    let result = folder.join(if schedule.ema > 0.0 { "best" } else { "last" });
+    Ok(last_state(folder)?
+        .filter(|(_, state)| done(state))
+        .map(|_| result))
 }
 
 impl Run<'_> {
-    pub(super) fn trainer<'b>(
-        &'b self,
-        name: &'b str,
-        folder: &'b Path,
-        schedule: &'b TrainingSchedule,
+    /// Trains a stage to its end, or goes on where that was left.
+    pub(super) fn trained<L: Learner<Error = Error>>(
+        &self,
+        name: &str,
+        schedule: &TrainingSchedule,
         key: &str,
-        evaluate: Option<(&'b Evaluate, &'b Measure<'b>)>,
-    ) -> Trainer<'b> {
-        Trainer {
+        learner: L,
+        evaluation: Option<Evaluation<L>>,
+    ) -> Result<Trained> {
+        let trainer = Trainer {
             name,
-            folder,
-            schedule,
+            folder: &self.folder(name),
+            config: schedule.config(),
             seed: self.job.seed,
-            key: key.to_owned(),
+            key,
             precision: self.job.precision,
+            micro_batch: self.job.micro_batch,
             progress: &self.progress,
-            evaluate,
-            peak: self.peak,
-        }
+            evaluation,
+            peak_flops: self.peak,
+        };
+        trainer.run(learner)
     }
 
     pub(super) fn text(&self) -> Result<Arc<TextProcessor>> {
@@ -127,9 +140,8 @@ impl Run<'_> {
 
     pub(super) fn dino(&mut self, name: &str, stage: &DinoStage, key: &str) -> Result<PathBuf> {
         let folder = self.folder(name);
-        let last = folder.join("last");
-        if is_trained(&folder, key, stage.schedule.steps)? {
-            return Ok(last);
+        if let Some(result) = result_of(&folder, key, &stage.schedule)? {
+            return Ok(result);
         }
         let config = self.config()?;
         let processor = self.job.recipe.processor(&config);
@@ -139,45 +151,43 @@ impl Run<'_> {
             self.draws(&stage.corpus, stage.schedule.batch_size)?,
             (processor, self.text()?, PassOrder::default()),
             (self.job.seed, self.job.threads),
-            (self.job.precision, self.job.micro_batch, self.job.recompute),
+            (self.job.precision, self.job.recompute),
         )?;
-        self.trainer(name, &folder, &stage.schedule, key, None)
-            .run(learner)?;
-        Ok(last)
+        let trained = self.trained(name, &stage.schedule, key, learner, None)?;
+        Ok(trained.folder)
     }
 
     pub(super) fn train(&mut self, name: &str, stage: &TrainStage, key: &str) -> Result<PathBuf> {
         let folder = self.folder(name);
-        let best_by = stage
-            .evaluate
-            .as_ref()
-            .map(|evaluate| evaluate.best_by.as_str());
-        let chosen = |state: &State| {
-            folder.join(if best_by.is_some() && state.best.is_some() {
-                "best"
-            } else {
-                "last"
-            })
-        };
+        let evaluate = stage.evaluate.as_ref();
+        let best_by = evaluate.map(|evaluate| evaluate.best_by.as_str());
         if let Some((_, state)) = last_state(&folder)?
             && state.is_done(key, stage.schedule.steps, best_by)
         {
-            return Ok(chosen(&state));
+            let is_chosen = best_by.is_some() && state.best.is_some();
+            return Ok(folder.join(if is_chosen || stage.schedule.ema > 0.0 {
+                "best"
+            } else {
+                "last"
+            }));
         }
         let learner = self.learner(stage)?;
         self.init(&learner.store, &stage.init)?;
-        let measure = |folder: &Path, step: usize, log: &mut Log| match &stage.evaluate {
-            Some(evaluate) => self.measure(name, folder, evaluate, (step, log)),
-            None => Ok(None),
+        let measure = |learner: &mut JointTraining, candidate: &Candidate, log: &mut Log| {
+            let Some(evaluate) = evaluate else {
+                return Ok(None);
+            };
+            let folder = candidate.folder(learner)?;
+            self.measure(name, &folder, evaluate, (candidate.step, log))
         };
-        let evaluate = stage
-            .evaluate
-            .as_ref()
-            .map(|evaluate| (evaluate, &measure as &Measure));
-        let state = self
-            .trainer(name, &folder, &stage.schedule, key, evaluate)
-            .run(learner)?;
-        Ok(chosen(&state))
+        let evaluation = evaluate.map(|evaluate| Evaluation {
+            every: evaluate.every,
+            patience: evaluate.patience,
+            best_by: &evaluate.best_by,
+            evaluate: &measure,
+        });
+        let trained = self.trained(name, &stage.schedule, key, learner, evaluation)?;
+        Ok(trained.folder)
     }
 
     /// Everything that a stage of joint training works on.
@@ -223,7 +233,6 @@ impl Run<'_> {
             readers: Arc::new(readers),
             preparation: Arc::new(preparation),
             threads: self.job.threads,
-            micro_batch: self.job.micro_batch,
             contrastive_share: stage.contrastive_share,
             precision: self.job.precision,
         })

@@ -322,7 +322,7 @@ mod tests {
         const SHARDS: usize = 700;
         let folder = tempfile::tempdir().unwrap();
         (0..SHARDS).for_each(|shard| {
-            fs::write(folder.path().join(format!("{shard:05}.txt")), "x\n").unwrap()
+            fs::write(folder.path().join(format!("{shard:05}.txt")), "x\n").unwrap();
         });
         setrlimit(
             Resource::Nofile,

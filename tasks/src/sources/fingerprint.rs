@@ -80,11 +80,11 @@ impl OpenSplit {
             match origin {
                 ImageOrigin::None => digest.update("none"),
                 ImageOrigin::File(path) => {
-                    update_with_file(&mut digest, digests.get(path.as_path()))
+                    update_with_file(&mut digest, digests.get(path.as_path()));
                 }
                 ImageOrigin::Part { files, at } => {
                     files.iter().for_each(|path| {
-                        update_with_file(&mut digest, digests.get(path.as_path()))
+                        update_with_file(&mut digest, digests.get(path.as_path()));
                     });
                     digest.update(format!(" at {at}"));
                 }

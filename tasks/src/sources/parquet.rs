@@ -159,7 +159,7 @@ impl ParquetDataset {
             None => {
                 reading.space = Some(
                     LabelSpace::new(&name, names).map_err(|reason| Error::data(path, reason))?,
-                )
+                );
             }
             Some(space) => {
                 reading.map = space

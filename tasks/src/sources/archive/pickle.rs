@@ -320,7 +320,7 @@ impl<'a> Machine<'a> {
                 self.plain(opcode)?;
             }
             b'}' | b']' | b')' | b't' | b'l' | 0x85..=0x87 | b'a' | b'e' | b's' | b'u' => {
-                self.collection(opcode)?
+                self.collection(opcode)?;
             }
             b'c' | 0x93 | b'R' | 0x81 | b'b' => self.object(opcode)?,
             b'q' | b'r' | 0x94 | b'h' | b'j' => self.memory(opcode)?,

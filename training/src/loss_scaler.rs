@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::AdamW;
-use crate::Result;
+use crate::{AdamW, Result};
 
 /// Steps without an overflow after which the factor grows.
 const PATIENCE: u32 = 2000;

@@ -13,11 +13,11 @@ use std::{
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
-use super::Autocast;
-use crate::{
-    Result,
-    runtime::onednn::{call, check},
+use super::{
+    Autocast,
+    onednn::{call, check},
 };
+use crate::Result;
 
 type Backward = extern "C" fn(
     *mut c_void,

@@ -20,7 +20,7 @@ pub(crate) struct Sequences {
 
 /// Positions that a head reads.
 #[derive(Debug)]
-pub(crate) struct Scored {
+pub(crate) struct LossPositions {
     /// Their places in all sequences one after another, \[rows\].
     pub places: Tensor,
     /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is
@@ -34,13 +34,13 @@ impl Sequences {
     /// The positions of `range` with a label that is not `ignore`. Labels \[count, labelled\] stand
     /// for the last positions of the range: it may start with tokens that have none. Sequences that
     /// are not `kept` \[count\] are left out.
-    pub fn scored(
+    pub fn labelled(
         self,
         range: Range<i64>,
         labels: Option<&Tensor>,
         ignore: i64,
         kept: Option<&Tensor>,
-    ) -> Result<Scored> {
+    ) -> Result<LossPositions> {
         let Self {
             count,
             length,
@@ -71,7 +71,7 @@ impl Sequences {
             .map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found))
             .transpose()?;
         let sequences = places.size()[0] / labelled.max(1);
-        Ok(Scored {
+        Ok(LossPositions {
             places,
             labels,
             sequences,
@@ -79,10 +79,10 @@ impl Sequences {
     }
 
     /// The first position of each.
-    pub fn cls(self) -> Result<Scored> {
+    pub fn cls(self) -> Result<LossPositions> {
         let places =
             Tensor::f_arange(self.count, (Kind::Int64, self.device))?.f_mul_scalar(self.length)?;
-        Ok(Scored {
+        Ok(LossPositions {
             places,
             labels: None,
             sequences: self.count,
@@ -91,8 +91,8 @@ impl Sequences {
 }
 
 /// The rows that an encoder has to give for what is `asked`.
-pub(crate) fn rows_to_compute(asked: &[&Scored], all_states: bool) -> Result<Rows> {
-    let places: Vec<&Tensor> = asked.iter().map(|scored| &scored.places).collect();
+pub(crate) fn rows_to_compute(asked: &[&LossPositions], all_states: bool) -> Result<Rows> {
+    let places: Vec<&Tensor> = asked.iter().map(|positions| &positions.places).collect();
     Ok(if all_states {
         Rows::All
     } else {
@@ -104,16 +104,19 @@ pub(crate) fn rows_to_compute(asked: &[&Scored], all_states: bool) -> Result<Row
 pub(crate) fn states_of(
     encoded: &EncoderOutput,
     rows: &Rows,
-    asked: &[&Scored],
+    asked: &[&LossPositions],
 ) -> Result<Vec<Tensor>> {
     let states = &encoded.last_hidden_state;
     if let Rows::At(_) = rows {
-        let sizes: Vec<i64> = asked.iter().map(|scored| scored.places.size()[0]).collect();
+        let sizes: Vec<i64> = asked
+            .iter()
+            .map(|positions| positions.places.size()[0])
+            .collect();
         return Ok(states.f_split_with_sizes(sizes, 0)?);
     }
     Ok(asked
         .iter()
-        .map(|scored| Rows::At(scored.places.shallow_clone().into()).of(states))
+        .map(|positions| Rows::At(positions.places.shallow_clone().into()).of(states))
         .collect::<std::result::Result<_, _>>()?)
 }
 
@@ -131,24 +134,30 @@ mod tests {
             length: 5,
             device: Device::Cpu,
         };
-        let scored = sequences.scored(1..5, Some(&labels), -1, None).unwrap();
+        let positions = sequences.labelled(1..5, Some(&labels), -1, None).unwrap();
         assert_eq!(
-            (numbers(&scored.places), numbers(&scored.labels.unwrap())),
+            (
+                numbers(&positions.places),
+                numbers(&positions.labels.unwrap())
+            ),
             (vec![3, 7, 8], vec![7, 8, 9])
         );
         let kept = Tensor::from_slice(&[false, true]);
-        let scored = sequences
-            .scored(0..4, Some(&labels), -1, Some(&kept))
+        let positions = sequences
+            .labelled(0..4, Some(&labels), -1, Some(&kept))
             .unwrap();
         assert_eq!(
-            (numbers(&scored.places), numbers(&scored.labels.unwrap())),
+            (
+                numbers(&positions.places),
+                numbers(&positions.labels.unwrap())
+            ),
             (vec![6, 7], vec![8, 9])
         );
-        let all = sequences.scored(1..3, None, -1, Some(&kept)).unwrap();
+        let all = sequences.labelled(1..3, None, -1, Some(&kept)).unwrap();
         assert_eq!((numbers(&all.places), all.sequences), (vec![6, 7], 1));
         assert_eq!(numbers(&sequences.cls().unwrap().places), [0, 5]);
         assert!(
-            sequences.scored(3..5, Some(&labels), -1, None).is_err(),
+            sequences.labelled(3..5, Some(&labels), -1, None).is_err(),
             "three labels for two positions"
         );
     }

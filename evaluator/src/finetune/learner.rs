@@ -1,0 +1,233 @@
+//! What is trained in fine-tuning: an encoder and a head, by a task's recipe.
+
+use std::{ops::Range, path::Path, sync::Arc};
+
+use flava_base::is_there;
+use flava_model::runtime::{Autocast, Progress};
+use flava_tasks::{Metric, Recipe};
+use flava_training::{
+    AdamWConfig, Batches, Candidate, Evaluation, Learner, Log, LrSchedule, ParameterSet, Step,
+    StepMetrics, Trainer, TrainerConfig, TrainingState,
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Network, Reached, Saved,
+    batches::{Batch, TrainingRows},
+    predict::{autocast_of, predictions, scored},
+};
+use crate::{Error, Result, Settings, features::Rows};
+
+/// What is trained on what, and where it goes.
+pub(crate) struct FineTuning<'a> {
+    pub(crate) train: &'a Rows,
+    /// The rows that checkpoints are chosen on.
+    pub(crate) chosen_on: &'a Rows,
+    pub(crate) metrics: &'a [Metric],
+    pub(crate) recipe: &'a Recipe,
+    /// Of the saved folders; its step and score change.
+    pub(crate) saved: Saved,
+    pub(crate) folder: &'a Path,
+    pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
+    /// Rows that go through the network at once; 0 takes the whole batch, and fewer where memory is
+    /// short.
+    pub(crate) micro_batch: usize,
+    pub(crate) recompute: bool,
+}
+
+/// The network in training.
+struct TaskLearner<'a> {
+    tuning: &'a FineTuning<'a>,
+    network: Network,
+    rows: Arc<TrainingRows>,
+    /// The score of the last evaluation.
+    reached: Option<Reached>,
+}
+
+impl FineTuning<'_> {
+    /// Trains a network, or goes on where that was left, into the folder `best`.
+    pub(crate) fn run(&self, mut network: Network) -> Result<()> {
+        let recipe = self.recipe;
+        let sizes = (recipe.batch_size, recipe.max_tokens);
+        let rows = TrainingRows::new(self.train, &network, sizes, self.settings, self.saved.seed)?;
+        let rows = Arc::new(rows);
+        network.flava.set_recompute(self.recompute);
+        let batches_of_a_pass = rows.batches_of_a_pass();
+        let learner = TaskLearner {
+            tuning: self,
+            network,
+            rows,
+            reached: None,
+        };
+        let metric = self.metrics.first().map_or("", |metric| metric.name());
+        let evaluate = |learner: &mut TaskLearner, candidate: &Candidate, log: &mut Log| {
+            learner.evaluate(candidate.step, log)
+        };
+        let trainer = Trainer {
+            name: "training",
+            folder: self.folder,
+            config: config(recipe, batches_of_a_pass),
+            seed: self.saved.seed,
+            key: &self.saved.key,
+            precision: self.settings.load.precision,
+            micro_batch: self.micro_batch,
+            progress: self.progress,
+            evaluation: Some(Evaluation {
+                every: match recipe.evaluate_every {
+                    0 => batches_of_a_pass,
+                    every => every,
+                },
+                patience: recipe.patience,
+                best_by: metric,
+                evaluate: &evaluate,
+            }),
+            peak_flops: 0.0,
+        };
+        let trained = trainer.run(learner)?;
+        if trained.state.best.is_none() || !is_there(&trained.folder) {
+            let never = "no evaluation gave a score: the model gives every row the same answer \
+                         (another learning_rate or clip_norm may help)";
+            return Err(Error::Other(never.into()));
+        }
+        Ok(())
+    }
+}
+
+/// How the trainer makes the steps of a recipe, of which a pass over the rows has so many.
+fn config(recipe: &Recipe, batches_of_a_pass: usize) -> TrainerConfig {
+    let of_epochs = recipe.epochs.unwrap_or(0.0) * batches_of_a_pass as f64;
+    let steps = recipe
+        .steps
+        .unwrap_or_else(|| of_epochs.round().max(1.0) as usize);
+    let warmup = if recipe.warmup < 1.0 {
+        (recipe.warmup * steps as f64).round() as usize
+    } else {
+        recipe.warmup as usize
+    };
+    TrainerConfig {
+        lr_schedule: LrSchedule {
+            peak: recipe.learning_rate,
+            last: 0.0,
+            warmup,
+            steps,
+            decay: recipe.decay,
+        },
+        adamw: AdamWConfig {
+            betas: recipe.betas,
+            eps: recipe.eps,
+            weight_decay: recipe.weight_decay,
+            decay_all: recipe.decay_all,
+        },
+        clip_norm: recipe.clip_norm,
+        ema: recipe.ema,
+        save_every: 0,
+        keep: 0,
+        max_broken: 0.0,
+    }
+}
+
+impl TaskLearner<'_> {
+    /// Scores the rows that checkpoints are chosen on.
+    fn evaluate(&mut self, step: usize, log: &mut Log) -> Result<Option<f64>> {
+        let FineTuning {
+            chosen_on,
+            metrics,
+            recipe,
+            settings,
+            progress,
+            saved,
+            ..
+        } = self.tuning;
+        let max_tokens = recipe.max_tokens;
+        let predictions =
+            predictions(&mut self.network, chosen_on, max_tokens, settings, progress)?;
+        let Some(score) = scored(metrics, &predictions, &saved.task, &chosen_on.split.name) else {
+            let metric = metrics.first().map_or("", |metric| metric.name());
+            progress.say(&format!(
+                "step {step}: {metric} is not defined: every answer is the same"
+            ));
+            return Ok(None);
+        };
+        progress.say(&format!(
+            "step {step}: {} {:.4} on {}",
+            score.metric, score.value, score.split
+        ));
+        log.note("evaluation", step, &[(&score.metric, score.value)])?;
+        let value = score.value;
+        self.reached = Some(Reached { step, score });
+        Ok(Some(value))
+    }
+}
+
+impl Learner for TaskLearner<'_> {
+    type Batch = Batch;
+    type Error = Error;
+
+    fn batches(&self, steps: Range<usize>) -> Batches<Batch, Error> {
+        let loader = self.tuning.settings.loader();
+        Box::new(self.rows.steps(steps.start, steps.end, loader))
+    }
+
+    fn ids(&self, batch: &Batch) -> Vec<String> {
+        self.rows.ids(&batch.places)
+    }
+
+    fn flops(&self, _batch: &Batch) -> f64 {
+        0.0
+    }
+
+    /// The head's, at its own learning rate, after the encoders'.
+    fn parameters(&self) -> Vec<ParameterSet> {
+        let (head, encoders): (Vec<_>, Vec<_>) = self
+            .network
+            .trained()
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("classifier."));
+        let mut head = ParameterSet::new(head);
+        head.lr_scale = self.tuning.recipe.head_rate_factor;
+        vec![ParameterSet::new(encoders), head]
+    }
+
+    fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
+        let (rows, device) = (batch.places.len(), self.network.store.device());
+        let mut metrics = StepMetrics::new(rows);
+        metrics.tokens = self.rows.tokens(&batch.places);
+        tch::manual_seed(step.seed);
+        for part in step.parts(rows) {
+            let share = part.len() as f64 / rows as f64;
+            let inputs = self.rows.tensors(batch, part, &self.network, device)?;
+            let loss = {
+                let _autocast = Autocast::new(device, autocast_of(self.tuning.settings))?;
+                let (text, images) = (inputs.text.as_ref(), inputs.images.as_ref());
+                let outputs = self.network.forward(text, images, true)?;
+                self.network.output.loss(&outputs, &inputs.targets)?
+            };
+            let of_part = loss.f_to_kind(tch::Kind::Double)?.f_mul_scalar(share)?;
+            metrics.add_loss(self.network.output.loss_name(), &of_part)?;
+            loss.f_mul_scalar(share * step.loss_scale)?.f_backward()?;
+        }
+        Ok(metrics)
+    }
+
+    /// Dropout depends on the seed and the step alone. The rule is that of the first recipes:
+    /// another would give other numbers.
+    fn step_seed(&self, seed: u64, _name: &str, number: usize) -> i64 {
+        let digest = Sha256::digest(format!("dropout {seed} {number}"));
+        i64::from_le_bytes(digest[..8].try_into().unwrap_or_default())
+    }
+
+    fn save(&self, folder: &Path, state: &TrainingState) -> Result<()> {
+        let reached = self.reached.clone().filter(|_| state.is_best());
+        let saved = Saved {
+            step: state.step,
+            reached,
+            ..self.tuning.saved.clone()
+        };
+        saved.write(folder, &self.network)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        self.network.load(folder)
+    }
+}

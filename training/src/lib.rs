@@ -1,0 +1,35 @@
+//! Training, the same for fine-tuning and every stage of pretraining.
+//!
+//! A [`Learner`] knows its model, its data and its losses; the [`Trainer`] makes the steps: batches
+//! made ahead, gradients, an update, a line of the log; states that are saved whole and gone on
+//! from, bit for bit on the CPU.
+
+mod adamw;
+mod checkpointing;
+mod coordination;
+mod ema;
+mod error;
+mod events;
+mod learner;
+mod log;
+mod loss_scaler;
+mod lr_schedule;
+mod metrics;
+mod parameter;
+mod peak;
+mod trainer;
+mod training_state;
+
+pub use adamw::{AdamW, AdamWConfig, ParameterGroup};
+pub use checkpointing::last_state;
+pub use ema::Ema;
+pub use error::{Error, LearnerError, Result};
+pub use learner::{Batches, Learner, Step};
+pub use log::{Log, human_duration, peak_memory};
+pub use loss_scaler::LossScaler;
+pub use lr_schedule::LrSchedule;
+pub use metrics::{Accuracy, BrokenRows, StepMetrics};
+pub use parameter::{Parameter, ParameterSet, is_decayed};
+pub use peak::peak_flops;
+pub use trainer::{Candidate, Evaluate, Evaluation, Trained, Trainer, TrainerConfig};
+pub use training_state::TrainingState;

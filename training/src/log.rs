@@ -1,0 +1,175 @@
+//! What training says: a line of JSON and `TensorBoard`'s scalars every few steps, and a line for
+//! people.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::{Error, Result, events::EventWriter, metrics::MetricAccumulator};
+
+/// `log.jsonl` and `events/` of a folder.
+#[derive(Debug)]
+pub struct Log {
+    lines: File,
+    events: EventWriter,
+    path: PathBuf,
+}
+
+impl Log {
+    /// Opens both.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("log.jsonl");
+        let events = folder.join("events");
+        let events = EventWriter::create(&events).map_err(|e| Error::io(&events, e))?;
+        Ok(Self {
+            lines: append_to(&path)?,
+            events,
+            path,
+        })
+    }
+
+    /// Takes out the lines of steps after `step`, which a killed run left.
+    pub(crate) fn keep_until(&mut self, step: usize) -> Result<()> {
+        let text = fs::read_to_string(&self.path).map_err(|e| Error::io(&self.path, e))?;
+        let reached = |line: &&str| {
+            serde_json::from_str::<Value>(line)
+                .is_ok_and(|line| line["step"].as_u64().is_some_and(|at| at <= step as u64))
+        };
+        let kept: String = text
+            .lines()
+            .filter(reached)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        if kept != text {
+            flava_base::write_atomic(&self.path, kept.as_bytes())?;
+            self.lines = append_to(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Notes numbers of a step under `kind`, such as "train".
+    pub fn note(
+        &mut self,
+        kind: &str,
+        step: usize,
+        values: &[(impl AsRef<str>, f64)],
+    ) -> Result<()> {
+        let mut line = json!({ "step": step, "kind": kind });
+        for (name, value) in values {
+            let name = name.as_ref();
+            line[name] = json!(value);
+            let written = self
+                .events
+                .scalar(&format!("{kind}/{name}"), step as u64, *value);
+            written.map_err(|e| Error::io(&self.path.with_file_name("events"), e))?;
+        }
+        writeln!(self.lines, "{line}").map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+fn append_to(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.map_err(|e| Error::io(path, e))
+}
+
+/// A line of the log, and the same for people.
+pub(crate) struct TrainLine<'a> {
+    pub(crate) lr: f64,
+    pub(crate) peak_flops: f64,
+    pub(crate) skipped_steps: u32,
+    pub(crate) broken_rows: u64,
+    pub(crate) steps_left: usize,
+    pub(crate) extra: Vec<(&'static str, f64)>,
+    pub(crate) sums: &'a MetricAccumulator,
+}
+
+impl TrainLine<'_> {
+    fn per_second(&self, amount: f64) -> f64 {
+        amount / self.sums.seconds.max(1e-9)
+    }
+
+    fn per_step(&self, sum: f64) -> f64 {
+        sum / self.sums.steps.max(1) as f64
+    }
+
+    fn share_of_peak(&self) -> f64 {
+        if self.peak_flops > 0.0 {
+            self.per_second(self.sums.flops) / self.peak_flops
+        } else {
+            0.0
+        }
+    }
+
+    fn seconds_left(&self) -> f64 {
+        self.steps_left as f64 * self.per_step(self.sums.seconds)
+    }
+
+    /// Numbers by name.
+    pub(crate) fn values(&self) -> Result<Vec<(String, f64)>> {
+        let sums = self.sums;
+        let fixed = [
+            ("loss", sums.total_loss()?),
+            ("learning_rate", self.lr),
+            ("gradient_norm", self.per_step(sums.norm)),
+            ("rows_per_s", self.per_second(sums.rows as f64)),
+            ("tokens_per_s", self.per_second(sums.tokens as f64)),
+            ("share_of_peak", self.share_of_peak()),
+            ("share_waited", self.per_second(sums.waited)),
+            ("peak_memory_mb", peak_memory()),
+            ("skipped_steps", f64::from(self.skipped_steps)),
+            ("broken_rows", self.broken_rows as f64),
+            ("seconds_left", self.seconds_left()),
+        ];
+        let owned = |&(name, value): &(&str, f64)| (name.to_owned(), value);
+        let mut all: Vec<(String, f64)> = fixed.iter().map(owned).collect();
+        all.extend(sums.mean_losses()?);
+        all.extend(sums.accuracies()?);
+        all.extend(self.extra.iter().map(owned));
+        Ok(all)
+    }
+
+    /// The most telling of them.
+    pub(crate) fn for_people(&self) -> Result<String> {
+        let mut parts: Vec<String> = self
+            .sums
+            .mean_losses()?
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.3}"))
+            .collect();
+        parts.push(format!("lr {:.1e}", self.lr));
+        parts.push(format!("norm {:.2}", self.per_step(self.sums.norm)));
+        parts.push(format!(
+            "{:.0} rows/s",
+            self.per_second(self.sums.rows as f64)
+        ));
+        if self.peak_flops > 0.0 && self.sums.flops > 0.0 {
+            parts.push(format!("{:.0} % of peak", self.share_of_peak() * 100.0));
+        }
+        parts.push(format!("{} left", human_duration(self.seconds_left())));
+        Ok(parts.join(", "))
+    }
+}
+
+/// The largest resident set so far, in MB; on a GPU the host's too, since libtorch's own is not to
+/// be had without CUDA.
+pub fn peak_memory() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+        .map_or(0.0, |kilobytes| kilobytes / 1024.0)
+}
+
+/// A time to wait as people say it.
+pub fn human_duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..5400 => format!("{} min", whole.div_ceil(60)),
+        5400..172_800 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}

@@ -1,0 +1,80 @@
+//! What is saved of a training, and gone on from.
+
+use super::run::Run;
+use crate::{Error, Learner, checkpointing::last_state, parameter::first_not_finite};
+
+impl<L: Learner> Run<'_, L> {
+    /// Saves the state, unless its weights are no numbers: the state before stays then.
+    pub(super) fn save(&mut self) -> Result<(), L::Error> {
+        let (name, step) = (self.trainer.name, self.state.step);
+        if let Some(parameter) = first_not_finite(&self.learner.parameters())? {
+            let reason = format!("{name}: {parameter} is not finite after step {step}");
+            return Err(Error::NotFinite { reason }.into());
+        }
+        if self.is_last() && self.state.scaler.skipped as usize >= step {
+            let reason =
+                format!("{name}: no step's losses and gradients were finite: nothing was learned");
+            return Err(Error::NotFinite { reason }.into());
+        }
+        self.checkpoints.save_last(
+            &self.learner,
+            &self.optimiser,
+            self.ema.as_ref(),
+            &self.state,
+        )?;
+        self.coordinator.note_saved();
+        Ok(())
+    }
+
+    pub(super) fn keep(&self) -> Result<(), Error> {
+        if self.is_kept() {
+            self.checkpoints.keep_last(self.state.step)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from what is in the folder, if anything is.
+    pub(super) fn resume(&mut self) -> Result<(), L::Error> {
+        let trainer = self.trainer;
+        if let Some((_, before)) = last_state(trainer.folder)? {
+            if before.key != trainer.key {
+                let folder = trainer.folder.display().to_string();
+                return Err(Error::OtherTraining { folder }.into());
+            }
+            self.checkpoints.load(
+                &mut self.learner,
+                &mut self.optimiser,
+                self.ema.as_mut(),
+                &before,
+            )?;
+            self.state = before;
+            let steps = trainer.config.lr_schedule.steps;
+            if self.state.step < steps {
+                let from = format!("going on from step {} of {steps}", self.state.step);
+                trainer.progress.say(&format!("{}: {from}", trainer.name));
+            }
+        }
+        if let Some(evaluation) = &trainer.evaluation
+            && self.state.best_by != evaluation.best_by
+        {
+            // Scores of something else say nothing.
+            self.state.best = None;
+            self.state.best_by = evaluation.best_by.to_owned();
+            self.state.evaluated = 0;
+            self.state.without_gain = 0;
+        }
+        Ok(())
+    }
+
+    /// What follows a step's saving and was not done: the program was killed before, or in its
+    /// midst.
+    pub(super) fn finish_step_before(&mut self) -> Result<(), L::Error> {
+        if self.state.step == 0 {
+            return Ok(());
+        }
+        if self.state.evaluated < self.state.step && self.is_evaluated() {
+            self.evaluate()?;
+        }
+        Ok(self.keep()?)
+    }
+}
