@@ -369,7 +369,7 @@ impl Plan {
     /// Of the first task whose data is missing, or not what its protocol asks for.
     pub fn check_data(&self) -> Result<()> {
         for task in &self.tasks {
-            for piece in self.pieces(task)? {
+            for piece in self.task_runs(task)? {
                 let opened = open(self, task, &piece.assignment);
                 let ready =
                     opened.and_then(|opened| prompts(self, task, &piece.assignment, &opened));

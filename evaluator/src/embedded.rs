@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(crate) const NOTE: &str = "the embedded model is a small one that was pretrained on drawn scenes within an hour: the mini suite shows that all parts work";
 
 macro_rules! files {
-    ($($name:literal),*) => { [$(($name, include_bytes!(concat!("../../pretrain/mini/", $name)).as_slice())),*] };
+    ($($name:literal),*) => { [$(($name, include_bytes!(concat!("../assets/mini/", $name)).as_slice())),*] };
 }
 const FILES: [(&str, &[u8]); 7] = files![
     "config.json",

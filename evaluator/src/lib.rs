@@ -28,7 +28,7 @@ pub use fetch::{Fetched, fetch};
 pub use finetune::{recipe_of, submit};
 pub use methods::ranks;
 pub use places::Places;
-pub use plan::{Loaded, ModelChoice, Piece, Plan, Settings, Tuning};
+pub use plan::{Loaded, ModelChoice, Plan, Settings, TaskRun, Tuning};
 pub use run::{Outcome, dry_run, run};
 pub use score::score;
 pub use verify::{Verified, verify};
@@ -40,4 +40,9 @@ pub(crate) fn check_interrupted() -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// The program and its version, as records tell it.
+pub(crate) fn program() -> String {
+    format!("flava {}", env!("CARGO_PKG_VERSION"))
 }

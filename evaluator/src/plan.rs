@@ -224,9 +224,9 @@ pub struct Tuning {
     pub resume: bool,
 }
 
-/// One piece of work: a task, read and run in one way.
+/// A task, read and run in one way.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct TaskRun {
     /// The task.
     pub task: Task,
     /// How it is run.
@@ -235,7 +235,7 @@ pub struct Piece {
     pub variant: String,
 }
 
-impl Piece {
+impl TaskRun {
     /// The name of its files.
     pub fn name(&self) -> String {
         if self.variant.is_empty() {
@@ -243,6 +243,25 @@ impl Piece {
         } else {
             format!("{}.{}", self.task.name, self.variant)
         }
+    }
+
+    /// A task that is fine-tuned, whatever its own method is.
+    fn tuned(task: &Task, assignment: Assignment) -> Result<Self> {
+        let method = assignment.method.name();
+        let is_own = matches!(assignment.method, Method::FineTune { .. });
+        let Some(feature) = assignment.method.feature() else {
+            let name = &task.name;
+            let reason = format!("{name} is run by {method}: there is nothing to fine-tune");
+            return Err(Error::Other(reason));
+        };
+        Ok(Self {
+            task: task.clone(),
+            assignment: Assignment {
+                method: Method::FineTune { feature },
+                ..assignment
+            },
+            variant: if is_own { "" } else { "fine_tune" }.to_owned(),
+        })
     }
 }
 
@@ -393,46 +412,20 @@ impl Plan {
                 (places, Settings::new(&args.model_args)?),
             )
         };
-        plan.pieces(&plan.tasks[0])?;
+        plan.task_runs(&plan.tasks[0])?;
         Ok(plan)
     }
 
-    /// The pieces of work of a task, one for each feature that is asked for.
-    pub(crate) fn pieces(&self, task: &Task) -> Result<Vec<Piece>> {
-        let none = || {
-            Error::Other(format!(
-                "{} has no protocol {}",
-                task.name,
-                self.protocol.name()
-            ))
-        };
+    /// The ways in which a task is run, one for each feature that is asked for.
+    pub(crate) fn task_runs(&self, task: &Task) -> Result<Vec<TaskRun>> {
+        let protocol = self.protocol.name();
+        let none = || Error::Other(format!("{} has no protocol {protocol}", task.name));
         let assignment = task.assign(self.protocol).ok_or_else(none)?;
         if self.tuning.always {
-            let variant = if matches!(assignment.method, Method::FineTune { .. }) {
-                ""
-            } else {
-                "fine_tune"
-            };
-            let unread = || {
-                Error::Other(format!(
-                    "{} is run by {}: there is nothing to fine-tune",
-                    task.name,
-                    assignment.method.name()
-                ))
-            };
-            let feature = assignment.method.feature().ok_or_else(unread)?;
-            let assignment = Assignment {
-                method: Method::FineTune { feature },
-                ..assignment
-            };
-            return Ok(vec![Piece {
-                task: task.clone(),
-                assignment,
-                variant: variant.into(),
-            }]);
+            return Ok(vec![TaskRun::tuned(task, assignment)?]);
         }
         let Method::LinearProbe { feature } = assignment.method else {
-            return Ok(vec![Piece {
+            return Ok(vec![TaskRun {
                 task: task.clone(),
                 assignment,
                 variant: String::new(),
@@ -443,38 +436,43 @@ impl Plan {
         } else {
             self.features.clone()
         };
-        let piece = |read: Feature| {
-            let mut assignment = assignment.clone();
-            let mut variant = Vec::new();
-            match self.method {
-                Some(MethodArg::Knn) => assignment.method = Method::Knn { feature: read },
-                Some(MethodArg::FewShot) => assignment.method = Method::FewShot { feature: read },
-                _ => assignment.method.set_feature(read),
-            }
-            if self.method.is_some() {
-                variant.push(assignment.method.name().to_owned());
-            }
-            if read != feature {
-                variant.push(read.name());
-            }
-            if self.full_sweep && self.method.is_none() {
-                variant.push("full_sweep".to_owned());
-            }
-            Piece {
-                task: task.clone(),
-                assignment,
-                variant: variant.join("."),
-            }
-        };
-        let fits = |read: &Feature| read.tower == feature.tower;
-        let pieces: Vec<Piece> = features.into_iter().filter(fits).map(piece).collect();
-        if pieces.is_empty() {
-            return Err(Error::Other(format!(
-                "{} reads {}: none of --features is of that encoder",
-                task.name,
-                feature.name()
-            )));
+        let fitting = features
+            .into_iter()
+            .filter(|read| read.tower == feature.tower);
+        let task_runs: Vec<TaskRun> = fitting
+            .map(|read| self.probed(task, &assignment, read))
+            .collect();
+        if task_runs.is_empty() {
+            let (name, feature) = (&task.name, feature.name());
+            let reason = format!("{name} reads {feature}: none of --features is of that encoder");
+            return Err(Error::Other(reason));
         }
-        Ok(pieces)
+        Ok(task_runs)
+    }
+
+    /// A task of a linear probe, on other states or by another method where that is asked for.
+    fn probed(&self, task: &Task, assignment: &Assignment, read: Feature) -> TaskRun {
+        let own = assignment.method.feature();
+        let mut assignment = assignment.clone();
+        let mut variant = Vec::new();
+        match self.method {
+            Some(MethodArg::Knn) => assignment.method = Method::Knn { feature: read },
+            Some(MethodArg::FewShot) => assignment.method = Method::FewShot { feature: read },
+            _ => assignment.method.set_feature(read),
+        }
+        if self.method.is_some() {
+            variant.push(assignment.method.name().to_owned());
+        }
+        if own != Some(read) {
+            variant.push(read.name());
+        }
+        if self.full_sweep && self.method.is_none() {
+            variant.push("full_sweep".to_owned());
+        }
+        TaskRun {
+            task: task.clone(),
+            assignment,
+            variant: variant.join("."),
+        }
     }
 }

@@ -53,7 +53,7 @@ def main():
         peer.pictures(os.path.join(tmp, "pictures"), len(SENTENCES), (230, 180))
         with open(os.path.join(tmp, "sentences.txt"), "w", encoding="utf-8") as f:
             f.write("\n".join(SENTENCES) + "\n")
-        failed = check_model(os.path.join(peer.ROOT, "pretrain/mini"), tmp, failed)
+        failed = check_model(os.path.join(peer.ROOT, "evaluator/assets/mini"), tmp, failed)
         for column in COLUMNS:
             out = os.path.join(tmp, column)
             short = [part for stage, steps in STEPS.items() for part in ("--set", f"{stage}.schedule.steps={steps}", "--set", f"{stage}.schedule.warmup=1")]

@@ -143,7 +143,7 @@ def bench_steps(report, path):
 
 def bench_feed(report):
     """At mini size: does the loader keep up, what do labels cost, and what does a larger contrastive batch?"""
-    mini = os.path.join(peer.ROOT, "pretrain/mini")
+    mini = os.path.join(peer.ROOT, "evaluator/assets/mini")
     feed = ours("feed", mini)
     report.line("pairs loaded, to what the model takes", feed["loaded"], feed["taken"], "pairs/s", 2.0)
     report.line("step with cached visual words, to computed ones", feed["taken"], feed["taken_to_label"], "pairs/s", 1.0)

@@ -463,7 +463,8 @@ fn the_shipped_model_scores_as_its_table_says() {
             .collect()
     };
     let ours = read(&folder.path().join("runs/results.csv"));
-    let shipped = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini/scores.csv"));
+    let shipped =
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("evaluator/assets/mini/scores.csv"));
     for (task, tolerance) in tasks {
         let expected: Vec<_> = shipped
             .iter()

@@ -180,7 +180,7 @@ fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingI
 }
 
 fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
-    let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain/mini");
+    let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("evaluator/assets/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part = |layers| {
         format!(

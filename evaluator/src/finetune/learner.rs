@@ -22,7 +22,7 @@ use crate::{Error, Result, Settings, features::Rows};
 pub(crate) struct FineTuning<'a> {
     pub(crate) train: &'a Rows,
     /// The rows that checkpoints are chosen on.
-    pub(crate) chosen_on: &'a Rows,
+    pub(crate) validation: &'a Rows,
     pub(crate) metrics: &'a [Metric],
     pub(crate) recipe: &'a Recipe,
     /// Of the saved folders; its step and score change.
@@ -131,7 +131,7 @@ impl TaskLearner<'_> {
     /// Scores the rows that checkpoints are chosen on.
     fn evaluate(&mut self, step: usize, log: &mut Log) -> Result<Option<f64>> {
         let FineTuning {
-            chosen_on,
+            validation,
             metrics,
             recipe,
             settings,
@@ -140,9 +140,14 @@ impl TaskLearner<'_> {
             ..
         } = self.tuning;
         let max_tokens = recipe.max_tokens;
-        let predictions =
-            predictions(&mut self.network, chosen_on, max_tokens, settings, progress)?;
-        let Some(score) = scored(metrics, &predictions, &saved.task, &chosen_on.split.name) else {
+        let predictions = predictions(
+            &mut self.network,
+            validation,
+            max_tokens,
+            settings,
+            progress,
+        )?;
+        let Some(score) = scored(metrics, &predictions, &saved.task, &validation.split.name) else {
             let metric = metrics.first().map_or("", |metric| metric.name());
             progress.say(&format!(
                 "step {step}: {metric} is not defined: every answer is the same"

@@ -2,12 +2,15 @@
 //! the penalty searched for over twelve decades on held-out rows, then fitted on all rows; the test
 //! split is scored once.
 
-use flava_heads::{Chosen, FitOptions, Probe, Ridge, Sweep};
-use serde_json::{Map, Value, json};
+use flava_heads::{Chosen, FitOptions, LinearHead, Probe, Ridge, Sweep, Tried};
+use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::{Answer, Job, fit::Division, predict};
-use crate::{Result, features::Extractor};
+use super::{
+    hold_out::HoldOutSplit,
+    method::{MethodInput, MethodOutput},
+};
+use crate::Result;
 
 /// Steps at most, the paper's; and the largest entry of the gradient of the mean objective.
 pub(super) const OPTIONS: FitOptions = FitOptions {
@@ -16,89 +19,96 @@ pub(super) const OPTIONS: FitOptions = FitOptions {
     verify: true,
 };
 
-pub(super) fn run(job: &Job, extractor: &Extractor) -> Result<Answer> {
-    let classes = job.task.classes as i64;
-    let Division {
-        fit,
-        held_out,
-        held_out_rows,
-        rows,
-        skipped,
-        described,
-    } = Division::new(job, extractor, extractor.model.options.device)?;
-    let mut details = Map::new();
-    if job.preview {
-        let line = match Ridge::fit(&fit.0, &fit.1, classes, (&held_out.0, &held_out.1)) {
-            Ok(ridge) => {
-                details.insert(
-                    "preview".into(),
-                    json!({ "penalty": ridge.penalty, "accuracy": ridge.accuracy }),
-                );
-                format!(
-                    "preview: ridge regression gets {:.4} of the held-out rows right",
-                    ridge.accuracy
-                )
-            }
-            Err(error) => format!("no preview: {error}"),
-        };
-        extractor
-            .progress
-            .say(&format!("{}: {line}", job.task.name));
-    }
-    let sweep = if job.full_sweep {
+pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
+    let classes = input.task.classes as i64;
+    let device = input.extractor.model.options.device;
+    let split = HoldOutSplit::new(input, device)?;
+    let preview = if input.plan.preview {
+        preview(input, &split)
+    } else {
+        None
+    };
+    let sweep = if input.plan.full_sweep {
         Sweep::Full
     } else {
         Sweep::Halving
     };
-    let probe = Probe::new(vec![fit.0], &fit.1, classes)?;
-    let metric = job.assignment.metrics[0];
-    let score = |head: &flava_heads::LinearHead| {
-        held_out_rows.score(head, &held_out.0, (metric, &job.task.name))
+    let metric = input.assignment.metrics[0];
+    let (fit, held_out) = (split.fit, split.held_out);
+    let score = |head: &LinearHead| {
+        split
+            .held_out_rows
+            .score(head, &held_out.features, metric, &input.task.name)
     };
+    let probe = Probe::new(vec![fit.features], &fit.labels, classes)?;
+    let unverified = FitOptions {
+        verify: false,
+        ..OPTIONS
+    };
+    let chosen = sweep.run(&probe, &score, &unverified)?;
     let Chosen {
         penalty,
         tried,
         head,
-    } = sweep.run(
-        &probe,
-        &score,
-        &FitOptions {
-            verify: false,
-            ..OPTIONS
-        },
-    )?;
-    let labels = Tensor::f_cat(&[&fit.1, &held_out.1], 0)?;
+    } = chosen;
+    let labels = Tensor::f_cat(&[&fit.labels, &held_out.labels], 0)?;
     let mut blocks = probe.into_blocks();
-    blocks.push(held_out.0);
+    blocks.push(held_out.features);
     let whole = Probe::new(blocks, &labels, classes)?;
     let (head, fit) = whole.fit(&[(penalty, Some(&head))], &OPTIONS)?.remove(0);
-    let (predictions, skipped_of_test) = predict(job, extractor, &|features| {
-        Ok(head.forward(&features.f_to_device(extractor.model.options.device)?)?)
-    })?;
-    details.insert("penalty".into(), json!(penalty));
-    details.insert("iterations".into(), json!(fit.iterations));
-    details.insert("gradient".into(), json!(fit.gradient));
-    details.insert("converged".into(), json!(fit.converged));
-    details.insert("train_loss".into(), json!(fit.loss));
-    details.insert("held_out".into(), described);
-    details.insert("chosen_by".into(), json!(metric.name()));
-    details.insert(
-        "search".into(),
-        Value::Array(tried.iter().map(report).collect()),
-    );
-    let mut answer = Answer::new(predictions, skipped + skipped_of_test, rows, details);
+    let (predictions, skipped) =
+        input.predict(&|features| Ok(head.forward(&features.f_to_device(device)?)?))?;
+    let mut output = MethodOutput::new(predictions);
+    output.skipped = split.skipped + skipped;
+    output.train_rows = split.rows;
+    output.details.extend(preview);
+    output.detail("penalty", penalty);
+    output.detail("iterations", json!(fit.iterations));
+    output.detail("gradient", fit.gradient);
+    output.detail("converged", fit.converged);
+    output.detail("train_loss", fit.loss);
+    output.detail("held_out", split.described);
+    output.detail("chosen_by", metric.name());
+    output.detail("search", tried.iter().map(report).collect::<Vec<Value>>());
     if !fit.converged {
-        answer
+        output
             .notes
             .push("the probe's fit reached its limit of iterations".into());
-        answer.departures.push("the fit did not converge".into());
+        output.departures.push("the fit did not converge".into());
     }
-    Ok(answer)
+    Ok(output)
 }
 
-fn report(tried: &flava_heads::Tried) -> Value {
+/// What ridge regression says at once about what the probe will give.
+fn preview(input: &MethodInput, split: &HoldOutSplit) -> Option<(String, Value)> {
+    let (fit, held_out) = (&split.fit, &split.held_out);
+    let classes = input.task.classes as i64;
+    let held_out = (&held_out.features, &held_out.labels);
+    let name = &input.task.name;
+    let progress = input.extractor.progress;
+    match Ridge::fit(&fit.features, &fit.labels, classes, held_out) {
+        Ok(ridge) => {
+            progress.say(&format!(
+                "{name}: preview: ridge regression gets {:.4} of the held-out rows right",
+                ridge.accuracy
+            ));
+            let found = json!({ "penalty": ridge.penalty, "accuracy": ridge.accuracy });
+            Some(("preview".into(), found))
+        }
+        Err(error) => {
+            progress.say(&format!("{name}: no preview: {error}"));
+            None
+        }
+    }
+}
+
+fn report(tried: &Tried) -> Value {
     json!({
-        "penalty": tried.penalty, "score": tried.score.is_finite().then_some(tried.score), "train_loss": tried.fit.loss, "iterations": tried.fit.iterations,
-        "gradient": tried.fit.gradient, "converged": tried.fit.converged,
+        "penalty": tried.penalty,
+        "score": tried.score.is_finite().then_some(tried.score),
+        "train_loss": tried.fit.loss,
+        "iterations": tried.fit.iterations,
+        "gradient": tried.fit.gradient,
+        "converged": tried.fit.converged,
     })
 }

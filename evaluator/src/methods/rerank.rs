@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 
 use flava_heads::ItmHead;
 use flava_model::{EncoderOutput, processor::Text};
+use flava_tasks::metrics::rank;
 use tch::{Kind, Tensor};
 
-use super::retrieval::{Pairs, scores};
+use super::{
+    method::MethodInput,
+    ranking::{Pairs, scores},
+};
 use crate::{
     Error, Result, check_interrupted,
     features::{Extractor, Preparation, Rows},
@@ -23,111 +27,131 @@ struct Shortlist {
     rank: usize,
 }
 
-/// The ranks of captions by picture and of pictures by caption.
-pub(super) fn ranks(
-    pairs: &Pairs,
-    best: usize,
-    captions: &[&str],
-    (rows, used): (&Rows, &[usize]),
-    (extractor, head): (&Extractor, &ItmHead),
-) -> Result<(Vec<usize>, Vec<usize>)> {
-    let of_pictures = shortlists(&pairs.pictures, &pairs.captions, best, |picture| {
-        pairs.owned[picture].clone()
-    })?;
-    let of_captions = shortlists(&pairs.captions, &pairs.pictures, best, |caption| {
-        vec![pairs.owners[caption]]
-    })?;
-    // Each picture is encoded once, with every caption that is looked at together with it.
-    let mut asked: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (picture, list) in of_pictures.iter().enumerate() {
-        asked.entry(picture).or_default().extend(&list.items);
-    }
-    for (caption, list) in of_captions.iter().enumerate() {
-        list.items
-            .iter()
-            .for_each(|&picture| asked.entry(picture).or_default().push(caption));
-    }
-    let bar = extractor.progress.task("matching head", asked.len());
-    let mut matching: BTreeMap<(usize, usize), f32> = BTreeMap::new();
-    let places: Vec<usize> = asked
-        .keys()
-        .map(|&picture| rows.indices().partition_point(|&row| row < used[picture]))
-        .collect();
-    let ahead = Preparation {
-        transform: extractor.transform(),
-        text: None,
-        loader: extractor.settings.loader(),
-    };
-    let loader = ahead.start(
-        rows,
-        places.into_iter().map(|place| place..place + 1).collect(),
-    );
-    for ((picture, mut wanted), prepared) in asked.into_iter().zip(loader) {
-        check_interrupted()?;
-        wanted.sort_unstable();
-        wanted.dedup();
-        let pixels = prepared.into_iter().collect::<Result<Vec<_>>>()?;
-        let image = extractor
-            .model
-            .flava
-            .encode_image(&extractor.images(pixels.iter().map(|row| &row.pixels))?)?;
-        for some in wanted.chunks(BATCH) {
-            for (&caption, score) in
-                some.iter()
-                    .zip(match_with(&image, some, captions, (extractor, head))?)
-            {
-                matching.insert((picture, caption), score);
-            }
-        }
-        bar.add(1);
-    }
-    let text_ranks = of_pictures
-        .iter()
-        .enumerate()
-        .map(|(picture, list)| list.rank_by(|caption| matching[&(picture, caption)]));
-    let image_ranks = of_captions
-        .iter()
-        .enumerate()
-        .map(|(caption, list)| list.rank_by(|picture| matching[&(picture, caption)]));
-    Ok((text_ranks.collect(), image_ranks.collect()))
+/// The head's score of each pair that is looked at, by image and caption.
+type Scores = BTreeMap<(usize, usize), f32>;
+
+/// Everything that ranking again reads.
+pub(super) struct Reranking<'a> {
+    pairs: &'a Pairs,
+    captions: &'a [&'a str],
+    rows: &'a Rows,
+    /// The row of each image.
+    image_rows: &'a [usize],
+    extractor: &'a Extractor<'a>,
+    head: &'a ItmHead,
 }
 
-/// By how much each caption is likelier to belong to the picture than not.
-fn match_with(
-    image: &EncoderOutput,
-    some: &[usize],
-    captions: &[&str],
-    (extractor, head): (&Extractor, &ItmHead),
-) -> Result<Vec<f32>> {
-    let _guard = tch::no_grad_guard();
-    let model = extractor.model;
-    let texts: Vec<Text> = some
-        .iter()
-        .map(|&caption| Text::Single(captions[caption]))
-        .collect();
-    let inputs = extractor.text_inputs(&model.text.encode(&texts, extractor.max_tokens())?)?;
-    let repeat = |states: &Tensor| states.f_expand([some.len() as i64, -1, -1], false);
-    let image = EncoderOutput {
-        hidden_states: repeat(&image.hidden_states)?,
-        last_hidden_state: repeat(&image.last_hidden_state)?,
-        cls_of_layers: Vec::new(),
-    };
-    let output = model.flava.encode_multimodal_cls(
-        &image,
-        &model.flava.encode_text(&inputs)?,
-        inputs.attention_mask.as_ref(),
-    )?;
-    let logits = head.forward(&output.cls())?.f_to_kind(Kind::Float)?; // [pairs, 2]
-    let scores: Vec<f32> = logits
-        .f_select(1, 1)?
-        .f_sub(&logits.f_select(1, 0)?)?
-        .try_into()?;
-    match scores.iter().position(|score| !score.is_finite()) {
-        Some(at) => Err(Error::Other(format!(
-            "the matching head's score of {:?} is not finite",
-            captions[some[at]]
-        ))),
-        None => Ok(scores),
+impl<'a> Reranking<'a> {
+    pub(super) fn new(
+        input: &'a MethodInput,
+        pairs: &'a Pairs,
+        captions: &'a [&'a str],
+        image_rows: &'a [usize],
+    ) -> Result<Self> {
+        let none = || Error::Other("the checkpoint has no itm_head to rank with".into());
+        Ok(Self {
+            pairs,
+            captions,
+            rows: &input.splits.test,
+            image_rows,
+            extractor: input.extractor,
+            head: input.itm_head.ok_or_else(none)?,
+        })
+    }
+
+    /// The ranks of captions by image and of images by caption, where the `best` by cosine are
+    /// looked at again.
+    pub(super) fn ranks(&self, best: usize) -> Result<(Vec<usize>, Vec<usize>)> {
+        let Pairs {
+            images,
+            captions,
+            owners,
+            owned,
+        } = self.pairs;
+        let of_images = shortlists(images, captions, best, |image| owned[image].clone())?;
+        let of_captions = shortlists(captions, images, best, |caption| vec![owners[caption]])?;
+        // Each image is encoded once, with every caption that is looked at together with it.
+        let mut asked: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (image, list) in of_images.iter().enumerate() {
+            asked.entry(image).or_default().extend(&list.items);
+        }
+        for (caption, list) in of_captions.iter().enumerate() {
+            for &image in &list.items {
+                asked.entry(image).or_default().push(caption);
+            }
+        }
+        let scores = self.scores(asked)?;
+        let lists = of_images.iter().enumerate();
+        let text_ranks =
+            lists.map(|(image, list)| list.rank_by(|caption| scores[&(image, caption)]));
+        let lists = of_captions.iter().enumerate();
+        let image_ranks =
+            lists.map(|(caption, list)| list.rank_by(|image| scores[&(image, caption)]));
+        Ok((text_ranks.collect(), image_ranks.collect()))
+    }
+
+    /// The head's scores of images with the captions that are asked of each.
+    fn scores(&self, asked: BTreeMap<usize, Vec<usize>>) -> Result<Scores> {
+        let extractor = self.extractor;
+        let bar = extractor.progress.task("matching head", asked.len());
+        let indices = self.rows.indices();
+        let position = |&image: &usize| {
+            let row = self.image_rows[image];
+            indices.partition_point(|&other| other < row)
+        };
+        let positions = asked.keys().map(position);
+        let batches = positions.map(|position| position..position + 1).collect();
+        let preparation = Preparation {
+            transform: extractor.transform(),
+            text: None,
+            loader: extractor.settings.loader(),
+        };
+        let loader = preparation.start(self.rows, batches);
+        let mut scores = Scores::new();
+        for ((image, mut captions), prepared) in asked.into_iter().zip(loader) {
+            check_interrupted()?;
+            captions.sort_unstable();
+            captions.dedup();
+            let pixels = prepared.into_iter().collect::<Result<Vec<_>>>()?;
+            let inputs = extractor.images(pixels.iter().map(|row| &row.pixels))?;
+            let encoded = extractor.model.flava.encode_image(&inputs)?;
+            for some in captions.chunks(BATCH) {
+                let found = self.match_with(&encoded, some)?;
+                scores.extend(some.iter().map(|&caption| (image, caption)).zip(found));
+            }
+            bar.add(1);
+        }
+        Ok(scores)
+    }
+
+    /// By how much each caption is likelier to belong to the image than not.
+    fn match_with(&self, image: &EncoderOutput, some: &[usize]) -> Result<Vec<f32>> {
+        let _guard = tch::no_grad_guard();
+        let (extractor, model) = (self.extractor, self.extractor.model);
+        let captions = some
+            .iter()
+            .map(|&caption| Text::Single(self.captions[caption]));
+        let texts: Vec<Text> = captions.collect();
+        let inputs = extractor.text_inputs(&model.text.encode(&texts, extractor.max_tokens())?)?;
+        let repeat = |states: &Tensor| states.f_expand([some.len() as i64, -1, -1], false);
+        let image = EncoderOutput {
+            hidden_states: repeat(&image.hidden_states)?,
+            last_hidden_state: repeat(&image.last_hidden_state)?,
+            cls_of_layers: Vec::new(),
+        };
+        let text = model.flava.encode_text(&inputs)?;
+        let mask = inputs.attention_mask.as_ref();
+        let output = model.flava.encode_multimodal_cls(&image, &text, mask)?;
+        let logits = self.head.forward(&output.cls())?.f_to_kind(Kind::Float)?; // [pairs, 2]
+        let matching = logits.f_select(1, 1)?;
+        let scores: Vec<f32> = matching.f_sub(&logits.f_select(1, 0)?)?.try_into()?;
+        match scores.iter().position(|score| !score.is_finite()) {
+            Some(at) => Err(Error::Other(format!(
+                "the matching head's score of {:?} is not finite",
+                self.captions[some[at]]
+            ))),
+            None => Ok(scores),
+        }
     }
 }
 
@@ -140,7 +164,7 @@ fn shortlists(
     let mut lists = Vec::new();
     scores(queries, items, |query, scores| {
         let right = right(query);
-        let rank = flava_tasks::metrics::rank(scores, &right);
+        let rank = rank(scores, &right);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         let by_score = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
         let count = best.min(order.len());

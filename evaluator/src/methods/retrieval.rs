@@ -1,118 +1,100 @@
-//! Image-text retrieval: every picture ranks all captions, every caption all pictures, by cosine.
+//! Image-text retrieval: every image ranks all captions, every caption all images, by cosine.
 
 use std::collections::{HashMap, HashSet};
 
 use flava_model::processor::Text;
-use flava_tasks::{Feature, Outputs, Predictions, metrics::rank, predictions::Ranked};
-use serde_json::{Map, json};
-use tch::Tensor;
+use flava_tasks::{Feature, Outputs, Predictions, predictions::Ranked};
 
-use super::{Answer, Job, rerank};
-use crate::{Error, Result, features::Extractor};
+use super::{
+    method::{MethodInput, MethodOutput},
+    ranking::{Pairs, ranks_of_captions, ranks_of_images},
+    rerank::Reranking,
+};
+use crate::{Error, Result, features::Features};
 
-/// Scores that are in memory at once.
-const SCORES_AT_ONCE: i64 = 1 << 23;
-
-/// Pictures and captions with what belongs together.
-pub(super) struct Pairs {
-    /// \[pictures, projection\] and \[captions, projection\].
-    pub(super) pictures: Tensor,
-    pub(super) captions: Tensor,
-    /// The picture of each caption.
-    pub(super) owners: Vec<usize>,
-    /// Each picture's captions.
-    pub(super) owned: Vec<Vec<usize>>,
+pub(super) fn run(input: &MethodInput, reranked: Option<usize>) -> Result<MethodOutput> {
+    let images = input
+        .extractor
+        .features(&input.splits.test, Feature::IMAGE_EMBEDDING)?;
+    let texts = texts_of(input, &images)?;
+    let captions: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+    let pairs = pairs(input, &images, &texts, &captions)?;
+    let (by_image, by_caption) = match reranked {
+        None => (ranks_of_captions(&pairs)?, ranks_of_images(&pairs)?),
+        Some(best) => Reranking::new(input, &pairs, &captions, &images.rows)?.ranks(best)?,
+    };
+    let ranked = |(picture, rank)| Ranked { picture, rank };
+    let owners = pairs.owners.iter().copied();
+    let outputs = Outputs::Ranks {
+        texts: by_image.into_iter().enumerate().map(ranked).collect(),
+        images: owners.zip(by_caption).map(ranked).collect(),
+    };
+    let mut output = MethodOutput::new(vec![Predictions {
+        ids: Vec::new(),
+        clusters: None,
+        outputs,
+    }]);
+    output.skipped = images.skipped;
+    output.detail("pictures", images.ids.len());
+    output.detail("captions", captions.len());
+    if let Some(best) = reranked {
+        output.detail("reranked", best);
+    }
+    let (repeated, all) = (repeated(&captions, &pairs.owners), captions.len());
+    if repeated > 0 {
+        let reason = "stand at more than one picture: only its own counts as right, and the others \
+                      rank as high";
+        output
+            .notes
+            .push(format!("{repeated} of {all} captions {reason}"));
+    }
+    Ok(output)
 }
 
-pub(super) fn run(job: &Job, reranked: Option<usize>, extractor: &Extractor) -> Result<Answer> {
-    let rows = &job.splits.test;
-    let pictures = extractor.features(rows, Feature::IMAGE_EMBEDDING)?;
-    let texts = pictures
-        .rows
-        .iter()
-        .map(|&row| Ok(rows.dataset().get(row)?.texts))
-        .collect::<Result<Vec<Vec<String>>>>()?;
-    let mut pairs = Pairs {
-        pictures: pictures.values,
-        captions: Tensor::new(),
-        owners: Vec::new(),
-        owned: Vec::new(),
-    };
-    for (picture, texts) in texts.iter().enumerate() {
-        pairs
-            .owned
-            .push((pairs.owners.len()..pairs.owners.len() + texts.len()).collect());
-        pairs
-            .owners
-            .extend(std::iter::repeat_n(picture, texts.len()));
+/// The captions of each image, of which there is one at least.
+fn texts_of(input: &MethodInput, images: &Features) -> Result<Vec<Vec<String>>> {
+    let dataset = input.splits.test.dataset();
+    let mut all = Vec::with_capacity(images.rows.len());
+    for (&row, id) in images.rows.iter().zip(&images.ids) {
+        let texts = dataset.get(row)?.texts;
+        if texts.is_empty() {
+            return Err(Error::Other(format!(
+                "{id} has no caption that could be found"
+            )));
+        }
+        all.push(texts);
     }
-    if let Some(picture) = texts.iter().position(Vec::is_empty) {
-        return Err(Error::Other(format!(
-            "{} has no caption that could be found",
-            pictures.ids[picture]
-        )));
-    }
-    let captions: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
-    let repeated = repeated(&captions, &pairs.owners);
-    let device = extractor.model.options.device;
+    Ok(all)
+}
+
+/// Embeddings of images and captions, and what belongs together.
+fn pairs(
+    input: &MethodInput,
+    images: &Features,
+    texts: &[Vec<String>],
+    captions: &[&str],
+) -> Result<Pairs> {
+    let device = input.extractor.model.options.device;
     let inputs: Vec<Text> = captions
         .iter()
         .map(|caption| Text::Single(caption))
         .collect();
-    pairs.captions = extractor
-        .text_embeddings(&inputs, "captions")?
-        .f_to_device(device)?;
-    pairs.pictures = pairs.pictures.f_to_device(device)?;
-    let (by_picture, by_caption) = match reranked {
-        None => (ranks_of_captions(&pairs)?, ranks_of_pictures(&pairs)?),
-        Some(best) => {
-            let head = job.itm_head.ok_or_else(|| {
-                Error::Other("the checkpoint has no itm_head to rank with".into())
-            })?;
-            rerank::ranks(
-                &pairs,
-                best,
-                &captions,
-                (rows, &pictures.rows),
-                (extractor, head),
-            )?
-        }
+    let embeddings = input.extractor.text_embeddings(&inputs, "captions")?;
+    let mut pairs = Pairs {
+        images: images.values.f_to_device(device)?,
+        captions: embeddings.f_to_device(device)?,
+        owners: Vec::new(),
+        owned: Vec::new(),
     };
-    let ranked = |(picture, rank)| Ranked { picture, rank };
-    let outputs = Outputs::Ranks {
-        texts: by_picture.into_iter().enumerate().map(ranked).collect(),
-        images: pairs
-            .owners
-            .iter()
-            .copied()
-            .zip(by_caption)
-            .map(ranked)
-            .collect(),
-    };
-    let mut details = Map::from_iter([
-        ("pictures".into(), json!(pictures.ids.len())),
-        ("captions".into(), json!(captions.len())),
-    ]);
-    if let Some(best) = reranked {
-        details.insert("reranked".into(), json!(best));
+    for (image, texts) in texts.iter().enumerate() {
+        let first = pairs.owners.len();
+        pairs.owned.push((first..first + texts.len()).collect());
+        pairs.owners.extend(std::iter::repeat_n(image, texts.len()));
     }
-    let predictions = Predictions {
-        ids: Vec::new(),
-        clusters: None,
-        outputs,
-    };
-    let mut answer = Answer::new(vec![predictions], pictures.skipped, 0, details);
-    if repeated > 0 {
-        let reason = "stand at more than one picture: only its own counts as right, and the others rank as high";
-        answer.notes.push(format!(
-            "{repeated} of {} captions {reason}",
-            captions.len()
-        ));
-    }
-    Ok(answer)
+    Ok(pairs)
 }
 
-/// How many captions are those of another picture too, word for word.
+/// How many captions are those of another image too, word for word.
 fn repeated(captions: &[&str], owners: &[usize]) -> usize {
     let mut first: HashMap<&str, usize> = HashMap::new();
     let mut shared: HashSet<&str> = HashSet::new();
@@ -125,53 +107,4 @@ fn repeated(captions: &[&str], owners: &[usize]) -> usize {
         .iter()
         .filter(|caption| shared.contains(*caption))
         .count()
-}
-
-/// For each picture, the rank of its best caption.
-pub(super) fn ranks_of_captions(pairs: &Pairs) -> Result<Vec<usize>> {
-    ranks(&pairs.pictures, &pairs.captions, |picture| {
-        &pairs.owned[picture]
-    })
-}
-
-/// For each caption, the rank of its picture.
-pub(super) fn ranks_of_pictures(pairs: &Pairs) -> Result<Vec<usize>> {
-    ranks(&pairs.captions, &pairs.pictures, |caption| {
-        std::slice::from_ref(&pairs.owners[caption])
-    })
-}
-
-/// For each query \[queries, width\], the rank among all items \[items, width\] of the best of
-/// those that are right for it, by inner product; a bounded number of scores is in memory at once.
-pub fn ranks<'a>(
-    queries: &Tensor,
-    items: &Tensor,
-    right: impl Fn(usize) -> &'a [usize],
-) -> Result<Vec<usize>> {
-    let mut ranks = Vec::with_capacity(queries.size()[0] as usize);
-    scores(queries, items, |query, scores| {
-        ranks.push(rank(scores, right(query)));
-    })?;
-    Ok(ranks)
-}
-
-/// Gives `read` each query's scores against all items, a bounded number of them in memory at once.
-pub(super) fn scores(
-    queries: &Tensor,
-    items: &Tensor,
-    mut read: impl FnMut(usize, &[f32]),
-) -> Result<()> {
-    let ((count, _), (width, _)) = (queries.size2()?, items.size2()?);
-    let chunk = (SCORES_AT_ONCE / width.max(1)).clamp(1, count.max(1));
-    let items = items.f_transpose(0, 1)?;
-    for start in (0..count).step_by(chunk as usize) {
-        let scores = queries
-            .f_narrow(0, start, chunk.min(count - start))?
-            .f_matmul(&items)?; // [chunk, items]
-        let flat: Vec<f32> = scores.f_flatten(0, -1)?.try_into()?;
-        flat.chunks_exact(width as usize)
-            .enumerate()
-            .for_each(|(row, scores)| read(start as usize + row, scores));
-    }
-    Ok(())
 }

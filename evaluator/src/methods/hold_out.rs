@@ -8,11 +8,8 @@ use flava_tasks::{Metric, Outputs, Predictions, predictions::Logits};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::{Job, labels, listed_ids};
-use crate::{
-    Error, Result,
-    features::{Extractor, Features},
-};
+use super::method::{MethodInput, labels, listed_ids};
+use crate::{Error, Result, features::Features};
 
 /// One training row in so many is held out where there is no validation split.
 const HELD_OUT: usize = 10;
@@ -21,10 +18,35 @@ const ROWS: usize = 1 << 14;
 /// What the ranks of rows are drawn for, which the held-out ones are chosen by.
 const PURPOSE: &str = "held out";
 
+/// Features \[rows, width\] and labels \[rows\] on the device.
+pub(super) struct Labelled {
+    pub(super) features: Tensor,
+    pub(super) labels: Tensor,
+}
+
+impl Labelled {
+    fn new(features: &Features, device: Device) -> Result<Self> {
+        Ok(Self {
+            features: features.values.f_to_device(device)?,
+            labels: labels(features)?.f_to_device(device)?,
+        })
+    }
+
+    fn select(features: &Features, rows: &[i64], device: Device) -> Result<Self> {
+        let rows = Tensor::from_slice(rows);
+        let values = features.values.f_index_select(0, &rows)?;
+        let labels = labels(features)?.f_index_select(0, &rows)?;
+        Ok(Self {
+            features: values.f_to_device(device)?,
+            labels: labels.f_to_device(device)?,
+        })
+    }
+}
+
 /// Rows to fit on, and rows to choose settings on.
-pub(super) struct Division {
-    pub(super) fit: (Tensor, Tensor),
-    pub(super) held_out: (Tensor, Tensor),
+pub(super) struct HoldOutSplit {
+    pub(super) fit: Labelled,
+    pub(super) held_out: Labelled,
     pub(super) held_out_rows: HeldOut,
     pub(super) rows: usize,
     pub(super) skipped: usize,
@@ -32,36 +54,25 @@ pub(super) struct Division {
     pub(super) described: Value,
 }
 
-impl Division {
+impl HoldOutSplit {
     /// The validation split is held out; where there is none, a tenth of the training rows, whole
-    /// pictures at a time.
-    pub(super) fn new(job: &Job, extractor: &Extractor, device: Device) -> Result<Self> {
-        let feature = job
-            .assignment
-            .method
-            .feature()
-            .ok_or_else(|| Error::Other("the method reads no feature".into()))?;
-        let train = in_rank_order(extractor.features(job.train()?, feature)?, job.seed)?;
-        let place = |values: &Tensor| values.f_to_device(device);
-        if let Some(rows) = &job.splits.validation {
-            let held_out = extractor.features(rows, feature)?;
+    /// images at a time.
+    pub(super) fn new(input: &MethodInput, device: Device) -> Result<Self> {
+        let (feature, seed) = (input.feature()?, input.plan.seed);
+        let train = input.extractor.features(input.train()?, feature)?;
+        let train = in_rank_order(train, seed)?;
+        if let Some(rows) = &input.splits.validation {
+            let held_out = input.extractor.features(rows, feature)?;
             return Ok(Self {
                 rows: train.ids.len() + held_out.ids.len(),
                 skipped: train.skipped + held_out.skipped,
                 described: json!({ "split": rows.split.name, "rows": held_out.ids.len() }),
                 held_out_rows: HeldOut::new(&held_out, None)?,
-                fit: (place(&train.values)?, place(&labels(&train)?)?),
-                held_out: (place(&held_out.values)?, place(&labels(&held_out)?)?),
+                fit: Labelled::new(&train, device)?,
+                held_out: Labelled::new(&held_out, device)?,
             });
         }
-        let (fit, out) = divide(&train, job.seed)?;
-        let select = |rows: &[i64]| -> Result<(Tensor, Tensor)> {
-            let rows = Tensor::from_slice(rows);
-            Ok((
-                place(&train.values.f_index_select(0, &rows)?)?,
-                place(&labels(&train)?.f_index_select(0, &rows)?)?,
-            ))
-        };
+        let (fit, out) = divide(&train, seed)?;
         let ids: Vec<&str> = out
             .iter()
             .map(|&row| train.ids[row as usize].as_str())
@@ -70,12 +81,16 @@ impl Division {
             rows: train.ids.len(),
             skipped: train.skipped,
             described: json!({
-                "part_of_train": format!("1/{HELD_OUT}"), "rows": out.len(), "rule": ID_RANK_RULE, "seed": job.seed, "purpose": PURPOSE,
+                "part_of_train": format!("1/{HELD_OUT}"),
+                "rows": out.len(),
+                "rule": ID_RANK_RULE,
+                "seed": seed,
+                "purpose": PURPOSE,
                 "ids": listed_ids(&ids),
             }),
             held_out_rows: HeldOut::new(&train, Some(&out))?,
-            fit: select(&fit)?,
-            held_out: select(&out)?,
+            fit: Labelled::select(&train, &fit, device)?,
+            held_out: Labelled::select(&train, &out, device)?,
         })
     }
 }
@@ -90,18 +105,16 @@ impl HeldOut {
     /// All rows, or those at `positions`.
     fn new(features: &Features, positions: Option<&[i64]>) -> Result<Self> {
         let classes = features.classes()?;
-        Ok(match positions {
-            None => Self {
+        let Some(positions) = positions else {
+            return Ok(Self {
                 ids: features.ids.clone(),
                 gold: classes,
-            },
-            Some(positions) => Self {
-                ids: positions
-                    .iter()
-                    .map(|&row| features.ids[row as usize].clone())
-                    .collect(),
-                gold: positions.iter().map(|&row| classes[row as usize]).collect(),
-            },
+            });
+        };
+        let rows = || positions.iter().map(|&row| row as usize);
+        Ok(Self {
+            ids: rows().map(|row| features.ids[row].clone()).collect(),
+            gold: rows().map(|row| classes[row]).collect(),
         })
     }
 
@@ -111,33 +124,34 @@ impl HeldOut {
         &self,
         head: &LinearHead,
         features: &Tensor,
-        (metric, task): (Metric, &str),
+        metric: Metric,
+        task: &str,
     ) -> Result<f64> {
-        let (mut flat, mut classes) = (Vec::new(), 0);
-        for start in (0..self.gold.len()).step_by(ROWS) {
-            let count = ROWS.min(self.gold.len() - start);
-            let logits = head
-                .forward(&features.f_narrow(0, start as i64, count as i64)?)?
-                .f_to_kind(Kind::Float)?;
-            classes = logits.size2()?.1 as usize;
-            flat.extend(Vec::<f32>::try_from(
-                logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?,
-            )?);
-        }
-        let logits = Logits::new(flat, classes, &self.ids)?;
-        let outputs = Outputs::Classes {
-            predicted: logits.best(),
-            gold: self.gold.clone(),
-            logits: Some(logits),
-        };
+        let logits = self.logits(head, features)?;
         let predictions = Predictions {
             ids: Vec::new(),
             clusters: None,
-            outputs,
+            outputs: Outputs::Classes {
+                predicted: logits.best(),
+                gold: self.gold.clone(),
+                logits: Some(logits),
+            },
         };
-        Ok(metric
-            .value(&predictions, task)
-            .unwrap_or(f64::NEG_INFINITY))
+        let value = metric.value(&predictions, task);
+        Ok(value.unwrap_or(f64::NEG_INFINITY))
+    }
+
+    fn logits(&self, head: &LinearHead, features: &Tensor) -> Result<Logits> {
+        let (mut flat, mut classes) = (Vec::new(), 0);
+        for start in (0..self.gold.len()).step_by(ROWS) {
+            let count = ROWS.min(self.gold.len() - start);
+            let some = features.f_narrow(0, start as i64, count as i64)?;
+            let logits = head.forward(&some)?.f_to_kind(Kind::Float)?;
+            classes = logits.size2()?.1 as usize;
+            let logits = logits.f_to_device(Device::Cpu)?.f_flatten(0, -1)?;
+            flat.extend(Vec::<f32>::try_from(logits)?);
+        }
+        Ok(Logits::new(flat, classes, &self.ids)?)
     }
 }
 

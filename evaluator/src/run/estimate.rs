@@ -1,0 +1,145 @@
+//! What a plan would do, without doing it.
+
+use std::time::Instant;
+
+use flava_model::{ImageInputs, Pretrained};
+use flava_tasks::{Error as TaskError, sources::OpenSplit};
+use tch::{Kind, Tensor};
+
+use super::Planned;
+use crate::{Error, ModelChoice, Plan, Result, TaskRun, data::OpenTask};
+
+/// Images that the model's speed is measured on.
+const BATCH: i64 = 8;
+
+/// What is known of a task's data before it is run.
+struct DataState {
+    /// Ready, mismatched, missing or broken, and what of it.
+    text: String,
+    /// Rows that would be encoded.
+    rows: usize,
+    /// Whether it would be run.
+    is_ready: bool,
+}
+
+/// What the plan would do, a line each: what data is there and whether it is what the protocol asks
+/// for, how long it would take. And whether all of it is ready.
+pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
+    let time = time_per_row(plan)?;
+    let (device, precision) = (plan.settings.device_name(), plan.settings.load.precision);
+    let mut lines = vec![format!(
+        "model {} on {device} in {}, protocol {}",
+        plan.model.name(),
+        precision.name(),
+        plan.protocol.name()
+    )];
+    let (mut total, mut all_ready) = (0, true);
+    for Planned { name, task_run } in Planned::of(plan) {
+        match task_run {
+            Ok(task_run) => {
+                let state = DataState::of(plan, &task_run);
+                total += state.rows;
+                all_ready &= state.is_ready;
+                let version = task_run.task.version;
+                let method = task_run.assignment.method.name();
+                lines.push(format!(
+                    "{name} (version {version}): {method}: {}",
+                    state.text
+                ));
+            }
+            Err(error) => {
+                all_ready = false;
+                lines.push(format!("{name}: {error}"));
+            }
+        }
+    }
+    let time = match time {
+        None => "the model is not here yet: it would be fetched first".to_owned(),
+        Some(seconds) => {
+            let seconds = (seconds * total as f64).ceil();
+            format!("encoding would take about {seconds:.0} s")
+        }
+    };
+    let out = plan.out.display();
+    lines.push(format!(
+        "{total} rows; {time}; results would take under 1 MB in {out}"
+    ));
+    Ok((lines, all_ready))
+}
+
+/// Seconds that a row takes, if the model is here.
+fn time_per_row(plan: &Plan) -> Result<Option<f64>> {
+    if let ModelChoice::Hub(repo) = &plan.model
+        && !plan.places.has_model(repo)
+    {
+        return Ok(None);
+    }
+    let loaded = plan.model.load(&plan.settings, &plan.places)?;
+    measure(&loaded.model).map(Some)
+}
+
+impl DataState {
+    fn of(plan: &Plan, task_run: &TaskRun) -> Self {
+        let lacking = |text: String| Self {
+            text,
+            rows: 0,
+            is_ready: false,
+        };
+        match Self::local(plan, task_run) {
+            Ok(state) => state,
+            Err(Error::Task(error @ TaskError::Missing { .. })) => {
+                lacking(format!("missing: {error}"))
+            }
+            Err(error) => lacking(format!("broken: {error}")),
+        }
+    }
+
+    fn local(plan: &Plan, task_run: &TaskRun) -> Result<Self> {
+        let TaskRun {
+            task, assignment, ..
+        } = task_run;
+        let choice = task.find_source(assignment, &plan.places, true)?;
+        let opened = OpenTask::open(task, choice, plan.seed)?;
+        let count = |split: &OpenSplit| {
+            let have = split.dataset.len();
+            plan.limit.map_or(have, |limit| limit.min(have))
+        };
+        let rows: usize = opened.splits().map(count).sum();
+        let source = opened.choice.source.name();
+        let notes: String = opened
+            .notes
+            .iter()
+            .map(|note| format!("; note: {note}"))
+            .collect();
+        if !opened.mismatches.is_empty() {
+            let reasons = opened.mismatches.join("; ");
+            return Ok(Self {
+                text: format!("mismatched: {source}: {reasons}{notes}"),
+                rows: if plan.allow_mismatch { rows } else { 0 },
+                is_ready: plan.allow_mismatch,
+            });
+        }
+        let counts = opened
+            .splits()
+            .map(|split| format!("{} {}", count(split), split.name));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        Ok(Self {
+            text: format!("ready: {source}: {counts}{notes}"),
+            rows,
+            is_ready: true,
+        })
+    }
+}
+
+/// Seconds that an image takes.
+fn measure(model: &Pretrained) -> Result<f64> {
+    let _guard = tch::no_grad_guard();
+    let side = model.config.image_config.image_size;
+    let pixels = Tensor::f_zeros([BATCH, 3, side, side], (Kind::Float, model.options.device))?;
+    let inputs = ImageInputs::new(pixels.f_to_kind(model.options.precision.kind())?);
+    model.flava.encode_image_cls(&inputs)?; // the first run allocates and compiles
+    let start = Instant::now();
+    let cls = model.flava.encode_image_cls(&inputs)?.cls();
+    let _waited = cls.f_sum(Kind::Float)?.double_value(&[]);
+    Ok(start.elapsed().as_secs_f64() / BATCH as f64)
+}

@@ -1,0 +1,213 @@
+//! From what a method gave to a record.
+
+use std::collections::BTreeMap;
+
+use flava_results::{MetricValue, Record, RunFolder, timestamp};
+use flava_tasks::{Metric, Predictions, Tower};
+use serde_json::{Map, Value, json};
+
+use super::task::Tasks;
+use crate::{
+    Error, Result, TaskRun,
+    data::OpenTask,
+    features::{Rows, numerics},
+    methods::{MethodOutput, Splits},
+    program,
+    score::scores_of_all,
+};
+
+impl Tasks<'_> {
+    /// The record of what a method gave; its predictions are written first.
+    pub(super) fn record(
+        &self,
+        task_run: &TaskRun,
+        opened: &OpenTask,
+        splits: &Splits,
+        mut output: MethodOutput,
+        folder: &RunFolder,
+    ) -> Result<Record> {
+        let TaskRun {
+            task, assignment, ..
+        } = task_run;
+        let departures = self.departures(task_run, opened, splits, &output);
+        let mut notes = self.notes(task_run, splits, &output);
+        notes.extend(opened.notes.iter().chain(&self.loaded.model.notes).cloned());
+        notes.extend(opened.mismatches.iter().cloned());
+        let names = splits.tests().map(|rows| rows.split.name.clone());
+        let predictions = std::mem::take(&mut output.predictions);
+        let predictions: Vec<(String, Predictions)> = names.zip(predictions).collect();
+        for (index, (split, predictions)) in predictions.iter().enumerate() {
+            let file = folder.new_predictions(&task_run.name(), (index > 0).then_some(split));
+            predictions.write(&file, &task.name)?;
+        }
+        let metrics = metrics(task_run, &predictions, output.spread)?;
+        let main = assignment.metrics[0];
+        let mut details = output.details;
+        if let Some(slices) = slices(&splits.test, &predictions[0].1, main, &task.name) {
+            details.insert("slices".into(), slices);
+        }
+        let feature = assignment.method.feature();
+        let text_alone = feature.is_some_and(|feature| feature.tower == Tower::Text);
+        let transform = if text_alone {
+            String::new()
+        } else {
+            let own = || self.extractor.transform().id();
+            output.transform.unwrap_or_else(own)
+        };
+        Ok(Record {
+            task: task.name.clone(),
+            variant: task_run.variant.clone(),
+            key: String::new(),
+            task_version: task.version,
+            family: task.family.name().into(),
+            protocol: assignment.protocol.name().into(),
+            method: assignment.method.name().into(),
+            feature: assignment.method.feature_name(),
+            split: splits.test.split.name.clone(),
+            metrics,
+            chance: task.chance,
+            train_rows: output.train_rows,
+            skipped: output.skipped,
+            model: self.plan.model.name(),
+            model_revision: self.loaded.revision.clone(),
+            model_fingerprint: self.loaded.model.fingerprint.clone(),
+            data: opened.choice.source.name().to_owned(),
+            data_revision: opened.choice.located.revision.clone(),
+            data_fingerprint: splits.test.fingerprint.clone(),
+            transform,
+            precision: self.plan.settings.load.precision.name().into(),
+            device: self.plan.settings.device_name(),
+            seed: self.plan.seed,
+            publishable: departures.is_empty(),
+            departures,
+            initialisation: output.initialisation,
+            recipe: output.recipe,
+            recipe_digest: output.recipe_digest,
+            mismatches: opened.mismatches.clone(),
+            notes,
+            details,
+            program: program(),
+            date: timestamp(),
+            seconds: 0.0,
+        })
+    }
+
+    /// What is done otherwise than the protocol has it.
+    fn departures(
+        &self,
+        task_run: &TaskRun,
+        opened: &OpenTask,
+        splits: &Splits,
+        output: &MethodOutput,
+    ) -> Vec<String> {
+        let mut found = output.departures.clone();
+        if splits.all().any(|rows| rows.len() < rows.dataset().len()) {
+            found.push("--limit".into());
+        }
+        if output.skipped > 0 {
+            found.push(format!("{} rows left out", output.skipped));
+        }
+        if !task_run.variant.is_empty() {
+            found.push(format!("run as {}", task_run.variant));
+        }
+        if self.plan.settings.store_f16 {
+            found.push("features in f16".into());
+        }
+        if !opened.mismatches.is_empty() {
+            found.push("other rows than the protocol's".into());
+        }
+        found
+    }
+
+    /// What a reader must know beside the number.
+    fn notes(&self, task_run: &TaskRun, splits: &Splits, output: &MethodOutput) -> Vec<String> {
+        let (own, asked) = (task_run.assignment.protocol, self.plan.protocol);
+        let mut notes = Vec::new();
+        if own != asked {
+            let (own, asked) = (own.name(), asked.name());
+            notes.push(format!(
+                "run under protocol {own}: the rows of {asked} are not known"
+            ));
+        }
+        for rows in splits.all() {
+            let (have, count) = (rows.dataset().len(), rows.len());
+            if count < have {
+                let split = &rows.split.name;
+                notes.push(format!("a sample of {count} of the {have} rows of {split}"));
+            }
+        }
+        if output.skipped > 0 {
+            let count = output.skipped;
+            notes.push(format!("{count} rows with broken pictures were left out"));
+        }
+        if !numerics().is_empty() {
+            notes.push(format!("computed under{}", numerics()));
+        }
+        notes.extend(output.notes.iter().cloned());
+        notes
+    }
+}
+
+/// The scores of predictions, the main one first.
+fn metrics(
+    task_run: &TaskRun,
+    predictions: &[(String, Predictions)],
+    spread: f64,
+) -> Result<Vec<MetricValue>> {
+    let assignment = &task_run.assignment;
+    let mut metrics = scores_of_all(&assignment.metrics, predictions, &task_run.task.name)?;
+    let main = assignment.metrics[0].name();
+    match metrics.first_mut() {
+        Some(first) if first.metric == main => {
+            if spread > 0.0 {
+                widen(first, spread);
+            }
+            Ok(metrics)
+        }
+        _ => {
+            let method = assignment.method.name();
+            let reason = format!("{main} cannot be computed from what {method} gives");
+            Err(Error::Other(reason))
+        }
+    }
+}
+
+/// The main metric of each kind of row, where the data tells kinds, as VQA tells kinds of answers.
+fn slices(rows: &Rows, predictions: &Predictions, metric: Metric, task: &str) -> Option<Value> {
+    let kind = |&row: &usize| rows.dataset().slice(row).map(str::to_owned);
+    let kinds: Vec<String> = rows.indices().iter().map(kind).collect::<Option<_>>()?;
+    if kinds.len() != predictions.len() {
+        return None;
+    }
+    let mut by_kind: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, kind) in kinds.iter().enumerate() {
+        by_kind.entry(kind).or_default().push(index);
+    }
+    let score = |indices: &Vec<usize>| {
+        let score = metric.score(&predictions.pick(indices), task)?;
+        Some(json!({
+            metric.name(): score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "n": score.n,
+        }))
+    };
+    let mut slices = Map::new();
+    for (kind, indices) in &by_kind {
+        slices.insert((*kind).to_owned(), score(indices).unwrap_or_default());
+    }
+    Some(slices.into())
+}
+
+/// An interval over rows that also holds what other draws of the training rows would have given.
+fn widen(metric: &mut MetricValue, deviation: f64) {
+    const TWO_SIDED_95: f64 = 1.96;
+    let half = |end: f64| (end - metric.value).hypot(TWO_SIDED_95 * deviation);
+    let (low, high) = (half(metric.ci_low), half(metric.ci_high));
+    (metric.ci_low, metric.ci_high) = (
+        (metric.value - low).max(0.0),
+        (metric.value + high).min(1.0),
+    );
+    metric.standard_error = metric.standard_error.hypot(deviation);
+    metric.interval = format!("{} and draws", metric.interval);
+}
