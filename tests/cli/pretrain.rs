@@ -260,10 +260,11 @@ fn a_dry_run_says_what_it_would_take() {
 }
 
 #[test]
-fn the_recipe_that_readme_shows_is_one() {
+fn the_recipe_that_is_documented_is_one() {
     let folder = tempdir().unwrap();
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let toml = readme
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pretrain.md");
+    let page = fs::read_to_string(page).unwrap();
+    let toml = page
         .split("```toml\n")
         .skip(1)
         .map(|rest| rest.split_once("```").unwrap().0)

@@ -220,12 +220,13 @@ fn a_failed_task_leaves_the_others_written() {
     );
 }
 
-/// The task file that README shows, on a folder as it describes.
+/// The task file that the documentation shows, on a folder as it describes.
 #[test]
-fn the_task_that_readme_shows_runs() {
+fn the_task_that_is_documented_runs() {
     let folder = tempdir().unwrap();
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let toml = readme
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/your-own-data.md");
+    let page = fs::read_to_string(page).unwrap();
+    let toml = page
         .split("```toml\n")
         .skip(1)
         .map(|rest| rest.split_once("```").unwrap().0)

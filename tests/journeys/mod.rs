@@ -2,6 +2,7 @@
 
 mod embed;
 mod evaluate;
+mod examples;
 mod finetune;
 mod pretrain;
 mod resume;
