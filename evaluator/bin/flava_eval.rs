@@ -8,14 +8,14 @@ use flava_base::{escaped, listen, say};
 use flava_evaluator::{
     Outcome, Plan,
     args::{
-        CacheArgs, Command, CompareArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs, TasksArgs,
-        TasksCommand, VerifyArgs,
+        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs,
+        TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, print},
     dry_run, embed, fetch, run, score, verify,
 };
-use flava_results::published;
+use flava_results::{Published, published};
 use flava_tasks::{Registry, Task};
 
 fn main() -> ExitCode {
@@ -29,21 +29,21 @@ fn main() -> ExitCode {
         Some(Command::Score(args)) => score_predictions(args),
         Some(Command::Compare(args)) => compare_runs(args),
         Some(Command::Cache(args)) => stored_features(args),
-        Some(Command::Embed(args)) => embed(args).map_err(Into::into).map(|(rows, skipped)| {
-            say(&format!(
-                "{rows} rows in {}{}",
-                args.out.display(),
-                if skipped > 0 {
-                    format!(", {skipped} broken pictures left out")
-                } else {
-                    String::new()
-                }
-            ));
-            DONE
-        }),
+        Some(Command::Embed(args)) => write_features(args),
         None => evaluate(&args.run),
     };
     ended(result)
+}
+
+fn write_features(args: &EmbedArgs) -> Result<u8> {
+    let (rows, skipped) = embed(args)?;
+    let left_out = if skipped > 0 {
+        format!(", {skipped} broken pictures left out")
+    } else {
+        String::new()
+    };
+    say(&format!("{rows} rows in {}{left_out}", args.out.display()));
+    Ok(DONE)
 }
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
@@ -72,14 +72,7 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
     if args.json {
         print(&serde_json::to_string_pretty(&outcome.records)?);
     } else if !outcome.records.is_empty() {
-        print(&flava_results::table(&outcome.records));
-        let averages = flava_results::averages(&outcome.records);
-        if !averages.is_empty() {
-            print(&flava_results::averages_text(&averages));
-        }
-        for note in &outcome.notes {
-            print(&escaped(&format!("note: {note}")));
-        }
+        print_tables(outcome);
     }
     for (task, error) in &outcome.failures {
         say(&format!("error: task {task}: {error}"));
@@ -96,6 +89,17 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+fn print_tables(outcome: &Outcome) {
+    print(&flava_results::table(&outcome.records));
+    let averages = flava_results::averages(&outcome.records);
+    if !averages.is_empty() {
+        print(&flava_results::averages_text(&averages));
+    }
+    for note in &outcome.notes {
+        print(&escaped(&format!("note: {note}")));
+    }
 }
 
 fn fetch_files(args: &FetchArgs) -> Result<u8> {
@@ -174,18 +178,8 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
         }
         return Ok(DONE);
     }
-    let family = |task: &&Task| {
-        args.family
-            .as_ref()
-            .is_none_or(|family| family == task.family.name())
-    };
-    let suite = |task: &&Task| args.suite.is_none_or(|suite| task.suite == suite.into());
-    let tasks: Vec<&Task> = registry
-        .tasks()
-        .iter()
-        .filter(family)
-        .filter(suite)
-        .collect();
+    let tasks = registry.tasks().iter().filter(|task| is_listed(task, args));
+    let tasks: Vec<&Task> = tasks.collect();
     if args.json {
         print(&serde_json::to_string_pretty(&tasks)?);
         return Ok(DONE);
@@ -200,35 +194,41 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
     Ok(DONE)
 }
 
+fn is_listed(task: &Task, args: &TasksArgs) -> bool {
+    let family = args.family.as_deref();
+    family.is_none_or(|family| family == task.family.name())
+        && args.suite.is_none_or(|suite| task.suite == suite.into())
+}
+
 /// A task's row as a file to start one from, with the paper's numbers as comments.
 fn show(task: &Task) -> String {
-    let mut text = task.to_toml();
-    let named =
-        |row: &&flava_results::Published| row.task == task.name || task.aliases.contains(&row.task);
     let mut lines: Vec<String> = Vec::new();
-    for row in published()
-        .iter()
-        .filter(named)
-        .filter(|row| row.column == "FLAVA" || row.column == "CLIP (400M)")
-    {
-        let slip = if row.printed.is_empty() {
-            String::new()
-        } else {
-            format!(" (printed {})", row.printed)
-        };
-        let note = if row.note.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", row.note)
-        };
-        lines.push(format!(
-            "# published: {} {} of {}: {}{slip}{note}",
-            row.table, row.metric, row.column, row.value
-        ));
+    for row in &published() {
+        let is_named = row.task == task.name || task.aliases.contains(&row.task);
+        if is_named && ["FLAVA", "CLIP (400M)"].contains(&row.column.as_str()) {
+            lines.push(published_line(row));
+        }
     }
     if lines.is_empty() {
         lines.push("# published: no number in the paper".into());
     }
-    text.insert_str(0, &format!("{}\n", lines.join("\n")));
-    text.trim_end().to_owned()
+    lines.push(task.to_toml());
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn published_line(row: &Published) -> String {
+    let slip = if row.printed.is_empty() {
+        String::new()
+    } else {
+        format!(" (printed {})", row.printed)
+    };
+    let note = if row.note.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", row.note)
+    };
+    format!(
+        "# published: {} {} of {}: {}{slip}{note}",
+        row.table, row.metric, row.column, row.value
+    )
 }

@@ -31,18 +31,7 @@ fn main() -> ExitCode {
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     if args.dry_run {
-        let task = args.task.as_deref().unwrap_or_default();
-        print(&recipe_of(
-            task,
-            &args.data_args.task_file,
-            args.recipe.as_deref(),
-            &args.set,
-        )?);
-        let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
-        for line in &lines {
-            print(&escaped(line));
-        }
-        return Ok(if ready { DONE } else { PARTLY });
+        return say_plan(args);
     }
     let mut records = Vec::new();
     let last = args
@@ -63,15 +52,32 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         }
         records.extend(outcome.records);
     }
-    if args.json {
-        print(&serde_json::to_string_pretty(&records)?);
-    } else {
-        print(&flava_results::table(&records));
-        if records.len() > 1 {
-            print(&over_seeds(&records));
-        }
-    }
+    report(args, &records)?;
     Ok(DONE)
+}
+
+/// The recipe, and what data is there.
+fn say_plan(args: &FinetuneRunArgs) -> Result<u8> {
+    let task = args.task.as_deref().unwrap_or_default();
+    let (files, recipe) = (&args.data_args.task_file, args.recipe.as_deref());
+    print(&recipe_of(task, files, recipe, &args.set)?);
+    let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
+    for line in &lines {
+        print(&escaped(line));
+    }
+    Ok(if ready { DONE } else { PARTLY })
+}
+
+fn report(args: &FinetuneRunArgs, records: &[Record]) -> Result<()> {
+    if args.json {
+        print(&serde_json::to_string_pretty(records)?);
+        return Ok(());
+    }
+    print(&flava_results::table(records));
+    if records.len() > 1 {
+        print(&over_seeds(records));
+    }
+    Ok(())
 }
 
 /// Median and range of each metric over the seeds: what training varies by, apart from what the
@@ -80,29 +86,21 @@ fn over_seeds(records: &[Record]) -> String {
     let Some(first) = records.first() else {
         return String::new();
     };
-    let line = |metric: usize| {
-        let mut values: Vec<f64> = records
-            .iter()
-            .filter_map(|record| Some(record.metrics.get(metric)?.value * 100.0))
-            .collect();
+    let mut lines = Vec::new();
+    for (metric, score) in first.metrics.iter().enumerate() {
+        let value = |record: &Record| Some(record.metrics.get(metric)?.value * 100.0);
+        let mut values: Vec<f64> = records.iter().filter_map(value).collect();
         values.sort_by(f64::total_cmp);
-        let (median, lowest, highest) = (
-            flava_results::median(&values),
-            values[0],
-            values[values.len() - 1],
-        );
-        let score = &first.metrics[metric];
-        format!(
+        let median = flava_results::median(&values);
+        let (lowest, highest) = (values[0], values[values.len() - 1]);
+        lines.push(format!(
             "{} on {}: median {median:.1} of {} seeds, {lowest:.1} to {highest:.1}",
             score.metric,
             score.split,
             values.len()
-        )
-    };
-    (0..first.metrics.len())
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+        ));
+    }
+    lines.join("\n")
 }
 
 fn predict(args: &PredictArgs) -> Result<u8> {

@@ -71,6 +71,14 @@ impl Manifest {
         self.revisions.get(folder).cloned()
     }
 
+    /// Notes the commit of a folder's files; those of another are forgotten.
+    pub fn set_revision(&mut self, folder: &str, commit: String) {
+        let before = self.revisions.insert(folder.to_owned(), commit.clone());
+        if before.is_some_and(|before| before != commit) {
+            self.forget(folder);
+        }
+    }
+
     /// Forgets the files of a folder: they are of another commit than those that replace them.
     pub fn forget(&mut self, folder: &str) {
         self.files.retain(|path, _| {
@@ -90,7 +98,7 @@ impl Manifest {
 
     /// Writes it, and a text of terms and credits beside it.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let json = serde_json::to_string_pretty(self).expect("a manifest is plain data");
+        let json = serde_json::to_string_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
         write(&folder.join(MANIFEST), &format!("{json}\n"))?;
         let mut notice = String::from(
             "# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n",
@@ -108,31 +116,34 @@ impl Manifest {
 
     /// Files that are missing or have another content than when the bundle was sealed, and why.
     pub fn broken(&self, folder: &Path) -> Vec<String> {
-        let outside =
-            |path: &str| path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..");
-        let check = |(path, sealed): (&String, &SealedFile)| {
-            if outside(path) {
-                return Some(format!("{path}: leads out of the bundle"));
+        let problem = |(path, sealed): (&String, &SealedFile)| sealed.problem(folder, path);
+        self.files.iter().filter_map(problem).collect()
+    }
+}
+
+impl SealedFile {
+    /// How the file in a folder differs from what was sealed.
+    fn problem(&self, folder: &Path, path: &str) -> Option<String> {
+        if path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..") {
+            return Some(format!("{path}: leads out of the bundle"));
+        }
+        match fs::metadata(folder.join(path)) {
+            Err(error) => return Some(format!("{path}: {error}")),
+            Ok(file) if !file.is_file() || file.len() != self.size => {
+                return Some(format!(
+                    "{path}: is not the file of {} bytes that was sealed",
+                    self.size
+                ));
             }
-            match fs::metadata(folder.join(path)) {
-                Err(error) => return Some(format!("{path}: {error}")),
-                Ok(file) if !file.is_file() || file.len() != sealed.size => {
-                    return Some(format!(
-                        "{path}: is not the file of {} bytes that was sealed",
-                        sealed.size
-                    ));
-                }
-                Ok(_) => {}
-            }
-            match digest(&folder.join(path)) {
-                Err(error) => Some(error.to_string()),
-                Ok((_, sha256)) if sha256 != sealed.sha256 => Some(format!(
-                    "{path}: its content is another than what was sealed"
-                )),
-                Ok(_) => None,
-            }
-        };
-        self.files.iter().filter_map(check).collect()
+            Ok(_) => {}
+        }
+        match digest(&folder.join(path)) {
+            Err(error) => Some(error.to_string()),
+            Ok((_, sha256)) if sha256 != self.sha256 => Some(format!(
+                "{path}: its content is another than what was sealed"
+            )),
+            Ok(_) => None,
+        }
     }
 }
 

@@ -5,7 +5,11 @@ use std::{fs, time::Duration};
 use flava_base::cache_folder;
 use indicatif::{HumanBytes, HumanDuration};
 
-use crate::{Error, Result, args::CacheCommand, features::Store};
+use crate::{
+    Error, Result,
+    args::CacheCommand,
+    features::{Store, StoreEntry},
+};
 
 /// The store in the user's cache folder; None where there is none.
 pub(crate) fn store() -> Option<Store> {
@@ -17,40 +21,21 @@ pub fn cache(command: &CacheCommand) -> Result<String> {
     let store = store().ok_or_else(|| {
         Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into())
     })?;
-    let entries = store.entries();
     let days = match command {
         CacheCommand::Ls => None,
         CacheCommand::Prune { days } => Some(Duration::from_secs(days.saturating_mul(24 * 3600))),
     };
     let (mut lines, mut total) = (Vec::new(), 0);
-    for entry in entries
-        .iter()
-        .filter(|entry| days.is_none_or(|days| entry.unused >= days))
-    {
+    for entry in store.entries() {
+        if days.is_some_and(|days| entry.unused < days) {
+            continue;
+        }
         if days.is_some() {
             fs::remove_dir_all(&entry.folder)
                 .map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
         }
         total += entry.bytes;
-        let what = entry.about.as_ref().map_or_else(
-            || {
-                format!(
-                    "of no use: its description is damaged ({})",
-                    entry.folder.display()
-                )
-            },
-            |about| {
-                format!(
-                    "{:18} {} ({} rows) of model {}",
-                    about.feature, about.name, about.rows, about.weights
-                )
-            },
-        );
-        let (bytes, unused) = (
-            HumanBytes(entry.bytes).to_string(),
-            HumanDuration(entry.unused),
-        );
-        lines.push(format!("{bytes:>10}  {what}, unused for {unused}"));
+        lines.push(line(&entry));
     }
     let what = if days.is_some() { "removed" } else { "stored" };
     lines.push(format!(
@@ -59,4 +44,19 @@ pub fn cache(command: &CacheCommand) -> Result<String> {
         HumanBytes(total)
     ));
     Ok(lines.join("\n"))
+}
+
+fn line(entry: &StoreEntry) -> String {
+    let what = if let Some(about) = &entry.about {
+        format!(
+            "{:18} {} ({} rows) of model {}",
+            about.feature, about.name, about.rows, about.weights
+        )
+    } else {
+        let folder = entry.folder.display();
+        format!("of no use: its description is damaged ({folder})")
+    };
+    let bytes = HumanBytes(entry.bytes).to_string();
+    let unused = HumanDuration(entry.unused);
+    format!("{bytes:>10}  {what}, unused for {unused}")
 }

@@ -1,6 +1,8 @@
 //! `flava-eval compare`: two runs on the same rows, with what chance alone would do.
 
-use flava_results::{Record, RunFolder, read_records};
+use std::path::Path;
+
+use flava_results::{MetricValue, Record, RunFolder, read_records};
 use flava_tasks::{
     Metric, Predictions,
     metrics::{Difference, holm},
@@ -50,35 +52,74 @@ pub fn compare(args: &CompareArgs) -> Result<Comparison> {
             Err(error) => left_out.push((name, error.to_string())),
         }
     }
-    let only = second
-        .iter()
-        .map(Record::name)
-        .filter(|name| !first.iter().any(|record| record.name() == *name));
-    left_out.extend(only.map(|name| (name, "is in the second run only".to_owned())));
-    if tasks.is_empty() {
-        let reasons: Vec<String> = left_out
-            .iter()
-            .map(|(name, reason)| format!("{name}: {reason}"))
-            .collect();
-        return Err(Error::Other(format!(
-            "the two runs have no task that can be compared: {}",
-            reasons.join("; ")
-        )));
+    for name in second.iter().map(Record::name) {
+        if !first.iter().any(|record| record.name() == name) {
+            left_out.push((name, "is in the second run only".to_owned()));
+        }
     }
-    let corrected = holm(
-        &tasks
-            .iter()
-            .map(|task| task.difference.p)
-            .collect::<Vec<_>>(),
-    );
-    tasks
-        .iter_mut()
-        .zip(corrected)
-        .for_each(|(task, p)| task.p_corrected = p);
+    if tasks.is_empty() {
+        return Err(nothing_compared(&left_out));
+    }
+    correct(&mut tasks);
     Ok(Comparison { tasks, left_out })
 }
 
+fn nothing_compared(left_out: &[(String, String)]) -> Error {
+    let reason = |(name, reason): &(String, String)| format!("{name}: {reason}");
+    let reasons: Vec<String> = left_out.iter().map(reason).collect();
+    Error::Other(format!(
+        "the two runs have no task that can be compared: {}",
+        reasons.join("; ")
+    ))
+}
+
+/// Probabilities corrected for the number of tasks.
+fn correct(tasks: &mut [Compared]) {
+    let told: Vec<f64> = tasks.iter().map(|task| task.difference.p).collect();
+    for (task, p) in tasks.iter_mut().zip(holm(&told)) {
+        task.p_corrected = p;
+    }
+}
+
 fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Result<Compared> {
+    check_same(first, second)?;
+    let main = main_score(first);
+    let metric: Metric = serde_json::from_value(main.metric.clone().into())
+        .map_err(|e| Error::Other(e.to_string()))?;
+    let predicted = read_predictions(&args.first, first)?;
+    let others = read_predictions(&args.second, second)?;
+    let is_same = |score: &&MetricValue| score.metric == main.metric && score.split == main.split;
+    let other = second
+        .metrics
+        .iter()
+        .find(is_same)
+        .ok_or_else(|| Error::Other(format!("the second run has no {}", main.metric)))?;
+    check_told(main.value, metric.value(&predicted, &first.task))?;
+    check_told(other.value, metric.value(&others, &first.task))?;
+    let difference = metric.compare(&predicted, &others, &first.task)?;
+    Ok(Compared {
+        task: first.name(),
+        metric: main.metric.clone(),
+        first: main.value,
+        second: other.value,
+        difference,
+        p_corrected: difference.p,
+    })
+}
+
+/// A record's score is that of its predictions.
+fn check_told(told: f64, computed: Option<f64>) -> Result<()> {
+    let computed = computed.unwrap_or(f64::NAN);
+    if (computed - told).abs() > 1e-9 {
+        return Err(Error::Other(format!(
+            "its predictions give {computed}, its record says {told}: they are of different runs"
+        )));
+    }
+    Ok(())
+}
+
+/// Both records are of the same rows of the same task.
+fn check_same(first: &Record, second: &Record) -> Result<()> {
     let same = |what: &str, a: &str, b: &str| {
         if a == b {
             Ok(())
@@ -92,107 +133,79 @@ fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Resul
         &second.task_version.to_string(),
     )?;
     same("protocol", &first.protocol, &second.protocol)?;
-    same("data", &first.data_fingerprint, &second.data_fingerprint)?;
-    // Of several splits the mean comes first, which is over no rows of its own: the next is the
-    // test split's.
-    let main = first
+    same("data", &first.data_fingerprint, &second.data_fingerprint)
+}
+
+/// Of several splits the mean comes first, which is over no rows of its own: the next is the test
+/// split's.
+fn main_score(record: &Record) -> &MetricValue {
+    record
         .metrics
         .iter()
-        .find(|score| score.split == first.split)
-        .unwrap_or_else(|| first.main());
-    let value = |record: &Record| {
-        record
-            .metrics
-            .iter()
-            .find(|m| m.metric == main.metric && m.split == main.split)
-            .map(|m| m.value)
-    };
-    let metric: Metric = serde_json::from_value(main.metric.clone().into())
-        .map_err(|e| Error::Other(e.to_string()))?;
-    let read = |folder: &std::path::Path, record: &Record| -> Result<Predictions> {
-        let path = RunFolder::predictions_in(folder, &record.name(), None);
-        let found = Predictions::read(&path)?.filter(|(_, of)| *of == record.task);
-        Ok(found
-            .ok_or_else(|| {
-                Error::Other(format!(
-                    "{}: holds no predictions of {}",
-                    path.display(),
-                    record.task
-                ))
-            })?
-            .0)
-    };
-    let (predicted, others) = (read(&args.first, first)?, read(&args.second, second)?);
-    let missing = || Error::Other(format!("the second run has no {}", main.metric));
-    for (told, predictions) in [
-        (main.value, &predicted),
-        (value(second).ok_or_else(missing)?, &others),
-    ] {
-        let computed = metric.value(predictions, &first.task).unwrap_or(f64::NAN);
-        if (computed - told).abs() > 1e-9 {
-            return Err(Error::Other(format!(
-                "its predictions give {computed}, its record says {told}: they are of different runs"
-            )));
-        }
+        .find(|score| score.split == record.split)
+        .unwrap_or_else(|| record.main())
+}
+
+fn read_predictions(folder: &Path, record: &Record) -> Result<Predictions> {
+    let path = RunFolder::predictions_in(folder, &record.name(), None);
+    match Predictions::read(&path)? {
+        Some((predictions, of)) if of == record.task => Ok(predictions),
+        _ => Err(Error::Other(format!(
+            "{}: holds no predictions of {}",
+            path.display(),
+            record.task
+        ))),
     }
-    let difference = metric.compare(&predicted, &others, &first.task)?;
-    Ok(Compared {
-        task: first.name(),
-        metric: main.metric.clone(),
-        first: main.value,
-        second: value(second).ok_or_else(missing)?,
-        difference,
-        p_corrected: difference.p,
-    })
+}
+
+/// What the columns of the table are called.
+const HEAD: [&str; 9] = [
+    "task",
+    "metric",
+    "A",
+    "B",
+    "B - A",
+    "95 % interval",
+    "p",
+    "p of all",
+    "",
+];
+
+impl Compared {
+    /// A row of the table.
+    fn row(&self) -> Vec<String> {
+        let percent = |value: f64| format!("{:.1}", value * 100.0);
+        let signed = |value: f64| format!("{:+.1}", value * 100.0);
+        let Difference {
+            value,
+            ci_low,
+            ci_high,
+            p,
+            ..
+        } = self.difference;
+        let differs = self.p_corrected < 0.05;
+        vec![
+            self.task.clone(),
+            self.metric.clone(),
+            percent(self.first),
+            percent(self.second),
+            signed(value),
+            format!("{} to {}", signed(ci_low), signed(ci_high)),
+            format!("{p:.4}"),
+            format!("{:.4}", self.p_corrected),
+            if differs { "differs" } else { "" }.to_owned(),
+        ]
+    }
 }
 
 impl Comparison {
     /// A line for each task.
     pub fn table(&self) -> String {
-        let percent = |value: f64| format!("{:.1}", value * 100.0);
-        let row = |task: &Compared| {
-            let Difference {
-                value,
-                ci_low,
-                ci_high,
-                ..
-            } = task.difference;
-            vec![
-                task.task.clone(),
-                task.metric.clone(),
-                percent(task.first),
-                percent(task.second),
-                format!("{:+.1}", value * 100.0),
-                format!("{:+.1} to {:+.1}", ci_low * 100.0, ci_high * 100.0),
-                format!("{:.4}", task.difference.p),
-                format!("{:.4}", task.p_corrected),
-                if task.p_corrected < 0.05 {
-                    "differs"
-                } else {
-                    ""
-                }
-                .to_owned(),
-            ]
-        };
-        let head = [
-            "task",
-            "metric",
-            "A",
-            "B",
-            "B - A",
-            "95 % interval",
-            "p",
-            "p of all",
-            "",
-        ];
-        let table = flava_results::rows_table(&head, self.tasks.iter().map(row), 2..8);
-        let left_out = self
-            .left_out
-            .iter()
-            .map(|(task, reason)| format!("not compared: {task}: {reason}"));
-        std::iter::once(table)
-            .chain(left_out)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let rows = self.tasks.iter().map(Compared::row);
+        let mut lines = vec![flava_results::rows_table(&HEAD, rows, 2..8)];
+        for (task, reason) in &self.left_out {
+            lines.push(format!("not compared: {task}: {reason}"));
+        }
+        lines.join("\n")
     }
 }

@@ -1,13 +1,16 @@
 //! `flava-eval fetch`: what tasks and a model need from the Hub, into the cache or into a sealed
 //! folder.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use flava_model::{
     Error as ModelError,
-    hub::{Hub, Job, Place, RepoId, RepoKind},
+    hub::{Hub, Job, Listing, Place, RepoId, RepoKind},
 };
-use flava_tasks::{Method, Task, select, sources::PROMPT_FILES};
+use flava_tasks::{Method, Protocol, Source, Task, select, sources::PROMPT_FILES};
 use indicatif::HumanBytes;
 
 use crate::{
@@ -34,13 +37,23 @@ struct Part {
     jobs: Vec<Job>,
 }
 
+/// What a task needs.
+struct TaskNeeds {
+    parts: Vec<Part>,
+    sealed: SealedTask,
+}
+
+/// What tasks and a model need.
+#[derive(Default)]
+struct Needs {
+    /// By folder.
+    parts: BTreeMap<String, Part>,
+    /// By name.
+    tasks: BTreeMap<String, SealedTask>,
+}
+
 /// Finds out what is needed, says so, and fetches it.
 pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
-    let registry = registry_of(&args.task_file)?;
-    let tasks = match &args.tasks {
-        Some(list) => select(&registry, list, args.suite.into())?,
-        None => Vec::new(),
-    };
     let places = Places {
         data: None,
         manifest: None,
@@ -48,79 +61,108 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
         quiet: args.quiet,
     };
     let mut fetched = Fetched::default();
-    let (mut parts, mut sealed) = (BTreeMap::new(), BTreeMap::new());
-    if let Some(model) = &args.model {
-        let part = model_part(&places, model, args.to.as_ref())?;
-        parts.insert(part.folder.clone(), part);
-    }
-    for task in tasks {
-        match task_part(&places, task, args) {
-            Ok(None) => {}
-            Ok(Some((task_parts, entry))) => {
-                sealed.insert(task.name.clone(), entry);
-                for part in task_parts {
-                    add(&mut parts, part)?;
-                }
-            }
-            Err(error) => fetched.failures.push((task.name.clone(), error)),
-        }
-    }
-    fetched.plan = describe(&parts, &places.hub, args.to.as_ref());
+    let needs = needs(&places, args, &mut fetched.failures)?;
+    fetched.plan = needs.describe(&places.hub, args.to.as_ref());
     if !args.quiet {
         fetched.plan.lines().for_each(flava_base::say);
     }
     if args.dry_run {
         return Ok(fetched);
     }
-    let jobs: Vec<Job> = parts
-        .values()
-        .flat_map(|part| part.jobs.iter().cloned())
-        .collect();
-    places.fetch(&jobs)?;
+    places.fetch(&needs.jobs())?;
     if let Some(to) = &args.to {
-        let mut manifest = Manifest::load(to)?.unwrap_or_default();
-        manifest.program = format!("flava {}", env!("CARGO_PKG_VERSION"));
-        manifest.tasks.extend(sealed);
-        for part in parts.values() {
-            if manifest
-                .revisions
-                .insert(part.folder.clone(), part.commit.clone())
-                .is_some_and(|before| before != part.commit)
-            {
-                manifest.forget(&part.folder);
-            }
-            for job in &part.jobs {
-                manifest.seal(to, &format!("{}/{}", part.folder, job.file.path))?;
-            }
-        }
-        manifest.write(to)?;
+        needs.seal(to)?;
     }
     Ok(fetched)
 }
 
-/// Several tasks may need files of one repository; in one folder they must be of one commit.
-fn add(parts: &mut BTreeMap<String, Part>, part: Part) -> Result<()> {
-    let known = parts.entry(part.folder.clone()).or_insert_with(|| Part {
-        folder: part.folder.clone(),
-        commit: part.commit.clone(),
-        jobs: Vec::new(),
-    });
-    if known.commit != part.commit {
-        return Err(Error::Other(format!(
-            "{} is needed at {} and at {}: fetch the tasks apart",
-            part.folder, known.commit, part.commit
-        )));
+/// What is asked for needs; tasks whose data cannot be found go to the failures.
+fn needs(places: &Places, args: &FetchArgs, failures: &mut Vec<(String, Error)>) -> Result<Needs> {
+    let registry = registry_of(&args.task_file)?;
+    let tasks = match &args.tasks {
+        Some(list) => select(&registry, list, args.suite.into())?,
+        None => Vec::new(),
+    };
+    let mut needs = Needs::default();
+    if let Some(model) = &args.model {
+        needs.add(model_part(places, model, args.to.as_ref())?)?;
     }
-    for job in part.jobs {
-        if !known
-            .jobs
-            .iter()
-            .any(|other| other.file.path == job.file.path)
-        {
-            known.jobs.push(job);
+    for task in tasks {
+        match of_task(places, task, args) {
+            Ok(None) => {}
+            Ok(Some(of_task)) => needs.add_task(&task.name, of_task)?,
+            Err(error) => failures.push((task.name.clone(), error)),
         }
     }
-    Ok(())
+    Ok(needs)
+}
+
+impl Needs {
+    fn add_task(&mut self, name: &str, needs: TaskNeeds) -> Result<()> {
+        self.tasks.insert(name.to_owned(), needs.sealed);
+        needs.parts.into_iter().try_for_each(|part| self.add(part))
+    }
+
+    /// Several tasks may need files of one repository; in one folder they must be of one commit.
+    fn add(&mut self, part: Part) -> Result<()> {
+        let Some(known) = self.parts.get_mut(&part.folder) else {
+            self.parts.insert(part.folder.clone(), part);
+            return Ok(());
+        };
+        if known.commit != part.commit {
+            return Err(Error::Other(format!(
+                "{} is needed at {} and at {}: fetch the tasks apart",
+                part.folder, known.commit, part.commit
+            )));
+        }
+        for job in part.jobs {
+            let is_known = |other: &Job| other.file.path == job.file.path;
+            if !known.jobs.iter().any(is_known) {
+                known.jobs.push(job);
+            }
+        }
+        Ok(())
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let parts = self.parts.values();
+        parts.flat_map(|part| part.jobs.iter().cloned()).collect()
+    }
+
+    /// What will be fetched, a line for each repository, and how much of it is there already.
+    fn describe(&self, hub: &Hub, to: Option<&PathBuf>) -> String {
+        let size = |jobs: &[&Job]| HumanBytes(jobs.iter().map(|job| job.file.size).sum());
+        let mut lines = Vec::new();
+        let mut missing = Vec::new();
+        for part in self.parts.values() {
+            let all: Vec<&Job> = part.jobs.iter().collect();
+            let lacking: Vec<&Job> = part.jobs.iter().filter(|job| !hub.is_done(job)).collect();
+            let (folder, commit) = (&part.folder, &part.commit[..8]);
+            let (count, bytes, left) = (all.len(), size(&all), size(&lacking));
+            lines.push(format!(
+                "{folder} at {commit}: {count} files, {bytes}, of which {left} are missing"
+            ));
+            missing.extend(lacking);
+        }
+        let folder = to.map_or_else(|| hub.cache().display(), |to| to.display());
+        let (count, bytes) = (missing.len(), size(&missing));
+        lines.push(format!("{count} files, {bytes} to fetch into {folder}"));
+        lines.join("\n")
+    }
+
+    /// Says in a folder's manifest what was fetched into it.
+    fn seal(self, to: &Path) -> Result<()> {
+        let mut manifest = Manifest::load(to)?.unwrap_or_default();
+        manifest.program = format!("flava {}", env!("CARGO_PKG_VERSION"));
+        manifest.tasks.extend(self.tasks);
+        for part in self.parts.into_values() {
+            manifest.set_revision(&part.folder, part.commit);
+            for job in &part.jobs {
+                manifest.seal(to, &format!("{}/{}", part.folder, job.file.path))?;
+            }
+        }
+        manifest.write(to)
+    }
 }
 
 fn place(to: Option<&PathBuf>, folder: &str) -> Place {
@@ -139,66 +181,64 @@ fn model_part(places: &Places, model: &str, to: Option<&PathBuf>) -> Result<Part
 }
 
 /// What a task needs; nothing if its data is drawn.
-fn task_part(
-    places: &Places,
-    task: &Task,
-    args: &FetchArgs,
-) -> Result<Option<(Vec<Part>, SealedTask)>> {
-    if task
-        .sources
-        .iter()
-        .all(|source| source.repo.is_empty() && source.folder.is_empty())
-    {
+fn of_task(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
+    let is_drawn = |source: &Source| source.repo.is_empty() && source.folder.is_empty();
+    if task.sources.iter().all(is_drawn) {
         return Ok(None);
     }
-    let protocol = args.protocol.into();
+    let protocol = Protocol::from(args.protocol);
     let assignment = task
         .assign(protocol)
         .ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
     let (repo, listing, source) = places.hub_files(task, &assignment, args.allow_mismatch)?;
-    let jobs = source_jobs(&listing, source, &place(args.to.as_ref(), &repo.name));
+    let to = args.to.as_ref();
     let mut parts = vec![Part {
+        jobs: source_jobs(&listing, source, &place(to, &repo.name)),
         folder: repo.name.clone(),
         commit: listing.repo.revision.clone(),
-        jobs,
     }];
-    if let Method::ZeroShot {
-        prompts,
-        class_names,
-        ..
-    } = &assignment.method
-        && class_names.is_empty()
-        && !listing
-            .files
-            .iter()
-            .any(|file| file.path == PROMPT_FILES[0])
-        && !prompts.is_empty()
-    {
-        let mut refused = None;
-        let answered = prompts.iter().find_map(|repository| {
-            prompts_part(places, repository, args.to.as_ref())
-                .map_err(|error| {
-                    refused.get_or_insert(error);
-                })
-                .ok()
-        });
-        match (answered, refused) {
-            (Some(part), _) => parts.push(part),
-            (None, Some(error)) => return Err(error),
-            (None, None) => {}
-        }
-    }
+    parts.extend(prompts_of(places, &assignment.method, &listing, to)?);
+    let splits = source
+        .splits()
+        .map(|split| (split.name.clone(), split.rows));
     let sealed = SealedTask {
         source: repo.name,
         protocol: assignment.protocol.name().into(),
-        splits: source
-            .splits()
-            .map(|split| (split.name.clone(), split.rows))
-            .collect(),
+        splits: splits.collect(),
         licence: task.licence.clone(),
         citation: task.citation.clone(),
     };
-    Ok(Some((parts, sealed)))
+    Ok(Some(TaskNeeds { parts, sealed }))
+}
+
+/// The class names and templates of a zero-shot task that are neither in its row nor beside its
+/// data: of the first repository that has them.
+fn prompts_of(
+    places: &Places,
+    method: &Method,
+    listing: &Listing,
+    to: Option<&PathBuf>,
+) -> Result<Option<Part>> {
+    let Method::ZeroShot {
+        prompts,
+        class_names,
+        ..
+    } = method
+    else {
+        return Ok(None);
+    };
+    let mut files = listing.files.iter();
+    if !class_names.is_empty() || files.any(|file| file.path == PROMPT_FILES[0]) {
+        return Ok(None);
+    }
+    let mut refused = None;
+    for repository in prompts {
+        match prompts_part(places, repository, to) {
+            Ok(part) => return Ok(Some(part)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(None), Err)
 }
 
 /// The class names and templates of a repository that is fetched for nothing else.
@@ -211,34 +251,4 @@ fn prompts_part(places: &Places, repository: &str, to: Option<&PathBuf>) -> Resu
         commit: listing.repo.revision,
         jobs,
     })
-}
-
-/// What will be fetched, a line for each repository, and how much of it is there already.
-fn describe(parts: &BTreeMap<String, Part>, hub: &Hub, to: Option<&PathBuf>) -> String {
-    let size = |jobs: &[&Job]| HumanBytes(jobs.iter().map(|job| job.file.size).sum()).to_string();
-    let mut lines = Vec::new();
-    let mut missing = Vec::new();
-    for part in parts.values() {
-        let all: Vec<&Job> = part.jobs.iter().collect();
-        let lacking: Vec<&Job> = part.jobs.iter().filter(|job| !hub.is_done(job)).collect();
-        lines.push(format!(
-            "{} at {}: {} files, {}, of which {} are missing",
-            part.folder,
-            &part.commit[..8],
-            all.len(),
-            size(&all),
-            size(&lacking)
-        ));
-        missing.extend(lacking);
-    }
-    let folder = to.map_or_else(
-        || hub.cache().display().to_string(),
-        |to| to.display().to_string(),
-    );
-    lines.push(format!(
-        "{} files, {} to fetch into {folder}",
-        missing.len(),
-        size(&missing)
-    ));
-    lines.join("\n")
 }

@@ -33,58 +33,52 @@ pub(crate) fn scores_of_all(
         .iter()
         .map(|(split, predictions)| scores(metrics, predictions, task, split))
         .collect();
-    for (scores, (split, _)) in each.iter().zip(predictions) {
-        if scores
-            .first()
-            .is_none_or(|first| first.metric != metrics[0].name())
-        {
-            return Err(Error::Other(format!(
-                "{} is not defined of the answers to split {split}",
-                metrics[0].name()
-            )));
-        }
+    let lacking = each.iter().position(|scores| !has_main(scores, metrics));
+    if let Some(lacking) = lacking {
+        let (metric, split) = (metrics[0].name(), &predictions[lacking].0);
+        return Err(Error::Other(format!(
+            "{metric} is not defined of the answers to split {split}"
+        )));
     }
     let [first, second] = &each[..] else {
         return Ok(each.into_iter().flatten().collect());
     };
     let mean = |metric: &Metric| {
-        let of = |scores: &[MetricValue]| {
-            scores
-                .iter()
-                .find(|score| score.metric == metric.name())
-                .cloned()
-        };
-        let (a, b) = (of(first)?, of(second)?);
-        let standard_error = a.standard_error.hypot(b.standard_error) / 2.0;
-        // The sets are drawn apart: half the interval of a mean is half the root of the sum of
-        // squares of theirs.
-        let half = |low: bool| {
-            let end = |score: &MetricValue| {
-                if low {
-                    score.value - score.ci_low
-                } else {
-                    score.ci_high - score.value
-                }
-            };
-            end(&a).hypot(end(&b)) / 2.0
-        };
-        let value = f64::midpoint(a.value, b.value);
-        let split = format!("{} and {}", a.split, b.split);
-        Some(MetricValue {
-            value,
-            standard_error,
-            ci_low: value - half(true),
-            ci_high: value + half(false),
-            split,
-            n: a.n + b.n,
-            ..a
-        })
+        Some(mean_of(
+            score_of(first, *metric)?,
+            score_of(second, *metric)?,
+        ))
     };
-    Ok(metrics
-        .iter()
-        .filter_map(mean)
-        .chain(each.iter().flatten().cloned())
-        .collect())
+    let mut all: Vec<MetricValue> = metrics.iter().filter_map(mean).collect();
+    all.extend(each.iter().flatten().cloned());
+    Ok(all)
+}
+
+/// Whether the task's main metric is defined.
+fn has_main(scores: &[MetricValue], metrics: &[Metric]) -> bool {
+    let first = scores.first();
+    first.is_some_and(|first| first.metric == metrics[0].name())
+}
+
+fn score_of(scores: &[MetricValue], metric: Metric) -> Option<&MetricValue> {
+    scores.iter().find(|score| score.metric == metric.name())
+}
+
+/// The mean of a metric over two splits.
+fn mean_of(a: &MetricValue, b: &MetricValue) -> MetricValue {
+    // The sets are drawn apart: half the interval of a mean is half the root of the sum of squares
+    // of theirs.
+    let half = |end: &dyn Fn(&MetricValue) -> f64| end(a).hypot(end(b)) / 2.0;
+    let value = f64::midpoint(a.value, b.value);
+    MetricValue {
+        value,
+        standard_error: half(&|score| score.standard_error),
+        ci_low: value - half(&|score| score.value - score.ci_low),
+        ci_high: value + half(&|score| score.ci_high - score.value),
+        split: format!("{} and {}", a.split, b.split),
+        n: a.n + b.n,
+        ..a.clone()
+    }
 }
 
 fn value(metric: Metric, score: Score, split: &str) -> MetricValue {
@@ -114,48 +108,51 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
     let protocol: Protocol = args.data_args.protocol.into();
     let none = || Error::Other(format!("{} has no protocol {}", task.name, protocol.name()));
     let assignment = task.assign(protocol).ok_or_else(none)?;
-    let parquet = args
-        .predictions
-        .extension()
-        .is_some_and(|ending| ending == "parquet");
-    let own = if parquet {
-        Predictions::read(&args.predictions)?
-    } else {
-        None
-    };
-    let (predictions, split) = if let Some((own, of)) = own {
-        if of != task.name {
-            return Err(Error::Other(format!(
-                "{}: holds predictions of {of}, not of {}",
-                args.predictions.display(),
-                task.name
-            )));
-        }
-        if args.data_args.data.is_some() {
-            let opened = open_data(args, task, &assignment)?;
-            own.check_against(&*opened.test.dataset)?;
-        }
-        (own, "as predicted".to_owned())
-    } else {
-        let foreign = Foreign::read(&args.predictions)?;
-        let opened = open_data(args, task, &assignment)?;
-        (
-            foreign.against(&*opened.test.dataset, task.classes)?,
-            opened.test.name,
-        )
-    };
-    let found = scores(&assignment.metrics, &predictions, &task.name, &split);
-    if found
-        .first()
-        .is_none_or(|score| score.metric != assignment.metrics[0].name())
-    {
+    let (predictions, split) = read_predictions(args, task, &assignment)?;
+    let metrics = &assignment.metrics;
+    let found = scores(metrics, &predictions, &task.name, &split);
+    if !has_main(&found, metrics) {
         return Err(Error::Other(format!(
             "{} cannot be computed from {}",
-            assignment.metrics[0].name(),
+            metrics[0].name(),
             args.predictions.display()
         )));
     }
     Ok(found)
+}
+
+/// Predictions beside what is right, and of which split.
+fn read_predictions(
+    args: &ScoreArgs,
+    task: &Task,
+    assignment: &Assignment,
+) -> Result<(Predictions, String)> {
+    if let Some(own) = own_predictions(args, task)? {
+        if args.data_args.data.is_some() {
+            let opened = open_data(args, task, assignment)?;
+            own.check_against(&*opened.test.dataset)?;
+        }
+        return Ok((own, "as predicted".to_owned()));
+    }
+    let foreign = Foreign::read(&args.predictions)?;
+    let test = open_data(args, task, assignment)?.test;
+    Ok((foreign.against(&*test.dataset, task.classes)?, test.name))
+}
+
+/// Predictions of an earlier run; None where the file is another program's.
+fn own_predictions(args: &ScoreArgs, task: &Task) -> Result<Option<Predictions>> {
+    let path = &args.predictions;
+    if path.extension().is_none_or(|ending| ending != "parquet") {
+        return Ok(None);
+    }
+    match Predictions::read(path)? {
+        Some((_, of)) if of != task.name => Err(Error::Other(format!(
+            "{}: holds predictions of {of}, not of {}",
+            path.display(),
+            task.name
+        ))),
+        own => Ok(own.map(|(own, _)| own)),
+    }
 }
 
 /// The data that predictions are compared with.

@@ -20,6 +20,21 @@ pub enum ClassifierKind {
     },
 }
 
+/// What a classifier is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassifierConfig {
+    /// What lies before the output layer.
+    pub kind: ClassifierKind,
+    /// Width of the CLS state.
+    pub size: i64,
+    /// Numbers that come out.
+    pub outputs: i64,
+    /// Before either layer.
+    pub dropout: f64,
+    /// Epsilon of the layer norm.
+    pub eps: f64,
+}
+
 /// `classifier`: dense, activation, output, with dropout before either layer.
 #[derive(Debug)]
 pub struct Classifier {
@@ -30,23 +45,18 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A head from states of `size` to `outputs`.
-    pub fn new(
-        vars: &Vars,
-        kind: ClassifierKind,
-        (size, outputs): (i64, i64),
-        dropout: f64,
-        eps: f64,
-    ) -> Self {
-        let (width, norm) = match kind {
+    /// A head from CLS states to outputs.
+    pub fn new(vars: &Vars, config: &ClassifierConfig) -> Self {
+        let size = config.size;
+        let (width, norm) = match config.kind {
             ClassifierKind::Pooled => (size, false),
             ClassifierKind::Mlp { hidden } => (hidden, true),
         };
         Self {
             dense: Linear::new(&(vars / "dense"), size, width),
-            layer_norm: norm.then(|| LayerNorm::new(&(vars / "layer_norm"), width, eps)),
-            out_proj: Linear::new(&(vars / "out_proj"), width, outputs),
-            dropout,
+            layer_norm: norm.then(|| LayerNorm::new(&(vars / "layer_norm"), width, config.eps)),
+            out_proj: Linear::new(&(vars / "out_proj"), width, config.outputs),
+            dropout: config.dropout,
         }
     }
 

@@ -13,11 +13,11 @@ mod probe;
 mod ridge;
 mod sweep;
 
-pub use classifier::{Classifier, ClassifierKind};
+pub use classifier::{Classifier, ClassifierConfig, ClassifierKind};
 pub use contrastive::{ContrastiveLogits, contrastive_logits};
 pub use error::{Error, Result};
 pub use itm::ItmHead;
-pub use linear::{Fit, FitOptions, LinearHead};
+pub use linear::{Fit, FitOptions, Labelled, LinearHead};
 pub use masked_prediction::MaskedPredictionHead;
 pub use neighbours::Neighbours;
 pub use probe::Probe;

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{Probe, Result};
+use crate::Result;
 
 /// One linear layer from features to classes; of two classes one score, of class 1 against class 0.
 #[derive(Debug)]
@@ -12,6 +12,15 @@ pub struct LinearHead {
     pub(crate) weight: Tensor,
     /// \[classes\] or \[1\].
     pub(crate) bias: Tensor,
+}
+
+/// Rows of features with their labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// \[examples, features\].
+    pub features: &'a Tensor,
+    /// \[examples\], in 0 .. the number of classes.
+    pub labels: &'a Tensor,
 }
 
 /// When a fit counts as done.
@@ -43,20 +52,6 @@ impl LinearHead {
     /// features\] and \[1\].
     pub fn new(weight: Tensor, bias: Tensor) -> Self {
         Self { weight, bias }
-    }
-
-    /// Fits `features` \[examples, features\] to `labels` \[examples\] in 0 .. `classes`, from
-    /// `start` or from zero. The sum of the examples' losses plus `penalty` / 2 (scikit-learn's 1 /
-    /// C) times the squared weights is minimised; the bias is free.
-    pub fn fit(
-        (features, labels): (&Tensor, &Tensor),
-        classes: i64,
-        penalty: f64,
-        options: &FitOptions,
-        start: Option<&Self>,
-    ) -> Result<(Self, Fit)> {
-        let probe = Probe::new(vec![features.shallow_clone()], labels, classes)?;
-        Ok(probe.fit(&[(penalty, start)], options)?.remove(0))
     }
 
     /// Features \[examples, features\] to logits \[examples, classes\] in f32, on the features'

@@ -23,6 +23,40 @@ struct Trial {
     gradient: Vec<f64>,
 }
 
+/// An end of the bracket of a line search.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    step: f64,
+    value: f64,
+    slope: f64,
+}
+
+impl Trial {
+    fn end(&self) -> End {
+        End {
+            step: self.step,
+            value: self.value,
+            slope: self.slope,
+        }
+    }
+
+    /// Near the minimum the value's change is lost in rounding; there the slope alone decides.
+    fn is_flat(&self, start: End) -> bool {
+        (self.value - start.value).abs() <= ROUNDING * start.value.abs() && self.is_level(start)
+    }
+
+    /// The curvature condition.
+    fn is_level(&self, start: End) -> bool {
+        self.slope.abs() <= -CURVATURE * start.slope
+    }
+
+    /// Whether the value is above sufficient decrease, or above the bracket's lower end.
+    fn is_high(&self, start: End, low: End) -> bool {
+        let bound = start.value + DECREASE * self.step * start.slope;
+        !self.value.is_finite() || self.value > bound || (low.step > 0.0 && self.value >= low.value)
+    }
+}
+
 /// One search for a minimum.
 #[derive(Debug)]
 pub(crate) struct Minimiser {
@@ -35,7 +69,7 @@ pub(crate) struct Minimiser {
     /// Where the search has come to; None before the first evaluation.
     at: Option<Trial>,
     low: Option<Trial>,
-    high: Option<(f64, f64, f64)>,
+    high: Option<End>,
     step: f64,
     tried: usize,
     /// Whether the next place is taken whatever it is: the best of a search that found no better.
@@ -91,61 +125,64 @@ impl Minimiser {
             return true;
         };
         self.tried += 1;
-        // Near the minimum the value's change is lost in rounding; there the slope alone decides.
-        let flat = (trial.value - at.value).abs() <= ROUNDING * at.value.abs()
-            && trial.slope.abs() <= -CURVATURE * at.slope;
-        let bound = at.value + DECREASE * trial.step * at.slope;
-        let low_value = self.low.as_ref().map_or(at.value, |low| low.value);
-        let (low_step, low_slope) = self
-            .low
-            .as_ref()
-            .map_or((0.0, at.slope), |low| (low.step, low.slope));
-        if flat || self.settled {
+        let start = End {
+            step: 0.0,
+            ..at.end()
+        };
+        let low = self.low(start);
+        if self.settled || trial.is_flat(start) {
             return self.accept(trial);
         }
-        if !trial.value.is_finite()
-            || trial.value > bound
-            || (low_step > 0.0 && trial.value >= low_value)
-        {
-            self.high = Some((trial.step, trial.value, trial.slope));
-        } else if trial.slope.abs() <= -CURVATURE * at.slope {
+        if trial.is_high(start, low) {
+            self.high = Some(trial.end());
+        } else if trial.is_level(start) {
             return self.accept(trial);
         } else {
-            let turned = self.high.map_or(trial.slope >= 0.0, |(end, ..)| {
-                trial.slope * (end - low_step) >= 0.0
-            });
-            if turned {
-                self.high = Some((low_step, low_value, low_slope));
-            }
-            self.low = Some(trial);
+            self.lower(trial, low);
         }
         if self.tried >= MAX_SEARCH {
-            return match self.low.take() {
-                Some(low) if low.value < self.at.as_ref().map_or(f64::INFINITY, |at| at.value) => {
-                    (self.step, self.settled) = (low.step, true);
-                    false
-                }
-                _ if self.pairs.is_empty() => {
-                    self.stuck = true;
-                    false
-                }
-                _ => {
-                    self.pairs.clear();
-                    self.begin();
-                    false
-                }
-            };
+            self.give_up(start);
+        } else {
+            self.narrow(start);
         }
-        let (low_step, low_value, low_slope) = match (&self.low, &self.at) {
-            (Some(low), _) => (low.step, low.value, low.slope),
-            (None, Some(at)) => (0.0, at.value, at.slope),
-            (None, None) => return false,
-        };
+        false
+    }
+
+    /// The lower end of the line's bracket, `start` before there is another.
+    fn low(&self, start: End) -> End {
+        self.low.as_ref().map_or(start, Trial::end)
+    }
+
+    /// Takes a trial as the lower end; the one before becomes the higher where the slope has
+    /// turned.
+    fn lower(&mut self, trial: Trial, low: End) {
+        let turned = self.high.map_or(trial.slope >= 0.0, |high| {
+            trial.slope * (high.step - low.step) >= 0.0
+        });
+        if turned {
+            self.high = Some(low);
+        }
+        self.low = Some(trial);
+    }
+
+    /// Ends a line search that found no good step: with the best of it, or from steepest descent.
+    fn give_up(&mut self, start: End) {
+        match self.low.take() {
+            Some(low) if low.value < start.value => (self.step, self.settled) = (low.step, true),
+            _ if self.pairs.is_empty() => self.stuck = true,
+            _ => {
+                self.pairs.clear();
+                self.begin();
+            }
+        }
+    }
+
+    /// The next step of a line search: within the bracket, or twice as far where it is open.
+    fn narrow(&mut self, start: End) {
         self.step = match self.high {
-            Some(high) => between((low_step, low_value, low_slope), high),
+            Some(high) => between(self.low(start), high),
             None => self.step * 2.0,
         };
-        false
     }
 
     /// About how much lower the minimum is than where the search has come to, as the memory of
@@ -161,21 +198,22 @@ impl Minimiser {
         let Some(at) = self.at.take() else {
             return false;
         };
-        let step: Vec<f32> = self
-            .direction
-            .iter()
-            .map(|d| (d * trial.step) as f32)
-            .collect();
-        let change: Vec<f32> = trial
-            .gradient
-            .iter()
-            .zip(&at.gradient)
-            .map(|(new, old)| (new - old) as f32)
-            .collect();
-        self.point
-            .iter_mut()
-            .zip(&self.direction)
-            .for_each(|(x, d)| *x += d * trial.step);
+        let step = self.direction.iter().map(|d| (d * trial.step) as f32);
+        let step: Vec<f32> = step.collect();
+        let gradients = trial.gradient.iter().zip(&at.gradient);
+        let change: Vec<f32> = gradients.map(|(new, old)| (new - old) as f32).collect();
+        for (x, d) in self.point.iter_mut().zip(&self.direction) {
+            *x += d * trial.step;
+        }
+        self.remember(step, change);
+        self.at = Some(trial);
+        self.iterations += 1;
+        self.begin();
+        true
+    }
+
+    /// Keeps a pair where its curvature is more than rounding.
+    fn remember(&mut self, step: Vec<f32>, change: Vec<f32>) {
         let curvature = dot(&step, &change);
         if curvature > f64::from(f32::EPSILON) * 1e-3 * dot(&change, &change) {
             self.pairs.push_back((step, change, 1.0 / curvature));
@@ -183,10 +221,6 @@ impl Minimiser {
                 self.pairs.pop_front();
             }
         }
-        self.at = Some(trial);
-        self.iterations += 1;
-        self.begin();
-        true
     }
 
     /// A new line.
@@ -260,19 +294,16 @@ fn direction(gradient: &[f64], pairs: &VecDeque<(Vec<f32>, Vec<f32>, f64)>) -> V
 }
 
 /// The minimum of the cubic through both ends, kept off them; the middle where there is none.
-fn between(
-    (low, low_value, low_slope): (f64, f64, f64),
-    (step, value, slope): (f64, f64, f64),
-) -> f64 {
-    let width = step - low;
-    let a = low_slope + slope - 3.0 * (value - low_value) / width;
-    let root = (a * a - low_slope * slope).sqrt() * width.signum();
-    let cubic = step - width * (slope + root - a) / (slope - low_slope + 2.0 * root);
-    let (nearest, farthest) = (low + 0.1 * width, low + 0.9 * width);
+fn between(low: End, high: End) -> f64 {
+    let width = high.step - low.step;
+    let a = low.slope + high.slope - 3.0 * (high.value - low.value) / width;
+    let root = (a * a - low.slope * high.slope).sqrt() * width.signum();
+    let cubic = high.step - width * (high.slope + root - a) / (high.slope - low.slope + 2.0 * root);
+    let (nearest, farthest) = (low.step + 0.1 * width, low.step + 0.9 * width);
     if cubic.is_finite() {
         cubic.clamp(nearest.min(farthest), nearest.max(farthest))
     } else {
-        low + 0.5 * width
+        low.step + 0.5 * width
     }
 }
 

@@ -19,6 +19,13 @@ pub struct Neighbours {
     temperature: f64,
 }
 
+/// The nearest training rows of some rows, the nearest first: \[rows, nearest\].
+struct Nearest {
+    classes: Tensor,
+    /// Of their votes.
+    weights: Tensor,
+}
+
 impl Neighbours {
     /// Over `features` \[rows, features\] and `labels` \[rows\]; a row of cosine s votes with exp(s
     /// / temperature).
@@ -43,38 +50,41 @@ impl Neighbours {
     pub fn votes(&self, features: &Tensor, ks: &[i64]) -> Result<Vec<Tensor>> {
         let _guard = tch::no_grad_guard();
         let (rows, _) = features.size2()?;
-        let most = ks
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or(0)
-            .min(self.features.size()[0]);
+        let most = ks.iter().max().copied().unwrap_or(0);
+        let most = most.min(self.features.size()[0]);
         let mut votes: Vec<Vec<Tensor>> = ks.iter().map(|_| Vec::new()).collect();
         for start in (0..rows).step_by(CHUNK as usize) {
             let count = CHUNK.min(rows - start);
-            let queries = unit_length(&features.f_narrow(0, start, count)?)?;
-            let similarities = queries.f_matmul(&self.features.f_transpose(0, 1)?)?; // [chunk, training rows]
-            let (nearest, places) = similarities.f_topk(most, 1, true, true)?;
-            let classes = self
-                .labels
-                .f_index_select(0, &places.f_flatten(0, -1)?)?
-                .f_view([count, most])?;
-            let weights = (nearest.f_to_kind(Kind::Double)? / self.temperature).f_exp()?;
+            let nearest = self.nearest(&features.f_narrow(0, start, count)?, most)?;
             for (votes, &k) in votes.iter_mut().zip(ks) {
                 let k = k.min(most);
-                let zeros =
-                    Tensor::f_zeros([count, self.classes], (Kind::Double, features.device()))?;
-                votes.push(zeros.f_scatter_add(
-                    1,
-                    &classes.f_narrow(1, 0, k)?,
-                    &weights.f_narrow(1, 0, k)?,
-                )?);
+                let double = (Kind::Double, features.device());
+                votes.push(
+                    Tensor::f_zeros([count, self.classes], double)?.f_scatter_add(
+                        1,
+                        &nearest.classes.f_narrow(1, 0, k)?,
+                        &nearest.weights.f_narrow(1, 0, k)?,
+                    )?,
+                );
             }
         }
         votes
             .iter()
             .map(|parts| Ok(Tensor::f_cat(parts, 0)?))
             .collect()
+    }
+
+    /// The nearest `most` training rows of each row.
+    fn nearest(&self, features: &Tensor, most: i64) -> Result<Nearest> {
+        let queries = unit_length(features)?;
+        let (count, _) = queries.size2()?;
+        let similarities = queries.f_matmul(&self.features.f_transpose(0, 1)?)?; // [chunk, training rows]
+        let (nearest, places) = similarities.f_topk(most, 1, true, true)?;
+        let classes = self.labels.f_index_select(0, &places.f_flatten(0, -1)?)?;
+        Ok(Nearest {
+            classes: classes.f_view([count, most])?,
+            weights: (nearest.f_to_kind(Kind::Double)? / self.temperature).f_exp()?,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::{Error, LinearHead, Result, sweep::accuracy};
+use crate::{Error, Labelled, LinearHead, Result, sweep::accuracy};
 
 /// Penalties that are tried, in units of the number of examples times the mean variance of a
 /// feature.
@@ -34,48 +34,42 @@ impl Moments {
     pub fn new(features: &Tensor, labels: &Tensor, classes: i64) -> Result<Self> {
         let (rows, width) = features.size2()?;
         let double = (Kind::Double, features.device());
-        let (mut products, mut targets) = (
-            Tensor::f_zeros([width, width], double)?,
-            Tensor::f_zeros([width, classes], double)?,
-        );
-        let (mut sum, mut counts) = (
-            Tensor::f_zeros([width], double)?,
-            Tensor::f_zeros([classes], double)?,
-        );
-        for start in (0..rows).step_by(ROWS as usize) {
-            let count = ROWS.min(rows - start);
-            let xs = features.f_narrow(0, start, count)?;
-            sum += xs.f_sum_dim_intlist(0, false, Kind::Double)?;
-        }
-        let mean = sum / rows as f64;
+        let mean = mean(features)?;
         let centre = mean.f_to_kind(features.kind())?;
+        let mut moments = Self {
+            products: Tensor::f_zeros([width, width], double)?,
+            targets: Tensor::f_zeros([width, classes], double)?,
+            shares: Tensor::f_zeros([classes], double)?,
+            mean,
+        };
         for start in (0..rows).step_by(ROWS as usize) {
             let count = ROWS.min(rows - start);
             let xs = features.f_narrow(0, start, count)?.f_sub(&centre)?;
-            let truth = labels
-                .f_narrow(0, start, count)?
-                .f_one_hot(classes)?
-                .f_to_kind(xs.kind())?; // [rows, classes]
-            products += xs
-                .f_transpose(0, 1)?
-                .f_matmul(&xs)?
-                .f_to_kind(Kind::Double)?;
-            targets += xs
-                .f_transpose(0, 1)?
-                .f_matmul(&truth)?
-                .f_to_kind(Kind::Double)?;
-            counts += truth.f_sum_dim_intlist(0, false, Kind::Double)?;
+            let truth = labels.f_narrow(0, start, count)?.f_one_hot(classes)?;
+            let truth = truth.f_to_kind(xs.kind())?; // [rows, classes]
+            moments.add(&xs, &truth)?;
+            moments.shares += truth.f_sum_dim_intlist(0, false, Kind::Double)?;
         }
         // The centre was rounded to the features' kind: what that left is taken out exactly.
-        let left = (&mean - centre.f_to_kind(Kind::Double)?) * rows as f64;
-        let shares = counts / rows as f64;
-        targets -= left.f_outer(&shares)?;
-        Ok(Self {
-            products,
-            targets,
-            mean,
-            shares,
-        })
+        let left = (&moments.mean - centre.f_to_kind(Kind::Double)?) * rows as f64;
+        moments.shares /= rows as f64;
+        moments.targets -= left.f_outer(&moments.shares)?;
+        Ok(moments)
+    }
+
+    /// Adds the products of centred rows \[rows, features\] with themselves and with one-hot
+    /// targets \[rows, classes\].
+    fn add(&mut self, xs: &Tensor, truth: &Tensor) -> Result<()> {
+        let turned = xs.f_transpose(0, 1)?;
+        self.products += turned.f_matmul(xs)?.f_to_kind(Kind::Double)?;
+        self.targets += turned.f_matmul(truth)?.f_to_kind(Kind::Double)?;
+        Ok(())
+    }
+
+    /// The mean variance of a feature, times the number of examples.
+    fn unit(&self) -> Result<f64> {
+        let variances = self.products.diagonal(0, 0, 1);
+        Ok(variances.f_mean(Kind::Double)?.double_value(&[]))
     }
 
     /// The head that minimises the squared errors plus `penalty` times the squared weights; the
@@ -92,21 +86,11 @@ impl Moments {
 }
 
 impl Ridge {
-    /// Fits on `features` \[rows, features\] and `labels`, and picks the penalty by the held-out
-    /// rows.
-    pub fn fit(
-        features: &Tensor,
-        labels: &Tensor,
-        classes: i64,
-        held_out: (&Tensor, &Tensor),
-    ) -> Result<Self> {
+    /// Fits on `examples`, and picks the penalty by the held-out ones.
+    pub fn fit(examples: Labelled, classes: i64, held_out: Labelled) -> Result<Self> {
         let _guard = tch::no_grad_guard();
-        let moments = Moments::new(features, labels, classes)?;
-        let unit = moments
-            .products
-            .diagonal(0, 0, 1)
-            .f_mean(Kind::Double)?
-            .double_value(&[]);
+        let moments = Moments::new(examples.features, examples.labels, classes)?;
+        let unit = moments.unit()?;
         let mut best: Option<Self> = None;
         for scale in PENALTIES {
             let penalty = scale * unit.max(f64::MIN_POSITIVE);
@@ -114,11 +98,23 @@ impl Ridge {
             let Ok(head) = moments.solve(penalty) else {
                 continue;
             };
-            let accuracy = accuracy(&head, held_out)?;
+            let accuracy = accuracy(&head, held_out.features, held_out.labels)?;
             if best.as_ref().is_none_or(|best| accuracy >= best.accuracy) {
                 best = Some(Self { penalty, accuracy });
             }
         }
         best.ok_or_else(|| Error::Input("the features are constant".into()))
     }
+}
+
+/// The mean of each feature, f64.
+fn mean(features: &Tensor) -> Result<Tensor> {
+    let (rows, width) = features.size2()?;
+    let mut sum = Tensor::f_zeros([width], (Kind::Double, features.device()))?;
+    for start in (0..rows).step_by(ROWS as usize) {
+        let count = ROWS.min(rows - start);
+        let xs = features.f_narrow(0, start, count)?;
+        sum += xs.f_sum_dim_intlist(0, false, Kind::Double)?;
+    }
+    Ok(sum / rows as f64)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use crate::{Fit, FitOptions, LinearHead, Probe, Result};
+use crate::{Error, Fit, FitOptions, LinearHead, Probe, Result};
 
 /// Penalties are ten to the power of an eighth of these: 1e-6 to 1e6.
 const EIGHTHS: std::ops::RangeInclusive<i32> = -48..=48;
@@ -61,63 +61,93 @@ impl Sweep {
         score: &dyn Fn(&LinearHead) -> std::result::Result<f64, E>,
         options: &FitOptions,
     ) -> std::result::Result<Chosen, E> {
-        let mut tried: BTreeMap<i32, (LinearHead, Tried)> = BTreeMap::new();
-        let mut spacing = FIRST_SPACING;
+        let mut search = Search {
+            probe,
+            options,
+            tried: BTreeMap::new(),
+        };
         let together = (COLUMNS / probe.columns()).clamp(1, TOGETHER) as usize;
+        let mut spacing = FIRST_SPACING;
         let mut wanted: Vec<i32> = match self {
             Self::Halving => EIGHTHS.rev().step_by(FIRST_SPACING as usize).collect(),
             Self::Full => EIGHTHS.rev().collect(),
         };
         loop {
             for together in wanted.chunks(together) {
-                // The objective is convex: the fit at the next stronger penalty is as good a start
-                // as any, and a near one.
-                let start = |exponent: i32| {
-                    tried
-                        .range(exponent + 1..)
-                        .next()
-                        .map(|(_, (head, _))| head)
-                };
-                let asked: Vec<_> = together
-                    .iter()
-                    .map(|&exponent| (penalty(exponent), start(exponent)))
-                    .collect();
-                let fits = probe.fit(&asked, options)?;
-                for (&exponent, (head, fit)) in together.iter().zip(fits) {
-                    let score = score(&head)?;
-                    tried.insert(
-                        exponent,
-                        (
-                            head,
-                            Tried {
-                                penalty: penalty(exponent),
-                                score,
-                                fit,
-                            },
-                        ),
-                    );
-                }
+                search.fit(together, score)?;
             }
-            let best = tried
-                .iter()
-                .max_by(|a, b| a.1.1.score.total_cmp(&b.1.1.score).then(a.0.cmp(b.0)));
-            let (&best, _) = best.expect("a penalty was tried");
             if spacing == 1 || self == Self::Full {
-                let all = tried.values().map(|(_, tried)| *tried).collect();
-                let (head, chosen) = tried.remove(&best).expect("the best was tried");
-                return Ok(Chosen {
-                    penalty: chosen.penalty,
-                    tried: all,
-                    head,
-                });
+                return Ok(search.chosen()?);
             }
             spacing /= 2;
-            wanted = [best + spacing, best - spacing]
-                .into_iter()
-                .filter(|e| EIGHTHS.contains(e) && !tried.contains_key(e))
-                .collect();
+            wanted = search.around_best(spacing)?;
         }
     }
+}
+
+/// The fits of a search so far, by their penalties' exponents.
+struct Search<'a> {
+    probe: &'a Probe,
+    options: &'a FitOptions,
+    tried: BTreeMap<i32, (LinearHead, Tried)>,
+}
+
+impl Search<'_> {
+    /// Fits some penalties together, and scores them.
+    fn fit<E: From<crate::Error>>(
+        &mut self,
+        exponents: &[i32],
+        score: &dyn Fn(&LinearHead) -> std::result::Result<f64, E>,
+    ) -> std::result::Result<(), E> {
+        // The objective is convex: the fit at the next stronger penalty is as good a start as any,
+        // and a near one.
+        let start = |exponent: i32| {
+            let mut stronger = self.tried.range(exponent + 1..);
+            stronger.next().map(|(_, (head, _))| head)
+        };
+        let asked = |&exponent: &i32| (penalty(exponent), start(exponent));
+        let asked: Vec<_> = exponents.iter().map(asked).collect();
+        let fits = self.probe.fit(&asked, self.options)?;
+        for (&exponent, (head, fit)) in exponents.iter().zip(fits) {
+            let tried = Tried {
+                penalty: penalty(exponent),
+                score: score(&head)?,
+                fit,
+            };
+            self.tried.insert(exponent, (head, tried));
+        }
+        Ok(())
+    }
+
+    /// The exponent of the best score, of equal ones the largest.
+    fn best(&self) -> Result<i32> {
+        let scores = self.tried.iter().map(|(&at, (_, tried))| (at, tried.score));
+        let best = scores.max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        best.map(|(exponent, _)| exponent).ok_or_else(none_tried)
+    }
+
+    /// The untried exponents at a distance of `spacing` from the best.
+    fn around_best(&self, spacing: i32) -> Result<Vec<i32>> {
+        let best = self.best()?;
+        let fresh = |e: &i32| EIGHTHS.contains(e) && !self.tried.contains_key(e);
+        let both = [best + spacing, best - spacing];
+        Ok(both.into_iter().filter(fresh).collect())
+    }
+
+    fn chosen(mut self) -> Result<Chosen> {
+        let best = self.best()?;
+        let tried = self.tried.values().map(|(_, tried)| *tried).collect();
+        let (head, chosen) = self.tried.remove(&best).ok_or_else(none_tried)?;
+        Ok(Chosen {
+            penalty: chosen.penalty,
+            tried,
+            head,
+        })
+    }
+}
+
+fn none_tried() -> Error {
+    Error::Input("no penalty was tried".into())
 }
 
 fn penalty(exponent: i32) -> f64 {
@@ -125,7 +155,7 @@ fn penalty(exponent: i32) -> f64 {
 }
 
 /// The share of rows, features \[rows, features\] and labels, that a head gets right.
-pub fn accuracy(head: &LinearHead, (features, labels): (&Tensor, &Tensor)) -> Result<f64> {
+pub fn accuracy(head: &LinearHead, features: &Tensor, labels: &Tensor) -> Result<f64> {
     let (rows, _) = features.size2()?;
     let labels = labels.f_to_device(features.device())?;
     let mut right = 0;

@@ -9,7 +9,7 @@ use flava_base::hex;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Result, config::CodebookConfig, runtime::Vars};
+use crate::{Error, Result, config::CodebookConfig, runtime::Vars};
 
 /// Groups that are built, whatever the config's `num_groups` says: it only enters the gain.
 const GROUPS: i64 = 4;
@@ -45,6 +45,15 @@ impl Convolution {
     }
 }
 
+/// Channels that go into a block and come out of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Channels {
+    /// Of what it reads.
+    pub input: i64,
+    /// Of what it gives.
+    pub output: i64,
+}
+
 /// Identity path plus gain times residual path.
 #[derive(Debug)]
 pub struct ResidualBlock {
@@ -56,7 +65,8 @@ pub struct ResidualBlock {
 impl ResidualBlock {
     /// A block whose four convolutions, through a quarter of `output` channels, have these kernels:
     /// 3, 3, 3, 1 in the encoder and the other way round in a decoder.
-    pub fn new(vars: &Vars, (input, output): (i64, i64), kernels: [i64; 4], gain: f64) -> Self {
+    pub fn new(vars: &Vars, channels: Channels, kernels: [i64; 4], gain: f64) -> Self {
+        let Channels { input, output } = channels;
         let (path, narrow) = (vars / "res_path" / "path", (output / 4).max(1));
         let [a, b, c, d] = kernels;
         let sizes = [
@@ -109,7 +119,10 @@ impl ImageCodebook {
         for g in 1..=GROUPS {
             let (group, output) = (&blocks / format!("group_{g}") / "group", width << (g - 1));
             let block = |b| {
-                let sizes = (if b == 1 { input } else { output }, output);
+                let sizes = Channels {
+                    input: if b == 1 { input } else { output },
+                    output,
+                };
                 ResidualBlock::new(&(&group / format!("block_{b}")), sizes, [3, 3, 3, 1], gain)
             };
             groups.push((1..=config.num_blocks_per_group).map(block).collect());
@@ -175,7 +188,8 @@ impl ImageCodebook {
     /// As [`Self::logits`], with gradients.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let groups = self.states(pixels)?;
-        let last = groups.last().expect("there are four groups");
+        let last = groups.last();
+        let last = last.ok_or_else(|| Error::Input("a codebook without groups".into()))?;
         self.output.forward(&last.f_relu()?)
     }
 

@@ -112,15 +112,11 @@ impl Pretrained {
             text,
             mut notes,
         } = Description::open(directory)?;
-        let text = Arc::new(text);
         let checkpoint = Checkpoint::open(directory)?;
         let mut store = VarStore::new(options.device);
         store.set_kind(options.precision.kind());
-        let flava = Flava::new(
-            &(Vars::root(&store, Fill::Unset) / "flava"),
-            &config,
-            options.attention,
-        );
+        let vars = Vars::root(&store, Fill::Unset) / "flava";
+        let flava = Flava::new(&vars, &config, options.attention);
         let report = checkpoint.load_into(&store)?;
         report.require(&["flava"])?;
         if !report.unexpected.is_empty() {
@@ -128,19 +124,17 @@ impl Pretrained {
                 "{report}: the tensors that are no part of FLAVA were left out"
             ));
         }
-        let fingerprint = checkpoint.fingerprint();
-        Self {
+        let loaded = Self {
             flava,
             config,
             image,
-            text,
-            fingerprint,
+            text: Arc::new(text),
+            fingerprint: checkpoint.fingerprint(),
             report,
             notes,
             options,
-        }
-        .finish(store)
-        .map_err(|e| match e {
+        };
+        loaded.finish(store).map_err(|e| match e {
             Error::Config(reason) => Error::file(directory, reason),
             other => other,
         })
@@ -162,46 +156,55 @@ impl Pretrained {
                 "the image processor's file gives {height}x{width} pixels, config.json wants {side}x{side}"
             )));
         }
-        let (words, rows) = (
-            self.text.vocab_size(),
-            self.config.text_config.vocab_size as usize,
-        );
+        self.check_words()?;
+        store.freeze();
+        self.flava.pack();
+        Ok(self)
+    }
+    /// Checks that the embedding is of the tokenizer's words, and notes rows beyond them.
+    fn check_words(&mut self) -> Result<()> {
+        let rows = self.config.text_config.vocab_size as usize;
+        let words = self.text.vocab_size();
         if words > rows {
             return Err(Error::Config(format!(
                 "the tokenizer has {words} words, config.json's text_config.vocab_size is {rows}"
             )));
         }
-        if words < rows && !(rows.is_multiple_of(PADDED_TO) && rows - words < PADDED_TO) {
+        if words == rows {
+            return Ok(());
+        }
+        let unused = rows - words;
+        if !(rows.is_multiple_of(PADDED_TO) && unused < PADDED_TO) {
             let reason = "the embedding has words that the tokenizer does not know: they belong to different vocabularies";
             return Err(Error::Config(format!(
                 "the tokenizer has {words} words, text_config.vocab_size is {rows}: {reason}"
             )));
         }
-        if words < rows {
-            self.notes.push(format!("the tokenizer has {words} words, the embedding {rows} rows: the last {} are unused", rows - words));
-        }
-        store.freeze();
-        self.flava.pack();
-        Ok(self)
+        self.notes.push(format!(
+            "the tokenizer has {words} words, the embedding {rows} rows: the last {unused} are unused"
+        ));
+        Ok(())
     }
 }
+
+/// Files of a model's folder that describe its weights.
+const DESCRIPTIONS: [&str; 9] = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "added_tokens.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "README.md",
+];
 
 /// Of the files of a model's folder or repository, those that are needed to load it.
 ///
 /// # Errors
 /// What is missing: config.json, weights (all their shards), or a tokenizer.
 pub fn wanted_files(paths: &[String]) -> std::result::Result<Vec<&str>, String> {
-    const DESCRIPTIONS: [&str; 9] = [
-        "config.json",
-        "preprocessor_config.json",
-        "processor_config.json",
-        "added_tokens.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "vocab.txt",
-        "README.md",
-    ];
     let has = |name: &str| paths.iter().any(|path| path == name);
     if !has("config.json") {
         return Err("has no config.json".into());
@@ -216,30 +219,28 @@ pub fn wanted_files(paths: &[String]) -> std::result::Result<Vec<&str>, String> 
     let mut wanted: Vec<&str> = DESCRIPTIONS.into_iter().filter(|name| has(name)).collect();
     wanted.push(weights);
     if let Some(stem) = weights.strip_suffix(".index.json") {
-        let (name, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
-        let shards: Vec<&String> = paths
-            .iter()
-            .filter(|path| path.starts_with(&format!("{name}-")) && path.ends_with(ending))
-            .collect();
-        let of = shards
-            .iter()
-            .filter_map(|path| {
-                path.split_once("-of-")?
-                    .1
-                    .split('.')
-                    .next()?
-                    .parse::<usize>()
-                    .ok()
-            })
-            .max();
-        if shards.is_empty() || of != Some(shards.len()) {
-            return Err(format!(
-                "has {} of {} shards of {stem}",
-                shards.len(),
-                of.unwrap_or(1)
-            ));
-        }
-        wanted.extend(shards.into_iter().map(String::as_str));
+        wanted.extend(shards(paths, stem)?);
     }
     Ok(wanted)
+}
+
+/// The shards of weights that an index names by `stem`; all of them, or what is missing.
+fn shards<'a>(paths: &'a [String], stem: &str) -> std::result::Result<Vec<&'a str>, String> {
+    let (name, ending) = stem.rsplit_once('.').unwrap_or((stem, ""));
+    let start = format!("{name}-");
+    let is_shard = |path: &&str| path.starts_with(&start) && path.ends_with(ending);
+    let shards: Vec<&str> = paths.iter().map(String::as_str).filter(is_shard).collect();
+    let count = |path: &&str| {
+        let (_, rest) = path.split_once("-of-")?;
+        rest.split('.').next()?.parse::<usize>().ok()
+    };
+    let of = shards.iter().filter_map(count).max();
+    if shards.is_empty() || of != Some(shards.len()) {
+        return Err(format!(
+            "has {} of {} shards of {stem}",
+            shards.len(),
+            of.unwrap_or(1)
+        ));
+    }
+    Ok(shards)
 }

@@ -36,7 +36,7 @@ impl TextInputs {
 }
 
 #[derive(Debug)]
-struct Embeddings {
+struct TokenEmbeddings {
     word_embeddings: Embedding,
     position_embeddings: Embedding,
     token_type_embeddings: Embedding,
@@ -45,7 +45,7 @@ struct Embeddings {
     site: Site,
 }
 
-impl Embeddings {
+impl TokenEmbeddings {
     fn new(vars: &Vars, config: &TextConfig) -> Self {
         let size = config.hidden_size;
         let table = |name, rows, padding| Embedding::new(&(vars / name), rows, size, padding);
@@ -62,11 +62,10 @@ impl Embeddings {
     fn forward(&self, inputs: &TextInputs, train: bool) -> Result<Tensor> {
         let (batch, seq) = inputs.input_ids.size2()?;
         let ids = &inputs.input_ids;
-        if seq > self.position_embeddings.rows() {
-            return Err(Error::Input(format!(
-                "{seq} tokens for a model of {}",
-                self.position_embeddings.rows()
-            )));
+        let most = self.position_embeddings.rows();
+        if seq > most {
+            let reason = format!("{seq} tokens for a model of {most}");
+            return Err(Error::Input(reason));
         }
         let types = match &inputs.token_type_ids {
             Some(types) => types.shallow_clone(),
@@ -79,10 +78,8 @@ impl Embeddings {
         let words = self.word_embeddings.forward(ids)?;
         let sum = words.f_add(&self.token_type_embeddings.forward(&types)?)?;
         let sum = sum.f_add(&self.position_embeddings.forward(&positions)?)?; // [batch, seq, size]
-        let states = self
-            .layer_norm
-            .forward(&sum)?
-            .f_dropout(self.dropout, train)?;
+        let normed = self.layer_norm.forward(&sum)?;
+        let states = normed.f_dropout(self.dropout, train)?;
         self.site.see(&states);
         Ok(states)
     }
@@ -91,7 +88,7 @@ impl Embeddings {
 /// `flava.text_model`.
 #[derive(Debug)]
 pub struct TextEncoder {
-    embeddings: Embeddings,
+    embeddings: TokenEmbeddings,
     encoder: Encoder,
     pooler: Pooler,
 }
@@ -100,7 +97,7 @@ impl TextEncoder {
     /// The encoder under `vars`.
     pub fn new(vars: &Vars, config: &TextConfig, kind: AttentionKind) -> Self {
         Self {
-            embeddings: Embeddings::new(&(vars / "embeddings"), config),
+            embeddings: TokenEmbeddings::new(&(vars / "embeddings"), config),
             encoder: Encoder::new(vars, &config.block(), kind),
             pooler: Pooler::new(&(vars / "pooler"), config.hidden_size),
         }

@@ -1,9 +1,9 @@
 //! Random views of pictures: crops for joint training (torchmultimodal's), and DINO's (its paper's
 //! appendix A, after BYOL).
 
-use flava_model::processor::{Filter, PassOrder, Picture, resize};
+use flava_model::processor::{Filter, PassOrder, Picture, PixelSize, resize};
 use image::{RgbImage, imageops};
-use rand::Rng;
+use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
 /// Crops that are tried before the whole picture is taken (torchvision).
@@ -30,7 +30,7 @@ fn three_to_four() -> [f64; 2] {
 impl Crop {
     /// A part of `picture` in its own resolution.
     pub fn apply(&self, picture: &Picture, rng: &mut impl Rng) -> Picture {
-        let (left, top, width, height) = self.place((picture.width, picture.height), rng);
+        let (left, top, width, height) = self.place(picture.width, picture.height, rng);
         let flip = rng.random::<f64>() < self.flip;
         let mut rgb = Vec::with_capacity(width * height * 3);
         for y in top..top + height {
@@ -51,43 +51,40 @@ impl Crop {
     /// Left, top, width and height, as torchvision's `RandomResizedCrop` draws them.
     fn place(
         &self,
-        (width, height): (usize, usize),
+        width: usize,
+        height: usize,
         rng: &mut impl Rng,
     ) -> (usize, usize, usize, usize) {
         let area = (width * height) as f64;
-        let [low, high] = self.ratio.map(f64::ln);
+        let ratios = self.ratio.map(f64::ln);
         for _ in 0..TRIES {
             let target = area * between(self.scale, rng);
-            let ratio = between([low, high], rng).exp();
-            let (w, h) = (
-                (target * ratio).sqrt().round() as usize,
-                (target / ratio).sqrt().round() as usize,
-            );
+            let ratio = between(ratios, rng).exp();
+            let w = (target * ratio).sqrt().round() as usize;
+            let h = (target / ratio).sqrt().round() as usize;
             if (1..=width).contains(&w) && (1..=height).contains(&h) {
-                return (
-                    rng.random_range(0..=width - w),
-                    rng.random_range(0..=height - h),
-                    w,
-                    h,
-                );
+                let left = rng.random_range(0..=width - w);
+                let top = rng.random_range(0..=height - h);
+                return (left, top, w, h);
             }
         }
-        // The largest part in the middle whose ratio is allowed.
+        let (w, h) = self.largest(width, height);
+        ((width - w) / 2, (height - h) / 2, w, h)
+    }
+
+    /// The size of the largest part whose ratio is allowed.
+    fn largest(&self, width: usize, height: usize) -> (usize, usize) {
+        let [narrowest, widest] = self.ratio;
         let ratio = width as f64 / height as f64;
-        let (w, h) = if ratio < self.ratio[0] {
-            (
-                width,
-                ((width as f64 / self.ratio[0]).round() as usize).clamp(1, height),
-            )
-        } else if ratio > self.ratio[1] {
-            (
-                ((height as f64 * self.ratio[1]).round() as usize).clamp(1, width),
-                height,
-            )
+        if ratio < narrowest {
+            let h = (width as f64 / narrowest).round() as usize;
+            (width, h.clamp(1, height))
+        } else if ratio > widest {
+            let w = (height as f64 * widest).round() as usize;
+            (w.clamp(1, width), height)
         } else {
             (width, height)
-        };
-        ((width - w) / 2, (height - h) / 2, w, h)
+        }
     }
 }
 
@@ -124,49 +121,75 @@ impl Default for Colours {
     }
 }
 
-/// A view of `side` by `side` pixels: a crop, changed colours, at rate `blur` a blur whose standard
-/// deviation is within `sigma`, and at rate `solarize` inverted bright tones.
-pub fn view(
-    picture: &Picture,
-    (crop, side): (&Crop, usize),
-    colours: &Colours,
-    (blur, sigma, solarize): (f64, [f64; 2], f64),
-    rng: &mut impl Rng,
-) -> Picture {
-    let part = crop.apply(picture, rng);
-    let mut rgb = resize::<3>(
-        &part.rgb,
-        (part.width, part.height),
-        (side, side),
-        Filter::Bicubic,
-        PassOrder::default(),
-    );
-    if rng.random::<f64>() < colours.jitter {
-        jitter(&mut rgb, colours, rng);
-    }
-    if rng.random::<f64>() < colours.grey {
-        rgb.as_chunks_mut::<3>()
-            .0
-            .iter_mut()
-            .for_each(|pixel| *pixel = [grey(*pixel) as u8; 3]);
-    }
-    if rng.random::<f64>() < blur {
-        let sigma = between(sigma, rng);
-        if let Some(sharp) =
-            RgbImage::from_raw(side as u32, side as u32, rgb.clone()).filter(|_| sigma > 0.05)
-        {
-            rgb = imageops::blur(&sharp, sigma as f32).into_raw();
+/// How a view is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The part of the picture.
+    pub crop: &'a Crop,
+    /// Side in pixels.
+    pub side: usize,
+    /// How colours are changed.
+    pub colours: &'a Colours,
+    /// How often it is blurred.
+    pub blur: f64,
+    /// Smallest and largest standard deviation of the blur, in pixels.
+    pub sigma: [f64; 2],
+    /// How often bright tones are inverted.
+    pub solarize: f64,
+}
+
+impl View<'_> {
+    /// A view of a picture.
+    pub fn apply(&self, picture: &Picture, rng: &mut impl Rng) -> Picture {
+        let (side, colours) = (self.side, self.colours);
+        let part = self.crop.apply(picture, rng);
+        let mut rgb = resized(&part, side);
+        if rng.random::<f64>() < colours.jitter {
+            jitter(&mut rgb, colours, rng);
         }
+        if rng.random::<f64>() < colours.grey {
+            for pixel in rgb.as_chunks_mut::<3>().0 {
+                *pixel = [grey(*pixel) as u8; 3];
+            }
+        }
+        if rng.random::<f64>() < self.blur {
+            rgb = blurred(rgb, side, between(self.sigma, rng));
+        }
+        if rng.random::<f64>() < self.solarize {
+            solarize(&mut rgb);
+        }
+        let (width, height) = (side, side);
+        Picture { width, height, rgb }
     }
-    if rng.random::<f64>() < solarize {
-        rgb.iter_mut()
-            .filter(|value| **value >= 128)
-            .for_each(|value| *value = 255 - *value);
-    }
-    Picture {
+}
+
+/// A picture's pixels in a square of `side` pixels.
+fn resized(picture: &Picture, side: usize) -> Vec<u8> {
+    let from = PixelSize {
+        width: picture.width,
+        height: picture.height,
+    };
+    let to = PixelSize {
         width: side,
         height: side,
-        rgb,
+    };
+    let order = PassOrder::default();
+    resize::<3>(&picture.rgb, from, to, Filter::Bicubic, order)
+}
+
+/// A square picture blurred with standard deviation `sigma`.
+fn blurred(rgb: Vec<u8>, side: usize, sigma: f64) -> Vec<u8> {
+    let sharp = RgbImage::from_raw(side as u32, side as u32, rgb.clone());
+    match sharp.filter(|_| sigma > 0.05) {
+        Some(sharp) => imageops::blur(&sharp, sigma as f32).into_raw(),
+        None => rgb,
+    }
+}
+
+/// Inverts bright tones.
+fn solarize(rgb: &mut [u8]) {
+    for value in rgb.iter_mut().filter(|value| **value >= 128) {
+        *value = 255 - *value;
     }
 }
 
@@ -175,44 +198,66 @@ fn grey([r, g, b]: [u8; 3]) -> f32 {
     0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
 }
 
+/// Changes of colours that were drawn.
+struct Jitter {
+    brightness: f32,
+    contrast: f32,
+    saturation: f32,
+    hue: f32,
+}
+
+impl Jitter {
+    fn draw(colours: &Colours, rng: &mut impl Rng) -> Self {
+        let mut around =
+            |strength: f64| between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32;
+        Self {
+            brightness: around(colours.strength),
+            contrast: around(colours.strength),
+            saturation: around(colours.saturation),
+            hue: between([-colours.hue, colours.hue], rng) as f32,
+        }
+    }
+
+    fn brighten(&self, pixels: &mut [[u8; 3]]) {
+        for value in pixels.as_flattened_mut() {
+            *value = (f32::from(*value) * self.brightness) as u8;
+        }
+    }
+
+    fn change_contrast(&self, pixels: &mut [[u8; 3]]) {
+        let greys = pixels.iter().map(|pixel| f64::from(grey(*pixel)));
+        let mean = greys.sum::<f64>() / pixels.len().max(1) as f64;
+        for value in pixels.as_flattened_mut() {
+            *value = mix(f32::from(*value), mean as f32, self.contrast);
+        }
+    }
+
+    fn saturate(&self, pixels: &mut [[u8; 3]]) {
+        for pixel in pixels {
+            let grey = grey(*pixel);
+            *pixel = pixel.map(|value| mix(f32::from(value), grey, self.saturation));
+        }
+    }
+
+    fn turn(&self, pixels: &mut [[u8; 3]]) {
+        for pixel in pixels {
+            *pixel = turned(*pixel, self.hue);
+        }
+    }
+}
+
 /// The four changes in random order, as torchvision's `ColorJitter` makes them.
 fn jitter(rgb: &mut [u8], colours: &Colours, rng: &mut impl Rng) {
-    use rand::seq::SliceRandom;
-    let around = |strength: f64, rng: &mut _| {
-        between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32
-    };
-    let (brightness, contrast) = (around(colours.strength, rng), around(colours.strength, rng));
-    let (saturation, hue) = (
-        around(colours.saturation, rng),
-        between([-colours.hue, colours.hue], rng) as f32,
-    );
+    let jitter = Jitter::draw(colours, rng);
     let mut order = [0, 1, 2, 3];
     order.shuffle(rng);
     let pixels = rgb.as_chunks_mut::<3>().0;
     for change in order {
         match change {
-            0 => pixels
-                .iter_mut()
-                .flatten()
-                .for_each(|value| *value = (f32::from(*value) * brightness) as u8),
-            1 => {
-                let mean = pixels
-                    .iter()
-                    .map(|pixel| f64::from(grey(*pixel)))
-                    .sum::<f64>()
-                    / pixels.len().max(1) as f64;
-                pixels
-                    .iter_mut()
-                    .flatten()
-                    .for_each(|value| *value = mix(f32::from(*value), mean as f32, contrast));
-            }
-            2 => pixels.iter_mut().for_each(|pixel| {
-                let grey = grey(*pixel);
-                *pixel = pixel.map(|value| mix(f32::from(value), grey, saturation));
-            }),
-            _ => pixels
-                .iter_mut()
-                .for_each(|pixel| *pixel = turned(*pixel, hue)),
+            0 => jitter.brighten(pixels),
+            1 => jitter.change_contrast(pixels),
+            2 => jitter.saturate(pixels),
+            _ => jitter.turn(pixels),
         }
     }
 }

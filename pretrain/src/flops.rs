@@ -3,7 +3,10 @@
 
 use flava_model::{FlavaConfig, config::BlockConfig};
 
-use crate::{joint::reads_masked_pairs, recipe::RowKind};
+use crate::{
+    joint::reads_masked_pairs,
+    recipe::{DinoStage, RowKind},
+};
 
 /// Of a stack of blocks over `rows` sequences of `seq` tokens, forward; after its attention the
 /// last block computes `finished` tokens of each only.
@@ -19,57 +22,127 @@ fn blocks(config: &BlockConfig, rows: f64, seq: f64, finished: f64) -> f64 {
 
 /// Of the image encoder over pictures with `patches` patches, forward, embeddings included;
 /// `finished` as for [`blocks`].
-pub fn image(config: &FlavaConfig, rows: f64, patches: f64, finished: f64) -> f64 {
+fn image(config: &FlavaConfig, rows: f64, patches: f64, finished: f64) -> f64 {
     let image = &config.image_config;
     let patch = 2.0 * (image.patch_size.pow(2) * image.num_channels * image.hidden_size) as f64;
     blocks(&image.block(), rows, patches + 1.0, finished) + rows * patches * patch
 }
 
-/// Of a training step of a batch: `rows` rows, the longest text of `tokens` tokens.
-pub fn batch(config: &FlavaConfig, kind: RowKind, (rows, tokens): (usize, usize)) -> f64 {
-    let (rows, tokens, size) = (rows as f64, tokens as f64, config.hidden_size as f64);
-    let patches = config.image_config.grid().pow(2) as f64;
-    let (hidden_patches, hidden_words) = (0.38 * patches, 0.15 * tokens);
-    let pictures = |finished| image(config, rows, patches, finished);
-    let texts = |finished| blocks(&config.text_config.block(), rows, tokens, finished);
-    let head = |labelled: f64, words: i64| rows * labelled * 2.0 * size * (size + words as f64);
-    let (mim, mlm) = (
-        head(hidden_patches, config.image_config.vocab_size),
-        head(hidden_words, config.text_config.vocab_size),
-    );
-    let forward = match kind {
-        RowKind::Images => pictures(hidden_patches) + mim,
-        RowKind::Texts => texts(hidden_words) + mlm,
-        RowKind::Pairs => {
-            let masked = reads_masked_pairs(config);
-            let unmasked = config.global_contrastive_weight > 0.0;
-            let mut forward = 0.0;
-            if masked {
-                let seq = 2.0 + patches + tokens;
-                forward += pictures(patches + 1.0)
-                    + texts(tokens)
-                    + rows * (seq - 1.0) * 2.0 * size * size;
-                forward += blocks(
-                    &config.multimodal_config.block(),
-                    rows,
-                    seq,
-                    1.0 + hidden_patches + hidden_words,
-                );
-                forward += if config.mmm_image_weight > 0.0 {
-                    mim
-                } else {
-                    0.0
-                } + if config.mmm_text_weight > 0.0 {
-                    mlm
-                } else {
-                    0.0
-                };
-            }
-            if unmasked {
-                forward += pictures(1.0) + texts(1.0) + 4.0 * rows * rows * size;
-            }
-            forward
+/// Of a training step of self-distillation over so many large and small views. The teacher, which
+/// reads the large ones, has no backward pass.
+pub fn distillation(config: &FlavaConfig, stage: &DinoStage, global: f64, local: f64) -> f64 {
+    let size = &config.image_config;
+    let patches = |side: i64| (side / size.patch_size).pow(2) as f64;
+    let global = image(config, global, patches(size.image_size), 1.0);
+    let local = image(config, local, patches(stage.local_size as i64), 1.0);
+    4.0 * global + 3.0 * local
+}
+
+/// Shares of a batch's patches and words that are hidden, on average.
+struct HiddenShares {
+    patches: f64,
+    words: f64,
+}
+
+/// By flava-full's block masks and BERT's rule.
+const HIDDEN: HiddenShares = HiddenShares {
+    patches: 0.38,
+    words: 0.15,
+};
+
+/// The sizes of a batch.
+struct BatchSizes<'a> {
+    config: &'a FlavaConfig,
+    rows: f64,
+    /// Of the longest text.
+    tokens: f64,
+    patches: f64,
+    hidden_patches: f64,
+    hidden_words: f64,
+}
+
+impl<'a> BatchSizes<'a> {
+    fn new(config: &'a FlavaConfig, rows: usize, tokens: usize, hidden: &HiddenShares) -> Self {
+        let tokens = tokens as f64;
+        let patches = config.image_config.grid().pow(2) as f64;
+        Self {
+            config,
+            rows: rows as f64,
+            tokens,
+            patches,
+            hidden_patches: hidden.patches * patches,
+            hidden_words: hidden.words * tokens,
         }
+    }
+
+    fn pictures(&self, finished: f64) -> f64 {
+        image(self.config, self.rows, self.patches, finished)
+    }
+
+    fn texts(&self, finished: f64) -> f64 {
+        let block = self.config.text_config.block();
+        blocks(&block, self.rows, self.tokens, finished)
+    }
+
+    /// A head over so many states of each row, with so many classes.
+    fn head(&self, labelled: f64, classes: i64) -> f64 {
+        let size = self.config.hidden_size as f64;
+        self.rows * labelled * 2.0 * size * (size + classes as f64)
+    }
+
+    fn patch_head(&self) -> f64 {
+        self.head(self.hidden_patches, self.config.image_config.vocab_size)
+    }
+
+    fn word_head(&self) -> f64 {
+        self.head(self.hidden_words, self.config.text_config.vocab_size)
+    }
+
+    /// Pairs with parts hidden, through all encoders.
+    fn masked_pairs(&self) -> f64 {
+        let (config, size) = (self.config, self.config.hidden_size as f64);
+        let seq = 2.0 + self.patches + self.tokens;
+        let encoders = self.pictures(self.patches + 1.0)
+            + self.texts(self.tokens)
+            + self.rows * (seq - 1.0) * 2.0 * size * size;
+        let block = config.multimodal_config.block();
+        let finished = 1.0 + self.hidden_patches + self.hidden_words;
+        let multimodal = blocks(&block, self.rows, seq, finished);
+        let mut heads = 0.0;
+        if config.mmm_image_weight > 0.0 {
+            heads += self.patch_head();
+        }
+        if config.mmm_text_weight > 0.0 {
+            heads += self.word_head();
+        }
+        encoders + multimodal + heads
+    }
+
+    /// Pairs as they are, for the contrastive loss.
+    fn unmasked_pairs(&self) -> f64 {
+        let size = self.config.hidden_size as f64;
+        self.pictures(1.0) + self.texts(1.0) + 4.0 * self.rows * self.rows * size
+    }
+
+    fn pairs(&self) -> f64 {
+        let mut forward = 0.0;
+        if reads_masked_pairs(self.config) {
+            forward += self.masked_pairs();
+        }
+        if self.config.global_contrastive_weight > 0.0 {
+            forward += self.unmasked_pairs();
+        }
+        forward
+    }
+}
+
+/// Of a training step of a batch: `rows` rows, the longest text of `tokens` tokens.
+pub fn batch(config: &FlavaConfig, kind: RowKind, rows: usize, tokens: usize) -> f64 {
+    let sizes = BatchSizes::new(config, rows, tokens, &HIDDEN);
+    let forward = match kind {
+        RowKind::Images => sizes.pictures(sizes.hidden_patches) + sizes.patch_head(),
+        RowKind::Texts => sizes.texts(sizes.hidden_words) + sizes.word_head(),
+        RowKind::Pairs => sizes.pairs(),
     };
     3.0 * forward
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::{Error, Record, Result, read_records};
+use crate::{Error, Record, Result, csv_line::csv_line, read_records};
 
 /// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
 const COLUMNS: [&str; 8] = [
@@ -17,6 +17,17 @@ const COLUMNS: [&str; 8] = [
     "flava-without-init",
     "flava-beit-init",
     "flava",
+];
+/// The head of the CSV.
+const HEAD: [&str; 8] = [
+    "column",
+    "task",
+    "metric",
+    "seeds",
+    "value",
+    "ci_low",
+    "ci_high",
+    "sd_over_seeds",
 ];
 /// Standard errors to either side that hold 95 % of a normal distribution.
 const TWO_SIDED_95: f64 = 1.96;
@@ -48,70 +59,74 @@ pub struct Cell {
 /// # Errors
 /// If there are none, or if runs of a task differ in its version or data.
 pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
-    let mut found: BTreeMap<(usize, usize), Vec<Record>> = BTreeMap::new();
+    let runs = read_runs(folder)?;
+    if runs.is_empty() {
+        let columns = COLUMNS.join(", ");
+        let reason = format!("holds no COLUMN/seed-N/runs; columns are {columns}");
+        return Err(Error::file(folder, reason));
+    }
+    if let Some(problem) = problem(&runs) {
+        return Err(Error::file(folder, problem));
+    }
+    let cells = runs.iter();
+    let cells = cells.map(|((_, column), records)| cell(COLUMNS[*column], records));
+    Ok(cells.collect())
+}
+
+/// The records of each cell, by the task's place and the column's.
+type Runs = BTreeMap<(usize, usize), Vec<Record>>;
+
+fn read_runs(folder: &Path) -> Result<Runs> {
+    let mut runs = Runs::new();
     let mut tasks: Vec<String> = Vec::new();
     for (column, name) in COLUMNS.iter().enumerate() {
         for seed in folders(&folder.join(name))? {
             for record in read_records(&seed.join("runs"))? {
-                let task = tasks
-                    .iter()
-                    .position(|known| *known == record.name())
-                    .unwrap_or_else(|| {
-                        tasks.push(record.name());
-                        tasks.len() - 1
-                    });
-                found.entry((task, column)).or_default().push(record);
+                let known = tasks.iter().position(|known| *known == record.name());
+                let task = known.unwrap_or_else(|| {
+                    tasks.push(record.name());
+                    tasks.len() - 1
+                });
+                runs.entry((task, column)).or_default().push(record);
             }
         }
     }
-    let broken = |reason: String| Error::file(folder, reason);
-    if found.is_empty() {
-        return Err(broken(format!(
-            "holds no COLUMN/seed-N/runs; columns are {}",
-            COLUMNS.join(", ")
-        )));
-    }
-    let same = |a: &Record, b: &Record| {
-        let of = |r: &Record| {
-            (
-                r.task_version,
-                r.data_fingerprint.clone(),
-                r.protocol.clone(),
-                r.method.clone(),
-                r.feature.clone(),
-                r.main().metric.clone(),
-            )
-        };
-        of(a) == of(b)
-    };
+    Ok(runs)
+}
+
+/// Why a mean over these would be none, if it would.
+fn problem(runs: &Runs) -> Option<String> {
     let mut first: BTreeMap<usize, &Record> = BTreeMap::new();
-    for ((task, _), records) in &found {
+    for ((task, _), records) in runs {
         let one = *first.entry(*task).or_insert(&records[0]);
-        if let Some(other) = records.iter().find(|other| !same(one, other)) {
-            return Err(broken(format!(
-                "runs of {} are of other rows, another version or method",
-                other.name()
-            )));
+        if let Some(other) = records.iter().find(|other| !alike(one, other)) {
+            let name = other.name();
+            return Some(format!(
+                "runs of {name} are of other rows, another version or method"
+            ));
         }
         let twice = |record: &&Record| {
-            records
-                .iter()
-                .filter(|other| other.model_fingerprint == record.model_fingerprint)
-                .count()
-                > 1
+            let weights = |other: &&Record| other.model_fingerprint == record.model_fingerprint;
+            records.iter().filter(weights).count() > 1
         };
         if let Some(record) = records.iter().find(twice) {
-            return Err(broken(format!(
-                "two runs of {} are of the same weights, {}",
-                record.name(),
-                record.model_fingerprint
-            )));
+            let (name, weights) = (record.name(), &record.model_fingerprint);
+            return Some(format!(
+                "two runs of {name} are of the same weights, {weights}"
+            ));
         }
     }
-    Ok(found
-        .iter()
-        .map(|((_, column), records)| cell(COLUMNS[*column], records))
-        .collect())
+    None
+}
+
+/// Whether two records answer the same question about the same rows.
+fn alike(one: &Record, other: &Record) -> bool {
+    one.task_version == other.task_version
+        && one.data_fingerprint == other.data_fingerprint
+        && one.protocol == other.protocol
+        && one.method == other.method
+        && one.feature == other.feature
+        && one.main().metric == other.main().metric
 }
 
 fn cell(column: &str, records: &[Record]) -> Cell {
@@ -123,11 +138,8 @@ fn cell(column: &str, records: &[Record]) -> Cell {
     let (ci_low, ci_high) = match over_seeds {
         None => (main[0].ci_low, main[0].ci_high),
         Some(sd) => {
-            let rows = main
-                .iter()
-                .map(|score| score.standard_error.powi(2))
-                .sum::<f64>()
-                / count;
+            let errors = main.iter().map(|score| score.standard_error.powi(2));
+            let rows = errors.sum::<f64>() / count;
             let half = (TWO_SIDED_95 * rows.sqrt()).hypot(student(count - 1.0) * sd / count.sqrt());
             ((value - half).max(0.0), (value + half).min(1.0))
         }
@@ -166,47 +178,30 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
 
 /// The cells as CSV, a line each.
 pub fn ablation_csv(cells: &[Cell]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let head = [
-        "column",
-        "task",
-        "metric",
-        "seeds",
-        "value",
-        "ci_low",
-        "ci_high",
-        "sd_over_seeds",
-    ];
-    writer.write_record(head).expect("writing to memory");
-    for cell in cells {
-        let sd = cell
-            .over_seeds
-            .map(|sd| format!("{sd:.6}"))
-            .unwrap_or_default();
-        let numbers = [cell.value, cell.ci_low, cell.ci_high].map(|value| format!("{value:.6}"));
-        let [value, low, high] = numbers;
-        let row = [
-            cell.column.clone(),
-            cell.task.clone(),
-            cell.metric.clone(),
-            cell.seeds.to_string(),
-            value,
-            low,
-            high,
-            sd,
-        ];
-        writer.write_record(row).expect("writing to memory");
-    }
-    String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
+    let head = HEAD.map(str::to_owned);
+    let lines = std::iter::once(head).chain(cells.iter().map(csv_row));
+    lines.fold(String::new(), |text, line| text + &csv_line(line))
+}
+
+fn csv_row(cell: &Cell) -> [String; 8] {
+    let number = |value: f64| format!("{value:.6}");
+    [
+        cell.column.clone(),
+        cell.task.clone(),
+        cell.metric.clone(),
+        cell.seeds.to_string(),
+        number(cell.value),
+        number(cell.ci_low),
+        number(cell.ci_high),
+        cell.over_seeds.map(number).unwrap_or_default(),
+    ]
 }
 
 /// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 %
 /// interval.
 pub fn ablation_markdown(cells: &[Cell]) -> String {
-    let columns: Vec<&str> = COLUMNS
-        .into_iter()
-        .filter(|column| cells.iter().any(|cell| cell.column == *column))
-        .collect();
+    let is_there = |column: &&str| cells.iter().any(|cell| cell.column == **column);
+    let columns: Vec<&str> = COLUMNS.into_iter().filter(is_there).collect();
     let mut tasks: Vec<(&str, &str)> = Vec::new();
     for cell in cells {
         if !tasks.contains(&(&cell.task, &cell.metric)) {
@@ -219,33 +214,28 @@ pub fn ablation_markdown(cells: &[Cell]) -> String {
         "---|".repeat(columns.len())
     );
     let row = |(task, metric): (&str, &str)| {
-        let number = |column: &&str| {
-            let cell = cells
-                .iter()
-                .find(|cell| cell.column == **column && cell.task == task);
-            cell.map_or("-".to_owned(), |cell| {
-                format!(
-                    "{:.1} ± {:.1}",
-                    cell.value * 100.0,
-                    (cell.ci_high - cell.ci_low) * 50.0
-                )
-            })
-        };
-        format!(
-            "| {task} | {metric} | {} |\n",
-            columns.iter().map(number).collect::<Vec<_>>().join(" | ")
-        )
+        let numbers = columns.iter().map(|column| number(cells, column, task));
+        let numbers = numbers.collect::<Vec<_>>().join(" | ");
+        format!("| {task} | {metric} | {numbers} |\n")
     };
-    tasks
-        .into_iter()
-        .map(row)
-        .fold(head, |text, row| text + &row)
+    let rows = tasks.into_iter().map(row);
+    rows.fold(head, |text, row| text + &row)
+}
+
+/// A task's number in a column of the Markdown table.
+fn number(cells: &[Cell], column: &str, task: &str) -> String {
+    let mut cells = cells.iter();
+    let Some(cell) = cells.find(|cell| cell.column == column && cell.task == task) else {
+        return "-".to_owned();
+    };
+    let half = (cell.ci_high - cell.ci_low) * 50.0;
+    format!("{:.1} ± {half:.1}", cell.value * 100.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::record;
+    use crate::record::record;
 
     #[test]
     fn seeds_are_averaged_and_rows_keep_their_part_of_the_interval() {

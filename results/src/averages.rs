@@ -1,7 +1,7 @@
 //! The paper's averages: vision over 22 numbers, language over 8, multimodal over 11, and the mean
 //! of the three (Table 4).
 
-use crate::{Record, published};
+use crate::{MetricValue, Published, Record, published};
 
 /// A mean of a group's numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,59 +32,55 @@ pub fn averages(records: &[Record]) -> Vec<Average> {
     if found.iter().all(|average| average.have == 0) {
         return Vec::new();
     }
-    let all = |read: &dyn Fn(&Average) -> Option<f64>| {
-        found.iter().map(read).collect::<Option<Vec<f64>>>()
-    };
-    let value = all(&|average| average.value).map(|values| values.iter().sum::<f64>() / 3.0);
-    let standard_error = all(&|average| average.standard_error)
-        .map(|errors| errors.iter().map(|e| e * e).sum::<f64>().sqrt() / 3.0);
-    let (have, of) = (
-        found.iter().map(|a| a.have).sum(),
-        found.iter().map(|a| a.of).sum(),
-    );
-    found.push(Average {
-        group: "macro",
-        value,
-        standard_error,
-        have,
-        of,
-    });
+    found.push(average_of_all(&found));
     found
 }
 
+fn average_of_all(groups: &[Average]) -> Average {
+    let all = |read: &dyn Fn(&Average) -> Option<f64>| {
+        groups.iter().map(read).collect::<Option<Vec<f64>>>()
+    };
+    let values = all(&|average| average.value);
+    let errors = all(&|average| average.standard_error);
+    Average {
+        group: "macro",
+        value: values.map(|values| values.iter().sum::<f64>() / 3.0),
+        standard_error: errors.map(|errors| errors.iter().map(|e| e * e).sum::<f64>().sqrt() / 3.0),
+        have: groups.iter().map(|average| average.have).sum(),
+        of: groups.iter().map(|average| average.of).sum(),
+    }
+}
+
 fn average(group: &'static str, records: &[Record]) -> Average {
-    let column = |row: &&crate::Published| {
-        row.table == "Table 4" && row.column == "FLAVA" && !row.task.starts_with("average")
-    };
-    let cells: Vec<(String, String)> = published()
-        .iter()
-        .filter(column)
-        .filter(|row| group_of(&row.task) == group)
-        .map(|row| (row.task.clone(), row.metric.clone()))
-        .collect();
-    let score = |(task, metric): &(String, String)| {
-        let record = records.iter().find(|r| {
-            r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, task)
-        })?;
-        record.metrics.iter().find(|m| m.metric == *metric)
-    };
-    let scores: Vec<_> = cells.iter().filter_map(score).collect();
+    let mut cells = published();
+    cells.retain(|cell| is_averaged(cell) && group_of(&cell.task) == group);
+    let scores = cells.iter().filter_map(|cell| score_of(cell, records));
+    let scores: Vec<&MetricValue> = scores.collect();
     let whole = scores.len() == cells.len();
     let count = cells.len() as f64;
+    let sum = || scores.iter().map(|score| score.value).sum::<f64>();
+    let squares = scores.iter().map(|score| score.standard_error.powi(2));
+    let error = || squares.sum::<f64>().sqrt();
     Average {
         group,
-        value: whole.then(|| scores.iter().map(|s| s.value).sum::<f64>() / count),
-        standard_error: whole.then(|| {
-            scores
-                .iter()
-                .map(|s| s.standard_error.powi(2))
-                .sum::<f64>()
-                .sqrt()
-                / count
-        }),
+        value: whole.then(|| sum() / count),
+        standard_error: whole.then(|| error() / count),
         have: scores.len(),
         of: cells.len(),
     }
+}
+
+/// Whether a number of the paper is one that its averages are over.
+fn is_averaged(cell: &Published) -> bool {
+    cell.table == "Table 4" && cell.column == "FLAVA" && !cell.task.starts_with("average")
+}
+
+/// What the records have in the place of a number of the paper.
+fn score_of<'a>(cell: &Published, records: &'a [Record]) -> Option<&'a MetricValue> {
+    let record = records.iter().find(|r| {
+        r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, &cell.task)
+    })?;
+    record.metrics.iter().find(|m| m.metric == cell.metric)
 }
 
 /// The paper's table names Hateful Memes without a split.
@@ -135,7 +131,7 @@ pub fn averages_text(averages: &[Average]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MetricValue, record::tests::record};
+    use crate::record::record;
 
     /// The paper's own column as records gives the paper's averages; without one cell its group has
     /// none.

@@ -1,7 +1,7 @@
 //! `results.csv`: a line for each score. It holds what was measured and nothing of when or how
 //! fast: the same measurements give the same bytes.
 
-use crate::Record;
+use crate::{Record, csv_line::csv_line};
 
 /// Columns; new ones are added at the end.
 const COLUMNS: [&str; 32] = [
@@ -41,9 +41,10 @@ const COLUMNS: [&str; 32] = [
 
 /// The whole table of some records, with its head.
 pub fn csv_table(records: &[Record]) -> String {
-    let mut table = line(&COLUMNS.map(str::to_owned));
+    let line = |fields: [String; 32]| csv_line(fields.iter().map(|field| cell(field)));
+    let mut table = line(COLUMNS.map(str::to_owned));
     for record in records {
-        (0..record.metrics.len()).for_each(|metric| table.push_str(&line(&row(record, metric))));
+        (0..record.metrics.len()).for_each(|metric| table.push_str(&line(row(record, metric))));
     }
     table
 }
@@ -102,18 +103,10 @@ fn cell(text: &str) -> String {
     }
 }
 
-fn line(fields: &[String]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(fields.iter().map(|field| cell(field)))
-        .expect("writing to memory");
-    String::from_utf8(writer.into_inner().expect("writing to memory")).expect("fields are text")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::record;
+    use crate::record::record;
 
     #[test]
     fn no_cell_is_a_formula() {

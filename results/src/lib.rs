@@ -3,6 +3,7 @@
 
 mod ablation;
 mod averages;
+mod csv_line;
 mod csv_table;
 mod error;
 mod published;

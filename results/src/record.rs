@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
+#[cfg(test)]
+pub(crate) use self::tests::record;
+
 /// Largest record.
 const MAX_BYTES: u64 = 256 << 20;
 /// The key of the digest that stands behind a record in its file.
@@ -141,16 +144,10 @@ impl Record {
         if self.metrics.is_empty() {
             return Err(format!("{} has no score", self.name()));
         }
-        if let Some(metric) = self
-            .metrics
-            .iter()
-            .find(|metric| numbers(metric).iter().any(|number| !number.is_finite()))
-        {
-            return Err(format!(
-                "{} of {} is not finite",
-                metric.metric,
-                self.name()
-            ));
+        let infinite = |metric: &&MetricValue| numbers(metric).iter().any(|n| !n.is_finite());
+        if let Some(metric) = self.metrics.iter().find(infinite) {
+            let (metric, name) = (&metric.metric, self.name());
+            return Err(format!("{metric} of {name} is not finite"));
         }
         let mut value = serde_json::to_value(self).map_err(|e| e.to_string())?;
         let digest = hex(&Sha256::digest(value.to_string()));
@@ -197,7 +194,7 @@ impl Record {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     pub(crate) fn record(task: &str) -> Record {

@@ -6,6 +6,17 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::Record;
 
+const HEAD: [&str; 8] = [
+    "task",
+    "method",
+    "metric",
+    "score",
+    "95 % interval",
+    "chance",
+    "n",
+    "time",
+];
+
 /// One line per task: its main score in percent, interval, chance level, rows and time.
 pub fn table(records: &[Record]) -> String {
     let row = |record: &Record| {
@@ -21,20 +32,7 @@ pub fn table(records: &[Record]) -> String {
             format!("{:.1} s", record.seconds),
         ]
     };
-    rows_table(
-        &[
-            "task",
-            "method",
-            "metric",
-            "score",
-            "95 % interval",
-            "chance",
-            "n",
-            "time",
-        ],
-        records.iter().map(row),
-        3..8,
-    )
+    rows_table(&HEAD, records.iter().map(row), 3..8)
 }
 
 /// Rows of cells in columns, those of `right` to the right.

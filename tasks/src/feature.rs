@@ -98,19 +98,27 @@ impl FromStr for Feature {
             "multimodal" => Tower::Multimodal,
             _ => return Err(unknown()),
         };
-        let tap = match tap {
-            "cls" => Tap::Cls,
-            "mean" => Tap::Mean,
-            "pooler" => Tap::Pooler,
-            "embedding" if tower != Tower::Multimodal => Tap::Embedding,
-            _ => Tap::Layer(
-                tap.strip_prefix("layer")
-                    .and_then(|n| n.parse().ok())
-                    .filter(|n| *n > 0)
-                    .ok_or_else(unknown)?,
-            ),
-        };
+        let tap = Tap::of(tap).ok_or_else(unknown)?;
+        if (tower, tap) == (Tower::Multimodal, Tap::Embedding) {
+            return Err(unknown());
+        }
         Ok(Self { tower, tap })
+    }
+}
+
+impl Tap {
+    /// The one of this name.
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "cls" => Some(Self::Cls),
+            "mean" => Some(Self::Mean),
+            "pooler" => Some(Self::Pooler),
+            "embedding" => Some(Self::Embedding),
+            _ => {
+                let block = name.strip_prefix("layer")?.parse().ok()?;
+                (block > 0).then_some(Self::Layer(block))
+            }
+        }
     }
 }
 

@@ -66,15 +66,7 @@ fn check_footer(footer: &[u8]) -> Outcome<()> {
 fn check_columns(rest: &mut Bytes, count: u64) -> Outcome<()> {
     let mut open: Vec<u64> = Vec::new(); // children still to come, of each column that is open
     for _ in 0..count {
-        let (mut field, mut children) = (0, 0);
-        while let Some(kind) = rest.field(&mut field)? {
-            if field == CHILDREN && kind == 5 {
-                children =
-                    u64::try_from(rest.integer()?).map_err(|_| "claims fewer than no columns")?;
-            } else {
-                rest.skip(kind, MOST_DEEP)?;
-            }
-        }
+        let children = rest.children()?;
         if let Some(left) = open.last_mut() {
             *left -= 1;
         }
@@ -155,10 +147,22 @@ impl Bytes<'_> {
         }
     }
 
-    fn skip(&mut self, kind: u8, depth: usize) -> Outcome<()> {
-        if depth == 0 {
-            return Err("is nested too deep");
+    /// How many children a column has, of its whole element.
+    fn children(&mut self) -> Outcome<u64> {
+        let (mut field, mut children) = (0, 0);
+        while let Some(kind) = self.field(&mut field)? {
+            if field == CHILDREN && kind == 5 {
+                let claimed = self.integer()?;
+                children = u64::try_from(claimed).map_err(|_| "claims fewer than no columns")?;
+            } else {
+                self.skip(kind, MOST_DEEP)?;
+            }
         }
+        Ok(children)
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Outcome<()> {
+        let inner = depth.checked_sub(1).ok_or("is nested too deep")?;
         match kind {
             1 | 2 => {} // the type is the value
             3 => drop(self.byte()?),
@@ -168,31 +172,37 @@ impl Bytes<'_> {
                 let length = self.varint()?;
                 self.take(length)?;
             }
-            9 | 10 => {
-                let (count, of) = self.list()?;
-                for _ in 0..count {
-                    self.skip(if of <= 2 { 3 } else { of }, depth - 1)?; // in a list a truth has a byte
-                }
-            }
-            11 => {
-                let count = self.varint()?;
-                if count > self.0.len() as u64 {
-                    return Err("claims a map longer than itself");
-                }
-                let kinds = if count > 0 { self.byte()? } else { 0 };
-                for _ in 0..count {
-                    self.skip(kinds >> 4, depth - 1)?;
-                    self.skip(kinds & 15, depth - 1)?;
-                }
-            }
+            9 | 10 => self.skip_list(inner)?,
+            11 => self.skip_map(inner)?,
             12 => {
                 let mut number = 0;
                 while let Some(kind) = self.field(&mut number)? {
-                    self.skip(kind, depth - 1)?;
+                    self.skip(kind, inner)?;
                 }
             }
             13 => drop(self.take(16)?),
             _ => return Err("holds a value of no known type"),
+        }
+        Ok(())
+    }
+
+    fn skip_list(&mut self, depth: usize) -> Outcome<()> {
+        let (count, of) = self.list()?;
+        for _ in 0..count {
+            self.skip(if of <= 2 { 3 } else { of }, depth)?; // in a list a truth has a byte
+        }
+        Ok(())
+    }
+
+    fn skip_map(&mut self, depth: usize) -> Outcome<()> {
+        let count = self.varint()?;
+        if count > self.0.len() as u64 {
+            return Err("claims a map longer than itself");
+        }
+        let kinds = if count > 0 { self.byte()? } else { 0 };
+        for _ in 0..count {
+            self.skip(kinds >> 4, depth)?;
+            self.skip(kinds & 15, depth)?;
         }
         Ok(())
     }

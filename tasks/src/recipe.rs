@@ -10,8 +10,16 @@ use toml::Table;
 
 use crate::{Error, Family, Method, Result, Task, Tower};
 
+/// A built-in recipe: its name and text.
+type BuiltIn = (&'static str, &'static str);
+
+/// What tasks without a recipe of their own take.
+const TEXT: BuiltIn = ("text", include_str!("../recipes/text.toml"));
+const MULTIMODAL: BuiltIn = ("multimodal", include_str!("../recipes/multimodal.toml"));
+const VISION: BuiltIn = ("vision", include_str!("../recipes/vision.toml"));
+
 /// Built-in recipes and their names; a task's own, or that of its family's default.
-const BUILT_IN: [(&str, &str); 18] = [
+const BUILT_IN: [BuiltIn; 18] = [
     ("glue-cola", include_str!("../recipes/glue-cola.toml")),
     ("glue-mnli", include_str!("../recipes/glue-mnli.toml")),
     ("glue-mrpc", include_str!("../recipes/glue-mrpc.toml")),
@@ -26,9 +34,9 @@ const BUILT_IN: [(&str, &str); 18] = [
         "hateful-memes",
         include_str!("../recipes/hateful-memes.toml"),
     ),
-    ("text", include_str!("../recipes/text.toml")),
-    ("multimodal", include_str!("../recipes/multimodal.toml")),
-    ("vision", include_str!("../recipes/vision.toml")),
+    TEXT,
+    MULTIMODAL,
+    VISION,
     (
         "mini-paraphrase-tuned",
         include_str!("../recipes/mini-paraphrase-tuned.toml"),
@@ -50,6 +58,18 @@ const BUILT_IN: [(&str, &str); 18] = [
 /// Version of the rules that all recipes share. 2: what does not decay is biases, norms, tables of
 /// positions and tokens, as in pretraining; words and the patch projection do.
 const VERSION: u32 = 2;
+
+/// Every setting that must be given, and both lengths: with the defaults, a recipe of all settings.
+const WHOLE: &str = r#"
+aims_at = "none"
+head = { kind = "mlp", hidden = 1, dropout = 0.0 }
+steps = 1
+epochs = 1.0
+batch_size = 1
+learning_rate = 1.0
+warmup = 0.0
+weight_decay = 0.0
+"#;
 
 /// What stands on the CLS state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,15 +186,7 @@ impl Recipe {
     /// The recipe of a task: the file, or the task's own, or its family's; with settings
     /// `key=value` over it. Also its name.
     pub fn of(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<(Self, String)> {
-        let (name, text) = if let Some(path) = file {
-            (
-                path.display().to_string(),
-                flava_base::read_text(path, flava_base::MAX_SETTINGS)?,
-            )
-        } else {
-            let (name, text) = built_in(task);
-            (name.to_owned(), text.to_owned())
-        };
+        let (name, text) = text_of(task, file)?;
         let broken = |reason: String| Error::TaskFile {
             file: format!("recipe {name}"),
             reason,
@@ -229,31 +241,39 @@ impl Recipe {
     }
 }
 
+/// Name and text of the recipe of a file, or of the task's built-in one.
+fn text_of(task: &Task, file: Option<&Path>) -> Result<(String, String)> {
+    let Some(path) = file else {
+        let (name, text) = built_in(task);
+        return Ok((name.to_owned(), text.to_owned()));
+    };
+    let text = flava_base::read_text(path, flava_base::MAX_SETTINGS)?;
+    Ok((path.display().to_string(), text))
+}
+
 /// The task's own recipe; that of its benchmark's other splits; that of its encoder.
-fn built_in(task: &Task) -> (&'static str, &'static str) {
-    let named = |name: &str| BUILT_IN.iter().find(|(recipe, _)| *recipe == name);
-    let other_split = || {
-        BUILT_IN.iter().find(|(recipe, _)| {
-            task.name
-                .strip_prefix(recipe)
-                .is_some_and(|rest| rest.starts_with('-'))
-                && *recipe == "hateful-memes"
-        })
+fn built_in(task: &Task) -> BuiltIn {
+    let other_split = |recipe: &str| {
+        let rest = task.name.strip_prefix(recipe);
+        recipe == "hateful-memes" && rest.is_some_and(|rest| rest.starts_with('-'))
     };
-    let family = match (&task.method, task.family) {
+    let find = |fits: &dyn Fn(&str) -> bool| BUILT_IN.into_iter().find(|(recipe, _)| fits(recipe));
+    find(&|recipe| recipe == task.name)
+        .or_else(|| find(&other_split))
+        .unwrap_or_else(|| of_encoder(task))
+}
+
+fn of_encoder(task: &Task) -> BuiltIn {
+    match (&task.method, task.family) {
         (Method::FineTune { feature }, _) => match feature.tower {
-            Tower::Text => "text",
-            Tower::Image => "vision",
-            Tower::Multimodal => "multimodal",
+            Tower::Text => TEXT,
+            Tower::Image => VISION,
+            Tower::Multimodal => MULTIMODAL,
         },
-        (_, Family::Text) => "text",
-        (_, Family::Vision) => "vision",
-        (_, Family::Multimodal) => "multimodal",
-    };
-    *named(&task.name)
-        .or_else(other_split)
-        .or_else(|| named(family))
-        .expect("each family has a recipe")
+        (_, Family::Text) => TEXT,
+        (_, Family::Vision) => VISION,
+        (_, Family::Multimodal) => MULTIMODAL,
+    }
 }
 
 /// `key=value` over a recipe's table; `head.dropout=0.2` reaches into a table.
@@ -263,7 +283,7 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
         setting.path = vec!["learning_rate".into()];
     }
     let key = setting.path.join(".");
-    let known: Vec<String> = keys();
+    let known = keys()?;
     if !known.contains(&key) {
         let near = did_you_mean(&key, &known, 1);
         return Err(format!("there is no such setting{near}"));
@@ -278,43 +298,12 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
 }
 
 /// The settings that there are.
-fn keys() -> Vec<String> {
-    let whole = Recipe {
-        aims_at: String::new(),
-        guesses: Vec::new(),
-        note: String::new(),
-        head: HeadRecipe::Mlp {
-            hidden: 1,
-            dropout: 0.0,
-        },
-        steps: Some(1),
-        epochs: Some(1.0),
-        batch_size: 1,
-        learning_rate: 1.0,
-        head_rate_factor: 1.0,
-        warmup: 0.0,
-        decay: LrDecay::Linear,
-        betas: betas(),
-        eps: eps(),
-        weight_decay: 0.0,
-        decay_all: false,
-        clip_norm: 0.0,
-        dropout: 0.0,
-        max_tokens: 77,
-        image_size: 0,
-        evaluate_every: 0,
-        patience: 0,
-        ema: 0.0,
-        answer_min_count: 9,
-    };
-    let table = Table::try_from(&whole).expect("a recipe is plain data");
+fn keys() -> std::result::Result<Vec<String>, String> {
+    let whole: Recipe = toml::from_str(WHOLE).map_err(|e| e.to_string())?;
+    let table = Table::try_from(&whole).map_err(|e| e.to_string())?;
     let inner = ["head.kind", "head.hidden", "head.dropout"].map(str::to_owned);
-    table
-        .keys()
-        .filter(|key| *key != "head")
-        .cloned()
-        .chain(inner)
-        .collect()
+    let outer = table.keys().filter(|key| *key != "head");
+    Ok(outer.cloned().chain(inner).collect())
 }
 
 #[cfg(test)]

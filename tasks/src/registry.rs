@@ -20,7 +20,7 @@ const BUILT_IN: [(&str, &str); 5] = [
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct TaskFile {
     task: Vec<Task>,
 }
 
@@ -51,7 +51,7 @@ impl Registry {
             file: file.to_owned(),
             reason,
         };
-        let parsed: File = toml::from_str(text).map_err(|e| broken(e.to_string()))?;
+        let parsed: TaskFile = toml::from_str(text).map_err(|e| broken(e.to_string()))?;
         for mut task in parsed.task {
             self.share_data(&mut task)
                 .map_err(|problem| broken(format!("task {}: {problem}", task.name)))?;
@@ -111,7 +111,7 @@ impl Registry {
 impl Task {
     /// This row as a file of its own, to start one from.
     pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(&File {
+        toml::to_string_pretty(&TaskFile {
             task: vec![self.clone()],
         })
         .expect("a task is plain data")

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Demand, sources::MiniWorld};
+use crate::{Demand, SourceFormat};
+
+/// A split's name is part of those of files.
+const LONGEST_NAME: usize = 64;
 
 /// A part of the data and how many rows it should have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,145 +30,12 @@ impl Split {
     pub(crate) fn fill(&self, path: &str) -> String {
         path.replace("SPLIT", &self.name)
     }
-}
 
-/// Columns of a parquet file that are read; empty ones are not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Columns {
-    /// Pictures: a struct with `bytes`, or bytes.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub image: String,
-    /// Texts that go together as one input, one or two.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub texts: Vec<String>,
-    /// Captions of the row's picture: a list, or one of several rows with the same `group`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub captions: String,
-    /// An integer below the number of classes, one of `label_names`, or a number for regression.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub label: String,
-    /// What strings in the label column mean, in the order of the classes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub label_names: Vec<String>,
-    /// People's answers: a list of strings, or of structs with `answer`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub answers: String,
-    /// Ids of the rows; without, they are numbered.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub id: String,
-    /// Rows with the same value share a picture.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub group: String,
-    /// The rows of a split are those where this column has the split's name.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub split: String,
-    /// Whether a row may lack its captions: those of a corpus may, and are left out where they are
-    /// drawn.
-    #[serde(skip)]
-    pub gaps: bool,
-}
-
-/// Layouts of the original archives, as torchvision's classes of the same names read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// `meta/{train,test}.txt`, `images/CLASS/ID.jpg`.
-    Food101,
-    /// `annotations/{trainval,test}.txt`, `images/NAME.jpg`.
-    OxfordPets,
-    /// `setid.mat`, `imagelabels.mat`, `jpg/image_NNNNN.jpg`.
-    Flowers102,
-    /// `labels/{train,val,test}1.txt`, `images/CLASS/NAME.jpg`.
-    Dtd,
-    /// `data/variants.txt`, `data/images_variant_{train,val,trainval,test}.txt`,
-    /// `data/images/ID.jpg`.
-    FgvcAircraft,
-    /// `devkit/cars_train_annos.mat`, `cars_test_annos_withlabels.mat`,
-    /// `cars_{train,test}/NAME.jpg`.
-    StanfordCars,
-    /// `GTSRB/Training/NNNNN/*.ppm`, `GTSRB/Final_Test/Images/*.ppm`, `GT-final_test.csv`.
-    Gtsrb,
-    /// `camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`.
-    Pcam,
-    /// `{train,test}_{X,y}.bin`.
-    Stl10,
-    /// `CLASS/..` folders and the lists `Training_01.txt`, `Testing_01.txt`.
-    Sun397,
-    /// `fer2013.csv`, `icml_face_data.csv`, or `train.csv`.
-    Fer2013,
-    /// `{train,valid,test}/{negative,positive}/ID.png`.
-    RenderedSst2,
-    /// `{train,valid,test}/COUNTRY/ID.jpg`.
-    Country211,
-    /// `images/{train,val}/*.png`, `scenes/CLEVR_{train,val}_scenes.json`.
-    ClevrCounts,
-    /// `training/{image_2,label_2}/NNNNNN`, `ImageSets/{train,val,test}.txt`.
-    KittiDistance,
-    /// `data_batch_*.bin` or the Python pickles of `cifar-10-batches-py`.
-    Cifar10,
-    /// `train.bin` or the Python pickles of `cifar-100-python`.
-    Cifar100,
-    /// `CLASS/v_NAME.jpg` middle frames, `ucfTrainTestlist/{classInd,trainlist01,testlist01}.txt`.
-    Ucf101,
-    /// `{train,val}/SYNSET/*.JPEG`.
-    ImageFolder,
-    /// `{train,t10k}-{images-idx3,labels-idx1}-ubyte`, also gzipped.
-    Mnist,
-}
-
-/// In which form the rows lie.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SourceFormat {
-    /// Hugging Face parquet.
-    Parquet {
-        /// What is read.
-        columns: Columns,
-    },
-    /// Tar shards in the layout of clip-benchmark: `<split>/<i>.tar`, members `KEY.webp|png|jpg`
-    /// with `KEY.cls`, `.txt` (a caption on each line) or `.npy`.
-    Webdataset {
-        /// Whether the texts are captions and not labels.
-        #[serde(default)]
-        captions: bool,
-    },
-    /// An original archive, unpacked.
-    Archive {
-        /// Whose.
-        layout: Layout,
-    },
-    /// A list of rows (`files`: lines `PATH LABEL`, or the JSON of CoOp's splits) over a folder of
-    /// pictures.
-    ImageList {
-        /// Folder of the pictures.
-        images: String,
-    },
-    /// The official questions and annotations of VQAv2 (`files` names the questions) over folders
-    /// of COCO pictures.
-    Vqa {
-        /// `SPLIT` stands for the split's name.
-        annotations: String,
-        /// Folder of the pictures, `SPLIT` standing for the split's name.
-        images: String,
-    },
-    /// SNLI-VE's lines (`files`) over a folder of Flickr30K's pictures.
-    SnliVe {
-        /// Folder of the pictures.
-        images: String,
-    },
-    /// The lines of Hateful Memes (`files`): `{id, img, label, text}`.
-    HatefulMemes {},
-    /// Karpathy's JSON (`files`) over a folder of pictures.
-    Karpathy {
-        /// Folder of the pictures.
-        images: String,
-    },
-    /// Drawn by this program.
-    Mini {
-        /// What is drawn.
-        world: MiniWorld,
-    },
+    /// Whether its name is a file's, and no path's.
+    fn is_named_as_a_file(&self) -> bool {
+        let name = &self.name;
+        !name.contains(['/', '\\']) && name != ".." && !name.chars().any(char::is_control)
+    }
 }
 
 /// Where a task's rows come from.
@@ -242,20 +112,14 @@ impl Source {
     /// Why it cannot supply what a protocol asks for, if it cannot.
     pub fn shortfall(&self, demand: &Demand) -> Option<String> {
         let mut differences = Vec::new();
+        let (fit, test) = (self.fit_rows(), self.test.rows);
         if self.splits().any(|split| split.rows == 0) {
             differences.push("a number of rows that is not known".to_owned());
-        } else if self.fit_rows() != demand.fit {
-            differences.push(format!(
-                "{} rows to fit on, not {}",
-                self.fit_rows(),
-                demand.fit
-            ));
+        } else if fit != demand.fit {
+            differences.push(format!("{fit} rows to fit on, not {}", demand.fit));
         }
-        if self.test.rows != demand.test {
-            differences.push(format!(
-                "{} rows to score, not {}",
-                self.test.rows, demand.test
-            ));
+        if test != demand.test {
+            differences.push(format!("{test} rows to score, not {}", demand.test));
         }
         if differences.is_empty() {
             return None;
@@ -265,17 +129,34 @@ impl Source {
         } else {
             format!(" ({})", self.note)
         };
-        Some(format!(
-            "{} has {}{note}",
-            self.name(),
-            differences.join(" and ")
-        ))
+        let differences = differences.join(" and ");
+        Some(format!("{} has {differences}{note}", self.name()))
     }
 
     /// What is wrong with the row, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
-        let outside =
-            |path: &str| path.starts_with('/') || path.split('/').any(|part| part == "..");
+        if let Some(path) = self.paths().find(|path| leads_out(path)) {
+            return Some(format!("{path:?} leads out of the data folder"));
+        }
+        if self.splits().any(|split| !split.is_named_as_a_file()) {
+            return Some("the name of a split leads out of the data folder".into());
+        }
+        if let Some(split) = self.splits().find(|split| split.name.len() > LONGEST_NAME) {
+            let have = split.name.len();
+            return Some(format!(
+                "the name of a split has {LONGEST_NAME} letters at most, not {have}"
+            ));
+        }
+        if let Some(split) = self.fitted_and_scored() {
+            return Some(format!("split {} is fitted on and scored", split.name));
+        }
+        let drawn = matches!(self.format, SourceFormat::Mini { .. });
+        (!drawn && self.repo.is_empty() == self.folder.is_empty())
+            .then(|| "a source has either a repo or a folder".into())
+    }
+
+    /// All paths that the row names.
+    fn paths(&self) -> impl Iterator<Item = &String> {
         let inner = match &self.format {
             SourceFormat::Vqa {
                 annotations,
@@ -286,36 +167,23 @@ impl Source {
             | SourceFormat::ImageList { images } => vec![images],
             _ => Vec::new(),
         };
-        let mut paths = self
-            .splits()
-            .map(|s| &s.files)
+        self.splits()
+            .map(|split| &split.files)
             .chain(&self.extra)
             .chain([&self.repo, &self.folder])
-            .chain(inner);
-        if let Some(path) = paths.find(|path| outside(path)) {
-            return Some(format!("{path:?} leads out of the data folder"));
-        }
-        if self.splits().any(|split| {
-            split.name.contains(['/', '\\'])
-                || split.name == ".."
-                || split.name.chars().any(char::is_control)
-        }) {
-            return Some("the name of a split leads out of the data folder".into());
-        }
-        if let Some(split) = self.splits().find(|split| split.name.len() > 64) {
-            return Some(format!(
-                "the name of a split has 64 letters at most, not {}",
-                split.name.len()
-            ));
-        }
-        let fitted: Vec<&Split> = self.train.iter().chain(&self.validation).collect();
-        let mut scored = [&self.test].into_iter().chain(&self.second_test);
-        let same = |a: &Split, b: &Split| (&a.name, &a.files) == (&b.name, &b.files);
-        if let Some(split) = scored.find(|test| fitted.iter().any(|fit| same(test, fit))) {
-            return Some(format!("split {} is fitted on and scored", split.name));
-        }
-        let drawn = matches!(self.format, SourceFormat::Mini { .. });
-        (!drawn && self.repo.is_empty() == self.folder.is_empty())
-            .then(|| "a source has either a repo or a folder".into())
+            .chain(inner)
     }
+
+    /// A split that is scored, and whose rows are fitted on too.
+    fn fitted_and_scored(&self) -> Option<&Split> {
+        let fitted = || self.train.iter().chain(&self.validation);
+        let same = |a: &Split, b: &Split| (&a.name, &a.files) == (&b.name, &b.files);
+        let mut scored = [&self.test].into_iter().chain(&self.second_test);
+        scored.find(|test| fitted().any(|fit| same(test, fit)))
+    }
+}
+
+/// Whether a path leaves the folder that it is relative to.
+fn leads_out(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|part| part == "..")
 }

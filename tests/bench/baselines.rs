@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use flava_heads::{FitOptions, Neighbours, Probe, Sweep, accuracy};
-use flava_model::processor::{Filter, PassOrder, decode, resize};
+use flava_model::processor::{Filter, PassOrder, PixelSize, decode, resize};
 use flava_tasks::{Dataset, Label, Metric, Outputs, Predictions, Registry, predictions::Logits};
 use tch::{Kind, Tensor};
 
@@ -104,8 +104,14 @@ fn pixels(rows: &dyn Dataset) -> Tensor {
         let picture = decode(&rows.get(row).unwrap().image.unwrap()).unwrap();
         resize::<3>(
             &picture.rgb,
-            (picture.width, picture.height),
-            (SIDE, SIDE),
+            PixelSize {
+                width: picture.width,
+                height: picture.height,
+            },
+            PixelSize {
+                width: SIDE,
+                height: SIDE,
+            },
             Filter::Bicubic,
             PassOrder::default(),
         )
@@ -155,7 +161,7 @@ fn probe((features, labels): (&Tensor, &Tensor), test: &Tensor, classes: i64) ->
     let chosen = Sweep::Halving
         .run(
             &part,
-            &|head| accuracy(head, (&pick(features, &held), &pick(labels, &held))),
+            &|head| accuracy(head, &pick(features, &held), &pick(labels, &held)),
             &OPTIONS,
         )
         .unwrap();

@@ -54,7 +54,7 @@ fn main() {
     } else {
         let held = (&tensors["held"], &tensors["held_labels"]);
         let chosen = Sweep::Halving
-            .run(&probe, &|head| accuracy(head, held), &OPTIONS)
+            .run(&probe, &|head| accuracy(head, held.0, held.1), &OPTIONS)
             .unwrap();
         (
             chosen

@@ -18,8 +18,9 @@ use flava_model::{
     runtime::{Autocast, Precision, Progress, prepare_memory},
 };
 use flava_pretrain::{
-    Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order, PatchLabels, Preparation,
-    PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule, VisualWords, WordMasks, step_flops,
+    Draws, FlavaForPreTraining, ImageTokenizer, JointTraining, Mixture, OnEmpty, Order,
+    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule,
+    VisualWords, WordMasks, step_flops,
 };
 use flava_tasks::{
     Dataset,
@@ -116,7 +117,8 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
     let flops = step_flops(
         &model.config,
         kind,
-        (rows as usize, sequences.unwrap_or_default().1 as usize),
+        rows as usize,
+        sequences.unwrap_or_default().1 as usize,
     );
     let bound = peak_flops(Device::Cpu, precision).unwrap();
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
@@ -151,19 +153,17 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
         negatives: 0.1,
         ..preparation
     };
-    let how = (&preparation.codebook, THREADS as usize, Device::Cpu);
     let labels = words.map_or(PatchLabels::Codebook, |file| {
-        let codebook = (model.codebook().unwrap(), patches);
-        PatchLabels::Known(Arc::new(
-            VisualWords::open(
-                file,
-                &dataset,
-                codebook,
-                how,
-                &Progress::new(1, "corpus", true),
-            )
-            .unwrap(),
-        ))
+        let tokenizer = ImageTokenizer {
+            codebook: model.codebook().unwrap(),
+            patches,
+            transform: &preparation.codebook,
+            threads: THREADS as usize,
+            device: Device::Cpu,
+        };
+        let progress = Progress::new(1, "corpus", true);
+        let words = VisualWords::open(file, &dataset, &tokenizer, &progress).unwrap();
+        PatchLabels::Known(Arc::new(words))
     });
     let draws = Draws {
         name: "pairs".into(),

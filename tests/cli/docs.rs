@@ -66,7 +66,8 @@ fn every_key_of_a_task_file_is_documented() {
     ));
     assert_documented("your-own-data.md", "split", &keys);
     keys = expected(&error(
-        "[[task]]\n[[task.source]]\nformat = \"parquet\"\ncolumns = { zzz = 1 }\n",
+        "[[task]]\n[[task.source]]\nformat = \"parquet\"\ncolumns = { zzz = 1 }\n\
+         test = { name = \"test\", rows = 0 }\n",
     ));
     assert_documented("your-own-data.md", "columns", &keys);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use flava_model::processor::{Filter, PassOrder, decode, resize};
+use flava_model::processor::{Filter, PassOrder, PixelSize, decode, resize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -120,9 +120,10 @@ fn check_resizes(name: &str, order: PassOrder) {
             _ => Filter::Bilinear,
         };
         let source = noise(from.0 * from.1 * channels, case["seed"].as_u64().unwrap());
+        let size = |(width, height)| PixelSize { width, height };
         let resized = match channels {
-            1 => resize::<1>(&source, from, to, filter, order),
-            _ => resize::<3>(&source, from, to, filter, order),
+            1 => resize::<1>(&source, size(from), size(to), filter, order),
+            _ => resize::<3>(&source, size(from), size(to), filter, order),
         };
         if sha256(&resized) != case["sha256"] {
             wrong.push(format!(

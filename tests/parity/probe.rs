@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use flava_heads::{FitOptions, LinearHead, Moments, Neighbours, Probe, Sweep, accuracy};
+use flava_heads::{FitOptions, Labelled, LinearHead, Moments, Neighbours, Probe, Sweep, accuracy};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -24,6 +24,10 @@ fn vector(value: &Value) -> Tensor {
     )
 }
 
+fn labelled<'a>(features: &'a Tensor, labels: &'a Tensor) -> Labelled<'a> {
+    Labelled { features, labels }
+}
+
 fn largest(t: &Tensor) -> f64 {
     t.abs().max().double_value(&[])
 }
@@ -43,8 +47,14 @@ fn fits_are_those_of_scikit_learn() {
             max_iterations: 10_000,
             verify: true,
         };
-        let (head, fit) =
-            LinearHead::fit((&features, &labels), classes, 1.0 / c, &options, None).unwrap();
+        let (head, fit) = LinearHead::fit(
+            labelled(&features, &labels),
+            classes,
+            1.0 / c,
+            &options,
+            None,
+        )
+        .unwrap();
         assert!(fit.converged, "{fit:?}");
         let objective = case["objective"].as_f64().unwrap();
         assert!(
@@ -71,7 +81,7 @@ fn fits_are_those_of_scikit_learn() {
             "{classes} classes, C {c}: logits differ by {difference:.1e} of the largest"
         );
         let again = LinearHead::fit(
-            (&features, &labels),
+            labelled(&features, &labels),
             classes,
             1.0 / c,
             &options,
@@ -179,7 +189,7 @@ fn penalties_are_searched_for_as_clip_does() {
         3,
     )
     .unwrap();
-    let score = |head: &LinearHead| accuracy(head, (&held_out.0, &held_out.1));
+    let score = |head: &LinearHead| accuracy(head, &held_out.0, &held_out.1);
     let full = Sweep::Full.run(&probe, &score, &options).unwrap();
     let halving = Sweep::Halving.run(&probe, &score, &options).unwrap();
     assert_eq!(full.tried.len(), 97);
@@ -197,7 +207,7 @@ fn penalties_are_searched_for_as_clip_does() {
         .fold(0.0, f64::max);
     assert_eq!(full.penalty, strongest, "of equal ones the strongest");
     for tried in halving.tried.iter().chain(&full.tried) {
-        let alone = LinearHead::fit((&fit.0, &fit.1), 3, tried.penalty, &options, None)
+        let alone = LinearHead::fit(labelled(&fit.0, &fit.1), 3, tried.penalty, &options, None)
             .unwrap()
             .1;
         assert!(

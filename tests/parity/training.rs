@@ -14,9 +14,9 @@ use flava_model::{
     runtime::Precision,
 };
 use flava_pretrain::{
-    Dino, Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order, PatchLabels,
-    Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage, TrainingSchedule,
-    WordMasks,
+    Dino, DinoSetup, Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order,
+    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage,
+    TrainingSchedule, WordMasks,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
 use flava_training::{AdamW, Learner, ParameterSet, Step};
@@ -368,9 +368,19 @@ fn a_batch_of_views_in_parts_is_the_whole() {
             rank: Rank::default(),
             batch_size: 7,
         };
-        let how = (processor, text, PassOrder::default());
-        let running = (Precision::F32, recompute);
-        let mut dino = Dino::new((model, store), stage, draws, how, (3, 2), running).unwrap();
+        let setup = DinoSetup {
+            model,
+            store,
+            processor,
+            pass_order: PassOrder::default(),
+            text,
+            draws,
+            seed: 3,
+            threads: 2,
+            precision: Precision::F32,
+            recompute,
+        };
+        let mut dino = Dino::new(setup, stage).unwrap();
         let batch = dino.batches(0..1).next().unwrap().unwrap();
         let step = first_step(micro_batch);
         let losses = dino.backward(&batch, &step).unwrap().losses();

@@ -2,6 +2,7 @@
 
 mod eval;
 mod finetune;
+mod run;
 
 use std::path::PathBuf;
 
@@ -10,10 +11,11 @@ use flava_model::runtime::{DeviceChoice, Precision};
 use flava_tasks::{Protocol, Suite};
 
 pub use eval::{
-    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, MethodArg,
-    RunArgs, ScoreArgs, SweepArg, TasksArgs, TasksCommand, VerifyArgs,
+    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, ScoreArgs,
+    TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
+pub use run::{MethodArg, RunArgs, SweepArg};
 
 /// A suite on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]

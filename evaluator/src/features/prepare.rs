@@ -52,6 +52,11 @@ impl Rows {
         self.split.dataset.id(self.indices[position])
     }
 
+    /// What the rows are called.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        (0..self.len()).map(|position| self.id(position)).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.indices.len()
     }
@@ -130,21 +135,15 @@ impl Preparation {
             id: example.id.clone(),
             reason,
         };
-        let bytes = example
-            .image
-            .as_ref()
-            .ok_or_else(|| broken("there is no picture".into()))?;
-        let pixels = self
-            .transform
-            .apply(&decode(bytes).map_err(|e| broken(e.to_string()))?);
-        let encoding = match &self.text {
-            Some((text, max_tokens)) => {
-                let parts = text_of(&example.texts)
-                    .map_err(|e| Error::Other(format!("{}: {e}", example.id)))?;
-                text.encode(&[parts], *max_tokens)?.pop()
-            }
-            None => None,
-        };
+        let missing = || broken("there is no picture".into());
+        let bytes = example.image.as_ref().ok_or_else(missing)?;
+        let picture = decode(bytes).map_err(|e| broken(e.to_string()))?;
+        let pixels = self.transform.apply(&picture);
+        let mut encoding = None;
+        if let Some((text, max_tokens)) = &self.text {
+            let parts = text_of_row(&example.id, &example.texts)?;
+            encoding = text.encode(&[parts], *max_tokens)?.pop();
+        }
         Ok(Prepared {
             position,
             pixels,
@@ -153,11 +152,14 @@ impl Preparation {
     }
 }
 
-/// One text or a pair as the tokenizer takes them.
-pub(crate) fn text_of(texts: &[String]) -> std::result::Result<Text<'_>, String> {
+/// One text or a pair of a row as the tokenizer takes them.
+pub(crate) fn text_of_row<'t>(id: &str, texts: &'t [String]) -> Result<Text<'t>> {
     match texts {
         [a] => Ok(Text::Single(a)),
         [a, b] => Ok(Text::Pair(a, b)),
-        _ => Err(format!("{} texts where one or a pair is read", texts.len())),
+        _ => Err(Error::Other(format!(
+            "{id}: {} texts where one or a pair is read",
+            texts.len()
+        ))),
     }
 }

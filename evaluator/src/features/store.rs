@@ -78,8 +78,8 @@ pub(crate) struct Shards {
     about: About,
 }
 
-/// One part of the features: the positions of the rows that gave any, and their numbers.
-pub(crate) struct Piece {
+/// Features of some rows: the positions of those that gave any, and their numbers.
+pub(crate) struct FeatureShard {
     pub(crate) places: Vec<usize>,
     /// \[places, width\], f32.
     pub(crate) values: Tensor,
@@ -127,12 +127,12 @@ impl Store {
 
     /// What is stored, the longest unused first: folder, what it holds, bytes, time since its last
     /// use.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<StoreEntry> {
         let Ok(folders) = fs::read_dir(&self.folder) else {
             return Vec::new();
         };
-        let mut entries: Vec<Entry> = folders
-            .filter_map(|folder| Entry::read(&folder.ok()?.path()))
+        let mut entries: Vec<StoreEntry> = folders
+            .filter_map(|folder| StoreEntry::read(&folder.ok()?.path()))
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.unused));
         entries
@@ -141,7 +141,7 @@ impl Store {
 
 /// One folder of the store.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct StoreEntry {
     pub(crate) folder: PathBuf,
     /// None where its description cannot be read: whatever lies there is of no use.
     pub(crate) about: Option<About>,
@@ -149,22 +149,20 @@ pub(crate) struct Entry {
     pub(crate) unused: Duration,
 }
 
-impl Entry {
+impl StoreEntry {
     fn read(folder: &Path) -> Option<Self> {
-        let about =
-            serde_json::from_slice(&fs::read(folder.join("about.json")).unwrap_or_default()).ok();
-        let files = fs::read_dir(folder)
-            .ok()?
-            .filter_map(|file| file.ok()?.metadata().ok());
-        let (bytes, used) = files.fold((0, SystemTime::UNIX_EPOCH), |(bytes, used), file| {
-            (
-                bytes + file.len(),
-                file.modified().map_or(used, |modified| used.max(modified)),
-            )
-        });
+        let about = fs::read(folder.join("about.json")).unwrap_or_default();
+        let (mut bytes, mut used) = (0, SystemTime::UNIX_EPOCH);
+        for file in fs::read_dir(folder).ok()? {
+            let Some(file) = file.ok().and_then(|file| file.metadata().ok()) else {
+                continue;
+            };
+            bytes += file.len();
+            used = file.modified().map_or(used, |modified| used.max(modified));
+        }
         Some(Self {
             folder: folder.to_owned(),
-            about,
+            about: serde_json::from_slice(&about).ok(),
             bytes,
             unused: used.elapsed().unwrap_or_default(),
         })
@@ -189,41 +187,20 @@ impl Shards {
     ///
     /// # Errors
     /// If the folder cannot be written to, or a number does not fit into the type that is stored.
-    pub(crate) fn write(&self, shard: usize, piece: &Piece) -> Result<()> {
-        let about = self.folder.join("about.json");
-        if !is_there(&about) {
-            fs::create_dir_all(&self.folder).map_err(|e| flava_base::Error::io(&self.folder, e))?;
-            write_atomic(
-                &about,
-                serde_json::to_string_pretty(&self.about)
-                    .unwrap_or_default()
-                    .as_bytes(),
-            )?;
-        }
+    pub(crate) fn write(&self, shard: usize, piece: &FeatureShard) -> Result<()> {
+        self.describe()?;
         let (rows, width) = piece.values.size2()?;
         let (kind, dtype) = if self.about.stored == "f16" {
             (Kind::Half, Dtype::F16)
         } else {
             (Kind::Float, Dtype::F32)
         };
-        let values = piece
-            .values
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(kind)?
-            .f_contiguous()?;
-        let mut bytes = vec![0; values.numel() * kind.elt_size_in_bytes()];
-        values.f_copy_data_u8(&mut bytes, values.numel())?;
+        let bytes = bytes_of(&piece.values, kind)?;
         let path = self.path(shard);
         let broken = |e: &dyn std::fmt::Display| Error::Other(format!("{}: {e}", path.display()));
-        let view = TensorView::new(dtype, vec![rows as usize, width as usize], &bytes)
-            .map_err(|e| broken(&e))?;
-        let mut description = Description {
-            key: self.about.key(),
-            shard,
-            places: piece.places.clone(),
-            sha256: String::new(),
-        };
-        description.sha256 = description.digest(&view);
+        let size = vec![rows as usize, width as usize];
+        let view = TensorView::new(dtype, size, &bytes).map_err(|e| broken(&e))?;
+        let description = self.description(shard, &piece.places, &view);
         let text = serde_json::to_string(&description).map_err(|e| broken(&e))?;
         let metadata = HashMap::from([(DESCRIPTION.to_owned(), text)]);
         let file =
@@ -231,11 +208,33 @@ impl Shards {
         Ok(write_atomic(&path, &file)?)
     }
 
+    /// Makes the folder and says in it what it is of, where it is not there.
+    fn describe(&self) -> Result<()> {
+        let about = self.folder.join("about.json");
+        if is_there(&about) {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder).map_err(|e| flava_base::Error::io(&self.folder, e))?;
+        let text = serde_json::to_string_pretty(&self.about).unwrap_or_default();
+        Ok(write_atomic(&about, text.as_bytes())?)
+    }
+
+    fn description(&self, shard: usize, places: &[usize], values: &TensorView) -> Description {
+        let mut description = Description {
+            key: self.about.key(),
+            shard,
+            places: places.to_vec(),
+            sha256: String::new(),
+        };
+        description.sha256 = description.digest(values);
+        description
+    }
+
     /// Reads a shard; None where it is not there.
     ///
     /// # Errors
     /// Why what is there is not this shard.
-    pub(crate) fn read(&self, shard: usize) -> std::result::Result<Option<Piece>, String> {
+    pub(crate) fn read(&self, shard: usize) -> std::result::Result<Option<FeatureShard>, String> {
         let path = self.path(shard);
         if !is_there(&path) {
             return Ok(None);
@@ -246,13 +245,11 @@ impl Shards {
             .map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
-    fn parse(&self, shard: usize, bytes: &[u8]) -> std::result::Result<Piece, &'static str> {
+    fn parse(&self, shard: usize, bytes: &[u8]) -> std::result::Result<FeatureShard, &'static str> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|_| "is damaged")?;
-        let text = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(DESCRIPTION))
-            .ok_or("is no shard of features")?;
+        let metadata = header.metadata().as_ref();
+        let text = metadata.and_then(|metadata| metadata.get(DESCRIPTION));
+        let text = text.ok_or("is no shard of features")?;
         let description: Description = serde_json::from_str(text).map_err(|_| "is damaged")?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|_| "is damaged")?;
         let view = tensors.tensor("values").map_err(|_| "is damaged")?;
@@ -262,27 +259,42 @@ impl Shards {
         if description.key != self.about.key() || description.shard != shard {
             return Err("is the shard of other features");
         }
-        let kind = if view.dtype() == Dtype::F16 {
-            Kind::Half
-        } else {
-            Kind::Float
-        };
         let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        let within = description
-            .places
-            .iter()
-            .all(|place| place / SHARD == shard && *place < self.about.rows);
-        let ascending = description.places.array_windows::<2>().all(|[a, b]| a < b);
-        if size.len() != 2 || size[0] != description.places.len() as i64 || !within || !ascending {
+        let rows = description.places.len() as i64;
+        if size.len() != 2 || size[0] != rows || !self.has(shard, &description.places) {
             return Err("is damaged");
         }
-        let values = Tensor::f_from_data_size(view.data(), &size, kind)
-            .and_then(|values| values.f_to_kind(Kind::Float));
-        Ok(Piece {
+        Ok(FeatureShard {
             places: description.places,
-            values: values.map_err(|_| "is damaged")?,
+            values: values_of(&view, &size).map_err(|_| "is damaged")?,
         })
     }
+
+    /// Whether rows of these positions can stand in a shard in this order.
+    fn has(&self, shard: usize, places: &[usize]) -> bool {
+        let is_within = |place: &usize| place / SHARD == shard && *place < self.about.rows;
+        let is_ascending = places.array_windows::<2>().all(|[a, b]| a < b);
+        places.iter().all(is_within) && is_ascending
+    }
+}
+
+/// A tensor's numbers in the type that is stored.
+fn bytes_of(values: &Tensor, kind: Kind) -> Result<Vec<u8>> {
+    let values = values.f_to_device(Device::Cpu)?;
+    let values = values.f_to_kind(kind)?.f_contiguous()?;
+    let mut bytes = vec![0; values.numel() * kind.elt_size_in_bytes()];
+    values.f_copy_data_u8(&mut bytes, values.numel())?;
+    Ok(bytes)
+}
+
+/// Stored numbers as f32.
+fn values_of(view: &TensorView, size: &[i64]) -> std::result::Result<Tensor, tch::TchError> {
+    let kind = if view.dtype() == Dtype::F16 {
+        Kind::Half
+    } else {
+        Kind::Float
+    };
+    Tensor::f_from_data_size(view.data(), size, kind)?.f_to_kind(Kind::Float)
 }
 
 #[cfg(test)]
@@ -303,12 +315,12 @@ mod tests {
         }
     }
 
-    fn piece(places: std::ops::Range<usize>) -> Piece {
+    fn piece(places: std::ops::Range<usize>) -> FeatureShard {
         let values: Vec<f32> = places
             .clone()
             .flat_map(|place| [place as f32, 0.5])
             .collect();
-        Piece {
+        FeatureShard {
             values: Tensor::from_slice(&values).view([-1, 2]),
             places: places.collect(),
         }

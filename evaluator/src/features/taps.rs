@@ -6,8 +6,19 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result};
 
+/// Several features of an encoder's output.
+pub(super) fn read_all(
+    flava: &Flava,
+    wanted: &[Feature],
+    output: &EncoderOutput,
+    mask: Option<&Tensor>,
+) -> Result<Vec<Tensor>> {
+    let feature = |feature: &Feature| read(flava, *feature, output, mask);
+    wanted.iter().map(feature).collect()
+}
+
 /// A feature of an encoder's output, \[batch, width\].
-pub(super) fn read(
+fn read(
     flava: &Flava,
     feature: Feature,
     output: &EncoderOutput,

@@ -7,7 +7,7 @@ use flava_model::runtime::{Autocast, Progress};
 use flava_tasks::{Metric, Recipe};
 use flava_training::{
     AdamWConfig, Batches, Candidate, Evaluation, Learner, Log, LrSchedule, ParameterSet, Step,
-    StepMetrics, Trainer, TrainerConfig, TrainingState,
+    StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
 };
 use sha2::{Digest, Sha256};
 
@@ -48,54 +48,62 @@ struct TaskLearner<'a> {
 impl FineTuning<'_> {
     /// Trains a network, or goes on where that was left, into the folder `best`.
     pub(crate) fn run(&self, mut network: Network) -> Result<()> {
-        let recipe = self.recipe;
-        let sizes = (recipe.batch_size, recipe.max_tokens);
-        let rows = TrainingRows::new(self.train, &network, sizes, self.settings, self.saved.seed)?;
-        let rows = Arc::new(rows);
+        let (recipe, seed) = (self.recipe, self.saved.seed);
+        let rows = TrainingRows::new(self.train, &network, recipe, self.settings, seed)?;
         network.flava.set_recompute(self.recompute);
         let batches_of_a_pass = rows.batches_of_a_pass();
         let learner = TaskLearner {
             tuning: self,
             network,
-            rows,
+            rows: Arc::new(rows),
             reached: None,
         };
-        let metric = self.metrics.first().map_or("", |metric| metric.name());
         let evaluate = |learner: &mut TaskLearner, candidate: &Candidate, log: &mut Log| {
             learner.evaluate(candidate.step, log)
         };
-        let trainer = Trainer {
+        let every = Some(recipe.evaluate_every).filter(|&every| every > 0);
+        let evaluation = Evaluation {
+            every: every.unwrap_or(batches_of_a_pass),
+            patience: recipe.patience,
+            best_by: self.metrics.first().map_or("", |metric| metric.name()),
+            evaluate: &evaluate,
+        };
+        let config = config(recipe, batches_of_a_pass);
+        check_chosen(&self.trainer(config, evaluation).run(learner)?)
+    }
+
+    fn trainer<'t, L: Learner>(
+        &'t self,
+        config: TrainerConfig,
+        evaluation: Evaluation<'t, L>,
+    ) -> Trainer<'t, L> {
+        Trainer {
             name: "training",
             folder: self.folder,
-            config: config(recipe, batches_of_a_pass),
+            config,
             seed: self.saved.seed,
             key: &self.saved.key,
             precision: self.settings.load.precision,
             micro_batch: self.micro_batch,
             progress: self.progress,
-            evaluation: Some(Evaluation {
-                every: match recipe.evaluate_every {
-                    0 => batches_of_a_pass,
-                    every => every,
-                },
-                patience: recipe.patience,
-                best_by: metric,
-                evaluate: &evaluate,
-            }),
+            evaluation: Some(evaluation),
             peak_flops: 0.0,
-        };
-        let trained = trainer.run(learner)?;
-        if trained.state.best.is_none() || !is_there(&trained.folder) {
-            let never = "no evaluation gave a score: the model gives every row the same answer \
-                         (another learning_rate or clip_norm may help)";
-            return Err(Error::Other(never.into()));
         }
-        Ok(())
     }
 }
 
-/// How the trainer makes the steps of a recipe, of which a pass over the rows has so many.
-fn config(recipe: &Recipe, batches_of_a_pass: usize) -> TrainerConfig {
+/// A state was chosen.
+fn check_chosen(trained: &Trained) -> Result<()> {
+    if trained.state.best.is_some() && is_there(&trained.folder) {
+        return Ok(());
+    }
+    let never = "no evaluation gave a score: the model gives every row the same answer \
+                 (another learning_rate or clip_norm may help)";
+    Err(Error::Other(never.into()))
+}
+
+/// The learning rates of a recipe, of which a pass over the rows has so many batches.
+fn lr_schedule(recipe: &Recipe, batches_of_a_pass: usize) -> LrSchedule {
     let of_epochs = recipe.epochs.unwrap_or(0.0) * batches_of_a_pass as f64;
     let steps = recipe
         .steps
@@ -105,14 +113,19 @@ fn config(recipe: &Recipe, batches_of_a_pass: usize) -> TrainerConfig {
     } else {
         recipe.warmup as usize
     };
+    LrSchedule {
+        peak: recipe.learning_rate,
+        last: 0.0,
+        warmup,
+        steps,
+        decay: recipe.decay,
+    }
+}
+
+/// How the trainer makes the steps of a recipe, of which a pass over the rows has so many.
+fn config(recipe: &Recipe, batches_of_a_pass: usize) -> TrainerConfig {
     TrainerConfig {
-        lr_schedule: LrSchedule {
-            peak: recipe.learning_rate,
-            last: 0.0,
-            warmup,
-            steps,
-            decay: recipe.decay,
-        },
+        lr_schedule: lr_schedule(recipe, batches_of_a_pass),
         adamw: AdamWConfig {
             betas: recipe.betas,
             eps: recipe.eps,
@@ -130,36 +143,29 @@ fn config(recipe: &Recipe, batches_of_a_pass: usize) -> TrainerConfig {
 impl TaskLearner<'_> {
     /// Scores the rows that checkpoints are chosen on.
     fn evaluate(&mut self, step: usize, log: &mut Log) -> Result<Option<f64>> {
-        let FineTuning {
-            validation,
-            metrics,
-            recipe,
-            settings,
-            progress,
-            saved,
-            ..
-        } = self.tuning;
-        let max_tokens = recipe.max_tokens;
-        let predictions = predictions(
+        let tuning = self.tuning;
+        let (rows, progress, metrics) = (tuning.validation, tuning.progress, tuning.metrics);
+        let max_tokens = tuning.recipe.max_tokens;
+        let answers = predictions(
             &mut self.network,
-            validation,
+            rows,
             max_tokens,
-            settings,
+            tuning.settings,
             progress,
         )?;
-        let Some(score) = scored(metrics, &predictions, &saved.task, &validation.split.name) else {
+        let Some(score) = scored(metrics, &answers, &tuning.saved.task, &rows.split.name) else {
             let metric = metrics.first().map_or("", |metric| metric.name());
             progress.say(&format!(
                 "step {step}: {metric} is not defined: every answer is the same"
             ));
             return Ok(None);
         };
+        let (metric, value) = (&score.metric, score.value);
         progress.say(&format!(
-            "step {step}: {} {:.4} on {}",
-            score.metric, score.value, score.split
+            "step {step}: {metric} {value:.4} on {}",
+            score.split
         ));
-        log.note("evaluation", step, &[(&score.metric, score.value)])?;
-        let value = score.value;
+        log.note("evaluation", step, &[(metric, value)])?;
         self.reached = Some(Reached { step, score });
         Ok(Some(value))
     }
@@ -171,7 +177,7 @@ impl Learner for TaskLearner<'_> {
 
     fn batches(&self, steps: Range<usize>) -> Batches<Batch, Error> {
         let loader = self.tuning.settings.loader();
-        Box::new(self.rows.steps(steps.start, steps.end, loader))
+        Box::new(self.rows.steps(steps, loader))
     }
 
     fn ids(&self, batch: &Batch) -> Vec<String> {
@@ -201,12 +207,12 @@ impl Learner for TaskLearner<'_> {
         tch::manual_seed(step.seed);
         for part in step.parts(rows) {
             let share = part.len() as f64 / rows as f64;
-            let inputs = self.rows.tensors(batch, part, &self.network, device)?;
+            let inputs = self.rows.inputs(batch, part.clone(), &self.network)?;
+            let targets = self.rows.targets(batch, part, &self.network)?;
             let loss = {
                 let _autocast = Autocast::new(device, autocast_of(self.tuning.settings))?;
-                let (text, images) = (inputs.text.as_ref(), inputs.images.as_ref());
-                let outputs = self.network.forward(text, images, true)?;
-                self.network.output.loss(&outputs, &inputs.targets)?
+                let outputs = self.network.forward(&inputs, true)?;
+                self.network.output.loss(&outputs, &targets)?
             };
             let of_part = loss.f_to_kind(tch::Kind::Double)?.f_mul_scalar(share)?;
             metrics.add_loss(self.network.output.loss_name(), &of_part)?;

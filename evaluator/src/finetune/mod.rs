@@ -4,9 +4,11 @@
 mod batches;
 mod learner;
 mod network;
+mod output;
 mod predict;
 mod saved;
 mod submission;
+mod targets;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result, plan::registry_of};
 
 pub(crate) use learner::FineTuning;
-pub(crate) use network::{Network, Output};
+pub(crate) use network::{Network, NetworkStart};
+pub(crate) use output::Output;
 pub(crate) use predict::{ceiling, predictions};
 pub(crate) use saved::{Saved, has_training, head_digest, is_tuned};
 pub use submission::submit;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flava_heads::{Classifier, ClassifierKind};
+use flava_heads::{Classifier, ClassifierConfig, ClassifierKind};
 use flava_model::{
     AttentionKind, Description, Flava, FlavaConfig, ImageInputs, TextInputs,
     checkpoint::Checkpoint,
@@ -10,134 +10,80 @@ use flava_model::{
     resize_positions,
     runtime::{Fill, Vars},
 };
-use flava_tasks::{
-    Feature, HeadRecipe, Label, Recipe, Task, Tower,
-    metrics::{process_answer, soft_score},
-    sources::AnswerVocabulary,
-};
-use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Reduction, Tensor, nn::VarStore};
+use flava_tasks::{Feature, HeadRecipe, Recipe, Tower};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
-use crate::{Error, Result, features::Rows};
+use super::Output;
+use crate::{Error, Result};
 
 /// Where the name of the position table is.
 const POSITIONS: &str = "flava.image_model.embeddings.position_embeddings";
 
-/// What the head's numbers mean.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Output {
-    /// One class of many.
-    Classes {
-        /// How many.
-        classes: usize,
-    },
-    /// An answer of a vocabulary, which may be right in part.
-    Answers {
-        /// The vocabulary, in the form in which answers are compared.
-        answers: AnswerVocabulary,
-    },
-    /// A number.
-    Value,
+/// What a network is made from, and for.
+pub(crate) struct NetworkStart<'a> {
+    /// A folder in Hugging Face's layout.
+    pub(crate) folder: &'a Path,
+    /// Whether it starts from new weights of the folder's sizes.
+    pub(crate) random: bool,
+    pub(crate) recipe: &'a Recipe,
+    /// What the head reads.
+    pub(crate) feature: Feature,
+    /// What its numbers mean.
+    pub(crate) output: Output,
+    pub(crate) seed: u64,
 }
 
-impl Output {
-    /// What a task's labels ask for.
-    pub(crate) fn of(task: &Task, rows: &Rows, recipe: &Recipe) -> Result<Self> {
-        let train = rows.dataset();
-        let kinds = train.label(0);
-        Ok(match kinds {
-            Label::Class(_) => Self::Classes {
-                classes: task.classes,
-            },
-            Label::Value(_) => Self::Value,
-            Label::Answers(_) => {
-                let answers =
-                    AnswerVocabulary::count(&[train], recipe.answer_min_count, process_answer);
-                if answers.answers.len() < 2 {
-                    let reason = "fewer than two answers are that of so many training questions";
-                    return Err(Error::Other(format!(
-                        "answer_min_count {}: {reason}",
-                        recipe.answer_min_count
-                    )));
-                }
-                check_targets(rows, &answers)?;
-                Self::Answers { answers }
-            }
-            Label::Classes(_) | Label::None => {
-                return Err(Error::Other(format!(
-                    "the rows of {} have no labels that a head could be trained on",
-                    task.name
-                )));
-            }
-        })
+impl NetworkStart<'_> {
+    /// The pictures' side where it is not the checkpoint's own.
+    fn side(&self) -> Option<usize> {
+        let side = self.recipe.image_size;
+        (side > 0 && self.feature.tower != Tower::Text).then_some(side)
     }
 
-    /// Numbers of the head.
-    pub(crate) fn width(&self) -> i64 {
-        match self {
-            Self::Classes { classes } => *classes as i64,
-            Self::Answers { answers } => answers.answers.len() as i64,
-            Self::Value => 1,
-        }
-    }
-
-    /// What the loss is called in the log.
-    pub(crate) fn loss_name(&self) -> &'static str {
-        match self {
-            Self::Classes { .. } => "cross_entropy",
-            Self::Answers { .. } => "binary_cross_entropy",
-            Self::Value => "squared_error",
-        }
-    }
-
-    /// The loss of outputs \[batch, width\] against targets, a mean over the batch.
-    pub(crate) fn loss(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let outputs = outputs.f_to_kind(Kind::Float)?;
-        Ok(match self {
-            Self::Classes { .. } => {
-                outputs.f_cross_entropy_loss(targets, None::<Tensor>, Reduction::Mean, -100, 0.0)?
-            }
-            // Summed over the answers, as it is usual for VQA.
-            Self::Answers { .. } => outputs
-                .f_binary_cross_entropy_with_logits(
-                    targets,
-                    None::<Tensor>,
-                    None::<Tensor>,
-                    Reduction::Mean,
-                )?
-                .f_mul_scalar(self.width() as f64)?,
-            Self::Value => outputs
-                .f_squeeze_dim(1)?
-                .f_mse_loss(targets, Reduction::Mean)?,
-        })
-    }
-}
-
-/// An answer is right in part by how many people gave it: where few were asked, nothing is.
-fn check_targets(rows: &Rows, answers: &AnswerVocabulary) -> Result<()> {
-    let known = answers.places();
-    let mut most = 0;
-    for &row in rows.indices() {
-        let Label::Answers(given) = rows.dataset().label(row) else {
-            continue;
+    /// The encoders with their weights.
+    fn encoders(&self, store: &VarStore, config: &FlavaConfig) -> Result<Flava> {
+        tch::manual_seed(self.seed as i64);
+        let fill = if self.random {
+            Fill::New(config.initializer_range)
+        } else {
+            Fill::Unset
         };
-        most = most.max(given.len());
-        let given: Vec<String> = given.iter().map(|answer| process_answer(answer)).collect();
-        if given
-            .iter()
-            .any(|answer| known.contains_key(answer.as_str()) && soft_score(&given, answer) > 0.0)
-        {
-            return Ok(());
+        let vars = Vars::root(store, fill) / "flava";
+        let flava = Flava::new(&vars, config, AttentionKind::Fused);
+        if !self.random {
+            load(self.folder, store, config)?;
         }
+        Ok(flava)
     }
-    let reason = format!(
-        "every target of the {} training rows is 0: they have at most {most} answers each",
-        rows.len()
-    );
-    let remedy = "VQA's accuracy takes the answers of ten people, and one that a single person gave counts for nothing. \
-                  Repeat each answer ten times, or give the answers as classes (a label column) with metric accuracy";
-    Err(Error::Other(format!("{reason}; {remedy}")))
+
+    /// A new head.
+    fn head(&self, store: &VarStore, config: &FlavaConfig) -> Classifier {
+        tch::manual_seed(self.seed as i64);
+        let (kind, dropout) = match self.recipe.head {
+            HeadRecipe::Pooled { dropout } => (ClassifierKind::Pooled, dropout),
+            HeadRecipe::Mlp { hidden, dropout } => (ClassifierKind::Mlp { hidden }, dropout),
+        };
+        let vars = Vars::root(store, Fill::New(config.initializer_range)) / "classifier";
+        let size = match self.feature.tower {
+            Tower::Image => config.image_config.hidden_size,
+            Tower::Text => config.text_config.hidden_size,
+            Tower::Multimodal => config.multimodal_config.hidden_size,
+        };
+        let head = ClassifierConfig {
+            kind,
+            size,
+            outputs: self.output.width(),
+            dropout,
+            eps: config.text_config.layer_norm_eps,
+        };
+        Classifier::new(&vars, &head)
+    }
+}
+
+/// Texts and pictures of a batch as the network reads them; none where there are none.
+pub(crate) struct Inputs {
+    pub(crate) text: Option<TextInputs>,
+    pub(crate) images: Option<ImageInputs>,
 }
 
 /// Encoders, head and their variables.
@@ -153,66 +99,25 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// From a folder in Hugging Face's layout; `random` starts from new weights of its sizes.
-    pub(crate) fn new(
-        folder: &Path,
-        random: bool,
-        recipe: &Recipe,
-        (feature, output): (Feature, Output),
-        (seed, device): (u64, Device),
-    ) -> Result<Self> {
+    /// From a checkpoint's weights or from new ones, with a new head.
+    pub(crate) fn new(start: NetworkStart, device: Device) -> Result<Self> {
         let Description {
             mut config,
             mut image,
             text,
             ..
-        } = Description::open(folder)?;
-        let patch = config.image_config.patch_size;
-        if recipe.image_size > 0 && feature.tower != Tower::Text {
-            if recipe.image_size as i64 % patch != 0 {
-                return Err(Error::Other(format!(
-                    "image_size {} is no multiple of the patches' {patch}",
-                    recipe.image_size
-                )));
-            }
-            config.image_config.image_size = recipe.image_size as i64;
-            image = image.with_side(recipe.image_size, patch as usize);
+        } = Description::open(start.folder)?;
+        if let Some(side) = start.side() {
+            let patch = config.image_config.patch_size;
+            check_side(side, patch)?;
+            config.image_config.image_size = side as i64;
+            image = image.with_side(side, patch as usize);
         }
-        config.set_dropout(recipe.dropout);
+        config.set_dropout(start.recipe.dropout);
         config.check()?;
         let store = VarStore::new(Device::Cpu);
-        tch::manual_seed(seed as i64);
-        let fill = if random {
-            Fill::New(config.initializer_range)
-        } else {
-            Fill::Unset
-        };
-        let flava = Flava::new(
-            &(Vars::root(&store, fill) / "flava"),
-            &config,
-            AttentionKind::Fused,
-        );
-        if !random {
-            load(folder, &store, &config)?;
-        }
-        tch::manual_seed(seed as i64);
-        let (kind, dropout) = match recipe.head {
-            HeadRecipe::Pooled { dropout } => (ClassifierKind::Pooled, dropout),
-            HeadRecipe::Mlp { hidden, dropout } => (ClassifierKind::Mlp { hidden }, dropout),
-        };
-        let vars = Vars::root(&store, Fill::New(config.initializer_range)) / "classifier";
-        let size = match feature.tower {
-            Tower::Image => config.image_config.hidden_size,
-            Tower::Text => config.text_config.hidden_size,
-            Tower::Multimodal => config.multimodal_config.hidden_size,
-        };
-        let head = Classifier::new(
-            &vars,
-            kind,
-            (size, output.width()),
-            dropout,
-            config.text_config.layer_norm_eps,
-        );
+        let flava = start.encoders(&store, &config)?;
+        let head = start.head(&store, &config);
         let mut network = Self {
             store,
             flava,
@@ -220,14 +125,19 @@ impl Network {
             config,
             image,
             text: text.into(),
-            feature,
-            output,
+            feature: start.feature,
+            output: start.output,
         };
-        network.store.set_device(device);
-        for (name, variable) in network.store.variables() {
-            let _set = variable.set_requires_grad(network.trains(&name));
-        }
+        network.place(device);
         Ok(network)
+    }
+
+    /// Moves the variables to a device; gradients are of what is trained alone.
+    fn place(&mut self, device: Device) {
+        self.store.set_device(device);
+        for (name, variable) in self.store.variables() {
+            let _set = variable.set_requires_grad(self.trains(&name));
+        }
     }
 
     /// Whether a variable is part of what the feature is made by.
@@ -260,59 +170,55 @@ impl Network {
     }
 
     /// Outputs \[batch, width\] of a batch.
-    pub(crate) fn forward(
-        &mut self,
-        text: Option<&TextInputs>,
-        images: Option<&ImageInputs>,
-        train: bool,
-    ) -> Result<Tensor> {
+    pub(crate) fn forward(&mut self, inputs: &Inputs, train: bool) -> Result<Tensor> {
         self.flava.set_train(train);
-        let missing = || {
-            Error::Other(format!(
-                "{} needs a picture and a text",
-                self.feature.name()
-            ))
-        };
+        let (text, images) = (inputs.text.as_ref(), inputs.images.as_ref());
         let cls = match (self.feature.tower, text, images) {
             (Tower::Text, Some(text), _) => self.flava.encode_text_cls(text)?.cls(),
             (Tower::Image, _, Some(images)) => self.flava.encode_image_cls(images)?.cls(),
-            (Tower::Multimodal, Some(text), Some(images)) => {
-                let (image, encoded) = (
-                    self.flava.encode_image(images)?,
-                    self.flava.encode_text(text)?,
-                );
-                self.flava
-                    .encode_multimodal_cls(&image, &encoded, text.attention_mask.as_ref())?
-                    .cls()
+            (Tower::Multimodal, Some(text), Some(images)) => self.joint_cls(text, images)?,
+            _ => {
+                return Err(Error::Other(format!(
+                    "{} needs a picture and a text",
+                    self.feature.name()
+                )));
             }
-            _ => return Err(missing()),
         };
         Ok(self.head.forward(&cls, train)?)
     }
+
+    /// The multimodal encoder's CLS state.
+    fn joint_cls(&self, text: &TextInputs, images: &ImageInputs) -> Result<Tensor> {
+        let image = self.flava.encode_image(images)?;
+        let encoded = self.flava.encode_text(text)?;
+        let mask = text.attention_mask.as_ref();
+        let output = self.flava.encode_multimodal_cls(&image, &encoded, mask)?;
+        Ok(output.cls())
+    }
+}
+
+/// Pictures of another size than the checkpoint's are of whole patches.
+fn check_side(side: usize, patch: i64) -> Result<()> {
+    if side as i64 % patch == 0 {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "image_size {side} is no multiple of the patches' {patch}"
+    )))
 }
 
 /// A checkpoint's encoders into the store; a table of positions of another size is resized.
 fn load(folder: &Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut report = checkpoint.load_into(store)?;
-    if let Some(place) = report
-        .mismatched
-        .iter()
-        .position(|(name, ..)| name == POSITIONS)
-    {
-        let table = checkpoint.tensors()[POSITIONS]
-            .to_tensor()?
-            .f_to_kind(Kind::Float)?;
-        let resized = resize_positions(
-            &table,
-            config.image_config.grid(),
-            config.image_config.grid(),
-        )?;
+    let mut others = report.mismatched.iter();
+    if let Some(place) = others.position(|(name, ..)| name == POSITIONS) {
+        let table = checkpoint.tensors()[POSITIONS].to_tensor()?;
+        let grid = config.image_config.grid();
+        let resized = resize_positions(&table.f_to_kind(Kind::Float)?, grid, grid)?;
         let mut variables = store.variables();
-        if let Some(variable) = variables
-            .get_mut(POSITIONS)
-            .filter(|variable| variable.size() == resized.size())
-        {
+        let variable = variables.get_mut(POSITIONS);
+        if let Some(variable) = variable.filter(|variable| variable.size() == resized.size()) {
             tch::no_grad(|| variable.set_data(&resized));
             report.mismatched.remove(place);
         }

@@ -1,11 +1,12 @@
 //! A network's answers to the rows of a split.
 
-use std::ops::Range;
-
-use flava_model::runtime::{Autocast, Precision, Progress};
+use flava_model::{
+    processor::Pixels,
+    runtime::{Autocast, Precision, Progress},
+};
 use flava_results::MetricValue;
 use flava_tasks::{
-    Label, Metric, Outputs, Predictions, Tower,
+    Label, Metric, Outputs, Predictions,
     metrics::official_accuracy,
     predictions::{Logits, shared},
 };
@@ -14,10 +15,11 @@ use tch::{Device, Kind, Tensor};
 use super::{
     Network, Output,
     batches::{encodings, inputs, preparation},
+    network::Inputs,
 };
 use crate::{
     Error, Result, Settings, check_interrupted,
-    features::{Rows, by_tokens, in_row_order},
+    features::{Prepared, RowBatches, Rows, non_finite_rows},
     score::scores,
 };
 
@@ -31,64 +33,40 @@ pub(crate) fn outputs(
 ) -> Result<Tensor> {
     let _guard = tch::no_grad_guard();
     let device = network.store.device();
-    let texts = if network.feature.tower == Tower::Image {
-        Vec::new()
-    } else {
-        encodings(rows, network, max_tokens)?
-    };
+    let texts = encodings(rows, network, max_tokens)?;
+    let pictures = preparation(network, settings);
     // Texts of like length go together; rows with pictures stay in their order, in which they are
     // read best.
-    let pictures = preparation(network, settings);
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    if pictures.is_none() {
-        order.sort_by_key(|&place| texts[place].input_ids.len());
-    }
-    let batches: Vec<Range<usize>> = if pictures.is_some() {
-        let size = settings.batch_size.rows(device);
-        (0..rows.len())
-            .step_by(size)
-            .map(|start| start..(start + size).min(rows.len()))
-            .collect()
-    } else {
-        by_tokens(
-            &order.iter().map(|&place| &texts[place]).collect::<Vec<_>>(),
-            0..rows.len(),
-        )
+    let batches = match &pictures {
+        Some(_) => RowBatches::in_order(rows.len(), settings.batch_size.rows(device)),
+        None => RowBatches::by_length(&texts),
     };
     let bar = progress.task(&format!("{}: answers", rows.split.name), rows.len());
-    let mut loader = pictures.map(|pictures| pictures.start(rows, batches.clone()));
-    let mut parts = Vec::with_capacity(batches.len());
-    for batch in batches {
+    let mut loader = pictures.map(|pictures| pictures.start(rows, batches.places.clone()));
+    let mut parts = Vec::with_capacity(batches.places.len());
+    for places in &batches.places {
         check_interrupted()?;
-        let pixels = match &mut loader {
-            None => Vec::new(),
-            Some(loader) => {
-                let rows = loader
-                    .next()
-                    .unwrap_or_default()
-                    .into_iter()
-                    .collect::<Result<Vec<_>>>()?;
-                rows.into_iter().map(|row| row.pixels).collect()
-            }
-        };
-        let (text, images) = inputs(
-            order[batch.clone()]
-                .iter()
-                .filter_map(|&place| texts.get(place)),
-            &pixels,
-            network.text.pad_id(),
-            device,
-        )?;
-        let _autocast = Autocast::new(device, autocast_of(settings))?;
-        parts.push(
-            network
-                .forward(text.as_ref(), images.as_ref(), false)?
-                .f_to_kind(Kind::Float)?
-                .f_to_device(Device::Cpu)?,
-        );
-        bar.add(batch.len());
+        let prepared = loader.as_mut().and_then(Iterator::next);
+        let pixels = pixels_of(prepared.unwrap_or_default())?;
+        let rows = batches.rows(places.clone());
+        let texts = rows.iter().filter_map(|&row| texts.get(row));
+        let inputs = inputs(texts, &pixels, network)?;
+        parts.push(outputs_of_batch(network, &inputs, settings)?);
+        bar.add(places.len());
     }
-    in_row_order(&Tensor::f_cat(&parts, 0)?, &order)
+    batches.in_row_order(&Tensor::f_cat(&parts, 0)?)
+}
+
+/// The pictures of a batch; the first that is broken fails it.
+fn pixels_of(prepared: Vec<Result<Prepared>>) -> Result<Vec<Pixels>> {
+    let pixels = |row: Result<Prepared>| Ok(row?.pixels);
+    prepared.into_iter().map(pixels).collect()
+}
+
+fn outputs_of_batch(network: &mut Network, inputs: &Inputs, settings: &Settings) -> Result<Tensor> {
+    let _autocast = Autocast::new(network.store.device(), autocast_of(settings))?;
+    let outputs = network.forward(inputs, false)?;
+    Ok(outputs.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)
 }
 
 /// Weights are f32; what is computed with is what was asked for.
@@ -118,13 +96,7 @@ fn best(outputs: &Tensor) -> Result<Vec<usize>> {
 
 /// An error that names the first row with a number that is none.
 pub(crate) fn finite(outputs: &Tensor, ids: &[String]) -> Result<()> {
-    let bad: Vec<i64> = outputs
-        .f_isfinite()?
-        .f_all_dim(1, false)?
-        .f_logical_not()?
-        .f_nonzero()?
-        .f_flatten(0, -1)?
-        .try_into()?;
+    let bad = non_finite_rows(outputs)?;
     match bad.first() {
         Some(&row) => Err(Error::Other(format!(
             "{}: the head's output is not a number (and of {} rows in all)",
@@ -144,76 +116,65 @@ pub(crate) fn predictions(
     progress: &Progress,
 ) -> Result<Predictions> {
     let outputs = outputs(network, rows, max_tokens, settings, progress)?;
-    let dataset = rows.dataset();
-    let ids: Vec<String> = rows.indices().iter().map(|&row| dataset.id(row)).collect();
-    let labels: Vec<Label> = rows
-        .indices()
-        .iter()
-        .map(|&row| dataset.label(row))
-        .collect();
-    let wrong = |row: usize| {
-        Error::Other(format!(
-            "{} has no label that the answer could be compared with",
-            ids[row]
-        ))
-    };
+    let ids = rows.ids();
     finite(&outputs, &ids)?;
     let outputs = match &network.output {
-        Output::Classes { classes } => {
-            let gold = labels.iter().enumerate().map(|(row, l)| {
-                if let Label::Class(c) = l {
-                    Ok(*c)
-                } else {
-                    Err(wrong(row))
-                }
-            });
-            let gold = gold.collect::<Result<Vec<_>>>()?;
-            let logits = Logits::new(outputs.f_flatten(0, -1)?.try_into()?, *classes, &ids)?;
-            Outputs::Classes {
-                predicted: logits.best(),
-                gold,
-                logits: Some(logits),
-            }
-        }
-        Output::Value => {
-            let gold = labels.iter().enumerate().map(|(row, l)| {
-                if let Label::Value(v) = l {
-                    Ok(*v)
-                } else {
-                    Err(wrong(row))
-                }
-            });
-            let predicted: Vec<f32> = outputs.f_flatten(0, -1)?.try_into()?;
-            Outputs::Values {
-                predicted: predicted.into_iter().map(f64::from).collect(),
-                gold: gold.collect::<Result<_>>()?,
-            }
-        }
-        Output::Answers { .. } => {
-            let gold = labels.into_iter().enumerate().map(|(row, l)| {
-                if let Label::Answers(a) = l {
-                    Ok(a)
-                } else {
-                    Err(wrong(row))
-                }
-            });
-            Outputs::Answers {
-                predicted: answers(network, &outputs)?,
-                gold: gold.collect::<Result<_>>()?,
-            }
-        }
+        Output::Classes { classes } => of_classes(&outputs, *classes, rows, &ids)?,
+        Output::Value => of_values(&outputs, rows)?,
+        Output::Answers { .. } => Outputs::Answers {
+            predicted: answers(network, &outputs)?,
+            gold: gold(rows, |label| match label {
+                Label::Answers(given) => Some(given),
+                _ => None,
+            })?,
+        },
     };
-    let clusters = shared(
-        rows.indices()
-            .iter()
-            .map(|&row| dataset.cluster(row))
-            .collect(),
-    );
+    let cluster = |&row: &usize| rows.dataset().cluster(row);
+    let clusters = shared(rows.indices().iter().map(cluster).collect());
     Ok(Predictions {
         ids,
         clusters,
         outputs,
     })
+}
+
+fn of_classes(outputs: &Tensor, classes: usize, rows: &Rows, ids: &[String]) -> Result<Outputs> {
+    let gold = gold(rows, |label| match label {
+        Label::Class(class) => Some(class),
+        _ => None,
+    })?;
+    let logits = Logits::new(outputs.f_flatten(0, -1)?.try_into()?, classes, ids)?;
+    Ok(Outputs::Classes {
+        predicted: logits.best(),
+        gold,
+        logits: Some(logits),
+    })
+}
+
+fn of_values(outputs: &Tensor, rows: &Rows) -> Result<Outputs> {
+    let predicted: Vec<f32> = outputs.f_flatten(0, -1)?.try_into()?;
+    let gold = gold(rows, |label| match label {
+        Label::Value(value) => Some(value),
+        _ => None,
+    })?;
+    Ok(Outputs::Values {
+        predicted: predicted.into_iter().map(f64::from).collect(),
+        gold,
+    })
+}
+
+/// What is right of each row, where its label is of that kind.
+fn gold<T>(rows: &Rows, of: impl Fn(Label) -> Option<T>) -> Result<Vec<T>> {
+    let dataset = rows.dataset();
+    let gold = |&row: &usize| {
+        of(dataset.label(row)).ok_or_else(|| {
+            Error::Other(format!(
+                "{} has no label that the answer could be compared with",
+                dataset.id(row)
+            ))
+        })
+    };
+    rows.indices().iter().map(gold).collect()
 }
 
 /// The first metric's score of predictions; None where it is not defined, as a correlation is not

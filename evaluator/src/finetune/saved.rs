@@ -12,7 +12,7 @@ use flava_training::last_state;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Network, Output, Reached};
+use super::{Network, NetworkStart, Output, Reached};
 use crate::{Error, Result};
 
 /// Largest description: a vocabulary of answers stands in it.
@@ -114,13 +114,15 @@ impl Saved {
             image_size: 0,
             ..self.recipe.clone()
         }; // the folder's own size is the tuned one
-        let mut network = Network::new(
+        let start = NetworkStart {
             folder,
-            false,
-            &recipe,
-            (self.feature, self.output.clone()),
-            (self.seed, device),
-        )?;
+            random: false,
+            recipe: &recipe,
+            feature: self.feature,
+            output: self.output.clone(),
+            seed: self.seed,
+        };
+        let mut network = Network::new(start, device)?;
         network.load_head(&folder.join(HEAD))?;
         Ok(network)
     }

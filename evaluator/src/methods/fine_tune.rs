@@ -15,7 +15,10 @@ use super::method::{CHECKPOINT, MethodInput, MethodOutput, Splits};
 use crate::{
     Error, Result,
     features::Rows,
-    finetune::{FineTuning, Network, Output, Saved, ceiling, has_training, is_tuned, predictions},
+    finetune::{
+        FineTuning, Network, NetworkStart, Output, Saved, ceiling, has_training, is_tuned,
+        predictions,
+    },
 };
 
 /// The answers of a fine-tuned model to the test splits; where the checkpoint is not fine-tuned, it
@@ -149,13 +152,15 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
     }
     let head = Output::of(input.task, train, &recipe)?;
     let folder = prepare_folder(input)?;
-    let network = Network::new(
-        &input.loaded.folder,
-        tuning.random_init,
-        &recipe,
-        (feature, head.clone()),
-        (plan.seed, settings.load.device),
-    )?;
+    let start = NetworkStart {
+        folder: &input.loaded.folder,
+        random: tuning.random_init,
+        recipe: &recipe,
+        feature,
+        output: head.clone(),
+        seed: plan.seed,
+    };
+    let network = Network::new(start, settings.load.device)?;
     let saved = saved(input, train, &recipe, recipe_name, head)?;
     // Without a validation split the scored rows choose the checkpoint, as fairseq has it for GLUE;
     // the record says so.

@@ -32,6 +32,14 @@ impl Labelled {
         })
     }
 
+    /// As heads read them.
+    pub(super) fn view(&self) -> flava_heads::Labelled<'_> {
+        flava_heads::Labelled {
+            features: &self.features,
+            labels: &self.labels,
+        }
+    }
+
     fn select(features: &Features, rows: &[i64], device: Device) -> Result<Self> {
         let rows = Tensor::from_slice(rows);
         let values = features.values.f_index_select(0, &rows)?;

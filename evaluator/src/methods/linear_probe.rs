@@ -83,10 +83,9 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
 fn preview(input: &MethodInput, split: &HoldOutSplit) -> Option<(String, Value)> {
     let (fit, held_out) = (&split.fit, &split.held_out);
     let classes = input.task.classes as i64;
-    let held_out = (&held_out.features, &held_out.labels);
     let name = &input.task.name;
     let progress = input.extractor.progress;
-    match Ridge::fit(&fit.features, &fit.labels, classes, held_out) {
+    match Ridge::fit(fit.view(), classes, held_out.view()) {
         Ok(ridge) => {
             progress.say(&format!(
                 "{name}: preview: ridge regression gets {:.4} of the held-out rows right",

@@ -16,6 +16,13 @@ use crate::{
     score::scores_of_all,
 };
 
+/// What a record says besides what was run.
+struct Told {
+    metrics: Vec<MetricValue>,
+    departures: Vec<String>,
+    notes: Vec<String>,
+}
+
 impl Tasks<'_> {
     /// The record of what a method gave; its predictions are written first.
     pub(super) fn record(
@@ -42,19 +49,40 @@ impl Tasks<'_> {
         }
         let metrics = metrics(task_run, &predictions, output.spread)?;
         let main = assignment.metrics[0];
-        let mut details = output.details;
         if let Some(slices) = slices(&splits.test, &predictions[0].1, main, &task.name) {
-            details.insert("slices".into(), slices);
+            output.details.insert("slices".into(), slices);
         }
-        let feature = assignment.method.feature();
-        let text_alone = feature.is_some_and(|feature| feature.tower == Tower::Text);
-        let transform = if text_alone {
-            String::new()
-        } else {
-            let own = || self.extractor.transform().id();
-            output.transform.unwrap_or_else(own)
+        let told = Told {
+            metrics,
+            departures,
+            notes,
         };
-        Ok(Record {
+        Ok(self.assemble(task_run, opened, &splits.test, output, told))
+    }
+
+    /// How images became pixels; empty where none were read.
+    fn transform(&self, task_run: &TaskRun, output: &MethodOutput) -> String {
+        let feature = task_run.assignment.method.feature();
+        if feature.is_some_and(|feature| feature.tower == Tower::Text) {
+            return String::new();
+        }
+        let own = || self.extractor.transform().id();
+        output.transform.clone().unwrap_or_else(own)
+    }
+
+    fn assemble(
+        &self,
+        task_run: &TaskRun,
+        opened: &OpenTask,
+        test: &Rows,
+        output: MethodOutput,
+        told: Told,
+    ) -> Record {
+        let TaskRun {
+            task, assignment, ..
+        } = task_run;
+        let transform = self.transform(task_run, &output);
+        Record {
             task: task.name.clone(),
             variant: task_run.variant.clone(),
             key: String::new(),
@@ -63,8 +91,8 @@ impl Tasks<'_> {
             protocol: assignment.protocol.name().into(),
             method: assignment.method.name().into(),
             feature: assignment.method.feature_name(),
-            split: splits.test.split.name.clone(),
-            metrics,
+            split: test.split.name.clone(),
+            metrics: told.metrics,
             chance: task.chance,
             train_rows: output.train_rows,
             skipped: output.skipped,
@@ -73,23 +101,23 @@ impl Tasks<'_> {
             model_fingerprint: self.loaded.model.fingerprint.clone(),
             data: opened.choice.source.name().to_owned(),
             data_revision: opened.choice.located.revision.clone(),
-            data_fingerprint: splits.test.fingerprint.clone(),
+            data_fingerprint: test.fingerprint.clone(),
             transform,
             precision: self.plan.settings.load.precision.name().into(),
             device: self.plan.settings.device_name(),
             seed: self.plan.seed,
-            publishable: departures.is_empty(),
-            departures,
+            publishable: told.departures.is_empty(),
+            departures: told.departures,
             initialisation: output.initialisation,
             recipe: output.recipe,
             recipe_digest: output.recipe_digest,
             mismatches: opened.mismatches.clone(),
-            notes,
-            details,
+            notes: told.notes,
+            details: output.details,
             program: program(),
             date: timestamp(),
             seconds: 0.0,
-        })
+        }
     }
 
     /// What is done otherwise than the protocol has it.

@@ -11,7 +11,10 @@ use flava_model::{
     processor::decode,
     runtime::{Loader, LoaderOptions, Progress},
 };
-use flava_tasks::sources::{Example, OpenSplit};
+use flava_tasks::{
+    Dataset,
+    sources::{Example, OpenSplit},
+};
 use serde::Serialize;
 
 use crate::features::sample;
@@ -25,6 +28,8 @@ const WORDS: usize = GRID * GRID / 32;
 const MAX_DISTANCE: u32 = WORDS as u32 - 1;
 /// Rows that share a word and are compared, at most.
 const MAX_COMPARED: usize = 256;
+/// Rows that a thread reads at once.
+const ROWS_AT_ONCE: usize = 64;
 /// Unreadable rows that are named.
 const NAMED: usize = 5;
 
@@ -67,6 +72,57 @@ pub(super) struct Prints {
     prints: Vec<Print>,
 }
 
+/// Rows whose fingerprints are taken, on threads.
+struct Sample {
+    dataset: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+    /// Whether a row is the first about its picture: it stands for it, and the others are compared
+    /// with their texts only.
+    is_first: Vec<bool>,
+}
+
+impl Sample {
+    fn new(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Self {
+        let indices = sample(split, limit, seed);
+        let mut seen = HashSet::new();
+        let is_first = indices
+            .iter()
+            .map(|&index| seen.insert(split.dataset.cluster(index)))
+            .collect();
+        Self {
+            dataset: Arc::clone(&split.dataset),
+            indices,
+            is_first,
+        }
+    }
+
+    /// A row's fingerprints, or what it is called where it cannot be read.
+    fn read(&self, place: usize) -> Result<Print, String> {
+        let index = self.indices[place];
+        let name = || self.dataset.id(index);
+        let example = self.dataset.get(index).map_err(|_| name())?;
+        let print = print(&example).map_err(|_| name())?;
+        let perceptual = print.perceptual.filter(|_| self.is_first[place]);
+        Ok(Print {
+            perceptual,
+            ..print
+        })
+    }
+
+    /// The fingerprints of all rows, some at a time, in their order.
+    fn start(self) -> Loader<Vec<Result<Print, String>>> {
+        let rows = self.indices.len();
+        Loader::new(
+            rows.div_ceil(ROWS_AT_ONCE),
+            LoaderOptions::default(),
+            move |part| {
+                let places = part * ROWS_AT_ONCE..rows.min((part + 1) * ROWS_AT_ONCE);
+                places.map(|place| self.read(place)).collect()
+            },
+        )
+    }
+}
+
 impl Prints {
     /// Reads all rows, or a sample of `limit`.
     pub(super) fn of(
@@ -75,7 +131,6 @@ impl Prints {
         seed: u64,
         progress: &Progress,
     ) -> Self {
-        const PIECE: usize = 64;
         let mut found = Self {
             name: split.name.clone(),
             unreadable: Vec::new(),
@@ -84,46 +139,23 @@ impl Prints {
         if limit == Some(0) {
             return found;
         }
-        let indices = sample(split, limit, seed);
-        // Of rows about one picture the first stands for it; the others are compared with their
-        // texts only.
-        let mut seen = HashSet::new();
-        let first: Vec<bool> = indices
-            .iter()
-            .map(|&index| seen.insert(split.dataset.cluster(index)))
-            .collect();
-        let bar = progress.task(&format!("{}: rows", split.name), indices.len());
-        let dataset = Arc::clone(&split.dataset);
-        let pieces = indices.len().div_ceil(PIECE);
-        let loader = Loader::new(pieces, LoaderOptions::default(), move |piece| {
-            let places = piece * PIECE..indices.len().min((piece + 1) * PIECE);
-            let read = |place: usize| {
-                let example = dataset.get(indices[place]).map_err(|e| e.to_string());
-                let print = example
-                    .and_then(|example| print(&example))
-                    .map_err(|_| dataset.id(indices[place]))?;
-                Ok(if first[place] {
-                    print
-                } else {
-                    Print {
-                        perceptual: None,
-                        ..print
-                    }
-                })
-            };
-            places.map(read).collect::<Vec<Result<Print, String>>>()
-        });
-        for piece in loader {
-            bar.add(piece.len());
-            for print in piece {
-                match print {
-                    Ok(print) => found.prints.push(print),
-                    Err(id) if found.unreadable.len() < NAMED => found.unreadable.push(id),
-                    Err(_) => {}
-                }
+        let sample = Sample::new(split, limit, seed);
+        let bar = progress.task(&format!("{}: rows", split.name), sample.indices.len());
+        for part in sample.start() {
+            bar.add(part.len());
+            for print in part {
+                found.add(print);
             }
         }
         found
+    }
+
+    fn add(&mut self, print: Result<Print, String>) {
+        match print {
+            Ok(print) => self.prints.push(print),
+            Err(id) if self.unreadable.len() < NAMED => self.unreadable.push(id),
+            Err(_) => {}
+        }
     }
 
     /// Rows that are like an earlier row of the same split.
@@ -227,23 +259,14 @@ fn perceptual(pixels: &[u8], width: usize, height: usize) -> Perceptual {
     let mut bits = [0; WORDS];
     for row in 0..GRID {
         let mut last = 0;
+        let rows = row * height / GRID..((row + 1) * height).div_ceil(GRID);
         for column in 0..=GRID {
-            let (x, y) = (
-                (
-                    column * width / (GRID + 1),
-                    ((column + 1) * width).div_ceil(GRID + 1),
-                ),
-                (row * height / GRID, ((row + 1) * height).div_ceil(GRID)),
-            );
-            let sum: u64 = (y.0..y.1)
-                .map(|y| {
-                    pixels[(y * width + x.0) * 3..(y * width + x.1) * 3]
-                        .iter()
-                        .map(|&v| u64::from(v))
-                        .sum::<u64>()
-                })
-                .sum();
-            let mean = sum * 256 / ((x.1 - x.0) * (y.1 - y.0)) as u64;
+            let start = column * width / (GRID + 1);
+            let end = ((column + 1) * width).div_ceil(GRID + 1);
+            let of_row = |y: usize| &pixels[(y * width + start) * 3..(y * width + end) * 3];
+            let values = rows.clone().flat_map(of_row);
+            let sum: u64 = values.map(|&value| u64::from(value)).sum();
+            let mean = sum * 256 / ((end - start) * rows.len()) as u64;
             if column > 0 && mean > last {
                 let bit = row * GRID + column - 1;
                 bits[bit / 32] |= 1 << (bit % 32);

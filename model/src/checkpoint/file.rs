@@ -146,18 +146,15 @@ impl Checkpoint {
                 report.add_mismatched(name, &variable.size(), &tensor.size);
                 continue;
             }
-            let broken = |reason: String| Error::Checkpoint {
-                path: self.path.clone(),
-                reason,
-            };
-            if !matches!(
-                tensor.kind,
-                Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16
-            ) {
-                return Err(broken(format!(
+            if !is_float(tensor.kind) {
+                let reason = format!(
                     "{name} is of {:?}: weights are of floating point",
                     tensor.kind
-                )));
+                );
+                return Err(Error::Checkpoint {
+                    path: self.path.clone(),
+                    reason,
+                });
             }
             let value = tensor
                 .to_tensor()?
@@ -168,6 +165,13 @@ impl Checkpoint {
         report.add_missing(variables.into_keys());
         Ok(report)
     }
+}
+
+fn is_float(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16
+    )
 }
 
 /// The tensors of a safetensors file by name, copied.
@@ -192,30 +196,25 @@ pub fn load_exactly(
 ) -> Result<()> {
     let mut variables: BTreeMap<String, Tensor> = variables.into_iter().collect();
     let wrong = |reason: String| {
-        Err(Error::Checkpoint {
-            path: from.to_owned(),
-            reason,
-        })
+        let path = from.to_owned();
+        Err(Error::Checkpoint { path, reason })
     };
     for (name, tensor) in tensors {
-        match variables.remove(&name) {
-            Some(mut variable) if variable.size() == tensor.size() => {
-                tch::no_grad(|| variable.copy_(&tensor));
-            }
-            Some(variable) => {
-                return wrong(format!(
-                    "{name} {:?} does not fit the model's {:?}",
-                    tensor.size(),
-                    variable.size()
-                ));
-            }
-            None => return wrong(format!("the model has no {name}")),
+        let Some(mut variable) = variables.remove(&name) else {
+            return wrong(format!("the model has no {name}"));
+        };
+        let (size, wanted) = (tensor.size(), variable.size());
+        if size != wanted {
+            return wrong(format!(
+                "{name} {size:?} does not fit the model's {wanted:?}"
+            ));
         }
+        tch::no_grad(|| variable.copy_(&tensor));
     }
-    variables
-        .keys()
-        .next()
-        .map_or(Ok(()), |missing| wrong(format!("{missing} is missing")))
+    match variables.keys().next() {
+        None => Ok(()),
+        Some(missing) => wrong(format!("{missing} is missing")),
+    }
 }
 
 /// Largest index of shards.
@@ -271,10 +270,8 @@ fn read_shards(index: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     let mut shards: BTreeMap<&str, BTreeMap<String, CheckpointTensor>> = BTreeMap::new();
     for file in weight_map.values() {
         if file.contains(['/', '\\']) || file == ".." {
-            return Err(Error::file(
-                index,
-                format!("names a shard outside its folder: {file:?}"),
-            ));
+            let reason = format!("names a shard outside its folder: {file:?}");
+            return Err(Error::file(index, reason));
         }
         if !shards.contains_key(file.as_str()) {
             shards.insert(file, read_file(&index.with_file_name(file))?);
@@ -282,9 +279,8 @@ fn read_shards(index: &Path) -> Result<BTreeMap<String, CheckpointTensor>> {
     }
     let mut tensors = BTreeMap::new();
     for (name, file) in &weight_map {
-        let tensor = shards
-            .get_mut(file.as_str())
-            .and_then(|shard| shard.remove(name));
+        let shard = shards.get_mut(file.as_str());
+        let tensor = shard.and_then(|shard| shard.remove(name));
         let tensor =
             tensor.ok_or_else(|| Error::file(index, format!("{file} has no tensor {name}")))?;
         tensors.insert(name.clone(), tensor);

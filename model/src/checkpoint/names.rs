@@ -41,12 +41,6 @@ pub fn canonical_names<T>(
 
 /// Names without what trainers put before and around them, however deep.
 fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<String, T>, String> {
-    let bare = |name: &str| {
-        name.split('.')
-            .filter(|part| !AROUND.contains(part))
-            .collect::<Vec<_>>()
-            .join(".")
-    };
     let mut named: Vec<(String, T)> = tensors
         .into_iter()
         .map(|(name, tensor)| (bare(&name), tensor))
@@ -56,16 +50,7 @@ fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<St
         |name: &str| name.contains("model.image_encoder.") || name.contains("model.text_encoder.");
     let torchmultimodal = named.iter().any(|(name, _)| own(name));
     for (name, _) in &mut named {
-        while let Some(rest) = WRAPPERS
-            .iter()
-            .find_map(|wrapper| name.strip_prefix(wrapper))
-        {
-            let stays = ["model.", "loss.", "image_codebook."]
-                .iter()
-                .any(|part| rest.starts_with(part));
-            if torchmultimodal && name.starts_with("model.") && !stays {
-                break;
-            }
+        while let Some(rest) = inside(name, torchmultimodal) {
             *name = rest.to_owned();
         }
     }
@@ -78,6 +63,23 @@ fn unwrapped<T>(tensors: BTreeMap<String, T>) -> std::result::Result<BTreeMap<St
         }
     }
     Ok(unwrapped)
+}
+
+/// A name without the modules that stand around another.
+fn bare(name: &str) -> String {
+    let parts = name.split('.').filter(|part| !AROUND.contains(part));
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// A name without its outermost wrapper, if that is one.
+fn inside(name: &str, torchmultimodal: bool) -> Option<&str> {
+    let mut wrappers = WRAPPERS.iter();
+    let rest = wrappers.find_map(|wrapper| name.strip_prefix(wrapper))?;
+    let stays = ["model.", "loss.", "image_codebook."]
+        .iter()
+        .any(|part| rest.starts_with(part));
+    let own = torchmultimodal && name.starts_with("model.") && !stays;
+    (!own).then_some(rest)
 }
 
 /// Written by versions of 2022: 0, 1, 2, .. and zeros.

@@ -61,53 +61,43 @@ impl LoadReport {
 
     /// An error unless every tensor of the named parts (such as "flava", "`mim_head`") was loaded.
     pub fn require(&self, parts: &[&str]) -> Result<()> {
-        let of_parts = |name: &str| {
-            parts.iter().any(|part| {
-                name.strip_prefix(part)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            })
+        let of_part = |name: &str, part: &str| {
+            name.strip_prefix(part)
+                .is_some_and(|rest| rest.starts_with('.'))
         };
-        let missing: Vec<String> = self
-            .missing
-            .iter()
-            .filter(|n| of_parts(n))
-            .cloned()
-            .collect();
+        let of_parts = |name: &str| parts.iter().any(|part| of_part(name, part));
+        let named = |names: &[String]| -> Vec<String> {
+            names.iter().filter(|n| of_parts(n)).cloned().collect()
+        };
+        let missing = named(&self.missing);
         let shapes = self.mismatched.iter().filter(|(n, ..)| of_parts(n));
         let shapes: Vec<String> = shapes
             .map(|(n, model, file)| format!("{n} is {file:?}, the config says {model:?}"))
             .collect();
         // A tensor that the sizes have no place for, such as a block more: the numbers would be
         // another model's.
-        let unexpected: Vec<String> = self
-            .unexpected
-            .iter()
-            .filter(|n| of_parts(n))
-            .cloned()
-            .collect();
+        let unexpected = named(&self.unexpected);
         if missing.is_empty() && shapes.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
-        let mut reasons = Vec::new();
-        if !missing.is_empty() {
-            reasons.push(format!("lacks {}", listed(&missing)));
-        }
-        if !shapes.is_empty() {
-            reasons.push(format!(
-                "has other shapes than config.json: {}",
-                listed(&shapes)
-            ));
-        }
-        if !self.unexpected.is_empty() {
-            reasons.push(format!(
-                "has tensors that config.json has no place for: {}",
-                listed(&self.unexpected)
-            ));
-        }
-        Err(Error::Checkpoint {
+        Err(self.refusal(&missing, &shapes))
+    }
+
+    fn refusal(&self, missing: &[String], shapes: &[String]) -> Error {
+        let nowhere = "has tensors that config.json has no place for:";
+        let reasons = [
+            ("lacks", missing),
+            ("has other shapes than config.json:", shapes),
+            (nowhere, self.unexpected.as_slice()),
+        ];
+        let reasons = reasons.iter().filter(|(_, names)| !names.is_empty());
+        let reasons: Vec<String> = reasons
+            .map(|(what, names)| format!("{what} {}", listed(names)))
+            .collect();
+        Error::Checkpoint {
             path: self.path.clone(),
             reason: reasons.join("; "),
-        })
+        }
     }
 }
 

@@ -23,104 +23,103 @@ impl FlavaConfig {
         check_block("image_config", image.block())?;
         check_block("text_config", text.block())?;
         check_block("multimodal_config", multimodal.block())?;
-        for (part, size) in [
-            ("text_config", text.hidden_size),
-            ("multimodal_config", multimodal.hidden_size),
+        self.check_widths()?;
+        positive("projection_dim", self.projection_dim)?;
+        self.check_ranges()?;
+        let ignored = self.ce_ignore_index;
+        ensure(ignored < 0, || {
+            format!("ce_ignore_index is {ignored}: that is a word's id")
+        })?;
+        self.check_image()?;
+        self.check_codebook()?;
+        self.check_text()?;
+        self.check_products()
+    }
+
+    /// All encoders and the matching head are of one width.
+    fn check_widths(&self) -> Result<()> {
+        let image = self.image_config.hidden_size;
+        let multimodal = self.multimodal_config.hidden_size;
+        for (name, size) in [
+            ("text_config.hidden_size", self.text_config.hidden_size),
+            ("multimodal_config.hidden_size", multimodal),
         ] {
-            same(
-                "image_config.hidden_size",
-                image.hidden_size,
-                &format!("{part}.hidden_size"),
-                size,
-            )?;
+            same("image_config.hidden_size", image, name, size)?;
         }
         same(
             "hidden_size",
             self.hidden_size,
             "multimodal_config.hidden_size",
-            multimodal.hidden_size,
-        )?;
-        positive("projection_dim", self.projection_dim)?;
-        for (name, range) in [
-            ("initializer_range", self.initializer_range),
-            ("image_config.initializer_range", image.initializer_range),
-            ("text_config.initializer_range", text.initializer_range),
+            multimodal,
+        )
+    }
+
+    fn check_ranges(&self) -> Result<()> {
+        for (part, range) in [
+            ("", self.initializer_range),
+            ("image_config.", self.image_config.initializer_range),
+            ("text_config.", self.text_config.initializer_range),
             (
-                "multimodal_config.initializer_range",
-                multimodal.initializer_range,
+                "multimodal_config.",
+                self.multimodal_config.initializer_range,
             ),
         ] {
             ensure((0.0..=1.0).contains(&range), || {
-                format!("{name} is {range}")
+                format!("{part}initializer_range is {range}")
             })?;
         }
-        ensure(self.ce_ignore_index < 0, || {
-            format!(
-                "ce_ignore_index is {}: that is a word's id",
-                self.ce_ignore_index
-            )
-        })?;
-        self.check_image()?;
-        self.check_text()?;
-        self.check_products()
+        Ok(())
     }
 
     /// No size is refused alone that some model might have; together they must not ask for more
     /// than a machine could hold.
     fn check_products(&self) -> Result<()> {
-        let Self {
-            image_config: image,
-            text_config: text,
-            multimodal_config: multimodal,
-            image_codebook_config: codebook,
-            ..
-        } = self;
-        let block = |b: BlockConfig| {
-            product(&[4, b.hidden_size, b.hidden_size])
-                + product(&[2, b.hidden_size, b.intermediate_size])
-        };
-        let blocks = [image.block(), text.block(), multimodal.block()]
-            .map(|b| block(b).saturating_mul(i128::from(b.num_hidden_layers)));
-        let patches = product(&[
-            image.image_size / image.patch_size,
-            image.image_size / image.patch_size,
-        ]);
+        let image = &self.image_config;
+        let side = image.image_size / image.patch_size;
+        let patches = product(&[side, side]);
         ensure(patches <= MAX_PATCHES, || {
             format!(
                 "image_config: {patches} patches of an image of {}",
                 image.image_size
             )
         })?;
-        let tables = [
-            patches.saturating_mul(i128::from(image.hidden_size)),
-            product(&[
-                image.num_channels,
-                image.patch_size,
-                image.patch_size,
-                image.hidden_size,
-            ]),
+        let blocks = [
+            image.block(),
+            self.text_config.block(),
+            self.multimodal_config.block(),
+        ];
+        let parameters = blocks
+            .iter()
+            .map(block_parameters)
+            .chain(self.tables(patches))
+            .fold(0i128, i128::saturating_add);
+        ensure(parameters <= MAX_PARAMETERS, || {
+            format!("its sizes ask for {parameters} parameters")
+        })
+    }
+
+    /// Parameters outside the blocks.
+    fn tables(&self, patches: i128) -> [i128; 9] {
+        let Self {
+            image_config: image,
+            text_config: text,
+            image_codebook_config: codebook,
+            ..
+        } = self;
+        let patch = [image.num_channels, image.patch_size, image.patch_size];
+        let groups = [codebook.num_groups, codebook.num_blocks_per_group];
+        let (size, wide) = (image.hidden_size, codebook.hidden_size);
+        [
+            patches.saturating_mul(i128::from(size)),
+            product(&patch).saturating_mul(i128::from(size)),
             product(&[text.vocab_size, text.hidden_size]),
             product(&[text.max_position_embeddings, text.hidden_size]),
             product(&[text.type_vocab_size, text.hidden_size]),
             product(&[2, self.projection_dim, self.hidden_size]),
-            product(&[2, image.vocab_size, image.hidden_size]),
-            product(&[
-                codebook.num_groups,
-                codebook.num_blocks_per_group,
-                64,
-                codebook.hidden_size,
-                64,
-                codebook.hidden_size,
-            ]),
-            product(&[8, codebook.hidden_size, codebook.vocab_size]),
-        ];
-        let parameters = blocks
-            .iter()
-            .chain(&tables)
-            .fold(0i128, |sum, part| sum.saturating_add(*part));
-        ensure(parameters <= MAX_PARAMETERS, || {
-            format!("its sizes ask for {parameters} parameters")
-        })
+            product(&[2, image.vocab_size, size]),
+            product(&[groups[0], groups[1], 64, wide, 64, wide]),
+            product(&[8, wide, codebook.vocab_size]),
+        ]
     }
 
     fn check_image(&self) -> Result<()> {
@@ -140,6 +139,10 @@ impl FlavaConfig {
                 image.image_size, image.patch_size
             )
         })?;
+        Ok(())
+    }
+
+    fn check_codebook(&self) -> Result<()> {
         let codebook = &self.image_codebook_config;
         for (name, size) in [
             ("hidden_size", codebook.hidden_size),
@@ -147,25 +150,20 @@ impl FlavaConfig {
         ] {
             positive(&format!("image_codebook_config.{name}"), size)?;
         }
-        ensure(
-            (1..=64).contains(&codebook.num_blocks_per_group)
-                && (1..=64).contains(&codebook.num_groups),
-            || {
-                format!(
-                    "image_codebook_config has {} groups of {} blocks",
-                    codebook.num_groups, codebook.num_blocks_per_group
-                )
-            },
-        )?;
-        if self.init_codebook {
-            same(
-                "image_config.vocab_size",
-                image.vocab_size,
-                "image_codebook_config.vocab_size",
-                codebook.vocab_size,
-            )?;
+        let (groups, blocks) = (codebook.num_groups, codebook.num_blocks_per_group);
+        let few = 1..=64;
+        ensure(few.contains(&blocks) && few.contains(&groups), || {
+            format!("image_codebook_config has {groups} groups of {blocks} blocks")
+        })?;
+        if !self.init_codebook {
+            return Ok(());
         }
-        Ok(())
+        same(
+            "image_config.vocab_size",
+            self.image_config.vocab_size,
+            "image_codebook_config.vocab_size",
+            codebook.vocab_size,
+        )
     }
 
     fn check_text(&self) -> Result<()> {
@@ -179,25 +177,18 @@ impl FlavaConfig {
         positive("text_config.vocab_size", text.vocab_size)?;
         positive("text_config.type_vocab_size", text.type_vocab_size)?;
         // [CLS] and [SEP] around a pair, and one word.
-        ensure(
-            (4..=1 << 24).contains(&text.max_position_embeddings),
-            || {
-                format!(
-                    "text_config.max_position_embeddings is {}",
-                    text.max_position_embeddings
-                )
-            },
-        )?;
-        ensure(
-            text.pad_token_id
-                .is_none_or(|id| (0..text.vocab_size).contains(&id)),
-            || {
-                format!(
-                    "text_config.pad_token_id {:?} is outside vocab_size {}",
-                    text.pad_token_id, text.vocab_size
-                )
-            },
-        )
+        let longest = text.max_position_embeddings;
+        ensure((4..=1 << 24).contains(&longest), || {
+            format!("text_config.max_position_embeddings is {longest}")
+        })?;
+        let words = 0..text.vocab_size;
+        let fits = text.pad_token_id.is_none_or(|id| words.contains(&id));
+        ensure(fits, || {
+            format!(
+                "text_config.pad_token_id {:?} is outside vocab_size {}",
+                text.pad_token_id, text.vocab_size
+            )
+        })
     }
 }
 
@@ -226,35 +217,36 @@ fn same(name: &str, a: i64, other: &str, b: i64) -> Result<()> {
     ensure(a == b, || format!("{name} is {a} but {other} is {b}"))
 }
 
+/// Parameters of all blocks of an encoder.
+fn block_parameters(block: &BlockConfig) -> i128 {
+    let (size, wide) = (block.hidden_size, block.intermediate_size);
+    let one = product(&[4, size, size]) + product(&[2, size, wide]);
+    one.saturating_mul(i128::from(block.num_hidden_layers))
+}
+
 fn check_block(part: &str, block: BlockConfig) -> Result<()> {
-    positive(&format!("{part}.hidden_size"), block.hidden_size)?;
-    positive(
-        &format!("{part}.num_attention_heads"),
-        block.num_attention_heads,
-    )?;
-    positive(
-        &format!("{part}.intermediate_size"),
-        block.intermediate_size,
-    )?;
-    ensure(
-        block.layer_norm_eps >= 0.0 && block.layer_norm_eps < 1.0,
-        || format!("{part}.layer_norm_eps is {}", block.layer_norm_eps),
-    )?;
-    ensure((1..=1024).contains(&block.num_hidden_layers), || {
-        format!("{part}.num_hidden_layers is {}", block.num_hidden_layers)
+    let (size, heads) = (block.hidden_size, block.num_attention_heads);
+    for (name, size) in [
+        ("hidden_size", size),
+        ("num_attention_heads", heads),
+        ("intermediate_size", block.intermediate_size),
+    ] {
+        positive(&format!("{part}.{name}"), size)?;
+    }
+    let (eps, layers) = (block.layer_norm_eps, block.num_hidden_layers);
+    ensure((0.0..1.0).contains(&eps), || {
+        format!("{part}.layer_norm_eps is {eps}")
     })?;
-    ensure(block.hidden_size % block.num_attention_heads == 0, || {
-        format!(
-            "{part}.hidden_size {} does not divide by num_attention_heads {}",
-            block.hidden_size, block.num_attention_heads
-        )
+    ensure((1..=1024).contains(&layers), || {
+        format!("{part}.num_hidden_layers is {layers}")
     })?;
+    ensure(size % heads == 0, || {
+        format!("{part}.hidden_size {size} does not divide by num_attention_heads {heads}")
+    })?;
+    let attention = block.attention_probs_dropout_prob;
     for (name, p) in [
         ("hidden_dropout_prob", block.hidden_dropout_prob),
-        (
-            "attention_probs_dropout_prob",
-            block.attention_probs_dropout_prob,
-        ),
+        ("attention_probs_dropout_prob", attention),
     ] {
         ensure((0.0..1.0).contains(&p), || format!("{part}.{name} is {p}"))?;
     }

@@ -13,7 +13,7 @@ use rand::Rng;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, HubError, RemoteFile, RepoId, http::Remote, store::beside};
+use super::{Checksum, HubError, RemoteFile, RepoId, remote::Remote, store::beside};
 use flava_base::hex;
 
 /// Tries without any progress before a file is given up.
@@ -34,7 +34,8 @@ const BUFFER: usize = 1 << 18;
 /// Calls `f` until it gives something else than an error that passes.
 pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
     let began = Instant::now();
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         match f() {
             Err(HubError::Network { what, reason }) if began.elapsed() > LONGEST_WAIT => {
                 return Err(HubError::Network { what, reason });
@@ -44,8 +45,8 @@ pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Re
             }
             other => return other,
         }
+        attempt += 1;
     }
-    unreachable!("the last try returns")
 }
 
 fn pause(error: &HubError, attempt: u32) -> Duration {
@@ -114,83 +115,118 @@ fn absorb(from: &mut impl Read, hasher: &mut Hasher) -> std::io::Result<u64> {
     }
 }
 
+/// Gets the number of bytes as they come.
+pub(super) type Meter<'a> = &'a (dyn Fn(i64) + Sync);
+
+/// What is fetched, and from where.
+#[derive(Clone, Copy)]
+pub(super) struct Fetch<'a> {
+    pub(super) remote: &'a dyn Remote,
+    /// At a commit.
+    pub(super) repo: &'a RepoId,
+    pub(super) file: &'a RemoteFile,
+    pub(super) meter: Meter<'a>,
+}
+
 /// A file on its way, beside the place where it will lie.
 struct Part<'a> {
-    remote: &'a dyn Remote,
-    repo: &'a RepoId,
-    file: &'a RemoteFile,
+    fetch: Fetch<'a>,
     path: &'a Path,
     written: File,
     hasher: Hasher,
     done: u64,
-    meter: &'a (dyn Fn(i64) + Sync),
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// What an earlier try left, or nothing.
+    fn open(fetch: Fetch<'a>, path: &'a Path) -> Result<Self, HubError> {
+        let mut hasher = Hasher::new(fetch.file);
+        let mut options = File::options();
+        options.create(true).append(true).read(true);
+        let mut written = options.open(path).map_err(HubError::io(path))?;
+        let mut done = written.metadata().map_err(HubError::io(path))?.len();
+        if done > fetch.file.size {
+            written.set_len(0).map_err(HubError::io(path))?;
+            done = 0;
+        }
+        absorb(&mut written, &mut hasher).map_err(HubError::io(path))?;
+        (fetch.meter)(done as i64);
+        Ok(Self {
+            fetch,
+            path,
+            written,
+            hasher,
+            done,
+        })
+    }
+
     fn restart(&mut self) -> Result<(), HubError> {
         self.written.set_len(0).map_err(HubError::io(self.path))?;
-        (self.meter)(-(self.done as i64));
+        (self.fetch.meter)(-(self.done as i64));
         self.done = 0;
-        self.hasher = Hasher::new(self.file);
+        self.hasher = Hasher::new(self.fetch.file);
         Ok(())
+    }
+
+    fn network(&self, reason: String) -> HubError {
+        HubError::Network {
+            what: format!("{} of {}", self.fetch.file.path, self.fetch.repo),
+            reason,
+        }
     }
 
     /// One request: appends what it gives. Ends well when the file is whole.
     fn proceed(&mut self) -> Result<(), HubError> {
-        let mut body = self.remote.open(self.repo, &self.file.path, self.done)?;
+        let Fetch {
+            remote, repo, file, ..
+        } = self.fetch;
+        let mut body = remote.open(repo, &file.path, self.done)?;
         if body.start != self.done {
             self.restart()?;
         }
         let mut buffer = vec![0; BUFFER];
         let (mut since, mut at) = (Instant::now(), self.done);
-        while self.done < self.file.size {
-            let network = |e: std::io::Error| HubError::Network {
-                what: format!("{} of {}", self.file.path, self.repo),
-                reason: e.to_string(),
-            };
-            let count = body.reader.read(&mut buffer).map_err(network)?;
+        while self.done < file.size {
+            let count = body.reader.read(&mut buffer);
+            let count = count.map_err(|e| self.network(e.to_string()))?;
             if count == 0 {
-                return Err(HubError::Network {
-                    what: format!("{} of {}", self.file.path, self.repo),
-                    reason: format!(
-                        "the connection ended after {} of {} bytes",
-                        self.done, self.file.size
-                    ),
-                });
+                let (done, size) = (self.done, file.size);
+                let reason = format!("the connection ended after {done} of {size} bytes");
+                return Err(self.network(reason));
             }
             if since.elapsed() > IN_TIME {
-                if self.done + count as u64 - at < LEAST
-                    && self.done + (count as u64) < self.file.size
-                {
-                    let reason =
-                        format!("{} bytes came in {} s", self.done - at, IN_TIME.as_secs());
-                    return Err(HubError::Network {
-                        what: format!("{} of {}", self.file.path, self.repo),
-                        reason,
-                    });
+                let reached = self.done + count as u64;
+                if reached - at < LEAST && reached < file.size {
+                    let (came, seconds) = (self.done - at, IN_TIME.as_secs());
+                    return Err(self.network(format!("{came} bytes came in {seconds} s")));
                 }
                 (since, at) = (Instant::now(), self.done);
             }
-            let count = count.min((self.file.size - self.done) as usize);
-            self.written
-                .write_all(&buffer[..count])
-                .map_err(HubError::io(self.path))?;
-            self.hasher.update(&buffer[..count]);
-            self.done += count as u64;
-            (self.meter)(count as i64);
+            let count = count.min((file.size - self.done) as usize);
+            self.append(&buffer[..count])?;
         }
         Ok(())
     }
 
+    fn append(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        let written = self.written.write_all(bytes);
+        written.map_err(HubError::io(self.path))?;
+        self.hasher.update(bytes);
+        self.done += bytes.len() as u64;
+        (self.fetch.meter)(bytes.len() as i64);
+        Ok(())
+    }
+
     fn checked(mut self) -> Result<(), HubError> {
-        let hash = std::mem::replace(&mut self.hasher, Hasher::new(self.file)).finish();
-        if hash != self.file.checksum.blob() {
+        let Fetch { repo, file, .. } = self.fetch;
+        let hash = std::mem::replace(&mut self.hasher, Hasher::new(file)).finish();
+        if hash != file.checksum.blob() {
             self.restart()?;
             let _gone = fs::remove_file(self.path);
-            let reason = format!("checksum {hash}, listed {}", self.file.checksum.blob());
+            let reason = format!("checksum {hash}, listed {}", file.checksum.blob());
             return Err(HubError::Integrity {
-                repo: self.repo.to_string(),
-                path: self.file.path.clone(),
+                repo: repo.to_string(),
+                path: file.path.clone(),
                 reason,
             });
         }
@@ -200,76 +236,39 @@ impl Part<'_> {
     }
 }
 
-/// Fetches `file` of `repo` (at a commit) into `target`, by way of `<target>.incomplete`, which a
-/// later call goes on with.
-pub(super) fn fetch_file(
-    remote: &dyn Remote,
-    repo: &RepoId,
-    file: &RemoteFile,
-    target: &Path,
-    meter: &(dyn Fn(i64) + Sync),
-) -> Result<(), HubError> {
+/// Fetches a file into `target`, by way of `<target>.incomplete`, which a later call goes on with.
+pub(super) fn fetch_file(fetch: Fetch, target: &Path) -> Result<(), HubError> {
     let path = beside(target);
     // Wrong bytes may be another program's or an earlier try's: they are fetched once more from the
     // start.
-    let mut result = transfer(remote, repo, file, &path, meter);
+    let mut result = transfer(fetch, &path);
     if matches!(result, Err(HubError::Integrity { .. })) {
-        result = transfer(remote, repo, file, &path, meter);
+        result = transfer(fetch, &path);
     }
     result?;
     fs::rename(&path, target).map_err(HubError::io(target))
 }
 
-fn transfer(
-    remote: &dyn Remote,
-    repo: &RepoId,
-    file: &RemoteFile,
-    path: &Path,
-    meter: &(dyn Fn(i64) + Sync),
-) -> Result<(), HubError> {
-    let mut hasher = Hasher::new(file);
-    let mut written = File::options()
-        .create(true)
-        .append(true)
-        .read(true)
-        .open(path)
-        .map_err(HubError::io(path))?;
-    let mut done = written.metadata().map_err(HubError::io(path))?.len();
-    if done > file.size {
-        written.set_len(0).map_err(HubError::io(path))?;
-        done = 0;
-    }
-    absorb(&mut written, &mut hasher).map_err(HubError::io(path))?;
-    meter(done as i64);
-    let mut part = Part {
-        remote,
-        repo,
-        file,
-        path,
-        written,
-        hasher,
-        done,
-        meter,
-    };
+fn transfer(fetch: Fetch, path: &Path) -> Result<(), HubError> {
+    let mut part = Part::open(fetch, path)?;
     let (mut attempt, mut furthest, mut since) = (1, part.done, Instant::now());
-    while part.done < file.size {
-        match part.proceed() {
-            Ok(()) => break,
-            Err(error) if error.passes() => {
-                if part.done >= furthest + LEAST {
-                    (attempt, furthest, since) = (1, part.done, Instant::now());
-                } else {
-                    attempt += 1;
-                }
-                let silent =
-                    matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
-                if attempt > TRIES || silent {
-                    return Err(error);
-                }
-                thread::sleep(pause(&error, attempt));
-            }
-            Err(error) => return Err(error),
+    while part.done < fetch.file.size {
+        let Err(error) = part.proceed() else {
+            break;
+        };
+        if !error.passes() {
+            return Err(error);
         }
+        if part.done >= furthest + LEAST {
+            (attempt, furthest, since) = (1, part.done, Instant::now());
+        } else {
+            attempt += 1;
+        }
+        let silent = matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
+        if attempt > TRIES || silent {
+            return Err(error);
+        }
+        thread::sleep(pause(&error, attempt));
     }
     part.checked()
 }

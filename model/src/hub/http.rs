@@ -1,15 +1,15 @@
 //! The Hub's protocol over HTTP: revisions, trees in pages, files from an offset.
 
-use std::{
-    collections::HashSet,
-    io::Read,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, io::Read, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use ureq::{Agent, Body, http::Response};
 
-use super::{Checksum, HubError, RemoteFile, RepoId};
+use super::{
+    Checksum, HubError, RemoteFile, RepoId,
+    addresses::{escaped, next_page, origin, retry_after},
+    remote::{Commit, FileBody, Remote},
+};
 
 /// Longest time without a connection or a byte.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,33 +30,6 @@ const FEW_PAGES: usize = 50;
 const MAX_FILES: usize = 2_000_000;
 /// Pages of commits that are searched for a shortened hash.
 const MAX_COMMIT_PAGES: usize = 50;
-
-/// A revision, resolved.
-#[derive(Clone, Debug)]
-pub struct Commit {
-    /// Its hash.
-    pub hash: String,
-    /// What the repository is called today, if that is not what was asked for.
-    pub renamed: Option<String>,
-}
-
-/// The bytes of a file from an offset on.
-pub struct FileBody {
-    /// Where they begin: what was asked for, or 0 if the server does not serve parts.
-    pub start: u64,
-    /// The bytes.
-    pub reader: Box<dyn Read + Send>,
-}
-
-/// What is asked of a Hub.
-pub trait Remote: Send + Sync {
-    /// The commit that a revision stands for.
-    fn commit(&self, repo: &RepoId) -> Result<Commit, HubError>;
-    /// All files of a repository whose revision is a commit.
-    fn tree(&self, repo: &RepoId) -> Result<Vec<RemoteFile>, HubError>;
-    /// A file from byte `start` on.
-    fn open(&self, repo: &RepoId, path: &str, start: u64) -> Result<FileBody, HubError>;
-}
 
 /// A Hub at an address.
 pub(super) struct HttpRemote {
@@ -91,6 +64,16 @@ struct TreeEntry {
 struct LargeFile {
     oid: String,
     size: u64,
+}
+
+impl TreeEntry {
+    fn file(self) -> Result<RemoteFile, String> {
+        let (size, checksum) = match self.lfs {
+            Some(lfs) => (lfs.size, Checksum::Sha256(lfs.oid)),
+            None => (self.size, Checksum::Git(self.oid)),
+        };
+        RemoteFile::new(&self.path, size, checksum)
+    }
 }
 
 impl HttpRemote {
@@ -132,24 +115,8 @@ impl HttpRemote {
         let what = format!("{repo} ({})", origin(&self.endpoint));
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self
-                .agent
-                .get(&url)
-                .config()
-                .timeout_global(whole)
-                .build()
-                .header("Accept-Encoding", "identity");
-            if let Some(token) = self
-                .token
-                .as_ref()
-                .filter(|_| origin(&url) == origin(&self.endpoint))
-            {
-                request = request.header("Authorization", format!("Bearer {token}"));
-            }
-            if start > 0 {
-                request = request.header("Range", format!("bytes={start}-"));
-            }
-            let response = request.call().map_err(|e| HubError::Network {
+            let response = self.request(&url, start, whole);
+            let response = response.map_err(|e| HubError::Network {
                 what: what.clone(),
                 reason: e.to_string(),
             })?;
@@ -161,10 +128,8 @@ impl HttpRemote {
                 absolute if absolute.contains("://") => absolute.to_owned(),
                 path if path.starts_with('/') => format!("{}{path}", origin(&url)),
                 other => {
-                    return Err(HubError::Protocol {
-                        what,
-                        reason: format!("a redirection to {other:?}"),
-                    });
+                    let reason = format!("a redirection to {other:?}");
+                    return Err(HubError::Protocol { what, reason });
                 }
             };
         }
@@ -174,6 +139,25 @@ impl HttpRemote {
         })
     }
 
+    /// One request, with the token if it goes to the endpoint.
+    fn request(
+        &self,
+        url: &str,
+        start: u64,
+        whole: Option<Duration>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let request = self.agent.get(url).config().timeout_global(whole);
+        let mut request = request.build().header("Accept-Encoding", "identity");
+        let at_home = origin(url) == origin(&self.endpoint);
+        if let Some(token) = self.token.as_ref().filter(|_| at_home) {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if start > 0 {
+            request = request.header("Range", format!("bytes={start}-"));
+        }
+        request.call()
+    }
+
     fn checked(
         &self,
         repo: &RepoId,
@@ -181,21 +165,27 @@ impl HttpRemote {
         response: Response<Body>,
     ) -> Result<Response<Body>, HubError> {
         let status = response.status().as_u16();
-        let name = repo.name.clone();
+        if (200..300).contains(&status) {
+            return Ok(response);
+        }
         // Whatever a storage host refuses, its signed address may have expired: asking the Hub
         // again gives a fresh one.
-        if !(200..300).contains(&status) && origin(url) != origin(&self.endpoint) {
+        if origin(url) != origin(&self.endpoint) {
             return Err(HubError::Busy {
                 status,
-                what: format!("a file of {name}"),
+                what: format!("a file of {}", repo.name),
                 wait: None,
             });
         }
-        let error = match (
-            status,
-            header(&response, "x-error-code").unwrap_or_default(),
-        ) {
-            (200..=299, _) => return Ok(response),
+        Err(self.refusal(repo, status, &response))
+    }
+
+    /// What an answer of the Hub's that is none says.
+    fn refusal(&self, repo: &RepoId, status: u16, response: &Response<Body>) -> HubError {
+        let name = repo.name.clone();
+        let says = |what: &str| header(response, what).unwrap_or_default();
+        let invalid = || self.token.is_some() && says("x-error-message").contains("nvalid");
+        match (status, says("x-error-code")) {
             (_, "GatedRepo") => HubError::Gated {
                 page: format!("{}/{}", origin(&self.endpoint), repo.hub().url()),
                 repo: name,
@@ -209,25 +199,18 @@ impl HttpRemote {
                 path: String::from("that was asked for"),
             },
             (404, _) => HubError::Missing { repo: name },
-            (401, _)
-                if self.token.is_some()
-                    && header(&response, "x-error-message")
-                        .is_some_and(|m| m.contains("nvalid")) =>
-            {
-                HubError::Token { repo: name }
-            }
+            (401, _) if invalid() => HubError::Token { repo: name },
             (401 | 403, _) => HubError::Private { repo: name },
             (429 | 500..=599, _) => HubError::Busy {
                 status,
                 what: name,
-                wait: header(&response, "retry-after").and_then(retry_after),
+                wait: header(response, "retry-after").and_then(retry_after),
             },
             _ => HubError::Protocol {
                 what: name,
                 reason: format!("status {status}"),
             },
-        };
-        Err(error)
+        }
     }
 
     /// The JSON at `url`, and the address of the next page.
@@ -242,33 +225,18 @@ impl HttpRemote {
             what: repo.to_string(),
             reason,
         };
-        if let Some(elsewhere) = next
-            .as_ref()
-            .filter(|next| origin(next) != origin(&self.endpoint))
-        {
-            return Err(broken(format!(
-                "the next page is said to be at {}",
-                origin(elsewhere)
-            )));
+        let elsewhere = |next: &&String| origin(next) != origin(&self.endpoint);
+        if let Some(elsewhere) = next.as_ref().filter(elsewhere) {
+            let origin = origin(elsewhere);
+            return Err(broken(format!("the next page is said to be at {origin}")));
         }
-        let cut = |e: std::io::Error| HubError::Network {
+        let bytes = page(response).map_err(|e| HubError::Network {
             what: repo.to_string(),
             reason: e.to_string(),
-        };
-        let mut bytes = Vec::new();
-        let body = response
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader();
-        body.take(MAX_PAGE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(cut)?;
+        })?;
         if bytes.len() as u64 > MAX_PAGE {
-            return Err(broken(format!(
-                "a page of more than {} MiB",
-                MAX_PAGE >> 20
-            )));
+            let most = MAX_PAGE >> 20;
+            return Err(broken(format!("a page of more than {most} MiB")));
         }
         let text = String::from_utf8(bytes).map_err(|e| broken(e.to_string()))?;
         Ok((
@@ -329,13 +297,9 @@ impl Remote for HttpRemote {
             reason,
         };
         let (mut files, mut seen, mut pages) = (Vec::new(), HashSet::new(), 0);
-        let mut page = Some(self.api(
-            repo,
-            &format!(
-                "tree/{}?recursive=true&expand=false",
-                repo.hub().url_revision()
-            ),
-        ));
+        let revision = repo.hub().url_revision();
+        let first = format!("tree/{revision}?recursive=true&expand=false");
+        let mut page = Some(self.api(repo, &first));
         while let Some(url) = page {
             let (entries, next): (Vec<TreeEntry>, _) = self.json(repo, &url)?;
             pages += 1;
@@ -350,11 +314,7 @@ impl Remote for HttpRemote {
                 return Err(broken(reason));
             }
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
-                let (size, checksum) = match entry.lfs {
-                    Some(lfs) => (lfs.size, Checksum::Sha256(lfs.oid)),
-                    None => (entry.size, Checksum::Git(entry.oid)),
-                };
-                files.push(RemoteFile::new(&entry.path, size, checksum).map_err(broken)?);
+                files.push(entry.file().map_err(broken)?);
             }
             if files.len() > MAX_FILES {
                 return Err(broken(format!("more than {MAX_FILES} files")));
@@ -366,34 +326,33 @@ impl Remote for HttpRemote {
 
     fn open(&self, repo: &RepoId, path: &str, start: u64) -> Result<FileBody, HubError> {
         let hub = repo.hub();
-        let url = format!(
-            "{}/{}/resolve/{}/{}",
-            self.endpoint,
-            hub.url(),
-            hub.url_revision(),
-            escaped(path)
-        );
-        let response = self
-            .get(repo, &url, start, None)
-            .map_err(|error| match error {
-                HubError::File { repo, .. } => HubError::File {
-                    repo,
-                    path: path.to_owned(),
-                },
-                other => other,
-            })?;
+        let (name, revision) = (hub.url(), hub.url_revision());
+        let (endpoint, file) = (&self.endpoint, escaped(path));
+        let url = format!("{endpoint}/{name}/resolve/{revision}/{file}");
+        let response = self.get(repo, &url, start, None);
+        let response = response.map_err(|error| match error {
+            HubError::File { repo, .. } => HubError::File {
+                repo,
+                path: path.to_owned(),
+            },
+            other => other,
+        })?;
         let start = if response.status() == 206 { start } else { 0 };
+        let body = response.into_body().into_with_config();
         Ok(FileBody {
             start,
-            reader: Box::new(
-                response
-                    .into_body()
-                    .into_with_config()
-                    .limit(u64::MAX)
-                    .reader(),
-            ),
+            reader: Box::new(body.limit(u64::MAX).reader()),
         })
     }
+}
+
+/// The bytes of a page, and one more where it is too long.
+fn page(response: Response<Body>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let body = response.into_body().into_with_config();
+    let reader = body.limit(u64::MAX).reader();
+    reader.take(MAX_PAGE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
@@ -401,73 +360,4 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
         .headers()
         .get(name)
         .and_then(|value| value.to_str().ok())
-}
-
-/// Scheme, host and port, without a name or password.
-fn origin(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    format!("{scheme}://{}", host.rsplit('@').next().unwrap_or_default())
-}
-
-/// The address that a `Link` header gives for `rel="next"`.
-fn next_page(link: &str) -> Option<String> {
-    let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-    Some(next.split_once('<')?.1.split_once('>')?.0.to_owned())
-}
-
-/// Seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
-    let until = |date: &str| {
-        Some(
-            httpdate::parse_http_date(date)
-                .ok()?
-                .duration_since(SystemTime::now())
-                .unwrap_or_default(),
-        )
-    };
-    value
-        .trim()
-        .parse()
-        .map(Duration::from_secs)
-        .ok()
-        .or_else(|| until(value.trim()))
-}
-
-/// A path with every byte escaped that has a meaning in addresses.
-fn escaped(path: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    path.bytes()
-        .map(|b| {
-            if plain(b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_and_addresses_are_read() {
-        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after("Wed, 21 Oct 2015 07:28:00 GMT"),
-            Some(Duration::ZERO)
-        );
-        assert!(
-            retry_after("Fri, 01 Jan 2100 00:00:00 GMT").unwrap() > Duration::from_secs(1_000_000)
-        );
-        assert_eq!(retry_after("soon"), None);
-        assert_eq!(
-            next_page("<https://x/a?cursor=b>; rel=\"next\"").as_deref(),
-            Some("https://x/a?cursor=b")
-        );
-        assert_eq!(origin("http://user:word@host:81/a?b"), "http://host:81");
-        assert_eq!(escaped("a b/ü#.txt"), "a%20b/%C3%BC%23.txt");
-    }
 }

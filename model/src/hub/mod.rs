@@ -5,10 +5,12 @@
 //! before it gets its name, a cut download goes on where it ended, no error page can become a file,
 //! and the token goes to the Hub's own address alone.
 
+mod addresses;
 mod download;
 mod environment;
 mod error;
 mod http;
+mod remote;
 mod repo;
 mod store;
 
@@ -17,17 +19,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 pub use download::is_intact;
 pub use error::HubError;
-pub use http::{Commit, FileBody, Remote};
+pub use remote::{Commit, FileBody, Remote};
 pub use repo::{Checksum, RemoteFile, RepoId, RepoKind};
 pub use store::{Place, Snapshot, files_below};
 
+use download::{Fetch, Meter, fetch_file};
 use environment::Environment;
 use store::{Store, make_folder};
 
@@ -125,7 +128,7 @@ impl Hub {
     /// Asks the Hub, once, what a repository holds at its revision.
     pub fn list(&self, repo: &RepoId) -> Result<Listing, HubError> {
         let remote = self.remote(repo)?;
-        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listings = lock(&self.listings);
         if let Some(listing) = listings.get(repo) {
             return Ok(listing.clone());
         }
@@ -135,17 +138,7 @@ impl Hub {
                 reason: reason.clone(),
             });
         }
-        let commit = download::with_patience(|| remote.commit(repo)).inspect_err(|error| {
-            if let HubError::Network { reason, .. } = error {
-                self.unreachable.get_or_init(|| reason.clone());
-            }
-        })?;
-        if !repo::is_commit(&commit.hash) {
-            return Err(HubError::Protocol {
-                what: repo.to_string(),
-                reason: format!("{:?} is no commit", commit.hash),
-            });
-        }
+        let commit = self.resolved(remote, repo)?;
         let at = repo.at(&commit.hash);
         let files = download::with_patience(|| remote.tree(&at))?;
         let listing = Listing {
@@ -157,25 +150,37 @@ impl Hub {
         Ok(listing)
     }
 
+    /// The commit that a revision stands for.
+    fn resolved(&self, remote: &dyn Remote, repo: &RepoId) -> Result<Commit, HubError> {
+        let commit = download::with_patience(|| remote.commit(repo)).inspect_err(|error| {
+            if let HubError::Network { reason, .. } = error {
+                self.unreachable.get_or_init(|| reason.clone());
+            }
+        })?;
+        if repo::is_commit(&commit.hash) {
+            return Ok(commit);
+        }
+        Err(HubError::Protocol {
+            what: repo.to_string(),
+            reason: format!("{:?} is no commit", commit.hash),
+        })
+    }
+
     /// Whether a job's file is where it should be. Its name was given to it after its checksum was
     /// found right.
     pub fn is_done(&self, job: &Job) -> bool {
         let target = self.target(job);
-        match job.place {
-            Place::Cache => {
-                has_size(&target, &job.file)
-                    && self
-                        .store
-                        .snapshot_folder(&job.repo, &job.repo.revision)
-                        .join(&job.file.path)
-                        .exists()
+        has_size(&target, &job.file)
+            && match job.place {
+                Place::Cache => {
+                    let commit = &job.repo.revision;
+                    let folder = self.store.snapshot_folder(&job.repo, commit);
+                    folder.join(&job.file.path).exists()
+                }
+                // A folder is not named by what is in it: a file of an earlier commit may have the
+                // same size.
+                Place::Folder(_) => is_intact(&target, &job.file).unwrap_or(false),
             }
-            // A folder is not named by what is in it: a file of an earlier commit may have the same
-            // size.
-            Place::Folder(_) => {
-                has_size(&target, &job.file) && is_intact(&target, &job.file).unwrap_or(false)
-            }
-        }
     }
 
     /// Where a job's bytes will lie.
@@ -195,12 +200,7 @@ impl Hub {
     pub fn fetch(&self, jobs: &[Job], meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
         self.check_room(jobs)?;
         let queue: Mutex<VecDeque<&Job>> = Mutex::new(jobs.iter().collect());
-        let next = || {
-            queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
+        let next = || lock(&queue).pop_front();
         let (stop, first) = (AtomicBool::new(false), Mutex::new(None));
         std::thread::scope(|scope| {
             for _ in 0..PARALLEL.min(jobs.len()) {
@@ -208,10 +208,7 @@ impl Hub {
                     while let Some(job) = next().filter(|_| !stop.load(Ordering::Relaxed)) {
                         if let Err(error) = self.fetch_one(job, meter) {
                             stop.store(true, Ordering::Relaxed);
-                            first
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .get_or_insert(error);
+                            lock(&first).get_or_insert(error);
                         }
                     }
                 });
@@ -232,7 +229,7 @@ impl Hub {
             .filter(|job| job.place == Place::Cache)
             .map(|job| &job.repo)
             .collect();
-        let listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let listings = lock(&self.listings);
         let mut asked = listings
             .iter()
             .filter(|(_, listing)| fetched.contains(&listing.repo));
@@ -241,79 +238,91 @@ impl Hub {
         })
     }
 
-    fn fetch_one(&self, job: &Job, meter: &(dyn Fn(i64) + Sync)) -> Result<(), HubError> {
+    fn fetch_one(&self, job: &Job, meter: Meter) -> Result<(), HubError> {
         let target = self.target(job);
         if self.is_done(job) {
             meter(job.file.size as i64);
             return Ok(());
         }
         make_folder(target.parent().unwrap_or(Path::new(".")))?;
-        let _lock = if job.place == Place::Cache {
-            Some(self.store.lock(&job.repo, &job.file)?)
-        } else {
-            None
-        };
-        let blob = self.store.blob(&job.repo, &job.file);
-        if job.place != Place::Cache && is_intact(&blob, &job.file).unwrap_or(false) {
-            // The cache has it: no need to ask the Hub again. A copy, so that whoever edits the
-            // folder does not change the cache.
-            let part = store::beside(&target);
-            fs::copy(&blob, &part)
-                .and_then(|_| fs::rename(&part, &target))
-                .map_err(HubError::io(&target))?;
-            meter(job.file.size as i64);
-            return Ok(());
+        match job.place {
+            Place::Cache => self.fetch_to_cache(job, &target, meter),
+            Place::Folder(_) => self.fetch_to_folder(job, &target, meter),
         }
-        if job.place == Place::Cache && has_size(&target, &job.file) {
+    }
+
+    fn fetch_to_cache(&self, job: &Job, target: &Path, meter: Meter) -> Result<(), HubError> {
+        let _lock = self.store.lock(&job.repo, &job.file)?;
+        if has_size(target, &job.file) {
             meter(job.file.size as i64); // another program fetched it while we waited for the lock, or another commit has it too
         } else {
-            download::fetch_file(
-                self.remote(&job.repo)?,
-                &job.repo,
-                &job.file,
-                &target,
-                meter,
-            )?;
+            fetch_file(self.sought(job, meter)?, target)?;
         }
-        if job.place == Place::Cache {
-            self.store.link(&job.repo, &job.repo.revision, &job.file)
-        } else {
-            Ok(())
+        self.store.link(&job.repo, &job.repo.revision, &job.file)
+    }
+
+    fn fetch_to_folder(&self, job: &Job, target: &Path, meter: Meter) -> Result<(), HubError> {
+        let blob = self.store.blob(&job.repo, &job.file);
+        if !is_intact(&blob, &job.file).unwrap_or(false) {
+            return fetch_file(self.sought(job, meter)?, target);
         }
+        // The cache has it: no need to ask the Hub again. A copy, so that whoever edits the folder
+        // does not change the cache.
+        let part = store::beside(target);
+        fs::copy(&blob, &part)
+            .and_then(|_| fs::rename(&part, target))
+            .map_err(HubError::io(target))?;
+        meter(job.file.size as i64);
+        Ok(())
+    }
+
+    /// A job whose bytes only the Hub has.
+    fn sought<'a>(&'a self, job: &'a Job, meter: Meter<'a>) -> Result<Fetch<'a>, HubError> {
+        Ok(Fetch {
+            remote: self.remote(&job.repo)?,
+            repo: &job.repo,
+            file: &job.file,
+            meter,
+        })
     }
 
     /// Refuses what cannot fit before anything is fetched.
     fn check_room(&self, jobs: &[Job]) -> Result<(), HubError> {
+        let needed = self.lacking(jobs);
+        let Some(folder) = jobs.first().map(|job| self.target(job)) else {
+            return Ok(());
+        };
+        let mut above = folder.ancestors();
+        let existing = above.find(|path| path.is_dir()).unwrap_or(Path::new("."));
+        let Ok(stat) = rustix::fs::statvfs(existing) else {
+            return Ok(());
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if needed == 0 || needed.saturating_add(RESERVE) <= free {
+            return Ok(());
+        }
+        Err(HubError::Room {
+            needed,
+            free,
+            folder: existing.to_owned(),
+        })
+    }
+
+    /// Bytes of all jobs that are not there yet.
+    fn lacking(&self, jobs: &[Job]) -> u64 {
         let there =
             |job: &Job| fs::metadata(store::beside(&self.target(job))).map_or(0, |part| part.len());
         let lacking = jobs
             .iter()
             .filter(|job| !has_size(&self.target(job), &job.file));
-        let needed = lacking.fold(0u64, |sum, job| {
+        lacking.fold(0u64, |sum, job| {
             sum.saturating_add(job.file.size.saturating_sub(there(job)))
-        });
-        let Some(folder) = jobs.first().map(|job| self.target(job)) else {
-            return Ok(());
-        };
-        let existing = folder
-            .ancestors()
-            .find(|path| path.is_dir())
-            .unwrap_or(Path::new("."));
-        let Ok(stat) = rustix::fs::statvfs(existing) else {
-            return Ok(());
-        };
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let room = HubError::Room {
-            needed,
-            free,
-            folder: existing.to_owned(),
-        };
-        if needed > 0 && needed.saturating_add(RESERVE) > free {
-            Err(room)
-        } else {
-            Ok(())
-        }
+        })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn has_size(path: &Path, file: &RemoteFile) -> bool {

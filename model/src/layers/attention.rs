@@ -134,49 +134,45 @@ impl SelfAttention {
             None => self.project(xs, rows)?,
             Some(packed) => {
                 let qkv = self.project_packed(packed, xs)?;
-                if let (None, AttentionKind::Fused, Some(context)) = (
-                    rows,
-                    self.kind,
-                    packed_attention(&qkv, mask.map(|m| &m.additive)),
-                ) {
+                let fused = packed_attention(&qkv, mask.map(|m| &m.additive));
+                if let (None, AttentionKind::Fused, Some(context)) = (rows, self.kind, fused) {
                     self.site.see(&context);
                     return Ok(context);
                 }
-                let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, batch, heads, seq, head_dim]
-                [
-                    qkv.f_get(0)?.f_narrow(2, 0, asking)?,
-                    qkv.f_get(1)?,
-                    qkv.f_get(2)?,
-                ]
+                split_packed(&qkv, asking)?
             }
         }; // [batch, heads, seq, head_dim]
-        let dropout = if train { self.dropout } else { 0.0 };
-        let additive = mask.map(|mask| &mask.additive);
-        // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are
-        // oneDNN's.
-        let slow = q.device() == Device::Cpu && q.kind() != Kind::Float && q.requires_grad();
-        let context = if self.kind == AttentionKind::Plain
-            || slow
-            || mask.is_some_and(|mask| mask.needs_plain)
-        {
-            self.plain(&q, &k, &v, additive, dropout)?
-        } else {
-            Tensor::f_scaled_dot_product_attention(
-                &q,
-                &k,
-                &v,
-                additive,
-                dropout,
-                false,
-                None::<f64>,
-                false,
-            )?
-        };
+        let context = self.attend(&q, &k, &v, mask, train)?;
         let context = context
             .f_transpose(1, 2)?
             .f_reshape([batch, asking, size])?; // [batch, seq, size]
         self.site.see(&context);
         Ok(context)
+    }
+
+    /// Attention of queries to keys and values \[batch, heads, seq, `head_dim`\], in the way that is
+    /// right or fast for them.
+    fn attend(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        mask: Option<&AttentionMask>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let dropout = if train { self.dropout } else { 0.0 };
+        let additive = mask.map(|mask| &mask.additive);
+        // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are
+        // oneDNN's.
+        let slow = q.device() == Device::Cpu && q.kind() != Kind::Float && q.requires_grad();
+        let needs_plain = mask.is_some_and(|mask| mask.needs_plain);
+        if self.kind == AttentionKind::Plain || slow || needs_plain {
+            return self.plain(q, k, v, additive, dropout);
+        }
+        let scale = None::<f64>;
+        Ok(Tensor::f_scaled_dot_product_attention(
+            q, k, v, additive, dropout, false, scale, false,
+        )?)
     }
 
     /// The three projections by one product: \[batch, seq, 3, heads, `head_dim`\].
@@ -227,4 +223,14 @@ impl SelfAttention {
         self.site.see_part("probs", &probs);
         Ok(probs.f_dropout(dropout, dropout > 0.0)?.f_matmul(v)?) // [batch, heads, seq, head_dim]
     }
+}
+
+/// Query, key and value of packed projections, of the query the first `asking` rows.
+fn split_packed(qkv: &Tensor, asking: i64) -> Result<[Tensor; 3]> {
+    let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, batch, heads, seq, head_dim]
+    Ok([
+        qkv.f_get(0)?.f_narrow(2, 0, asking)?,
+        qkv.f_get(1)?,
+        qkv.f_get(2)?,
+    ])
 }

@@ -76,18 +76,13 @@ impl Block {
     ) -> Result<Tensor> {
         let normed = self.layernorm_before.forward(xs)?;
         let asking = matches!(rows, Rows::Cls).then_some(1);
-        let context = rows.of(&self
-            .attention
-            .attention
-            .forward(&normed, mask, asking, train)?)?;
-        let xs = rows.of(xs)?;
-        let hidden = self.add(
-            &self.attention.output,
-            &context,
-            &xs,
-            Some(&self.attention.site),
-            train,
-        )?;
+        let Attention {
+            attention,
+            output,
+            site,
+        } = &self.attention;
+        let context = rows.of(&attention.forward(&normed, mask, asking, train)?)?;
+        let hidden = self.add(output, &context, &rows.of(xs)?, Some(site), train)?;
         let normed = self.layernorm_after.forward(&hidden)?;
         let wide = self
             .intermediate

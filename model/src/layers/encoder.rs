@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use super::{AttentionKind, AttentionMask, Block, LayerNorm};
+use super::{AttentionKind, AttentionMask, Block, LayerNorm, Rows};
 use crate::{
     Result,
     config::BlockConfig,
@@ -30,31 +30,19 @@ impl EncoderOutput {
     pub fn cls(&self) -> Tensor {
         self.last_hidden_state.select(1, 0)
     }
-}
 
-/// Which rows of an encoder's output are asked for.
-///
-/// The last block computes no others, which saves most of it.
-#[derive(Clone, Debug, Default)]
-pub enum Rows {
-    /// The whole sequence.
-    #[default]
-    All,
-    /// Row 0 alone.
-    Cls,
-    /// Those at these places of all sequences one after another, \[rows\] int64 below batch * seq;
-    /// for training.
-    At(Rc<Tensor>),
-}
-
-impl Rows {
-    /// These rows of a sequence of states \[batch, seq, size\].
-    pub fn of(&self, states: &Tensor) -> Result<Tensor> {
-        let (_, _, size) = states.size3()?;
-        Ok(match self {
-            Self::All => states.shallow_clone(),
-            Self::Cls => states.f_narrow(1, 0, 1)?,
-            Self::At(places) => states.f_reshape([-1, size])?.f_index_select(0, places)?,
+    /// The outputs of consecutive sequences as one.
+    fn joined(pieces: &[Self]) -> Result<Self> {
+        let join = |of: &dyn Fn(&Self) -> Tensor| -> Result<Tensor> {
+            let tensors: Vec<Tensor> = pieces.iter().map(of).collect();
+            Ok(Tensor::f_cat(&tensors, 0)?)
+        };
+        let layers = pieces.first().map_or(0, |piece| piece.cls_of_layers.len());
+        let cls = |layer: usize| join(&|piece| piece.cls_of_layers[layer].shallow_clone());
+        Ok(Self {
+            hidden_states: join(&|piece| piece.hidden_states.shallow_clone())?,
+            last_hidden_state: join(&|piece| piece.last_hidden_state.shallow_clone())?,
+            cls_of_layers: (0..layers).map(cls).collect::<Result<_>>()?,
         })
     }
 }
@@ -119,44 +107,18 @@ impl Encoder {
         let (batch, seq, _) = embeddings.size3()?;
         let one = seq * self.intermediate_size * embeddings.kind().elt_size_in_bytes() as i64;
         let piece = (PIECE_BYTES / one.max(1)).max(1);
-        if !self.packed
-            || matches!(rows, Rows::At(_))
-            || embeddings.device() != Device::Cpu
-            || batch <= piece
-        {
+        let at_once = batch <= piece || embeddings.device() != Device::Cpu;
+        if at_once || !self.packed || matches!(rows, Rows::At(_)) {
             return self.forward_piece(embeddings, mask, rows, train);
         }
-        let (mut hidden_states, mut last_hidden_state, mut layers) = (
-            Vec::new(),
-            Vec::new(),
-            (0..self.layer.len())
-                .map(|_| Vec::new())
-                .collect::<Vec<_>>(),
-        );
+        let mut pieces = Vec::new();
         for start in (0..batch).step_by(piece as usize) {
             let count = piece.min(batch - start);
             let mask = mask.map(|mask| mask.narrow(start, count)).transpose()?;
-            let output = self.forward_piece(
-                embeddings.f_narrow(0, start, count)?,
-                mask.as_ref(),
-                rows,
-                train,
-            )?;
-            hidden_states.push(output.hidden_states);
-            last_hidden_state.push(output.last_hidden_state);
-            layers
-                .iter_mut()
-                .zip(output.cls_of_layers)
-                .for_each(|(layer, cls)| layer.push(cls));
+            let part = embeddings.f_narrow(0, start, count)?;
+            pieces.push(self.forward_piece(part, mask.as_ref(), rows, train)?);
         }
-        Ok(EncoderOutput {
-            hidden_states: Tensor::f_cat(&hidden_states, 0)?,
-            last_hidden_state: Tensor::f_cat(&last_hidden_state, 0)?,
-            cls_of_layers: layers
-                .iter()
-                .map(|layer| Tensor::f_cat(layer, 0))
-                .collect::<std::result::Result<_, _>>()?,
-        })
+        EncoderOutput::joined(&pieces)
     }
 
     fn forward_piece(
@@ -174,14 +136,7 @@ impl Encoder {
             } else {
                 &Rows::All
             };
-            hidden_states = if self.recompute && hidden_states.requires_grad() {
-                let (block, mask, asked) = (Rc::clone(block), mask.cloned(), asked.clone());
-                recomputed(&hidden_states, move |xs| {
-                    block.forward(xs, mask.as_ref(), &asked, train)
-                })?
-            } else {
-                block.forward(&hidden_states, mask, asked, train)?
-            };
+            hidden_states = self.run(block, &hidden_states, mask, asked, train)?;
             if self.packed && !matches!(rows, Rows::At(_)) {
                 cls_of_layers.push(hidden_states.select(1, 0).copy()); // a view would keep all rows of each block
             }
@@ -195,5 +150,20 @@ impl Encoder {
             last_hidden_state,
             cls_of_layers,
         })
+    }
+    /// One block, whose activations are kept or computed again.
+    fn run(
+        &self,
+        block: &Rc<Block>,
+        xs: &Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<Tensor> {
+        if !self.recompute || !xs.requires_grad() {
+            return block.forward(xs, mask, rows, train);
+        }
+        let (block, mask, rows) = (Rc::clone(block), mask.cloned(), rows.clone());
+        recomputed(xs, move |xs| block.forward(xs, mask.as_ref(), &rows, train))
     }
 }

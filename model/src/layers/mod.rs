@@ -9,12 +9,14 @@ mod encoder;
 mod linear;
 mod norm;
 mod pooler;
+mod rows;
 
 pub use activation::Activation;
 pub use attention::{AttentionKind, AttentionMask, SelfAttention};
 pub use block::Block;
 pub use embeddings::Embedding;
-pub use encoder::{Encoder, EncoderOutput, Rows};
+pub use encoder::{Encoder, EncoderOutput};
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use pooler::Pooler;
+pub use rows::Rows;

@@ -43,39 +43,24 @@ pub fn text_batch<'a>(
     device: Device,
 ) -> Result<TextInputs> {
     let encodings: Vec<&Encoding> = encodings.into_iter().collect();
-    let (batch, seq) = (
-        encodings.len(),
-        encodings
-            .iter()
-            .map(|e| e.input_ids.len())
-            .max()
-            .unwrap_or(0),
-    );
-    let mut rows = [
-        vec![pad_id; batch * seq],
-        vec![0; batch * seq],
-        vec![0; batch * seq],
-    ];
+    let lengths = encodings.iter().map(|e| e.input_ids.len());
+    let (batch, seq) = (encodings.len(), lengths.max().unwrap_or(0));
+    let [mut ids, mut types, mut kept] = [pad_id, 0, 0].map(|fill| vec![fill; batch * seq]);
     for (i, encoding) in encodings.iter().enumerate() {
         let row = i * seq..i * seq + encoding.input_ids.len();
-        rows[0][row.clone()].copy_from_slice(&encoding.input_ids);
-        rows[1][row.clone()].copy_from_slice(&encoding.token_type_ids);
-        rows[2][row].fill(1);
+        ids[row.clone()].copy_from_slice(&encoding.input_ids);
+        types[row.clone()].copy_from_slice(&encoding.token_type_ids);
+        kept[row].fill(1);
     }
-    let padded = rows[2].contains(&0);
-    let tensor = |row: &[i64]| -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(row)?
-            .f_view([batch as i64, seq as i64])?
-            .f_to_device(device)?)
+    let tensor = |rows: &[i64]| -> Result<Tensor> {
+        let rows = Tensor::f_from_slice(rows)?.f_view([batch as i64, seq as i64])?;
+        Ok(rows.f_to_device(device)?)
     };
+    let padded = kept.contains(&0);
     Ok(TextInputs {
-        input_ids: tensor(&rows[0])?,
-        token_type_ids: Some(tensor(&rows[1])?),
-        attention_mask: if padded {
-            Some(tensor(&rows[2])?)
-        } else {
-            None
-        },
+        input_ids: tensor(&ids)?,
+        token_type_ids: Some(tensor(&types)?),
+        attention_mask: padded.then(|| tensor(&kept)).transpose()?,
         position_ids: None,
     })
 }

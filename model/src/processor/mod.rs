@@ -5,11 +5,12 @@ mod batch;
 mod decode;
 mod image;
 mod resize;
+mod special;
 mod text;
 mod tokenizer_files;
 
 pub use batch::{Pixels, image_batch, text_batch};
 pub use decode::{Picture, decode};
 pub use image::{ImageProcessorConfig, ImageTransform};
-pub use resize::{Filter, PassOrder, resize};
+pub use resize::{Filter, PassOrder, PixelSize, resize};
 pub use text::{Encoding, Text, TextProcessor};

@@ -12,6 +12,15 @@ const BITS: u32 = 22;
 /// Columns that one step of the kernel keeps in registers.
 const LANES: usize = 64;
 
+/// A picture's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelSize {
+    /// In pixels.
+    pub width: usize,
+    /// In pixels.
+    pub height: usize,
+}
+
 /// Resampling filter, in files by PIL's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -96,9 +105,11 @@ impl PassOrder {
         }
     }
 
-    fn vertical_first(self, from: (usize, usize), to: (usize, usize)) -> bool {
+    fn vertical_first(self, from: PixelSize, to: PixelSize) -> bool {
         let shrink = |from: usize, to: usize| from as i64 - to as i64;
-        self == Self::Pillow13 && to.1 < from.1 && shrink(from.1, to.1) > 2 * shrink(from.0, to.0)
+        self == Self::Pillow13
+            && to.height < from.height
+            && shrink(from.height, to.height) > 2 * shrink(from.width, to.width)
     }
 }
 
@@ -134,18 +145,23 @@ impl Taps {
                 (0..end - first)
                     .map(|j| filter.at((j as f64 + first as f64 - centre + 0.5) * inverse)),
             );
-            let sum: f64 = row.iter().fold(0.0, |sum, weight| sum + weight);
-            let start = taps.weights.len();
-            taps.weights.extend(row.iter().map(|weight| {
-                let scaled = if sum == 0.0 { *weight } else { weight / sum } * f64::from(1 << BITS);
-                (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
-            }));
-            taps.spans.push(Span {
-                first,
-                weights: start..taps.weights.len(),
-            });
+            taps.push(first, &row);
         }
         taps
+    }
+
+    /// Adds an output position: its weights, brought to a sum of one.
+    fn push(&mut self, first: usize, row: &[f64]) {
+        let sum: f64 = row.iter().fold(0.0, |sum, weight| sum + weight);
+        let start = self.weights.len();
+        self.weights.extend(row.iter().map(|weight| {
+            let scaled = if sum == 0.0 { *weight } else { weight / sum } * f64::from(1 << BITS);
+            (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32
+        }));
+        self.spans.push(Span {
+            first,
+            weights: start..self.weights.len(),
+        });
     }
 
     fn len(&self) -> usize {
@@ -214,34 +230,39 @@ fn combine_rows_into(source: &[u8], width: usize, taps: &Taps, out: &mut [u8]) {
 /// Each pixel of an output row is a weighted sum of pixels of the source row.
 fn horizontal<const C: usize>(
     source: &[u8],
-    (width, height): (usize, usize),
+    from: PixelSize,
     to: usize,
     filter: Filter,
 ) -> Vec<u8> {
-    let (taps, mut out) = (Taps::new(width, to, filter), vec![0; to * height * C]);
+    let (taps, mut out) = (
+        Taps::new(from.width, to, filter),
+        vec![0; to * from.height * C],
+    );
     #[cfg(target_arch = "x86_64")]
     if C == 3 && is_x86_feature_detected!("avx2") {
         // SAFETY: the processor was just asked.
-        unsafe { horizontal_rgb_avx2(source, width, &taps, &mut out) };
+        unsafe { horizontal_rgb_avx2(source, from.width, &taps, &mut out) };
         return out;
     }
-    for (row, out) in source
-        .chunks_exact(width * C)
-        .zip(out.chunks_exact_mut(to * C))
-    {
-        for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(C)) {
-            let mut sums = [1i32 << (BITS - 1); C];
-            for (pixel, &weight) in row[first * C..].chunks_exact(C).zip(weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    *sum = sum.wrapping_add(i32::from(value) * weight);
-                }
-            }
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = (sum >> BITS).clamp(0, 255) as u8;
-            }
-        }
+    let rows = source.chunks_exact(from.width * C);
+    for (row, out) in rows.zip(out.chunks_exact_mut(to * C)) {
+        combine_pixels::<C>(row, &taps, out);
     }
     out
+}
+
+fn combine_pixels<const C: usize>(row: &[u8], taps: &Taps, out: &mut [u8]) {
+    for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(C)) {
+        let mut sums = [1i32 << (BITS - 1); C];
+        for (pixel, &weight) in row[first * C..].chunks_exact(C).zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(pixel) {
+                *sum = sum.wrapping_add(i32::from(value) * weight);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = (sum >> BITS).clamp(0, 255) as u8;
+        }
+    }
 }
 
 /// Bytes that are read at once for two RGB pixels.
@@ -321,37 +342,36 @@ fn combine_rgb_avx2(pixels: &[u8], weights: &[[i32; 4]]) -> [u8; 3] {
     [red, green, blue]
 }
 
-/// `source`, rows of pixels of `C` (1 to 4) interleaved bytes, from size (width, height) to size
-/// `to`.
+/// `source`, rows of pixels of `C` (1 to 4) interleaved bytes, from one size to another.
 ///
 /// # Panics
 /// If a size is zero or `source` is not `from`'s.
 pub fn resize<const C: usize>(
     source: &[u8],
-    from: (usize, usize),
-    to: (usize, usize),
+    from: PixelSize,
+    to: PixelSize,
     filter: Filter,
     order: PassOrder,
 ) -> Vec<u8> {
-    assert!(
-        from.0 > 0 && from.1 > 0 && to.0 > 0 && to.1 > 0,
-        "an empty picture"
-    );
-    assert_eq!(
-        source.len(),
-        from.0 * from.1 * C,
-        "the source has another size"
-    );
+    let empty = |size: PixelSize| size.width == 0 || size.height == 0;
+    assert!(!empty(from) && !empty(to), "an empty picture");
+    let bytes = from.width * from.height * C;
+    assert_eq!(source.len(), bytes, "the source has another size");
     let vertical = |source: &[u8], width: usize| {
-        combine_rows(source, width * C, &Taps::new(from.1, to.1, filter))
+        let taps = Taps::new(from.height, to.height, filter);
+        combine_rows(source, width * C, &taps)
     };
-    match (from.0 == to.0, from.1 == to.1) {
+    let between = PixelSize {
+        height: to.height,
+        ..from
+    };
+    match (from.width == to.width, from.height == to.height) {
         (true, true) => source.to_vec(),
-        (true, false) => vertical(source, from.0),
-        (false, true) => horizontal::<C>(source, from, to.0, filter),
+        (true, false) => vertical(source, from.width),
+        (false, true) => horizontal::<C>(source, from, to.width, filter),
         (false, false) if order.vertical_first(from, to) => {
-            horizontal::<C>(&vertical(source, from.0), (from.0, to.1), to.0, filter)
+            horizontal::<C>(&vertical(source, from.width), between, to.width, filter)
         }
-        (false, false) => vertical(&horizontal::<C>(source, from, to.0, filter), to.0),
+        (false, false) => vertical(&horizontal::<C>(source, from, to.width, filter), to.width),
     }
 }

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use flava_base::hex;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokenizers::{
     AddedToken, EncodeInput, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
@@ -11,11 +12,12 @@ use tokenizers::{
     models::{TrainerWrapper, wordpiece::WordPieceTrainerBuilder},
 };
 
-use super::tokenizer_files::{self, SPECIAL_KEYS};
+use super::{
+    special::{SPECIAL, SPECIAL_KEYS},
+    tokenizer_files,
+};
 use crate::{Error, Result};
 
-/// BERT's special tokens.
-pub(super) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 /// Tokens that a text may be cut to at least: the special ones around a pair, and one.
 const SHORTEST: usize = 4;
 
@@ -26,6 +28,15 @@ pub enum Text<'a> {
     Single(&'a str),
     /// `[CLS] a [SEP] b [SEP]`, the second part of token type 1.
     Pair(&'a str, &'a str),
+}
+
+impl<'a> Text<'a> {
+    fn input(self) -> EncodeInput<'a> {
+        match self {
+            Self::Single(a) => EncodeInput::Single(a.into()),
+            Self::Pair(a, b) => EncodeInput::Dual(a.into(), b.into()),
+        }
+    }
 }
 
 /// Word pieces of one text, special tokens included, without padding.
@@ -45,32 +56,39 @@ fn inner_characters(
     min_frequency: u64,
 ) -> Result<Vec<char>> {
     const MOST: usize = 1000;
-    let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
     let mut counts: BTreeMap<char, u64> = BTreeMap::new();
     for text in texts {
-        let mut text = NormalizedString::from(text);
-        if let Some(normalizer) = tokenizer.get_normalizer() {
-            normalizer.normalize(&mut text).map_err(broken)?;
-        }
-        let mut words = PreTokenizedString::from(text);
-        if let Some(splitter) = tokenizer.get_pre_tokenizer() {
-            splitter.pre_tokenize(&mut words).map_err(broken)?;
-        }
+        let words = words_of(tokenizer, text).map_err(broken)?;
         for (word, ..) in words.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            word.chars()
-                .skip(1)
-                .for_each(|c| *counts.entry(c).or_default() += 1);
+            for c in word.chars().skip(1) {
+                *counts.entry(c).or_default() += 1;
+            }
         }
     }
-    let mut known: Vec<(char, u64)> = counts
-        .into_iter()
-        .filter(|(_, count)| *count >= min_frequency)
-        .collect();
+    let frequent = |(_, count): &(char, u64)| *count >= min_frequency;
+    let mut known: Vec<(char, u64)> = counts.into_iter().filter(frequent).collect();
     known.sort_by_key(|(c, count)| (std::cmp::Reverse(*count), *c));
     known.truncate(MOST);
     let mut characters: Vec<char> = known.into_iter().map(|(c, _)| c).collect();
     characters.sort_unstable();
     Ok(characters)
+}
+
+/// A text, normalised and split into words.
+fn words_of(tokenizer: &Tokenizer, text: String) -> tokenizers::Result<PreTokenizedString> {
+    let mut text = NormalizedString::from(text);
+    if let Some(normalizer) = tokenizer.get_normalizer() {
+        normalizer.normalize(&mut text)?;
+    }
+    let mut words = PreTokenizedString::from(text);
+    if let Some(splitter) = tokenizer.get_pre_tokenizer() {
+        splitter.pre_tokenize(&mut words)?;
+    }
+    Ok(words)
+}
+
+fn broken(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(error.to_string())
 }
 
 /// A `WordPiece` tokenizer.
@@ -85,7 +103,7 @@ pub struct TextProcessor {
 impl TextProcessor {
     /// From the tokenizer's files in `directory`.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        let (tokenizer, _) = tokenizer_files::from_directory(directory)?;
+        let tokenizer = tokenizer_files::from_directory(directory)?;
         Self::new(tokenizer).map_err(|e| Error::file(directory, e))
     }
 
@@ -104,9 +122,7 @@ impl TextProcessor {
         }
         // Files may ask for padding or truncation; both are decided by the caller here.
         tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        tokenizer.with_truncation(None).map_err(broken)?;
         let mut inner = vec![false; tokenizer.get_vocab_size(true)];
         for (word, id) in tokenizer.get_vocab(true) {
             if let Some(inner) = inner.get_mut(id as usize) {
@@ -153,7 +169,6 @@ impl TextProcessor {
                 "texts cannot be cut to {max_length} tokens: {SHORTEST} is the least"
             )));
         }
-        let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let mut tokenizer = self.tokenizer.clone();
         let truncation = TruncationParams {
             max_length,
@@ -163,22 +178,14 @@ impl TextProcessor {
         tokenizer
             .with_truncation(Some(truncation))
             .map_err(broken)?;
-        let inputs: Vec<EncodeInput> = texts
-            .iter()
-            .map(|text| match *text {
-                Text::Single(a) => EncodeInput::Single(a.into()),
-                Text::Pair(a, b) => EncodeInput::Dual(a.into(), b.into()),
-            })
-            .collect();
-        let encodings = tokenizer.encode_batch(inputs, true).map_err(broken)?;
+        let inputs = texts.iter().map(|text| text.input()).collect();
+        let encodings = tokenizer.encode_batch(inputs, true);
         let wide = |ids: &[u32]| ids.iter().map(|&id| id.into()).collect();
-        Ok(encodings
-            .iter()
-            .map(|e| Encoding {
-                input_ids: wide(e.get_ids()),
-                token_type_ids: wide(e.get_type_ids()),
-            })
-            .collect())
+        let encoding = |e: &tokenizers::Encoding| Encoding {
+            input_ids: wide(e.get_ids()),
+            token_type_ids: wide(e.get_type_ids()),
+        };
+        Ok(encodings.map_err(broken)?.iter().map(encoding).collect())
     }
 
     /// BERT's uncased tokenizer with at most `vocab_size` pieces, learned from `texts` (`WordPiece`
@@ -189,7 +196,6 @@ impl TextProcessor {
         vocab_size: usize,
         min_frequency: u64,
     ) -> Result<Self> {
-        let broken = |e: tokenizers::Error| Error::Tokenizer(e.to_string());
         let blank: Vec<String> = SPECIAL.map(str::to_owned).into();
         let mut tokenizer = Self::from_words(&blank)?.tokenizer;
         // The trainer numbers inner characters as a hash map gives them, and ties between pairs go
@@ -208,9 +214,7 @@ impl TextProcessor {
             .build()
             .into();
         tokenizer.train(&mut trainer, texts()).map_err(broken)?;
-        let mut words: Vec<(String, u32)> = tokenizer.get_vocab(true).into_iter().collect();
-        words.sort_by_key(|(_, id)| *id);
-        Self::from_words(&words.into_iter().map(|(word, _)| word).collect::<Vec<_>>())
+        Self::from_words(&words_in_order(&tokenizer))
     }
 
     /// A digest of everything that decides the word pieces.
@@ -224,45 +228,47 @@ impl TextProcessor {
 
     /// The files that transformers loads this tokenizer from: name and contents.
     pub fn files(&self) -> Result<Vec<(&'static str, String)>> {
-        let json = self
-            .tokenizer
-            .to_string(true)
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
-        let mut words: Vec<(String, u32)> = self.tokenizer.get_vocab(true).into_iter().collect();
-        words.sort_by_key(|(_, id)| *id);
-        let vocab: String = words.iter().map(|(word, _)| format!("{word}\n")).collect();
-        let special: serde_json::Map<_, _> = SPECIAL_KEYS
+        let json = self.tokenizer.to_string(true).map_err(broken)?;
+        let words = words_in_order(&self.tokenizer);
+        let vocab: String = words.iter().map(|word| format!("{word}\n")).collect();
+        let special: Map<String, Value> = SPECIAL_KEYS
             .iter()
             .zip(SPECIAL)
             .map(|(name, token)| ((*name).to_owned(), token.into()))
             .collect();
-        let mut config = special.clone();
-        config.insert("processor_class".into(), "FlavaProcessor".into());
-        match self.tokenizer.get_normalizer() {
-            Some(NormalizerWrapper::BertNormalizer(bert)) => {
-                config.insert("tokenizer_class".into(), "BertTokenizer".into());
-                config.insert("do_lower_case".into(), bert.lowercase.into());
-                config.insert("strip_accents".into(), bert.strip_accents.into());
-                config.insert(
-                    "tokenize_chinese_chars".into(),
-                    bert.handle_chinese_chars.into(),
-                );
-            }
-            // BERT's class would put its own way of preparing texts in its place.
-            _ => _ = config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into()),
-        }
-        config.insert("model_max_length".into(), 512.into());
+        let config = self.config(special.clone());
+        let text = |object| format!("{:#}\n", Value::Object(object));
         Ok(vec![
             ("tokenizer.json", json),
             ("vocab.txt", vocab),
-            (
-                "tokenizer_config.json",
-                format!("{:#}\n", serde_json::Value::Object(config)),
-            ),
-            (
-                "special_tokens_map.json",
-                format!("{:#}\n", serde_json::Value::Object(special)),
-            ),
+            ("tokenizer_config.json", text(config)),
+            ("special_tokens_map.json", text(special)),
         ])
     }
+
+    /// `tokenizer_config.json`, begun with the special tokens.
+    fn config(&self, special: Map<String, Value>) -> Map<String, Value> {
+        let mut config = special;
+        let mut set = |key: &str, value: Value| _ = config.insert(key.into(), value);
+        set("processor_class", "FlavaProcessor".into());
+        match self.tokenizer.get_normalizer() {
+            Some(NormalizerWrapper::BertNormalizer(bert)) => {
+                set("tokenizer_class", "BertTokenizer".into());
+                set("do_lower_case", bert.lowercase.into());
+                set("strip_accents", bert.strip_accents.into());
+                set("tokenize_chinese_chars", bert.handle_chinese_chars.into());
+            }
+            // BERT's class would put its own way of preparing texts in its place.
+            _ => set("tokenizer_class", "PreTrainedTokenizerFast".into()),
+        }
+        set("model_max_length", 512.into());
+        config
+    }
+}
+
+/// The vocabulary, by ids.
+fn words_in_order(tokenizer: &Tokenizer) -> Vec<String> {
+    let mut words: Vec<(String, u32)> = tokenizer.get_vocab(true).into_iter().collect();
+    words.sort_by_key(|(_, id)| *id);
+    words.into_iter().map(|(word, _)| word).collect()
 }

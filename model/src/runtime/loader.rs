@@ -4,7 +4,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -88,23 +88,30 @@ impl<T: Send> Shared<T> {
     fn work(&self, make: &(impl Fn(usize) -> T + ?Sized)) {
         while let Some(index) = self.claim() {
             let outcome = catch_unwind(AssertUnwindSafe(|| make(index)));
-            self.state
-                .lock()
-                .expect("no worker panics with the lock")
-                .ready
-                .insert(index, outcome);
+            self.lock().ready.insert(index, outcome);
             self.filled.notify_one();
         }
     }
 
+    /// No thread panics with the lock.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a signal while the state is as `waiting` says.
+    fn wait<'a>(
+        signal: &Condvar,
+        state: MutexGuard<'a, State<T>>,
+        waiting: impl FnMut(&mut State<T>) -> bool,
+    ) -> MutexGuard<'a, State<T>> {
+        let state = signal.wait_while(state, waiting);
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn claim(&self) -> Option<usize> {
-        let state = self.state.lock().expect("no worker panics with the lock");
         let full =
             |s: &mut State<T>| !s.stopped && s.next < self.count && s.next >= s.taken + self.ahead;
-        let mut state = self
-            .room
-            .wait_while(state, full)
-            .expect("no worker panics with the lock");
+        let mut state = Self::wait(&self.room, self.lock(), full);
         if state.stopped || state.next >= self.count {
             return None;
         }
@@ -117,22 +124,14 @@ impl<T: Send + 'static> Iterator for Loader<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        let state = self
-            .shared
-            .state
-            .lock()
-            .expect("no worker panics with the lock");
+        let state = self.shared.lock();
         if state.taken >= self.shared.count {
             return None;
         }
         let wanted = state.taken;
         let absent = |s: &mut State<T>| !s.ready.contains_key(&wanted);
-        let mut state = self
-            .shared
-            .filled
-            .wait_while(state, absent)
-            .expect("no worker panics with the lock");
-        let outcome = state.ready.remove(&wanted).expect("waited for it");
+        let mut state = Shared::wait(&self.shared.filled, state, absent);
+        let outcome = state.ready.remove(&wanted)?;
         state.taken += 1;
         drop(state);
         self.shared.room.notify_all();
@@ -142,11 +141,7 @@ impl<T: Send + 'static> Iterator for Loader<T> {
 
 impl<T: Send + 'static> Drop for Loader<T> {
     fn drop(&mut self) {
-        self.shared
-            .state
-            .lock()
-            .expect("no worker panics with the lock")
-            .stopped = true;
+        self.shared.lock().stopped = true;
         self.shared.room.notify_all();
         for worker in self.workers.drain(..) {
             let _ended = worker.join();

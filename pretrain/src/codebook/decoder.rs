@@ -2,7 +2,7 @@
 //! is not part of the model.
 
 use flava_model::{
-    codebook::{Convolution, ResidualBlock},
+    codebook::{Channels, Convolution, ResidualBlock},
     config::CodebookConfig,
     runtime::Vars,
 };
@@ -33,8 +33,12 @@ impl Decoder {
         for g in 1..=GROUPS {
             let (group, output) = (&blocks / format!("group_{g}"), hidden << (GROUPS - g));
             let block = |b| {
-                let sizes = (if b == 1 { input } else { output }, output);
-                ResidualBlock::new(&(&group / format!("block_{b}")), sizes, [1, 3, 3, 3], gain)
+                let channels = Channels {
+                    input: if b == 1 { input } else { output },
+                    output,
+                };
+                let vars = &group / format!("block_{b}");
+                ResidualBlock::new(&vars, channels, [1, 3, 3, 3], gain)
             };
             groups.push((1..=config.num_blocks_per_group).map(block).collect());
             input = output;

@@ -4,7 +4,7 @@
 use flava_model::{layers::Linear, runtime::Vars};
 use tch::Tensor;
 
-use crate::Result;
+use crate::{Result, recipe::DinoStage};
 
 /// The head of student and teacher.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ fn unit(xs: &Tensor) -> Result<Tensor> {
 }
 
 impl DinoHead {
-    /// From states of `size`, through two layers of `hidden` and one of `bottleneck`, to `outputs`.
-    pub fn new(vars: &Vars, size: i64, (hidden, bottleneck, outputs): (i64, i64, i64)) -> Self {
+    /// From states of `size` to a stage's outputs.
+    pub fn new(vars: &Vars, size: i64, stage: &DinoStage) -> Self {
+        let (hidden, bottleneck) = (stage.hidden, stage.bottleneck);
         let mlp = vars / "mlp";
         let linear = |place: i64, input, output| Linear::new(&(&mlp / place), input, output);
         Self {
@@ -32,7 +33,7 @@ impl DinoHead {
                 linear(2, hidden, hidden),
                 linear(4, hidden, bottleneck),
             ],
-            last_layer: (vars / "last_layer").weight("weight_v", &[outputs, bottleneck]),
+            last_layer: (vars / "last_layer").weight("weight_v", &[stage.outputs, bottleneck]),
         }
     }
 

@@ -41,11 +41,6 @@ impl Sequences {
         ignore: i64,
         kept: Option<&Tensor>,
     ) -> Result<LossPositions> {
-        let Self {
-            count,
-            length,
-            device,
-        } = self;
         let positions = range.end - range.start;
         let labelled = labels.map_or(Ok(positions), |labels| {
             labels.size2().map(|(_, labelled)| labelled)
@@ -55,26 +50,37 @@ impl Sequences {
                 "{labelled} labels for {positions} positions"
             )));
         }
-        let mut asked = match labels {
-            Some(labels) => labels.f_ne(ignore)?,
-            None => Tensor::f_ones([count, labelled], (Kind::Bool, device))?,
-        };
-        if let Some(kept) = kept {
-            asked = asked.f_logical_and(&kept.f_unsqueeze(-1)?)?;
-        }
+        let asked = self.asked(labelled, labels, ignore, kept)?;
         let found = asked.f_reshape([-1])?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
         let sequence = found.f_div_scalar_mode(labelled.max(1), "floor")?;
         let places = found
-            .f_add(&sequence.f_mul_scalar(length - labelled)?)?
+            .f_add(&sequence.f_mul_scalar(self.length - labelled)?)?
             .f_add_scalar(range.end - labelled)?;
         let labels = labels
             .map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found))
             .transpose()?;
-        let sequences = places.size()[0] / labelled.max(1);
         Ok(LossPositions {
+            sequences: places.size()[0] / labelled.max(1),
             places,
             labels,
-            sequences,
+        })
+    }
+
+    /// Which of the `labelled` last positions are scored: \[count, labelled\] bool.
+    fn asked(
+        self,
+        labelled: i64,
+        labels: Option<&Tensor>,
+        ignore: i64,
+        kept: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let asked = match labels {
+            Some(labels) => labels.f_ne(ignore)?,
+            None => Tensor::f_ones([self.count, labelled], (Kind::Bool, self.device))?,
+        };
+        Ok(match kept {
+            Some(kept) => asked.f_logical_and(&kept.f_unsqueeze(-1)?)?,
+            None => asked,
         })
     }
 

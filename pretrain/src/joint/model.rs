@@ -45,26 +45,8 @@ impl FlavaForPreTraining {
         on_empty: OnEmpty,
     ) -> Self {
         let root = Vars::root(store, fill).with_std(config.initializer_range);
-        let (image, text) = (&config.image_config, &config.text_config);
-        let size = config.hidden_size;
-        let patch_head = |name| {
-            MaskedPredictionHead::new(
-                &(&root / name),
-                size,
-                image.vocab_size,
-                image.hidden_act,
-                image.layer_norm_eps,
-            )
-        };
-        let token_head = |name| {
-            MaskedPredictionHead::new(
-                &(&root / name),
-                size,
-                text.vocab_size,
-                text.hidden_act,
-                text.layer_norm_eps,
-            )
-        };
+        let patch_head = |name| patch_head(&(&root / name), &config);
+        let token_head = |name| token_head(&(&root / name), &config);
         let codebook = &config.image_codebook_config;
         let codebook_vars = (&root / "image_codebook").with_std(codebook.initializer_range);
         let model = Self {
@@ -74,17 +56,13 @@ impl FlavaForPreTraining {
                 .then(|| ImageCodebook::new(&codebook_vars, codebook)),
             mim_head: patch_head("mim_head"),
             mlm_head: token_head("mlm_head"),
-            itm_head: ItmHead::new(&(&root / "itm_head"), size),
+            itm_head: ItmHead::new(&(&root / "itm_head"), config.hidden_size),
             mmm_image_head: patch_head("mmm_image_head"),
             mmm_text_head: token_head("mmm_text_head"),
             config,
             on_empty,
         };
-        for (name, variable) in store.variables() {
-            if name.starts_with(CODEBOOK) {
-                let _frozen = variable.set_requires_grad(false);
-            }
-        }
+        freeze_codebook(store);
         model
     }
 
@@ -241,6 +219,28 @@ impl FlavaForPreTraining {
         }
         let ignored = labels.f_full_like(self.config.ce_ignore_index)?;
         Ok(Some(labels.f_where_self(&mask.f_eq(1)?, &ignored)?))
+    }
+}
+
+/// Of visual words.
+fn patch_head(vars: &Vars, config: &FlavaConfig) -> MaskedPredictionHead {
+    let image = &config.image_config;
+    let (words, act, eps) = (image.vocab_size, image.hidden_act, image.layer_norm_eps);
+    MaskedPredictionHead::new(vars, config.hidden_size, words, act, eps)
+}
+
+/// Of word pieces.
+fn token_head(vars: &Vars, config: &FlavaConfig) -> MaskedPredictionHead {
+    let text = &config.text_config;
+    let (words, act, eps) = (text.vocab_size, text.hidden_act, text.layer_norm_eps);
+    MaskedPredictionHead::new(vars, config.hidden_size, words, act, eps)
+}
+
+fn freeze_codebook(store: &VarStore) {
+    for (name, variable) in store.variables() {
+        if name.starts_with(CODEBOOK) {
+            let _frozen = variable.set_requires_grad(false);
+        }
     }
 }
 

@@ -24,6 +24,26 @@ struct EncodedPairs {
     text: EncoderOutput,
 }
 
+impl EncodedPairs {
+    fn image_rows(&self) -> Result<i64> {
+        Ok(self.image.last_hidden_state.size3()?.1)
+    }
+
+    fn text_rows(&self) -> Result<i64> {
+        Ok(self.text.last_hidden_state.size3()?.1)
+    }
+
+    /// The multimodal sequences of the pairs.
+    fn sequences(&self, own_cls: bool) -> Result<Sequences> {
+        let image = &self.image.last_hidden_state;
+        Ok(Sequences {
+            count: image.size3()?.0,
+            length: i64::from(own_cls) + self.image_rows()? + self.text_rows()?,
+            device: image.device(),
+        })
+    }
+}
+
 /// Positions of the multimodal sequences that heads read.
 struct PairPositions {
     cls: LossPositions,
@@ -37,6 +57,11 @@ impl PairPositions {
             .into_iter()
             .flatten()
             .collect()
+    }
+
+    /// The states of these positions.
+    fn states(&self, multimodal: &EncoderOutput, rows: &Rows) -> Result<Vec<Tensor>> {
+        states_of(multimodal, rows, &self.all())
     }
 }
 
@@ -84,20 +109,8 @@ impl FlavaForPreTraining {
         let multimodal = self
             .flava
             .encode_multimodal_rows(image, text, mask, &rows)?;
-        let mut states = states_of(&multimodal, &rows, &positions.all())?.into_iter();
-        if let Some(cls) = states.next() {
-            self.itm(&cls, inputs, &mut output)?;
-        }
-        if let Some(positions) = &positions.patches
-            && let Some(states) = states.next()
-        {
-            self.mmm_image(&states, positions, inputs, &mut output)?;
-        }
-        if let Some(positions) = &positions.words
-            && let Some(states) = states.next()
-        {
-            self.mmm_text(&states, positions, inputs, &mut output)?;
-        }
+        let states = positions.states(&multimodal, &rows)?;
+        self.score_pairs(&states, &positions, inputs, &mut output)?;
         output.masked_image = Some(encoded.image);
         output.masked_text = Some(encoded.text);
         output.masked_multimodal = Some(multimodal);
@@ -105,6 +118,31 @@ impl FlavaForPreTraining {
             self.global_contrastive(&mut output)?;
         }
         Ok(output)
+    }
+
+    /// What the heads make of the states at some positions.
+    fn score_pairs(
+        &self,
+        states: &[Tensor],
+        positions: &PairPositions,
+        inputs: &PretrainingInputs,
+        output: &mut PretrainingOutput,
+    ) -> Result<()> {
+        let mut states = states.iter();
+        if let Some(cls) = states.next() {
+            self.itm(cls, inputs, output)?;
+        }
+        if let Some(positions) = &positions.patches
+            && let Some(states) = states.next()
+        {
+            self.mmm_image(states, positions, inputs, output)?;
+        }
+        if let Some(positions) = &positions.words
+            && let Some(states) = states.next()
+        {
+            self.mmm_text(states, positions, inputs, output)?;
+        }
+        Ok(())
     }
 
     /// Both encoders on what is masked, and, for the contrastive loss, on what is not where that is
@@ -146,15 +184,7 @@ impl FlavaForPreTraining {
         matching: Option<&Tensor>,
     ) -> Result<PairPositions> {
         let config = &self.config;
-        let (count, image_rows, _) = encoded.image.last_hidden_state.size3()?;
-        let (_, text_rows, _) = encoded.text.last_hidden_state.size3()?;
-        let length = i64::from(config.multimodal_config.use_cls_token) + image_rows + text_rows;
-        let device = encoded.image.last_hidden_state.device();
-        let sequences = Sequences {
-            count,
-            length,
-            device,
-        };
+        let sequences = encoded.sequences(config.multimodal_config.use_cls_token)?;
         let ignore = config.ce_ignore_index;
         let mut positions = PairPositions {
             cls: sequences.cls()?,
@@ -163,12 +193,12 @@ impl FlavaForPreTraining {
         };
         if config.mmm_image_weight > 0.0 {
             let labels = self.patch_labels(inputs)?;
-            let range = PATCHES_START..PATCHES_START + image_rows - 1;
+            let range = PATCHES_START..PATCHES_START + encoded.image_rows()? - 1;
             let patches = sequences.labelled(range, labels.as_ref(), ignore, matching)?;
             positions.patches = Some(patches);
         }
         if config.mmm_text_weight > 0.0 {
-            let range = length - text_rows..length;
+            let range = sequences.length - encoded.text_rows()?..sequences.length;
             let words = sequences.labelled(range, inputs.mlm_labels.as_ref(), ignore, matching)?;
             positions.words = Some(words);
         }
@@ -229,26 +259,16 @@ impl FlavaForPreTraining {
 
     fn global_contrastive(&self, output: &mut PretrainingOutput) -> Result<()> {
         // Where nothing was hidden, the masked states are the unmasked ones.
-        let image = output
-            .image
-            .as_ref()
-            .or(output.masked_image.as_ref())
-            .expect("encoded");
-        let text = output
-            .text
-            .as_ref()
-            .or(output.masked_text.as_ref())
-            .expect("encoded");
-        let (image, text) = (
-            self.flava.project_image(image)?,
-            self.flava.project_text(text)?,
-        );
-        let (logits, loss, accuracies) = self.contrast(
-            &image,
-            &text,
-            output.matching.as_ref(),
-            &self.flava.clamped_logit_scale()?,
-        )?;
+        let image = output.image.as_ref().or(output.masked_image.as_ref());
+        let text = output.text.as_ref().or(output.masked_text.as_ref());
+        let (Some(image), Some(text)) = (image, text) else {
+            let reason = "a contrastive loss without images or without texts";
+            return Err(Error::Input(reason.into()));
+        };
+        let image = self.flava.project_image(image)?;
+        let text = self.flava.project_text(text)?;
+        let (matching, scale) = (output.matching.as_ref(), self.flava.clamped_logit_scale()?);
+        let (logits, loss, accuracies) = self.contrast(&image, &text, matching, &scale)?;
         output.accuracies.extend(accuracies);
         (output.contrastive, output.losses.global_contrastive) = (Some(logits), Some(loss));
         Ok(())

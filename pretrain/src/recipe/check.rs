@@ -2,10 +2,15 @@
 
 use flava_base::did_you_mean;
 use flava_model::FlavaConfig;
-use serde_json::Value;
 
-use super::{ImageMasks, Recipe, Share, Stage, TrainStage, check_stages::Check};
-use crate::run::OWN_FOLDERS;
+use super::{Recipe, Share, Stage, TrainStage, check_stages::Check, model::check_model};
+
+/// Folder of the result.
+pub(crate) const MODEL_FOLDER: &str = "model";
+/// Folder of the model that it is compared with.
+pub(crate) const UNTRAINED_FOLDER: &str = "untrained";
+/// Folders that are no stage's.
+const OWN_FOLDERS: [&str; 2] = [MODEL_FOLDER, UNTRAINED_FOLDER];
 
 impl Recipe {
     /// What contradicts itself.
@@ -124,46 +129,4 @@ impl Recipe {
         }
         Ok(())
     }
-}
-
-impl ImageMasks {
-    fn check(self, patches: usize) -> Check {
-        let Self { total, min_block } = self;
-        if total == 0 || total >= patches || min_block > total {
-            return Err(format!(
-                "image_masks: total {total} and min_block {min_block} for images of {patches} \
-                 patches"
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Keys of the configuration that nobody knows, which would change nothing, and those that stages
-/// set.
-fn check_model(path: &str, model: &Value, known: &Value) -> Check {
-    let (Some(model), Some(known)) = (model.as_object(), known.as_object()) else {
-        return Ok(());
-    };
-    for (key, value) in model {
-        let Some(known) = known.get(key) else {
-            let near = did_you_mean(key, known.keys(), 1);
-            return Err(format!("{path} has no key {key}{near}"));
-        };
-        match key.as_str() {
-            "hidden_dropout_prob" | "attention_probs_dropout_prob" => {
-                return Err(format!("{path}.{key} is set by the stages' dropout"));
-            }
-            "init_codebook" => {
-                return Err(format!(
-                    "{path}.{key} is set by whether a stage makes a codebook"
-                ));
-            }
-            _ if key.ends_with("_weight") => {
-                return Err(format!("{path}.{key} is set by the stages' weights"));
-            }
-            _ => check_model(&format!("{path}.{key}"), value, known)?,
-        }
-    }
-    Ok(())
 }

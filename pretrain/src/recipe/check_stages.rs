@@ -2,10 +2,13 @@
 
 use flava_model::FlavaConfig;
 
-use super::stages::{
-    CodebookStage, DinoStage, Evaluate, Share, TokenizerStage, TrainStage, TrainingSchedule,
+use super::{
+    losses::{LossWeights, RowKind},
+    schedule::TrainingSchedule,
+    stages::{CodebookStage, DinoStage, TokenizerStage},
+    train::{Evaluate, Share, TrainStage},
 };
-use crate::{augment::Crop, recipe::RowKind};
+use crate::augment::Crop;
 
 /// What is wrong, if anything.
 pub(super) type Check = std::result::Result<(), String>;
@@ -65,15 +68,7 @@ impl DinoStage {
             ));
         }
         self.check_views()?;
-        let [first, last] = self.teacher_temperature;
-        let temperatures = [self.student_temperature, first, last];
-        if temperatures.iter().any(|t| *t <= 0.0) {
-            return Err("student_temperature and teacher_temperature are positive".into());
-        }
-        let widths = [self.outputs, self.hidden, self.bottleneck];
-        if widths.iter().any(|width| *width < 1) {
-            return Err("outputs, hidden and bottleneck are at least 1".into());
-        }
+        self.check_head()?;
         shares(&[
             ("momentum", self.momentum),
             ("centre_momentum", self.centre_momentum),
@@ -86,6 +81,19 @@ impl DinoStage {
             return Err("a weight_decay that ends above 0 begins above 0".into());
         }
         self.schedule.check()
+    }
+
+    fn check_head(&self) -> Check {
+        let [first, last] = self.teacher_temperature;
+        let temperatures = [self.student_temperature, first, last];
+        if temperatures.iter().any(|t| *t <= 0.0) {
+            return Err("student_temperature and teacher_temperature are positive".into());
+        }
+        let widths = [self.outputs, self.hidden, self.bottleneck];
+        if widths.iter().any(|width| *width < 1) {
+            return Err("outputs, hidden and bottleneck are at least 1".into());
+        }
+        Ok(())
     }
 
     fn check_views(&self) -> Check {
@@ -110,17 +118,7 @@ impl DinoStage {
 
 impl TrainStage {
     pub(super) fn check(&self, config: &FlavaConfig) -> Check {
-        not_negative(&[
-            ("weights.mim", self.weights.mim),
-            ("weights.mlm", self.weights.mlm),
-            ("weights.itm", self.weights.itm),
-            (
-                "weights.global_contrastive",
-                self.weights.global_contrastive,
-            ),
-            ("weights.mmm_image", self.weights.mmm_image),
-            ("weights.mmm_text", self.weights.mmm_text),
-        ])?;
+        self.weights.check()?;
         self.check_mixture()?;
         self.check_negatives()?;
         check_crop("crop", self.crop.as_ref())?;
@@ -204,6 +202,19 @@ impl TrainStage {
     }
 }
 
+impl LossWeights {
+    fn check(&self) -> Check {
+        not_negative(&[
+            ("weights.mim", self.mim),
+            ("weights.mlm", self.mlm),
+            ("weights.itm", self.itm),
+            ("weights.global_contrastive", self.global_contrastive),
+            ("weights.mmm_image", self.mmm_image),
+            ("weights.mmm_text", self.mmm_text),
+        ])
+    }
+}
+
 impl Evaluate {
     fn check(&self) -> Check {
         self.task_of_best()?;
@@ -221,29 +232,13 @@ impl TrainingSchedule {
     }
 
     fn problems(&self) -> Check {
-        let Self {
-            steps,
-            batch_size,
-            learning_rate,
-            warmup,
-            save_every,
-            eps,
-            betas,
-            ema,
-            ..
-        } = self;
-        if *steps == 0 || *batch_size == 0 || *save_every == 0 {
+        let Self { steps, warmup, .. } = self;
+        if *steps == 0 || self.batch_size == 0 || self.save_every == 0 {
             return Err("steps, batch_size and save_every are at least 1".into());
         }
-        if *learning_rate <= 0.0 || *eps <= 0.0 {
-            let both = format!("learning_rate = {learning_rate} and eps = {eps}");
-            return Err(format!("{both} are above 0"));
-        }
-        if betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
-            return Err(format!("betas = {betas:?} are shares below 1"));
-        }
-        if !(0.0..1.0).contains(ema) {
-            return Err(format!("ema = {ema} is a share below 1"));
+        self.check_adamw()?;
+        if !(0.0..1.0).contains(&self.ema) {
+            return Err(format!("ema = {} is a share below 1", self.ema));
         }
         if warmup > steps {
             return Err(format!("a warmup of {warmup} steps, of {steps} in all"));
@@ -254,6 +249,23 @@ impl TrainingSchedule {
             ("final_rate", self.final_rate),
         ])?;
         shares(&[("max_broken", self.max_broken)])
+    }
+
+    fn check_adamw(&self) -> Check {
+        let Self {
+            learning_rate,
+            eps,
+            betas,
+            ..
+        } = self;
+        if *learning_rate <= 0.0 || *eps <= 0.0 {
+            let both = format!("learning_rate = {learning_rate} and eps = {eps}");
+            return Err(format!("{both} are above 0"));
+        }
+        if betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
+            return Err(format!("betas = {betas:?} are shares below 1"));
+        }
+        Ok(())
     }
 }
 

@@ -1,53 +1,34 @@
 //! How a model is pretrained: a TOML file with the model's sizes, the corpora, and the stages in
 //! their order.
 
+mod built_in;
 mod check;
 mod check_stages;
+mod losses;
+mod model;
+mod schedule;
 mod stages;
+mod train;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use flava_base::{
     did_you_mean,
-    overrides::{Override, finite, merge, read},
+    overrides::{Override, finite, read},
 };
-use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
 use flava_tasks::sources::Corpus;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use stages::{
-    CodebookStage, DinoStage, Evaluate, Init, Part, RowKind, Share, Stage, TokenizerStage,
-    TrainStage, TrainingSchedule,
-};
+pub(crate) use check::{MODEL_FOLDER, UNTRAINED_FOLDER};
+pub use losses::RowKind;
+pub use model::{FinalWeights, ImageMasks};
+pub use schedule::TrainingSchedule;
+pub use stages::{CodebookStage, DinoStage, Stage, TokenizerStage};
+pub use train::{Evaluate, Init, Part, Share, TrainStage};
 
 use crate::{Error, Result};
-
-/// Sizes, and what a model of that size is trained on.
-const SIZES: [(&str, &str); 2] = [
-    ("base", include_str!("../../recipes/base.toml")),
-    ("mini", include_str!("../../recipes/mini.toml")),
-];
-/// The paper's columns: what differs from the whole of it.
-const COLUMNS: [(&str, &str); 8] = [
-    ("mim", include_str!("../../recipes/mim.toml")),
-    ("mlm", include_str!("../../recipes/mlm.toml")),
-    (
-        "flava-c-local",
-        include_str!("../../recipes/flava-c-local.toml"),
-    ),
-    ("flava-c", include_str!("../../recipes/flava-c.toml")),
-    ("flava-mm", include_str!("../../recipes/flava-mm.toml")),
-    (
-        "flava-without-init",
-        include_str!("../../recipes/flava-without-init.toml"),
-    ),
-    (
-        "flava-beit-init",
-        include_str!("../../recipes/flava-beit-init.toml"),
-    ),
-    ("flava", include_str!("../../recipes/flava.toml")),
-];
+use built_in::{Draft, draft, wrong};
 
 /// A recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,36 +69,6 @@ fn buffer() -> usize {
     16_384
 }
 
-/// Kind of the weights in the final folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinalWeights {
-    /// As they are trained.
-    #[default]
-    F32,
-    /// Half the size.
-    F16,
-}
-
-/// How patches are hidden (`BEiT`'s blocks).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageMasks {
-    /// Patches to hide, at most.
-    pub total: usize,
-    /// Smallest block.
-    pub min_block: usize,
-}
-
-impl Default for ImageMasks {
-    fn default() -> Self {
-        Self {
-            total: 75,
-            min_block: 16,
-        }
-    }
-}
-
 /// `key=value` over a recipe's table, where the key's first part may be a stage's name.
 fn set_over(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
     let mut setting = Override::parse(setting)?;
@@ -145,11 +96,8 @@ impl Recipe {
     /// A built-in recipe (`mini`, `flava-base`, a column such as `flava-c`, at mini size
     /// `mini-flava-c`) or a file, with settings `stage.key=value` over it.
     pub fn open(name: &str, set: &[String]) -> Result<Self> {
-        let wrong = |reason: String| Error::Recipe {
-            name: name.to_owned(),
-            reason,
-        };
-        let (mut table, mut own) = Self::table(name)?;
+        let wrong = wrong(name);
+        let Draft { mut table, mut own } = draft(name)?;
         for setting in set {
             set_over(&mut table, setting)
                 .map_err(|reason| wrong(format!("--set {setting}: {reason}")))?;
@@ -160,10 +108,10 @@ impl Recipe {
                     .map(str::to_owned),
             );
         }
-        finite("", &Value::Table(table.clone())).map_err(wrong)?;
-        let recipe: Self = read(table).map_err(wrong)?;
-        recipe.check_named(&own).map_err(wrong)?;
-        recipe.check().map_err(wrong)?;
+        finite("", &Value::Table(table.clone())).map_err(&wrong)?;
+        let recipe: Self = read(table).map_err(&wrong)?;
+        recipe.check_named(&own).map_err(&wrong)?;
+        recipe.check().map_err(&wrong)?;
         Ok(recipe)
     }
 
@@ -179,111 +127,7 @@ impl Recipe {
 
     /// The names of the built-in recipes.
     pub fn names() -> Vec<String> {
-        let columns = |prefix: &str| {
-            COLUMNS
-                .iter()
-                .map(|(name, _)| format!("{prefix}{name}"))
-                .collect::<Vec<_>>()
-        };
-        ["mini".to_owned(), "flava-base".to_owned()]
-            .into_iter()
-            .chain(columns(""))
-            .chain(columns("mini-"))
-            .collect()
-    }
-
-    /// A recipe before it is read, and the corpora that it does not inherit.
-    fn table(name: &str) -> Result<(Table, Vec<String>)> {
-        let wrong = |reason: String| Error::Recipe {
-            name: name.to_owned(),
-            reason,
-        };
-        let parse = |text: &str| toml::from_str::<Table>(text).map_err(|e| wrong(e.to_string()));
-        let path = Path::new(name);
-        if path.extension().is_some_and(|ending| ending == "toml") {
-            let mut table = parse(&flava_base::read_text(path, flava_base::MAX_SETTINGS)?)?;
-            let own = table
-                .get("corpora")
-                .and_then(Value::as_table)
-                .map_or(Vec::new(), |corpora| corpora.keys().cloned().collect());
-            let Some(base) = table.remove("extends") else {
-                return Ok((table, own));
-            };
-            let base = base
-                .as_str()
-                .ok_or_else(|| wrong("extends is no name of a recipe".into()))?;
-            if Path::new(base).extension().is_some() {
-                return Err(wrong(format!(
-                    "extends {base}: a file extends a built-in recipe"
-                )));
-            }
-            let (mut whole, _) = Self::table(base)?;
-            // What is said of the built-in recipe is not true of this one.
-            for (key, said) in [
-                ("summary", format!("{base} with the changes of {name}")),
-                ("cost", String::new()),
-                ("expect", String::new()),
-            ] {
-                whole.insert(key.into(), Value::String(said));
-            }
-            merge(&mut whole, table);
-            return Ok((whole, own));
-        }
-        let (size, column) = match name {
-            "mini" => ("mini", None),
-            "flava-base" => ("base", None),
-            _ => name
-                .strip_prefix("mini-")
-                .map_or(("base", Some(name)), |column| ("mini", Some(column))),
-        };
-        let of = |all: &[(&str, &'static str)], name: &str| {
-            all.iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, text)| *text)
-        };
-        let mut table = parse(of(&SIZES, size).unwrap_or_default())?;
-        let Some(column) = column else {
-            return Ok((table, Vec::new()));
-        };
-        let Some(text) = of(&COLUMNS, column) else {
-            let known = Self::names();
-            let near = did_you_mean(name, &known, 1);
-            return Err(wrong(format!(
-                "there is no such recipe, and no file of that name (.toml){near}"
-            )));
-        };
-        let mut column = parse(text)?;
-        let at = column.remove("at");
-        merge(&mut table, column);
-        // What the column has at this size alone.
-        if let Some(Value::Table(only)) = at.as_ref().and_then(|at| at.get(size)) {
-            merge(&mut table, only.clone());
-        }
-        Ok((table, Vec::new()))
-    }
-
-    /// The model's configuration; `words` is the size of the tokenizer.
-    pub fn config(&self, words: usize) -> Result<FlavaConfig> {
-        let json = serde_json::to_string(&self.model).map_err(|e| Error::Input(e.to_string()))?;
-        let mut config = FlavaConfig::from_json(&json)?;
-        // A table may be larger than the tokenizer where the recipe says so.
-        let asked = self
-            .model
-            .get("text_config")
-            .and_then(|text| text.get("vocab_size")?.as_integer())
-            .unwrap_or(0);
-        config.text_config.vocab_size = asked.max(words as i64);
-        Ok(config)
-    }
-
-    /// How its pictures are prepared.
-    pub fn processor(&self, config: &FlavaConfig) -> ImageProcessorConfig {
-        let image = &config.image_config;
-        let mut processor =
-            ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
-        processor.total_mask_patches = self.image_masks.total;
-        processor.mask_group_min_patches = self.image_masks.min_block;
-        processor
+        built_in::names()
     }
 
     /// The stages, in order.
@@ -296,7 +140,7 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{built_in::COLUMNS, *};
 
     #[test]
     fn every_built_in_recipe_is_sound_and_says_what_it_costs() {

@@ -4,11 +4,33 @@
 use rand::Rng;
 use rayon::prelude::*;
 
-use super::grouped;
+use super::clusters::grouped;
 use crate::random::stream;
 
 /// Resamples.
 const RESAMPLES: usize = 1000;
+
+/// What is drawn: rows, or groups of rows that share a picture.
+struct Units {
+    rows: usize,
+    groups: Option<Vec<Vec<usize>>>,
+}
+
+impl Units {
+    /// How often each row is drawn, in the place of what `weights` held.
+    fn draw(&self, rng: &mut impl Rng, weights: &mut Vec<u32>) {
+        weights.clear();
+        weights.resize(self.rows, 0);
+        let drawn = self.groups.as_ref().map_or(self.rows, Vec::len);
+        for _ in 0..drawn {
+            let unit = rng.random_range(0..drawn as u32) as usize;
+            match &self.groups {
+                None => weights[unit] += 1,
+                Some(groups) => groups[unit].iter().for_each(|&row| weights[row] += 1),
+            }
+        }
+    }
+}
 
 /// The standard deviation of `metric` over resamples. A resample is how often each row was drawn;
 /// one on which the metric is not defined is left out. `purpose` names what is resampled: the same
@@ -19,20 +41,11 @@ pub(super) fn standard_error(
     clusters: Option<&[usize]>,
     metric: impl Fn(&[u32]) -> Option<f64> + Sync,
 ) -> f64 {
-    let groups: Option<Vec<Vec<usize>>> =
-        clusters.map(|clusters| grouped(clusters).into_values().collect());
-    let drawn = groups.as_ref().map_or(rows, Vec::len);
+    let groups = clusters.map(|clusters| grouped(clusters).into_values().collect());
+    let units = Units { rows, groups };
     let resample = |weights: &mut Vec<u32>, index: usize| {
-        weights.clear();
-        weights.resize(rows, 0);
         let mut rng = stream(&format!("bootstrap {purpose} {index}"));
-        for _ in 0..drawn {
-            let unit = rng.random_range(0..drawn as u32) as usize;
-            match &groups {
-                None => weights[unit] += 1,
-                Some(groups) => groups[unit].iter().for_each(|&row| weights[row] += 1),
-            }
-        }
+        units.draw(&mut rng, weights);
         metric(weights)
     };
     let values: Vec<Option<f64>> = (0..RESAMPLES)

@@ -1,13 +1,18 @@
 //! Two models on the same rows: the difference of their scores, whether chance could have made it,
 //! and the correction for having looked at many tasks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
-use super::{Metric, bootstrap, grouped, score::quantile};
-use crate::{Error, Outputs, Predictions, Result};
+use super::{
+    bootstrap,
+    clusters::grouped,
+    metric::Metric,
+    score::{Estimate, quantile},
+};
+use crate::{Error, Outputs, Predictions, Result, predictions::Ranked};
 
 /// How the probability of a difference was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,134 +60,130 @@ impl Metric {
         purpose: &str,
     ) -> Result<Difference> {
         let second = aligned(first, second)?;
-        let undefined =
-            || Error::Predictions(format!("{} cannot be computed from them", self.name()));
         if let (Some(a), Some(b)) = (self.per_row(first), self.per_row(&second)) {
             return Ok(paired(&a, &b, self.row_clusters(first).as_deref()));
         }
-        let value = |predictions: &Predictions| {
-            self.score(predictions, purpose)
-                .map(|score| score.value)
-                .ok_or_else(undefined)
-        };
-        let difference = value(&second)? - value(first)?;
-        let (a, b) = (
-            self.statistic(first).ok_or_else(undefined)?,
-            self.statistic(&second).ok_or_else(undefined)?,
-        );
+        self.resampled_difference(first, &second, purpose)
+            .ok_or_else(|| {
+                Error::Predictions(format!("{} cannot be computed from them", self.name()))
+            })
+    }
+
+    /// The difference with the bootstrap's error; None where a score is not defined.
+    fn resampled_difference(
+        self,
+        first: &Predictions,
+        second: &Predictions,
+        purpose: &str,
+    ) -> Option<Difference> {
+        let value = |of: &Predictions| self.score(of, purpose).map(|score| score.value);
+        let difference = value(second)? - value(first)?;
+        let (a, b) = (self.statistic(first)?, self.statistic(second)?);
         let both = |weights: &[u32]| Some(b(weights)? - a(weights)?);
-        let n = first.len();
-        let standard_error = bootstrap::standard_error(
-            &format!("{purpose} {}", self.name()),
+        let (n, clusters) = (first.len(), first.clusters.as_deref());
+        let purpose = format!("{purpose} {}", self.name());
+        let estimate = Estimate {
+            value: difference,
+            standard_error: bootstrap::standard_error(&purpose, n, clusters, both),
             n,
-            first.clusters.as_deref(),
-            both,
-        );
-        let units = first
-            .clusters
-            .as_ref()
-            .map_or(n, |clusters| grouped(clusters).len());
-        Ok(by_student(
-            difference,
-            standard_error,
-            n,
-            units,
-            Test::PairedBootstrap,
-        ))
+        };
+        let units = clusters.map_or(n, |clusters| grouped(clusters).len());
+        Some(by_student(estimate, units, Test::PairedBootstrap))
     }
 }
 
 /// `second` with its rows in the order of `first`.
 fn aligned(first: &Predictions, second: &Predictions) -> Result<Predictions> {
-    let differ = |what: &str| {
-        Err(Error::Predictions(format!(
-            "the two are over different {what}"
-        )))
-    };
+    let differ = |what: &str| Error::Predictions(format!("the two are over different {what}"));
     if first.ids.len() != second.ids.len() || first.len() != second.len() {
-        return differ("numbers of rows");
+        return Err(differ("numbers of rows"));
     }
-    let places: HashMap<&str, usize> = second
-        .ids
+    let order = places_in(&second.ids, &first.ids).ok_or_else(|| differ("rows"))?;
+    let second = second.pick(&order);
+    match same_truth(&first.outputs, &second.outputs) {
+        None => Err(differ("kinds of answers")),
+        Some(false) => Err(differ("labels")),
+        Some(true) => Ok(second),
+    }
+}
+
+/// Where each of the `wanted` stands among `ids`; None if one does not.
+fn places_in(ids: &[String], wanted: &[String]) -> Option<Vec<usize>> {
+    let places: HashMap<&str, usize> = ids
         .iter()
         .enumerate()
         .map(|(place, id)| (id.as_str(), place))
         .collect();
-    let Some(order) = first
-        .ids
-        .iter()
-        .map(|id| places.get(id.as_str()).copied())
-        .collect::<Option<Vec<usize>>>()
-    else {
-        return differ("rows");
-    };
-    let second = second.pick(&order);
-    let same_truth = match (&first.outputs, &second.outputs) {
+    let place = |id: &String| places.get(id.as_str()).copied();
+    wanted.iter().map(place).collect()
+}
+
+/// Whether what is right is the same; None of answers of different kinds.
+fn same_truth(first: &Outputs, second: &Outputs) -> Option<bool> {
+    Some(match (first, second) {
         (Outputs::Classes { gold: a, .. }, Outputs::Classes { gold: b, .. }) => a == b,
         (Outputs::Values { gold: a, .. }, Outputs::Values { gold: b, .. }) => a == b,
         (Outputs::Answers { gold: a, .. }, Outputs::Answers { gold: b, .. }) => a == b,
         (
+            Outputs::Ranks { texts, images },
             Outputs::Ranks {
-                texts: a,
-                images: c,
+                texts: other_texts,
+                images: other_images,
             },
-            Outputs::Ranks {
-                texts: b,
-                images: d,
-            },
-        ) => {
-            let pictures = |side: &[crate::predictions::Ranked]| {
-                side.iter().map(|r| r.picture).collect::<Vec<_>>()
-            };
-            pictures(a) == pictures(b) && pictures(c) == pictures(d)
-        }
-        _ => return differ("kinds of answers"),
-    };
-    if !same_truth {
-        return differ("labels");
-    }
-    Ok(second)
+        ) => same_pictures(texts, other_texts) && same_pictures(images, other_images),
+        _ => return None,
+    })
+}
+
+fn same_pictures(first: &[Ranked], second: &[Ranked]) -> bool {
+    let pictures = |side: &[Ranked]| side.iter().map(|r| r.picture).collect::<Vec<_>>();
+    pictures(first) == pictures(second)
 }
 
 /// The difference of two means over the same rows.
 fn paired(a: &[f64], b: &[f64], clusters: Option<&[usize]>) -> Difference {
     let n = a.len();
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| b - a).collect();
-    let value = differences.iter().sum::<f64>() / n as f64;
     let singles = (0..n).collect::<Vec<_>>();
     let groups = grouped(clusters.unwrap_or(&singles));
-    let squares: f64 = groups
-        .values()
-        .map(|rows| {
-            rows.iter()
-                .map(|&row| differences[row] - value)
-                .sum::<f64>()
-                .powi(2)
-        })
-        .sum();
+    let value = differences.iter().sum::<f64>() / n as f64;
+    let standard_error = error_of_mean(&differences, value, &groups);
     let units = groups.len();
-    // Of single rows this is the usual error with n - 1 in it.
-    let standard_error = if units > 1 {
-        (squares * units as f64 / (units - 1) as f64).sqrt() / n as f64
-    } else {
-        0.0
+    let estimate = Estimate {
+        value,
+        standard_error,
+        n,
     };
+    let difference = by_student(estimate, units, Test::PairedT);
     let binary = a.iter().chain(b).all(|&value| value == 0.0 || value == 1.0);
     if clusters.is_some() || !binary {
-        return by_student(value, standard_error, n, units, Test::PairedT);
+        return difference;
     }
-    let (better, worse) = (
-        differences.iter().filter(|d| **d > 0.0).count(),
-        differences.iter().filter(|d| **d < 0.0).count(),
-    );
     Difference {
-        p: mcnemar(better, worse),
+        p: mcnemar(&differences),
         test: Test::Mcnemar,
-        ..by_student(value, standard_error, n, units, Test::PairedT)
+        ..difference
     }
 }
 
-fn by_student(value: f64, standard_error: f64, n: usize, units: usize, test: Test) -> Difference {
+/// The standard error of a mean over rows that go together in groups.
+fn error_of_mean(values: &[f64], mean: f64, groups: &BTreeMap<usize, Vec<usize>>) -> f64 {
+    let residual = |rows: &Vec<usize>| rows.iter().map(|&row| values[row] - mean).sum::<f64>();
+    let squares: f64 = groups.values().map(|rows| residual(rows).powi(2)).sum();
+    let units = groups.len();
+    if units < 2 {
+        return 0.0;
+    }
+    // Of single rows this is the usual error with n - 1 in it.
+    (squares * units as f64 / (units - 1) as f64).sqrt() / values.len() as f64
+}
+
+fn by_student(estimate: Estimate, units: usize, test: Test) -> Difference {
+    let Estimate {
+        value,
+        standard_error,
+        n,
+    } = estimate;
     let degrees = units.saturating_sub(1).max(1) as f64;
     let half = quantile(degrees) * standard_error;
     let p = match StudentsT::new(0.0, 1.0, degrees) {
@@ -202,8 +203,11 @@ fn by_student(value: f64, standard_error: f64, n: usize, units: usize, test: Tes
     }
 }
 
-/// The two-sided probability that of so many rows one side gets as few as the smaller number.
-fn mcnemar(better: usize, worse: usize) -> f64 {
+/// The two-sided probability that of the rows that differ one side gets as few as the one that got
+/// fewer.
+fn mcnemar(differences: &[f64]) -> f64 {
+    let better = differences.iter().filter(|d| **d > 0.0).count();
+    let worse = differences.iter().filter(|d| **d < 0.0).count();
     let total = (better + worse) as u64;
     let fewer = better.min(worse) as u64;
     Binomial::new(0.5, total).map_or(1.0, |coin| (2.0 * coin.cdf(fewer)).min(1.0))

@@ -1,8 +1,8 @@
 //! Means over rows: shares of right answers, over all rows or class by class.
 
 use super::{
-    Interval, Score, grouped,
-    score::{Z, quantile},
+    clusters::grouped,
+    score::{Estimate, Interval, Score, Z, quantile},
 };
 
 /// Mean of values between 0 and 1. Where all are 0 or 1 the interval is Wilson's, else Student's;
@@ -17,17 +17,25 @@ pub(super) fn mean(values: &[f64], clusters: Option<&[usize]>) -> Option<Score> 
     if let Some(clusters) = clusters {
         return Some(clustered(values, mean, clusters, share));
     }
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let standard_error = if n == 1 {
-        0.0
-    } else {
-        (squares / (n - 1) as f64 / n as f64).sqrt()
+    let estimate = Estimate {
+        value: mean,
+        standard_error: error_of_mean(values, mean),
+        n,
     };
     Some(if share {
-        Score::wilson(mean, standard_error, n, (n as f64, Z), Interval::Wilson)
+        estimate.wilson(n as f64, Z, Interval::Wilson)
     } else {
-        Score::symmetric(mean, standard_error, n, (n - 1) as f64, Interval::Student)
+        estimate.symmetric((n - 1) as f64, Interval::Student)
     })
+}
+
+fn error_of_mean(values: &[f64], mean: f64) -> f64 {
+    let n = values.len();
+    if n == 1 {
+        return 0.0;
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (n - 1) as f64 / n as f64).sqrt()
 }
 
 fn clustered(values: &[f64], mean: f64, clusters: &[usize], share: bool) -> Score {
@@ -37,32 +45,40 @@ fn clustered(values: &[f64], mean: f64, clusters: &[usize], share: bool) -> Scor
     let residual = |rows: &Vec<usize>| rows.iter().map(|&row| values[row] - mean).sum::<f64>();
     let squares: f64 = groups.values().map(|rows| residual(rows).powi(2)).sum();
     let standard_error = squares.sqrt() / n as f64;
-    // The formula is for many clusters; for the interval it is widened to hold for few.
-    let wide = if count > 1.0 {
+    let wide = for_few(standard_error, count);
+    let widened = Estimate {
+        value: mean,
+        standard_error: wide,
+        n,
+    };
+    let score = if share {
+        let trials = trials(mean, wide, count).max(1.0);
+        widened.wilson(trials, quantile(count - 1.0), Interval::Clustered)
+    } else {
+        widened.symmetric(count - 1.0, Interval::Clustered)
+    };
+    Score {
+        standard_error,
+        ..score
+    }
+}
+
+/// An error that holds for few clusters too: the formula is for many.
+fn for_few(standard_error: f64, count: f64) -> f64 {
+    if count > 1.0 {
         standard_error * (count / (count - 1.0)).sqrt()
     } else {
         0.0
-    };
-    if !share {
-        return Score {
-            standard_error,
-            ..Score::symmetric(mean, wide, n, count - 1.0, Interval::Clustered)
-        };
     }
-    // As many independent trials as would give the same error; where all rows agree, as many as
-    // there are clusters.
-    let trials = if wide > 0.0 {
-        mean * (1.0 - mean) / (wide * wide)
+}
+
+/// As many independent trials as would give a share the same error; where all rows agree, `units`.
+fn trials(share: f64, standard_error: f64, units: f64) -> f64 {
+    if standard_error > 0.0 {
+        share * (1.0 - share) / (standard_error * standard_error)
     } else {
-        count
-    };
-    Score::wilson(
-        mean,
-        standard_error,
-        n,
-        (trials.max(1.0), quantile(count - 1.0)),
-        Interval::Clustered,
-    )
+        units
+    }
 }
 
 /// Mean over the classes that occur of their share of right answers.
@@ -77,21 +93,14 @@ pub(super) fn per_class(predicted: &[usize], gold: &[usize]) -> Option<Score> {
     };
     let shares: Vec<(f64, f64)> = classes.iter().map(share).collect();
     let count = shares.len() as f64;
-    let value = shares.iter().map(|(p, _)| p).sum::<f64>() / count;
-    let standard_error = variance_of_shares(&shares).sqrt() / count;
     let n = gold.len();
-    let trials = if standard_error > 0.0 {
-        value * (1.0 - value) / standard_error.powi(2)
-    } else {
-        n as f64
-    };
-    Some(Score::wilson(
-        value,
-        standard_error,
+    let estimate = Estimate {
+        value: shares.iter().map(|(p, _)| p).sum::<f64>() / count,
+        standard_error: variance_of_shares(&shares).sqrt() / count,
         n,
-        (trials, Z),
-        Interval::Stratified,
-    ))
+    };
+    let trials = trials(estimate.value, estimate.standard_error, n as f64);
+    Some(estimate.wilson(trials, Z, Interval::Stratified))
 }
 
 /// The sum of the variances of the shares of right answers of classes, each with its number of

@@ -65,88 +65,70 @@ pub(super) enum Scale {
     Correlation,
 }
 
-impl Score {
-    /// Symmetric about the value with `degrees` of freedom, cut to shares.
-    pub(super) fn symmetric(
-        value: f64,
-        standard_error: f64,
-        n: usize,
-        degrees: f64,
-        interval: Interval,
-    ) -> Self {
-        let half = quantile(degrees) * standard_error;
-        Self {
-            value,
-            standard_error,
-            ci_low: (value - half).max(0.0),
-            ci_high: (value + half).min(1.0),
-            n,
+/// A metric's value before its interval.
+#[derive(Clone, Copy)]
+pub(super) struct Estimate {
+    pub(super) value: f64,
+    pub(super) standard_error: f64,
+    /// Rows or queries.
+    pub(super) n: usize,
+}
+
+impl Estimate {
+    fn between(self, ci_low: f64, ci_high: f64, interval: Interval) -> Score {
+        Score {
+            value: self.value,
+            standard_error: self.standard_error,
+            ci_low,
+            ci_high,
+            n: self.n,
             interval,
         }
     }
 
+    /// Symmetric about the value with `degrees` of freedom, cut to shares.
+    pub(super) fn symmetric(self, degrees: f64, interval: Interval) -> Score {
+        let half = quantile(degrees) * self.standard_error;
+        let (low, high) = (self.value - half, self.value + half);
+        self.between(low.max(0.0), high.min(1.0), interval)
+    }
+
     /// Wilson's, right near 0 and 1 and for small n; `trials` is n, or less where rows are not
     /// independent, `z` the quantile.
-    pub(super) fn wilson(
-        value: f64,
-        standard_error: f64,
-        n: usize,
-        (trials, z): (f64, f64),
-        interval: Interval,
-    ) -> Self {
+    pub(super) fn wilson(self, trials: f64, z: f64, interval: Interval) -> Score {
+        let value = self.value;
         let scale = 1.0 + z * z / trials;
         let centre = (value + z * z / (2.0 * trials)) / scale;
         let half =
             z / scale * (value * (1.0 - value) / trials + z * z / (4.0 * trials * trials)).sqrt();
         // The ends are the value itself at 0 and 1, where rounding may pass it.
-        Self {
-            value,
-            standard_error,
-            ci_low: (centre - half).clamp(0.0, value),
-            ci_high: (centre + half).clamp(value, 1.0),
-            n,
-            interval,
-        }
+        let low = (centre - half).clamp(0.0, value);
+        let high = (centre + half).clamp(value, 1.0);
+        self.between(low, high, interval)
     }
 
     /// Symmetric on a scale without bounds. At the end of its range, where nothing varied, a metric
     /// is as uncertain as a share of `n` rows that were all right.
-    pub(super) fn transformed(
-        value: f64,
-        standard_error: f64,
-        n: usize,
-        scale: Scale,
-        interval: Interval,
-    ) -> Self {
+    pub(super) fn transformed(self, scale: Scale, interval: Interval) -> Score {
         let (low, width) = match scale {
             Scale::Share => (0.0, 1.0),
             Scale::Correlation => (-1.0, 2.0),
         };
-        let share = ((value - low) / width).clamp(0.0, 1.0);
-        if share * (1.0 - share) < 1e-12 || standard_error == 0.0 {
-            let inside = Self::wilson(share, 0.0, n, (n as f64, Z), interval);
-            let (ci_low, ci_high) = (low + width * inside.ci_low, low + width * inside.ci_high);
-            return Self {
-                value,
-                standard_error,
-                ci_low,
-                ci_high,
-                n,
-                interval,
+        let share = ((self.value - low) / width).clamp(0.0, 1.0);
+        if share * (1.0 - share) < 1e-12 || self.standard_error == 0.0 {
+            let inside = Self {
+                value: share,
+                ..self
             };
+            let inside = inside.wilson(self.n as f64, Z, interval);
+            let back = |x: f64| low + width * x;
+            return self.between(back(inside.ci_low), back(inside.ci_high), interval);
         }
         // Fisher's z is half the logit of (1 + r) / 2, so one rule serves both.
         let logit = (share / (1.0 - share)).ln();
-        let half = Z * (standard_error / width) / (share * (1.0 - share));
+        let half = Z * (self.standard_error / width) / (share * (1.0 - share));
         let back = |x: f64| low + width / (1.0 + (-x).exp());
-        Self {
-            value,
-            standard_error,
-            ci_low: back(logit - half),
-            ci_high: back(logit + half),
-            n,
-            interval,
-        }
+        self.between(back(logit - half), back(logit + half), interval)
     }
 }
 
@@ -173,14 +155,21 @@ mod tests {
     /// tanh(atanh(0.5) -+ 1.96 / 5).
     #[test]
     fn correlations_have_fishers_interval() {
-        let score =
-            Score::transformed(0.5, 0.75 / 5.0, 28, Scale::Correlation, Interval::Bootstrap);
+        let transformed = |value, standard_error, n| {
+            let estimate = Estimate {
+                value,
+                standard_error,
+                n,
+            };
+            estimate.transformed(Scale::Correlation, Interval::Bootstrap)
+        };
+        let score = transformed(0.5, 0.75 / 5.0, 28);
         let end = |sign: f64| (0.5f64.atanh() + sign * Z / 5.0).tanh();
         assert!(
             (score.ci_low - end(-1.0)).abs() < 1e-12 && (score.ci_high - end(1.0)).abs() < 1e-12,
             "{score:?}"
         );
-        let perfect = Score::transformed(1.0, 0.0, 100, Scale::Correlation, Interval::Bootstrap);
+        let perfect = transformed(1.0, 0.0, 100);
         assert!(
             perfect.ci_high == 1.0 && perfect.ci_low > 0.9 && perfect.ci_low < 0.95,
             "{perfect:?}"

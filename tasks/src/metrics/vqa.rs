@@ -107,7 +107,6 @@ fn space(c: char) -> bool {
 
 /// Each mark is looked for in the text as it was, and taken out of what is left of it.
 fn without_marks(text: &str) -> String {
-    let digit = |c: Option<&char>| c.is_some_and(char::is_ascii_digit);
     let chars: Vec<char> = text.chars().collect();
     let comma_in_number = chars
         .windows(3)
@@ -118,18 +117,21 @@ fn without_marks(text: &str) -> String {
             .any(|pair| pair == [mark, ' '] || pair == [' ', mark])
     };
     let deleted = MARKS.map(|mark| comma_in_number || at_space(mark));
-    let kept: Vec<char> = chars
-        .iter()
-        .filter_map(|c| match MARKS.iter().position(|mark| mark == c) {
-            Some(mark) if deleted[mark] => None,
-            Some(_) => Some(' '),
-            None => Some(*c),
-        })
-        .collect();
+    let kept = |c: &char| match MARKS.iter().position(|mark| mark == c) {
+        Some(mark) if deleted[mark] => None,
+        Some(_) => Some(' '),
+        None => Some(*c),
+    };
+    without_periods(&chars.iter().filter_map(kept).collect::<Vec<char>>())
+}
+
+/// Without the periods that stand before no digit.
+fn without_periods(text: &[char]) -> String {
+    let digit = |c: Option<&char>| c.is_some_and(char::is_ascii_digit);
     let mut periods = 0;
-    let mut out = String::with_capacity(kept.len());
-    for (at, &c) in kept.iter().enumerate() {
-        if c == '.' && periods < MOST_PERIODS && !digit(kept.get(at + 1)) {
+    let mut out = String::with_capacity(text.len());
+    for (at, &c) in text.iter().enumerate() {
+        if c == '.' && periods < MOST_PERIODS && !digit(text.get(at + 1)) {
             periods += 1;
         } else {
             out.push(c);

@@ -53,54 +53,51 @@ impl Roles {
         if let Some(twice) = columns.iter().find(|name| !seen.insert(name.as_str())) {
             return Err(format!("has the column {twice} twice"));
         }
-        let found = |names: &[&str]| -> Vec<String> {
-            names
-                .iter()
-                .filter(|name| columns.iter().any(|column| column == *name))
-                .map(|name| (*name).to_owned())
-                .collect()
-        };
-        let id = one("ids", found(&IDS), &IDS)?
-            .ok_or_else(|| format!("has no column of ids: {}", IDS.join(", ")))?;
         let has = |name: &str| columns.iter().any(|column| column == name);
-        let (logits, probability) = (has(LOGITS), has(PROBABILITY) && !has(LOGITS));
-        let sure = one("answers", found(&ANSWERS), &ANSWERS)?;
-        let either = found(&EITHER);
-        let (answer, doubtful) = match (sure, logits, probability) {
-            (Some(sure), ..) => (Some(sure), false),
-            (None, true, _) => (None, false),
-            (None, false, true) => (one("answers", either, &EITHER)?, true),
-            (None, false, false) => (one("answers", either, &EITHER)?, false),
+        let id = one("ids", &IDS, columns)?;
+        let id = id.ok_or_else(|| format!("has no column of ids: {}", IDS.join(", ")))?;
+        let logits = has(LOGITS);
+        let probability = has(PROBABILITY) && !logits;
+        let sure = one("answers", &ANSWERS, columns)?;
+        let open = sure.is_none() && !logits;
+        let answer = match sure {
+            None if open => one("answers", &EITHER, columns)?,
+            sure => sure,
         };
         if answer.is_none() && !logits && !probability {
-            let known = [&ANSWERS[..], &EITHER, &[LOGITS, PROBABILITY]].concat();
-            return Err(format!(
-                "has no column of answers ({}); its columns are {}",
-                known.join(", "),
-                columns.join(", ")
-            ));
+            return Err(no_answers(columns));
         }
-        let doubtful = doubtful && answer.is_some();
         Ok(Self {
+            doubtful: open && probability && answer.is_some(),
             id,
             answer,
             logits,
             probability,
-            doubtful,
         })
     }
 }
 
-/// The only one that was found.
-fn one(what: &str, found: Vec<String>, known: &[&str]) -> Result<Option<String>, String> {
-    match found.as_slice() {
-        [_, _, ..] => Err(format!(
+/// The only one of the columns that is one of the known.
+fn one(what: &str, known: &[&str], columns: &[String]) -> Result<Option<String>, String> {
+    let is_there = |name: &&&str| columns.iter().any(|column| column == **name);
+    let found: Vec<&str> = known.iter().filter(is_there).copied().collect();
+    if found.len() > 1 {
+        return Err(format!(
             "has several columns that could be the {what}: {}; leave one (of {})",
             found.join(" and "),
             known.join(", ")
-        )),
-        _ => Ok(found.into_iter().next()),
+        ));
     }
+    Ok(found.first().map(|name| (*name).to_owned()))
+}
+
+fn no_answers(columns: &[String]) -> String {
+    let known = [&ANSWERS[..], &EITHER, &[LOGITS, PROBABILITY]].concat();
+    format!(
+        "has no column of answers ({}); its columns are {}",
+        known.join(", "),
+        columns.join(", ")
+    )
 }
 
 #[cfg(test)]

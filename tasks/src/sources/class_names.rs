@@ -6,7 +6,7 @@ use std::path::Path;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use serde_json::Value;
 
-use super::listing::read_limited;
+use super::reading::read_limited;
 use crate::{Error, Result};
 
 /// Largest file of names, templates or front matter.
@@ -86,21 +86,20 @@ pub(super) fn of_parquet(
         .filter(|pair| pair.key == "huggingface")
         .find_map(|pair| pair.value.as_ref());
     let Some(text) = text else { return Ok(None) };
-    let broken = |e: &dyn ToString| {
-        Error::data(
-            path,
-            format!("its description by `datasets` is broken: {}", e.to_string()),
-        )
-    };
-    let info: Value = serde_json::from_str(text).map_err(|e| broken(&e))?;
+    of_description(text, column).map_err(|reason| {
+        let reason = format!("its description by `datasets` is broken: {reason}");
+        Error::data(path, reason)
+    })
+}
+
+fn of_description(text: &str, column: &str) -> std::result::Result<Option<Vec<String>>, String> {
+    let info: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let names = info
         .pointer("/info/features")
         .and_then(|features| features.get(column)?.get("names"));
-    names
-        .map(|names| {
-            strings(names).ok_or_else(|| broken(&"the names of the classes are no list of texts"))
-        })
-        .transpose()
+    let Some(names) = names else { return Ok(None) };
+    let names = strings(names).ok_or("the names of the classes are no list of texts")?;
+    Ok(Some(names))
 }
 
 fn strings(values: &Value) -> Option<Vec<String>> {

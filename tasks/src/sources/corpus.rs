@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dataset, ImageOrigin, MiniWorld,
     archive::left_out,
-    guarded,
+    dataset::{Dataset, ImageOrigin},
     lines::{Form, Lines},
     listing::{Listing, Row},
-    matching, mini, parquet, webdataset,
+    mini::{self, MiniWorld},
+    parquet,
+    patterns::matching,
+    reading::guarded,
+    webdataset,
 };
 use crate::{Columns, Error, Result};
 
@@ -76,41 +79,7 @@ impl Corpus {
     /// # Errors
     /// Where nothing is there, a shard is missing or cut, or a column is not there.
     pub fn open(&self, root: &Path, seed: u64) -> Result<Arc<dyn Dataset>> {
-        let open = || -> Result<Arc<dyn Dataset>> {
-            Ok(match self {
-                Self::Webdataset { files } => {
-                    Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?)
-                }
-                Self::Parquet { files, image, text } => {
-                    let columns = Columns {
-                        image: image.clone(),
-                        captions: text.clone(),
-                        gaps: true,
-                        ..Columns::default()
-                    };
-                    Arc::new(parquet::ParquetDataset::open(
-                        &files_of(root, files)?,
-                        &columns,
-                        "",
-                        0,
-                        root,
-                    )?)
-                }
-                Self::ImageFolder { path } => Arc::new(image_folder(&root.join(path))?),
-                Self::Text { files } => Arc::new(Lines::open(&files_of(root, files)?, Form::Text)?),
-                Self::Jsonl { files, image, text } => {
-                    let form = Form::Json {
-                        image: image.clone(),
-                        text: text.clone(),
-                    };
-                    Arc::new(Lines::open(&files_of(root, files)?, form)?)
-                }
-                Self::Mini { world, rows } => {
-                    Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed))
-                }
-            })
-        };
-        let dataset = guarded(root, open)?;
+        let dataset = guarded(root, || self.open_unguarded(root, seed))?;
         if dataset.is_empty() {
             return Err(Error::data(
                 root,
@@ -120,27 +89,45 @@ impl Corpus {
         Ok(dataset)
     }
 
+    fn open_unguarded(&self, root: &Path, seed: u64) -> Result<Arc<dyn Dataset>> {
+        Ok(match self {
+            Self::Webdataset { files } => {
+                Arc::new(webdataset::Webdataset::open_shards(files_of(root, files)?)?)
+            }
+            Self::Parquet { files, image, text } => {
+                let columns = Columns {
+                    image: image.clone(),
+                    captions: text.clone(),
+                    gaps: true,
+                    ..Columns::default()
+                };
+                let files = files_of(root, files)?;
+                Arc::new(parquet::ParquetDataset::open(
+                    &files, &columns, "", 0, root,
+                )?)
+            }
+            Self::ImageFolder { path } => Arc::new(image_folder(&root.join(path))?),
+            Self::Text { files } => Arc::new(Lines::open(&files_of(root, files)?, Form::Text)?),
+            Self::Jsonl { files, image, text } => {
+                let form = Form::Json {
+                    image: image.clone(),
+                    text: text.clone(),
+                };
+                Arc::new(Lines::open(&files_of(root, files)?, form)?)
+            }
+            Self::Mini { world, rows } => {
+                Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed))
+            }
+        })
+    }
+
     /// A digest of all that it holds, by its files: those that were hashed before come from
     /// `index`.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn digest(&self, root: &Path, index: &DigestIndex) -> Result<String> {
-        let files = match self {
-            Self::Webdataset { files }
-            | Self::Parquet { files, .. }
-            | Self::Text { files }
-            | Self::Jsonl { files, .. } => files_of(root, files)?,
-            Self::ImageFolder { path } => {
-                let folder = root.join(path);
-                walk(&folder)?
-                    .into_iter()
-                    .filter(|file| is_image(&path_text(file)))
-                    .map(|file| folder.join(file))
-                    .collect()
-            }
-            Self::Mini { .. } => Vec::new(),
-        };
+        let files = self.files(root)?;
         let mut digest = Sha256::new();
         digest.update(format!("{} {self:?}\n", mini::DRAWING));
         for (file, sha256) in files.iter().zip(index.digests(&files)) {
@@ -148,27 +135,44 @@ impl Corpus {
             digest.update(path_text(Path::new(file.file_name().unwrap_or_default())));
             digest.update(sha256?);
         }
-        if let Self::Jsonl { image, .. } = self
-            && !image.is_empty()
-        {
-            let lines = self.open(root, 0)?;
-            let images: Vec<PathBuf> = (0..lines.len())
-                .filter_map(|row| {
-                    if let ImageOrigin::File(path) = lines.image_origin(row) {
-                        Some(path)
-                    } else {
-                        None
-                    }
-                })
-                .collect();
-            // An image that is not there is broken where it is drawn, and counted there.
-            index
-                .digests(&images)
-                .into_iter()
-                .flatten()
-                .for_each(|sha256| digest.update(sha256));
+        // An image that is not there is broken where it is drawn, and counted there.
+        let images = self.named_images(root)?;
+        for sha256 in index.digests(&images).into_iter().flatten() {
+            digest.update(sha256);
         }
         Ok(hex(&digest.finalize()[..16]))
+    }
+
+    /// The files that it consists of.
+    fn files(&self, root: &Path) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Webdataset { files }
+            | Self::Parquet { files, .. }
+            | Self::Text { files }
+            | Self::Jsonl { files, .. } => files_of(root, files),
+            Self::ImageFolder { path } => {
+                let folder = root.join(path);
+                let mut files = walk(&folder)?;
+                files.retain(|file| is_image(&path_text(file)));
+                Ok(files.into_iter().map(|file| folder.join(file)).collect())
+            }
+            Self::Mini { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// The images that its lines name.
+    fn named_images(&self, root: &Path) -> Result<Vec<PathBuf>> {
+        let names_images = matches!(self, Self::Jsonl { image, .. } if !image.is_empty());
+        if !names_images {
+            return Ok(Vec::new());
+        }
+        let lines = self.open(root, 0)?;
+        let origins = (0..lines.len()).map(|row| lines.image_origin(row));
+        let image = |origin| match origin {
+            ImageOrigin::File(path) => Some(path),
+            _ => None,
+        };
+        Ok(origins.filter_map(image).collect())
     }
 
     /// What it is called in messages.
@@ -197,30 +201,26 @@ fn files_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
         ));
     }
     let full = root.join(pattern);
-    let (folder, name) = (
-        full.parent().unwrap_or(root),
-        full.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-    );
+    let folder = full.parent().unwrap_or(root);
+    let name = full.file_name().unwrap_or_default().to_string_lossy();
     let files = matching(folder, &name)?;
+    if let Some(number) = missing_number(&files) {
+        let reason = format!("lacks number {number} of {name}");
+        return Err(Error::data(folder, reason));
+    }
+    Ok(files)
+}
+
+/// The first number that is missing among those of shards.
+fn missing_number(files: &[PathBuf]) -> Option<u64> {
     let numbers: Vec<(u64, usize)> = files.iter().filter_map(|file| number_of(file)).collect();
     // Numbers of one width from 0 or 1 on are those of shards; others may be years, or anything.
     let shards = numbers.len() == files.len()
         && numbers.iter().all(|(_, width)| *width == numbers[0].1)
         && numbers[0].0 <= 1;
-    if shards
-        && let Some([(before, _), _]) = numbers
-            .array_windows::<2>()
-            .find(|[(a, _), (b, _)]| *b > a + 1)
-    {
-        return Err(Error::data(
-            folder,
-            format!("lacks number {} of {name}", before + 1),
-        ));
-    }
-    Ok(files)
+    let mut pairs = numbers.array_windows::<2>().filter(|_| shards);
+    let [(before, _), _] = pairs.find(|[(a, _), (b, _)]| *b > a + 1)?;
+    Some(before + 1)
 }
 
 /// The number that a shard's name ends with, before its first ending, and how many digits it has.

@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::PROMPT_FILES;
+use super::{
+    class_names::PROMPT_FILES,
+    patterns::{fits, matching},
+    webdataset,
+};
 use crate::{Assignment, Error, Result, Source, SourceFormat, Split, Task};
 
 /// Where a source's files are.
@@ -48,7 +52,7 @@ impl Task {
         allow_mismatch: bool,
     ) -> Result<Choice<'_>> {
         let mut refused = Vec::new();
-        let mut fallback = None;
+        let mut fallback: Option<Choice> = None;
         for source in &self.sources {
             let shortfall = assignment.shortfall(source);
             let Some(located) = places.locate(source) else {
@@ -58,41 +62,41 @@ impl Task {
                 refused.push(absent);
                 continue;
             }
-            match shortfall {
-                None => {
-                    return Ok(Choice {
-                        source,
-                        located,
-                        shortfall,
-                    });
-                }
-                Some(reason) => {
-                    refused.push(reason.clone());
-                    fallback.get_or_insert(Choice {
-                        source,
-                        located,
-                        shortfall: Some(reason),
-                    });
-                }
+            refused.extend(shortfall.clone());
+            let choice = Choice {
+                source,
+                located,
+                shortfall,
+            };
+            if choice.shortfall.is_none() {
+                return Ok(choice);
             }
+            fallback.get_or_insert(choice);
         }
         match fallback {
             Some(choice) if allow_mismatch => Ok(choice),
-            Some(_) => Err(Error::Mismatch {
-                task: self.name.clone(),
-                reasons: refused,
-            }),
-            None => {
-                let names: Vec<&str> = self.sources.iter().map(Source::name).collect();
-                let mut reason = format!("none of {} is in {}", names.join(", "), places.places());
-                if !refused.is_empty() {
-                    reason = format!("{reason}, or not in full: {}", refused.join("; "));
-                }
-                Err(Error::Missing {
-                    task: self.name.clone(),
-                    reason,
-                })
-            }
+            Some(_) => Err(self.mismatch(refused)),
+            None => Err(self.missing(&refused, places)),
+        }
+    }
+
+    fn mismatch(&self, reasons: Vec<String>) -> Error {
+        Error::Mismatch {
+            task: self.name.clone(),
+            reasons,
+        }
+    }
+
+    /// No source is there in full; why those that were found will not do.
+    fn missing(&self, refused: &[String], places: &dyn Locate) -> Error {
+        let names: Vec<&str> = self.sources.iter().map(Source::name).collect();
+        let mut reason = format!("none of {} is in {}", names.join(", "), places.places());
+        if !refused.is_empty() {
+            reason = format!("{reason}, or not in full: {}", refused.join("; "));
+        }
+        Error::Missing {
+            task: self.name.clone(),
+            reason,
         }
     }
 
@@ -103,16 +107,12 @@ impl Task {
         assignment: &Assignment,
         allow_mismatch: bool,
     ) -> Result<Vec<&Source>> {
-        let all: Vec<&Source> = self
-            .sources
-            .iter()
-            .filter(|source| !source.repo.is_empty())
-            .collect();
-        let fitting: Vec<&Source> = all
+        let sources = self.sources.iter();
+        let all: Vec<&Source> = sources.filter(|source| !source.repo.is_empty()).collect();
+        let (fitting, short): (Vec<&Source>, Vec<&Source>) = all
             .iter()
             .copied()
-            .filter(|source| assignment.shortfall(source).is_none())
-            .collect();
+            .partition(|source| assignment.shortfall(source).is_none());
         if all.is_empty() {
             let reason = "no repository of the Hub is known to have it; `flava-eval tasks show` names the folder it is read from";
             return Err(Error::Missing {
@@ -123,13 +123,12 @@ impl Task {
         match (fitting.is_empty(), allow_mismatch) {
             (false, _) => Ok(fitting),
             (true, true) => Ok(all),
-            (true, false) => Err(Error::Mismatch {
-                task: self.name.clone(),
-                reasons: all
-                    .into_iter()
-                    .filter_map(|source| assignment.shortfall(source))
-                    .collect(),
-            }),
+            (true, false) => {
+                let shortfalls = short
+                    .iter()
+                    .filter_map(|source| assignment.shortfall(source));
+                Err(self.mismatch(shortfalls.collect()))
+            }
         }
     }
 }
@@ -147,10 +146,10 @@ impl Source {
         let path = root.join(split.fill(&split.files));
         match &self.format {
             SourceFormat::Mini { .. } => None,
-            SourceFormat::Parquet { .. } => super::matching(root, &split.files)
-                .err()
-                .map(|e| e.to_string()),
-            SourceFormat::Webdataset { .. } => super::webdataset::missing_shard(&path)
+            SourceFormat::Parquet { .. } => {
+                matching(root, &split.files).err().map(|e| e.to_string())
+            }
+            SourceFormat::Webdataset { .. } => webdataset::missing_shard(&path)
                 .map(|shard| format!("has no {}/{shard}", split.files)),
             _ if split.files.is_empty() => None,
             _ => (!flava_base::is_there(&path)).then(|| format!("has no {}", split.files)),
@@ -166,12 +165,7 @@ impl Source {
             SourceFormat::Webdataset { .. } => format!("{}/*.tar", split.files),
             _ => split.fill(&split.files),
         };
-        let found = |pattern: &String| {
-            paths
-                .clone()
-                .into_iter()
-                .any(|path| super::fits(pattern, path))
-        };
+        let found = |pattern: &String| paths.clone().into_iter().any(|path| fits(pattern, path));
         self.splits()
             .map(pattern)
             .find(|pattern| !pattern.is_empty() && !found(pattern))
@@ -179,25 +173,25 @@ impl Source {
 
     /// Of the files of a repository, those that its splits need.
     pub fn wanted<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        paths.into_iter().filter(|path| self.needs(path)).collect()
+    }
+
+    fn needs(&self, path: &str) -> bool {
         /// Class names, terms and credit.
         const ALWAYS: [&str; 3] = ["README.md", "LICENSE*", "dataset_type.txt"];
-        let needed = |path: &str| {
-            ALWAYS
-                .iter()
-                .chain(&PROMPT_FILES)
-                .any(|pattern| super::fits(pattern, path))
-                || self.extra.iter().any(|pattern| super::fits(pattern, path))
-                || self.splits().any(|split| match &self.format {
-                    SourceFormat::Webdataset { .. } => {
-                        let inside = path
-                            .strip_prefix(split.files.as_str())
-                            .and_then(|rest| rest.strip_prefix('/'));
-                        inside
-                            .is_some_and(|name| name == "nshards.txt" || super::fits("*.tar", name))
-                    }
-                    _ => super::fits(&split.fill(&split.files), path),
-                })
+        let mut always = ALWAYS.iter().chain(&PROMPT_FILES);
+        always.any(|pattern| fits(pattern, path))
+            || self.extra.iter().any(|pattern| fits(pattern, path))
+            || self.splits().any(|split| self.split_needs(split, path))
+    }
+
+    fn split_needs(&self, split: &Split, path: &str) -> bool {
+        let SourceFormat::Webdataset { .. } = &self.format else {
+            return fits(&split.fill(&split.files), path);
         };
-        paths.into_iter().filter(|path| needed(path)).collect()
+        let inside = path
+            .strip_prefix(split.files.as_str())
+            .and_then(|rest| rest.strip_prefix('/'));
+        inside.is_some_and(|name| name == "nshards.txt" || fits("*.tar", name))
     }
 }

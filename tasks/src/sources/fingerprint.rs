@@ -6,32 +6,16 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use flava_base::{DigestIndex, hex};
 use sha2::{Digest, Sha256};
 
-use super::{Dataset, OpenSplit};
+use super::{
+    dataset::{Dataset, ImageOrigin},
+    split::OpenSplit,
+};
 use crate::Result;
-
-/// Where the bytes of a row's image are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImageOrigin {
-    /// The row has no image.
-    None,
-    /// A file of its own.
-    File(PathBuf),
-    /// A part of a file, or of several that belong together.
-    Part {
-        /// The files.
-        files: Arc<[PathBuf]>,
-        /// Which part: a row, or an offset.
-        at: u64,
-    },
-    /// This program draws it from the row's description.
-    Drawn(String),
-}
 
 /// The digests of a split's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +61,7 @@ impl OpenSplit {
         let mut inputs = Vec::with_capacity(origins.len());
         for (row, origin) in origins.iter().enumerate() {
             let mut digest = Sha256::new();
-            match origin {
-                ImageOrigin::None => digest.update("none"),
-                ImageOrigin::File(path) => {
-                    update_with_file(&mut digest, digests.get(path.as_path()));
-                }
-                ImageOrigin::Part { files, at } => {
-                    files.iter().for_each(|path| {
-                        update_with_file(&mut digest, digests.get(path.as_path()));
-                    });
-                    digest.update(format!(" at {at}"));
-                }
-                ImageOrigin::Drawn(description) => digest.update(format!("drawn {description}")),
-            }
+            update_with_image(&mut digest, origin, &digests);
             for text in dataset.texts_of(row)? {
                 digest.update((text.len() as u64).to_le_bytes());
                 digest.update(text);
@@ -97,6 +69,19 @@ impl OpenSplit {
             inputs.push(digest.finalize()[..16].try_into().unwrap_or_default());
         }
         Ok(Fingerprint { inputs })
+    }
+}
+
+fn update_with_image(digest: &mut Sha256, origin: &ImageOrigin, files: &HashMap<&Path, [u8; 32]>) {
+    let mut update = |path: &PathBuf| update_with_file(digest, files.get(path.as_path()));
+    match origin {
+        ImageOrigin::None => digest.update("none"),
+        ImageOrigin::File(path) => update(path),
+        ImageOrigin::Part { files, at } => {
+            files.iter().for_each(update);
+            digest.update(format!(" at {at}"));
+        }
+        ImageOrigin::Drawn(description) => digest.update(format!("drawn {description}")),
     }
 }
 

@@ -5,8 +5,9 @@ use std::{collections::HashSet, path::Path};
 use serde::Deserialize;
 
 use super::{
-    Label,
-    listing::{Listing, Picture, Row, read_json_lines},
+    dataset::{Label, checked_label},
+    listing::{Listing, Picture, Row},
+    reading::read_json_lines,
 };
 use crate::{Error, Result};
 
@@ -19,37 +20,44 @@ struct Meme {
     label: Option<u8>,
 }
 
+impl Meme {
+    /// The row of the meme on a line of `lines`.
+    fn row(self, lines: &Path, line: usize) -> Result<Row> {
+        let label = match self.label {
+            Some(label) => {
+                let place = format!("line {line}");
+                Label::Class(checked_label(lines, &place, label.into(), 2)?)
+            }
+            None => Label::None,
+        };
+        Ok(Row {
+            id: self.id(),
+            picture: Picture::File(self.img.into()),
+            texts: vec![self.text],
+            label,
+            cluster: 0,
+        })
+    }
+
+    /// Both 1 and "01" occur.
+    fn id(&self) -> String {
+        let text = self.id.as_str();
+        text.map_or_else(|| self.id.to_string(), str::to_owned)
+    }
+}
+
 pub(super) fn open(lines: &Path) -> Result<Listing> {
     let mut ids = HashSet::new();
     let mut rows = Vec::new();
     for (line, meme) in read_json_lines::<Meme>(lines)? {
-        // Both 1 and "01" occur.
-        let id = meme
-            .id
-            .as_str()
-            .map_or_else(|| meme.id.to_string(), str::to_owned);
+        let id = meme.id();
         if !ids.insert(id.clone()) {
             return Err(Error::data(
                 lines,
                 format!("line {line}: the id {id} is there twice"),
             ));
         }
-        let label = match meme.label {
-            Some(label) => Label::Class(super::checked_label(
-                lines,
-                &format!("line {line}"),
-                label.into(),
-                2,
-            )?),
-            None => Label::None,
-        };
-        rows.push(Row {
-            id,
-            picture: Picture::File(meme.img.into()),
-            texts: vec![meme.text],
-            label,
-            cluster: 0,
-        });
+        rows.push(meme.row(lines, line)?);
     }
     Listing::of_files(lines.parent().unwrap_or(Path::new(".")), rows)
 }

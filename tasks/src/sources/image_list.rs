@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-use super::listing::{Listing, Row, read_json, read_text};
+use super::{
+    listing::{Listing, Row},
+    reading::{read_json, read_text},
+};
 use crate::{Error, Result};
 
 /// A picture, its label and what its class is called.
@@ -40,16 +43,7 @@ pub(super) fn open(list: &Path, images: &Path, split: &str) -> Result<Listing> {
 
 fn of_json(list: &Path, images: &Path, split: &str) -> Result<Listing> {
     let mut splits: BTreeMap<String, Vec<Entry>> = read_json(list)?;
-    let mut names: BTreeMap<usize, String> = BTreeMap::new();
-    for Entry(path, label, name) in splits.values().flatten() {
-        let known = names.entry(*label).or_insert_with(|| name.clone());
-        if known != name {
-            return Err(Error::data(
-                list,
-                format!("{path}: class {label} is called {name:?} here and {known:?} before"),
-            ));
-        }
-    }
+    let names = names_of(splits.values().flatten()).map_err(|reason| Error::data(list, reason))?;
     let known = splits.keys().cloned().collect::<Vec<_>>().join(", ");
     let entries = splits
         .remove(split)
@@ -58,13 +52,24 @@ fn of_json(list: &Path, images: &Path, split: &str) -> Result<Listing> {
         .into_iter()
         .map(|Entry(path, label, _)| Row::of_file(path, label))
         .collect();
-    // Where a label is missing the names say nothing about the order.
+    Ok(Listing::of_files(images, rows)?.with_class_names(names))
+}
+
+/// What the classes are called; nothing where a label is missing, since the names say nothing about
+/// the order then.
+fn names_of<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+) -> std::result::Result<Vec<String>, String> {
+    let mut names: BTreeMap<usize, &String> = BTreeMap::new();
+    for Entry(path, label, name) in entries {
+        let known = *names.entry(*label).or_insert(name);
+        if known != name {
+            return Err(format!(
+                "{path}: class {label} is called {name:?} here and {known:?} before"
+            ));
+        }
+    }
     let complete = names.keys().copied().eq(0..names.len());
-    Ok(
-        Listing::of_files(images, rows)?.with_class_names(if complete {
-            names.into_values().collect()
-        } else {
-            Vec::new()
-        }),
-    )
+    let names = names.into_values().filter(|_| complete);
+    Ok(names.cloned().collect())
 }

@@ -10,14 +10,15 @@ use std::{collections::HashMap, path::Path};
 use serde::Deserialize;
 
 use super::{
-    Label,
-    listing::{Listing, Picture, Row, read_json},
+    dataset::Label,
+    listing::{Listing, Picture, Row},
+    reading::read_json,
 };
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum File {
+enum CaptionFile {
     Karpathy { images: Vec<Image> },
     Blip(Vec<Pair>),
 }
@@ -49,57 +50,54 @@ enum Captions {
     Several(Vec<String>),
 }
 
+/// A picture's name and its captions.
+type Captioned = (String, Vec<String>);
+
 pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
-    let rows = match read_json(file)? {
-        File::Karpathy { images } => {
-            // Karpathy's "restval" is the rest of COCO's validation pictures, which all train on.
-            let belongs = |of: &str| of == split || (split == "train" && of == "restval");
-            let row = |image: Image| {
-                let name = if image.filepath.is_empty() {
-                    image.filename
-                } else {
-                    format!("{}/{}", image.filepath, image.filename)
-                };
-                (
-                    name,
-                    image
-                        .sentences
-                        .into_iter()
-                        .map(|sentence| sentence.raw)
-                        .collect(),
-                )
-            };
-            images
-                .into_iter()
-                .filter(|image| belongs(&image.split))
-                .map(row)
-                .collect()
-        }
-        File::Blip(pairs) => by_picture(pairs),
+    let captioned = match read_json(file)? {
+        CaptionFile::Karpathy { images } => of_split(images, split),
+        CaptionFile::Blip(pairs) => by_picture(pairs),
     };
-    let row = |(name, texts): (String, Vec<String>)| Row {
+    let row = |(name, texts): Captioned| Row {
         id: name.clone(),
         picture: Picture::File(name.into()),
         texts,
         label: Label::None,
         cluster: 0,
     };
-    let rows: Vec<Row> = rows.into_iter().map(row).collect();
-    if let Some(row) = rows
-        .iter()
-        .find(|row| row.texts.is_empty() || row.texts.iter().any(|text| text.trim().is_empty()))
-    {
-        return Err(Error::data(
-            file,
-            format!("{} has no caption, or an empty one", row.id),
-        ));
+    let rows: Vec<Row> = captioned.into_iter().map(row).collect();
+    let silent =
+        |row: &&Row| row.texts.is_empty() || row.texts.iter().any(|text| text.trim().is_empty());
+    if let Some(row) = rows.iter().find(silent) {
+        let reason = format!("{} has no caption, or an empty one", row.id);
+        return Err(Error::data(file, reason));
     }
     Listing::of_files(images, rows)
 }
 
+/// The pictures of a split.
+fn of_split(images: Vec<Image>, split: &str) -> Vec<Captioned> {
+    // Karpathy's "restval" is the rest of COCO's validation pictures, which all train on.
+    let belongs = |of: &str| of == split || (split == "train" && of == "restval");
+    let images = images.into_iter().filter(|image| belongs(&image.split));
+    images.map(Image::captioned).collect()
+}
+
+impl Image {
+    fn captioned(self) -> Captioned {
+        let name = if self.filepath.is_empty() {
+            self.filename
+        } else {
+            format!("{}/{}", self.filepath, self.filename)
+        };
+        let captions = self.sentences.into_iter().map(|sentence| sentence.raw);
+        (name, captions.collect())
+    }
+}
+
 /// One row for each picture, in the order of their first occurrence.
-fn by_picture(pairs: Vec<Pair>) -> Vec<(String, Vec<String>)> {
-    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+fn by_picture(pairs: Vec<Pair>) -> Vec<Captioned> {
+    let mut rows: Vec<Captioned> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for Pair { image, caption } in pairs {
         let place = *places.entry(image.clone()).or_insert_with(|| {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Dataset, Example, ImageOrigin, Label};
+use super::dataset::{Dataset, Example, ImageOrigin, Label};
 use crate::Result;
 
 /// Names that a message lists before it says how many more there are.

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Dataset, Example, ImageOrigin, Label, allow_open_files,
-    listing::{MAX_PICTURE, read_limited},
+    dataset::{Dataset, Example, ImageOrigin, Label},
+    reading::{MAX_PICTURE, allow_open_files, leads_out, read_limited},
 };
 use crate::{Error, Result};
 
@@ -72,11 +72,9 @@ impl Lines {
         let mut marks = vec![(0, 1)];
         loop {
             line.clear();
-            let read = reader
-                .by_ref()
-                .take(LONGEST + 1)
-                .read_until(b'\n', &mut line)
-                .map_err(|e| Error::io(path, e))? as u64;
+            let mut limited = reader.by_ref().take(LONGEST + 1);
+            let read = limited.read_until(b'\n', &mut line);
+            let read = read.map_err(|e| Error::io(path, e))? as u64;
             if read == 0 {
                 self.marks.push(marks);
                 return Ok(());
@@ -86,12 +84,7 @@ impl Lines {
                 marks.push((start, number));
             }
             if read > LONGEST {
-                return Err(Error::data(
-                    path,
-                    format!(
-                        "line {number} is longer than {LONGEST} bytes; a document or sentence is one line"
-                    ),
-                ));
+                return Err(too_long(path, number));
             }
             if !line.trim_ascii().is_empty() {
                 self.lines.push(Line {
@@ -131,39 +124,55 @@ impl Lines {
         number + between.split(|byte| *byte == b'\n').count() - 1
     }
 
+    /// The file of a line's picture, and its texts.
     fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
         let (path, line) = self.read(index)?;
         let Form::Json { image, text } = &self.form else {
             return Ok((None, vec![line]));
         };
-        let wrong =
-            |reason: String| Error::data(path, format!("line {} {reason}", self.number(index)));
-        let object: Value =
-            flava_base::json_of(&line).map_err(|e| wrong(format!("is no JSON: {e}")))?;
-        let texts = if text.is_empty() {
-            Vec::new()
-        } else {
-            texts(&object[text.as_str()])
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let parsed = || -> std::result::Result<_, String> {
+            let object: Value =
+                flava_base::json_of(&line).map_err(|e| format!("is no JSON: {e}"))?;
+            let texts = texts_under(&object, text)?;
+            let picture = picture_under(&object, image)?;
+            Ok((picture.map(|picture| folder.join(picture)), texts))
         };
-        if !text.is_empty() && texts.is_empty() {
-            return Err(wrong(format!("has no text under {text:?}")));
-        }
-        if image.is_empty() {
-            return Ok((None, texts));
-        }
-        let picture = object[image.as_str()]
-            .as_str()
-            .ok_or_else(|| wrong(format!("has no path under {image:?}")))?;
-        if picture.starts_with('/') || picture.split(['/', '\\']).any(|part| part == "..") {
-            return Err(wrong(format!(
-                "names the picture {picture:?}, outside its folder"
-            )));
-        }
-        Ok((
-            Some(path.parent().unwrap_or(Path::new("")).join(picture)),
-            texts,
-        ))
+        parsed()
+            .map_err(|reason| Error::data(path, format!("line {} {reason}", self.number(index))))
     }
+}
+
+/// The texts under a key; an empty one is not read.
+fn texts_under(object: &Value, key: &str) -> std::result::Result<Vec<String>, String> {
+    if key.is_empty() {
+        return Ok(Vec::new());
+    }
+    let texts = texts(&object[key]);
+    if texts.is_empty() {
+        return Err(format!("has no text under {key:?}"));
+    }
+    Ok(texts)
+}
+
+/// The picture's path under a key, inside its folder; an empty key is not read.
+fn picture_under<'a>(object: &'a Value, key: &str) -> std::result::Result<Option<&'a str>, String> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let picture = object[key]
+        .as_str()
+        .ok_or_else(|| format!("has no path under {key:?}"))?;
+    if leads_out(picture) {
+        return Err(format!("names the picture {picture:?}, outside its folder"));
+    }
+    Ok(Some(picture))
+}
+
+fn too_long(path: &Path, number: usize) -> Error {
+    let reason =
+        format!("line {number} is longer than {LONGEST} bytes; a document or sentence is one line");
+    Error::data(path, reason)
 }
 
 /// A text, or a list of them.

@@ -4,23 +4,18 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
-    fs::{self, File},
-    os::unix::fs::FileExt,
+    fs,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
-use flava_base::path_text;
-
-use image::{ExtendedColorType, ImageEncoder, codecs::bmp::BmpEncoder};
-
-use super::{Dataset, Example, ImageOrigin, Label, checked_label};
+use super::{
+    dataset::{Dataset, Example, ImageOrigin, Label, checked_label},
+    raw_pictures::{Pixels, bmp},
+    reading::{MAX_PICTURE, read_limited},
+};
 use crate::{Error, Result};
-
-/// Largest picture file.
-pub(super) const MAX_PICTURE: u64 = 1 << 28;
-/// Largest file of annotations or lists.
-const MAX_TEXT: u64 = 4 << 30;
+use flava_base::path_text;
 
 /// Where a row's picture is.
 #[derive(Clone, Debug)]
@@ -65,18 +60,6 @@ impl Row {
             cluster: 0,
         }
     }
-}
-
-/// Pictures that an archive holds as plain numbers.
-pub(super) trait Pixels: Send + Sync {
-    /// Height and width.
-    fn size(&self) -> (usize, usize);
-
-    /// The files that they are in.
-    fn files(&self) -> Arc<[PathBuf]>;
-
-    /// A picture's bytes: row by row, each pixel red, green, blue, or one grey value.
-    fn read(&self, index: usize) -> Result<Vec<u8>>;
 }
 
 /// The rows of a split.
@@ -169,6 +152,19 @@ impl Listing {
             .for_each(|(row, cluster)| row.cluster = cluster);
     }
 
+    /// A file is below the folder.
+    fn check_inside(&self, id: &str, file: &Path) -> Result<()> {
+        let leads_out = file
+            .components()
+            .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+        if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
+            let file = path_text(file);
+            let reason = format!("{id} names the picture {file}, outside its folder");
+            return Err(Error::data(&self.folder, reason));
+        }
+        Ok(())
+    }
+
     /// Every file is below the folder and exists; each folder is listed once.
     fn check_files(&self) -> Result<()> {
         let mut folders: HashMap<&Path, HashSet<OsString>> = HashMap::new();
@@ -177,19 +173,7 @@ impl Listing {
             let Picture::File(file) = &row.picture else {
                 continue;
             };
-            let leads_out = file
-                .components()
-                .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
-            if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
-                return Err(Error::data(
-                    &self.folder,
-                    format!(
-                        "{} names the picture {}, outside its folder",
-                        row.id,
-                        path_text(file)
-                    ),
-                ));
-            }
+            self.check_inside(&row.id, file)?;
             let folder = file.parent().unwrap_or(Path::new(""));
             let names = folders
                 .entry(folder)
@@ -198,6 +182,10 @@ impl Listing {
                 missing.push((index, file));
             }
         }
+        self.check_none_missing(&missing)
+    }
+
+    fn check_none_missing(&self, missing: &[(usize, &Path)]) -> Result<()> {
         let Some((index, file)) = missing.first() else {
             return Ok(());
         };
@@ -277,7 +265,8 @@ impl Dataset for Listing {
         } = self.rows[index].clone();
         let image = match (&picture, &self.pixels) {
             (Picture::File(file), _) => read_limited(&self.folder.join(file), MAX_PICTURE)?,
-            (Picture::Pixels(picture), Some(pixels)) => bmp(&pixels.read(*picture)?, pixels.size()),
+            (Picture::Pixels(picture), Some(pixels)) => bmp(&pixels.read(*picture)?, pixels.size())
+                .map_err(|e| Error::data(&self.folder, e))?,
             (Picture::Pixels(_), None) => {
                 return Err(Error::data(&self.folder, format!("{id} has no picture")));
             }
@@ -288,176 +277,5 @@ impl Dataset for Listing {
             texts,
             label,
         })
-    }
-}
-
-/// Plain pixels as a picture file that costs nothing to decode.
-fn bmp(pixels: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
-    let kind = if pixels.len() == height * width {
-        ExtendedColorType::L8
-    } else {
-        ExtendedColorType::Rgb8
-    };
-    let mut file = Vec::with_capacity(pixels.len() + 2048);
-    BmpEncoder::new(&mut file)
-        .write_image(pixels, width as u32, height as u32, kind)
-        .expect("the size is that of the pixels");
-    file
-}
-
-/// A file's bytes, if it is not larger than `limit`.
-pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    Ok(flava_base::read(path, limit)?)
-}
-
-/// A text file.
-pub(super) fn read_text(path: &Path) -> Result<String> {
-    Ok(flava_base::read_text(path, MAX_TEXT)?)
-}
-
-/// A JSON file.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    Ok(flava_base::read_json(path, MAX_TEXT)?)
-}
-
-/// A file of JSON lines, with the number of each from 1.
-pub(super) fn read_json_lines<T: serde::de::DeserializeOwned>(
-    path: &Path,
-) -> Result<Vec<(usize, T)>> {
-    let text = read_text(path)?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    let parse = |(line, text): (usize, &str)| {
-        let value = flava_base::json_of(text)
-            .map_err(|e| Error::data(path, format!("line {}: {e}", line + 1)))?;
-        Ok((line + 1, value))
-    };
-    lines.map(parse).collect()
-}
-
-/// Pictures of one size, one after the other in a file or several.
-pub(super) struct RawFile {
-    path: PathBuf,
-    file: File,
-    /// Of the first picture.
-    offset: u64,
-    /// From one picture to the next.
-    stride: u64,
-    size: (usize, usize),
-    /// How a pixel's values are found.
-    order: PixelOrder,
-}
-
-/// How an archive orders the numbers of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PixelOrder {
-    /// All red values row by row, then green, then blue.
-    Planes,
-    /// All red values column by column, then green, then blue.
-    PlanesByColumn,
-    /// One grey value for each pixel.
-    Grey,
-}
-
-impl RawFile {
-    /// Opens a file in which `count` pictures begin at `offset`, each `stride` bytes after the
-    /// last.
-    pub(super) fn open(
-        path: &Path,
-        (offset, stride): (u64, u64),
-        count: usize,
-        size: (usize, usize),
-        order: PixelOrder,
-    ) -> Result<Self> {
-        let (file, metadata) = flava_base::open(path)?;
-        let length = metadata.len();
-        let pixels = Self {
-            path: path.to_owned(),
-            file,
-            offset,
-            stride,
-            size,
-            order,
-        };
-        let last = stride
-            .checked_mul(count.saturating_sub(1) as u64)
-            .and_then(|last| last.checked_add(offset));
-        let needed = last
-            .and_then(|last| last.checked_add(if count > 0 { pixels.bytes() as u64 } else { 0 }))
-            .unwrap_or(u64::MAX);
-        if length < needed {
-            return Err(Error::data(
-                path,
-                format!("is cut off: {length} bytes, {needed} are needed for {count} pictures"),
-            ));
-        }
-        Ok(pixels)
-    }
-
-    fn bytes(&self) -> usize {
-        self.size.0 * self.size.1 * if self.order == PixelOrder::Grey { 1 } else { 3 }
-    }
-}
-
-impl Pixels for RawFile {
-    fn size(&self) -> (usize, usize) {
-        self.size
-    }
-
-    fn files(&self) -> Arc<[PathBuf]> {
-        [self.path.clone()].into()
-    }
-
-    fn read(&self, index: usize) -> Result<Vec<u8>> {
-        let mut raw = vec![0; self.bytes()];
-        self.file
-            .read_exact_at(&mut raw, self.offset + self.stride * index as u64)
-            .map_err(|e| Error::io(&self.path, e))?;
-        Ok(interleaved(&raw, self.size, self.order))
-    }
-}
-
-/// Pictures in memory.
-pub(super) struct InMemory {
-    /// Where they come from.
-    pub(super) files: Arc<[PathBuf]>,
-    pub(super) bytes: Vec<u8>,
-    pub(super) size: (usize, usize),
-    pub(super) order: PixelOrder,
-}
-
-impl Pixels for InMemory {
-    fn size(&self) -> (usize, usize) {
-        self.size
-    }
-
-    fn files(&self) -> Arc<[PathBuf]> {
-        Arc::clone(&self.files)
-    }
-
-    fn read(&self, index: usize) -> Result<Vec<u8>> {
-        let step = self.size.0 * self.size.1 * if self.order == PixelOrder::Grey { 1 } else { 3 };
-        Ok(interleaved(
-            &self.bytes[index * step..(index + 1) * step],
-            self.size,
-            self.order,
-        ))
-    }
-}
-
-/// The values pixel by pixel.
-fn interleaved(raw: &[u8], (height, width): (usize, usize), order: PixelOrder) -> Vec<u8> {
-    let plane = height * width;
-    let place = |pixel: usize| match order {
-        PixelOrder::PlanesByColumn => (pixel % width) * height + pixel / width,
-        PixelOrder::Planes | PixelOrder::Grey => pixel,
-    };
-    match order {
-        PixelOrder::Grey => raw.to_vec(),
-        _ => (0..plane)
-            .flat_map(|pixel| [0, 1, 2].map(|channel| raw[channel * plane + place(pixel)]))
-            .collect(),
     }
 }

@@ -9,13 +9,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{
-    Label,
-    listing::{Listing, Picture, Row, read_json_lines},
+    dataset::Label,
+    listing::{Listing, Picture, Row},
+    reading::read_json_lines,
 };
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
-struct Line {
+struct Hypothesis {
     #[serde(alias = "Flickr30kID", alias = "Flikr30kID", rename = "Flickr30K_ID")]
     picture: serde_json::Value,
     #[serde(alias = "sentence", alias = "hypothesis")]
@@ -28,37 +29,37 @@ struct Line {
 /// The classes in the order of the labels.
 pub(super) const CLASSES: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
-pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
-    let mut rows = Vec::new();
-    for (number, line) in read_json_lines::<Line>(lines)? {
-        let label = CLASSES.iter().position(|class| *class == line.gold_label);
+impl Hypothesis {
+    /// The row of the hypothesis on a line of that number.
+    fn row(self, number: usize) -> std::result::Result<Row, String> {
+        let label = CLASSES.iter().position(|class| *class == self.gold_label);
         let label = label.ok_or_else(|| {
-            Error::data(
-                lines,
-                format!(
-                    "line {number}: gold_label {:?} is none of {}",
-                    line.gold_label,
-                    CLASSES.join(", ")
-                ),
-            )
+            let (label, classes) = (&self.gold_label, CLASSES.join(", "));
+            format!("line {number}: gold_label {label:?} is none of {classes}")
         })?;
-        let name = line
-            .picture
-            .as_str()
-            .map_or_else(|| line.picture.to_string(), str::to_owned);
+        let name = self.picture.as_str();
+        let name = name.map_or_else(|| self.picture.to_string(), str::to_owned);
         let name = format!("{}.jpg", name.strip_suffix(".jpg").unwrap_or(&name));
         // Pair ids name the caption and its author; the generator gives the same one to several
         // hypotheses of some captions.
-        let id = line
+        let id = self
             .pair
             .map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
-        rows.push(Row {
+        Ok(Row {
             id,
             picture: Picture::File(name.into()),
-            texts: vec![line.sentence2],
+            texts: vec![self.sentence2],
             label: Label::Class(label),
             cluster: 0,
-        });
+        })
+    }
+}
+
+pub(super) fn open(lines: &Path, images: &Path) -> Result<Listing> {
+    let mut rows = Vec::new();
+    for (number, hypothesis) in read_json_lines::<Hypothesis>(lines)? {
+        let row = hypothesis.row(number);
+        rows.push(row.map_err(|reason| Error::data(lines, reason))?);
     }
     let names = CLASSES.iter().map(|class| (*class).to_owned()).collect();
     Ok(Listing::of_files(images, rows)?.with_class_names(names))

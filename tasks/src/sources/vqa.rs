@@ -10,8 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dataset, Label,
-    listing::{Listing, Picture, Row, read_json},
+    dataset::{Dataset, Label},
+    listing::{Listing, Picture, Row},
+    reading::read_json,
 };
 use crate::{Error, Result, metrics::soft_score};
 
@@ -69,44 +70,24 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
         data_subtype,
         questions: asked,
     } = read_json(questions)?;
-    let mut answers = if flava_base::is_there(annotations) {
-        Some(answers_of(annotations)?)
-    } else {
-        None
-    };
+    let mut answers = flava_base::is_there(annotations)
+        .then(|| answers_of(annotations))
+        .transpose()?;
     let mut ids = HashSet::new();
     let (mut rows, mut kinds) = (Vec::with_capacity(asked.len()), Vec::new());
     for (index, question) in asked.into_iter().enumerate() {
         let id = question.question_id;
         if !ids.insert(id) {
-            return Err(Error::data(
-                questions,
-                format!("question {index}: the question_id {id} is there twice"),
-            ));
+            let reason = format!("question {index}: the question_id {id} is there twice");
+            return Err(Error::data(questions, reason));
         }
-        let label = match &mut answers {
-            None => Label::None,
-            Some(answers) => match answers.remove(&id) {
-                Some((image, answers, kind)) if image == question.image_id => {
-                    kinds.push(kind);
-                    Label::Answers(answers)
-                }
-                Some((image, ..)) => {
-                    let reason = format!(
-                        "question_id {id} belongs to image {image}, in {} to {}",
-                        questions.display(),
-                        question.image_id
-                    );
-                    return Err(Error::data(annotations, reason));
-                }
-                None => {
-                    return Err(Error::data(
-                        annotations,
-                        format!("has no answers to question_id {id}"),
-                    ));
-                }
-            },
-        };
+        let mut label = Label::None;
+        if let Some(answers) = &mut answers {
+            let answered = answer_to(&question, answers, questions);
+            let answered = answered.map_err(|reason| Error::data(annotations, reason))?;
+            kinds.push(answered.kind);
+            label = Label::Answers(answered.answers);
+        }
         let file = picture_name(images, &data_subtype, question.image_id);
         rows.push(Row {
             id: id.to_string(),
@@ -117,6 +98,26 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
         });
     }
     Ok(Listing::of_files(images, rows)?.with_slices(kinds))
+}
+
+/// Takes the answers to a question of the file `questions`.
+fn answer_to(
+    question: &Question,
+    answers: &mut HashMap<u64, Answered>,
+    questions: &Path,
+) -> std::result::Result<Answered, String> {
+    let (id, asked) = (question.question_id, question.image_id);
+    let answered = answers
+        .remove(&id)
+        .ok_or_else(|| format!("has no answers to question_id {id}"))?;
+    let image = answered.image;
+    if image != asked {
+        let questions = questions.display();
+        return Err(format!(
+            "question_id {id} belongs to image {image}, in {questions} to {asked}"
+        ));
+    }
+    Ok(answered)
 }
 
 /// `COCO_val2014_000000000042.jpg`; some copies leave the first part out.
@@ -136,31 +137,28 @@ fn picture_name(images: &Path, subset: &str, image: u64) -> String {
     }
 }
 
-/// The picture, the answers and their type of each question.
-type Answers = HashMap<u64, (u64, Arc<[Arc<str>]>, Arc<str>)>;
+/// What people answered to a question.
+struct Answered {
+    image: u64,
+    answers: Arc<[Arc<str>]>,
+    /// The type of the answer.
+    kind: Arc<str>,
+}
 
-fn answers_of(path: &Path) -> Result<Answers> {
+fn answers_of(path: &Path) -> Result<HashMap<u64, Answered>> {
     let mut interner = Interner::default();
     let mut found = HashMap::new();
-    for Annotation {
-        question_id,
-        image_id,
-        answers,
-        answer_type,
-    } in read_json::<Annotations>(path)?.annotations
-    {
-        let answers = answers
-            .iter()
-            .map(|answer| interner.get(&answer.answer))
-            .collect();
-        if found
-            .insert(question_id, (image_id, answers, interner.get(&answer_type)))
-            .is_some()
-        {
-            return Err(Error::data(
-                path,
-                format!("the question_id {question_id} is there twice"),
-            ));
+    for annotation in read_json::<Annotations>(path)?.annotations {
+        let id = annotation.question_id;
+        let answers = annotation.answers.iter();
+        let answered = Answered {
+            image: annotation.image_id,
+            answers: answers.map(|answer| interner.get(&answer.answer)).collect(),
+            kind: interner.get(&annotation.answer_type),
+        };
+        if found.insert(id, answered).is_some() {
+            let reason = format!("the question_id {id} is there twice");
+            return Err(Error::data(path, reason));
         }
     }
     Ok(found)
@@ -195,15 +193,7 @@ impl AnswerVocabulary {
                 let Label::Answers(answers) = split.label(index) else {
                     continue;
                 };
-                let texts: Vec<&Arc<str>> = answers.iter().collect();
-                let times =
-                    |answer: &Arc<str>| texts.iter().filter(|other| **other == answer).count();
-                // Of equally frequent ones the first that was given.
-                let best = texts
-                    .iter()
-                    .enumerate()
-                    .max_by_key(|(place, answer)| (times(answer), std::cmp::Reverse(*place)));
-                if let Some((_, answer)) = best {
+                if let Some(answer) = most_given(&answers) {
                     let text = processed
                         .entry(Arc::clone(answer))
                         .or_insert_with(|| process(answer));
@@ -211,10 +201,8 @@ impl AnswerVocabulary {
                 }
             }
         }
-        let mut frequent: Vec<(String, usize)> = counts
-            .into_iter()
-            .filter(|(_, count)| *count >= least)
-            .collect();
+        let mut frequent: Vec<(String, usize)> = counts.into_iter().collect();
+        frequent.retain(|(_, count)| *count >= least);
         frequent.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Self {
             answers: frequent.into_iter().map(|(answer, _)| answer).collect(),
@@ -241,4 +229,13 @@ impl AnswerVocabulary {
         };
         (0..split.len()).map(best).sum::<f64>() / split.len().max(1) as f64
     }
+}
+
+/// The answer that was given most often; of equally frequent ones the first that was given.
+fn most_given(answers: &[Arc<str>]) -> Option<&Arc<str>> {
+    let times = |answer: &Arc<str>| answers.iter().filter(|other| *other == answer).count();
+    let numbered = answers.iter().enumerate();
+    numbered
+        .max_by_key(|(place, answer)| (times(answer), std::cmp::Reverse(*place)))
+        .map(|(_, answer)| answer)
 }

@@ -1,79 +1,13 @@
 //! The trainer: how steps are made, and the loop over them.
 
+mod candidate;
+mod choice;
 mod evaluation;
 mod run;
 mod saving;
+mod setup;
 mod step;
 
-use std::path::{Path, PathBuf};
-
-use flava_model::runtime::{Precision, Progress};
-
-pub use evaluation::{Candidate, Evaluate, Evaluation};
-
-use crate::{AdamWConfig, Learner, LrSchedule, TrainingState};
-use run::Run;
-
-/// How steps are made, whatever is trained.
-#[derive(Clone, Debug)]
-pub struct TrainerConfig {
-    /// Learning rates, and how many steps there are.
-    pub lr_schedule: LrSchedule,
-    /// The optimiser.
-    pub adamw: AdamWConfig,
-    /// Norm that gradients are clipped to; 0 for none.
-    pub clip_norm: f64,
-    /// Decay of a moving average of the weights, which is then what is evaluated and kept; 0 for
-    /// none.
-    pub ema: f64,
-    /// Steps between states that are saved; 0 where evaluations and the clock alone save.
-    pub save_every: usize,
-    /// Numbered states that are kept.
-    pub keep: usize,
-    /// Share of the rows that may be broken.
-    pub max_broken: f64,
-}
-
-/// What is trained how, and where it goes.
-pub struct Trainer<'a, L: Learner> {
-    /// What is trained, for people.
-    pub name: &'a str,
-    /// Where its states and log go.
-    pub folder: &'a Path,
-    /// How.
-    pub config: TrainerConfig,
-    /// Random seed.
-    pub seed: u64,
-    /// Digest of all that decides the training: it goes on under the same alone.
-    pub key: &'a str,
-    /// Compute precision.
-    pub precision: Precision,
-    /// Rows that go through the model at once; 0 for all, and fewer where memory is short.
-    pub micro_batch: usize,
-    /// Where lines for people go.
-    pub progress: &'a Progress,
-    /// When states are evaluated.
-    pub evaluation: Option<Evaluation<'a, L>>,
-    /// Floating-point operations a second that a large product reaches here; 0 if not known.
-    pub peak_flops: f64,
-}
-
-/// What came of a training.
-#[derive(Debug)]
-pub struct Trained {
-    /// The last state.
-    pub state: TrainingState,
-    /// The folder of the result: the best state where one was chosen, else the last.
-    pub folder: PathBuf,
-}
-
-impl<L: Learner> Trainer<'_, L> {
-    /// Trains to the end of the schedule, from where the folder's training was left if there is
-    /// one.
-    pub fn run(&self, learner: L) -> Result<Trained, L::Error> {
-        let mut run = Run::new(self, learner)?;
-        run.resume()?;
-        run.log.keep_until(run.state.step)?;
-        run.steps()
-    }
-}
+pub use candidate::Candidate;
+pub use evaluation::{Evaluate, Evaluation};
+pub use setup::{Trained, Trainer, TrainerConfig};

@@ -7,7 +7,7 @@ use std::{
 
 use flava_model::runtime::Precision;
 
-use super::{Trained, Trainer};
+use super::setup::{Trained, Trainer};
 use crate::{
     AdamW, Ema, Error, Learner, Log, LossScaler, TrainingState,
     checkpointing::{Checkpoints, save_model},
@@ -32,6 +32,17 @@ pub(super) struct Run<'a, L: Learner> {
     pub(super) log: Log,
     pub(super) coordinator: Coordinator,
     said: Instant,
+}
+
+impl<L: Learner> Trainer<'_, L> {
+    /// Trains to the end of the schedule, from where the folder's training was left if there is
+    /// one.
+    pub fn run(&self, learner: L) -> Result<Trained, L::Error> {
+        let mut run = Run::new(self, learner)?;
+        run.resume()?;
+        run.log.keep_until(run.state.step)?;
+        run.steps()
+    }
 }
 
 impl<'a, L: Learner> Run<'a, L> {

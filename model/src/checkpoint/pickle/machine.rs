@@ -3,9 +3,11 @@
 
 use std::{cell::Cell, collections::HashMap};
 
-use tch::Kind;
-
-use super::{Outcome, View};
+use super::{
+    input::Input,
+    value::{Global, Id, Value, global},
+    view::{Outcome, View},
+};
 
 /// Most values that a pickle may make, marks that it may set, and items that it may put into
 /// dictionaries.
@@ -22,65 +24,8 @@ const MAX_DIMENSIONS: usize = 64;
 /// How deep dictionaries may be nested around the tensors (`{"model": {"encoder": ..}}`).
 const MAX_DEPTH: usize = 8;
 
-pub(super) type Id = u32;
-
-#[derive(Debug)]
-enum Value {
-    None,
-    Bool,
-    Int(i64),
-    Float,
-    Str(String),
-    Tuple(Vec<Id>),
-    List,
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage {
-        key: String,
-        kind: Kind,
-        elements: i64,
-    },
-    Tensor(View),
-    /// Something of which nothing is needed, such as a dictionary's attributes.
-    Ignored,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Size,
-    Storage(Kind),
-}
-
-/// The names a checkpoint may mention, and what is done with them.
-fn global(name: &str) -> Outcome<Global> {
-    let kind = match name {
-        "collections.OrderedDict" => return Ok(Global::OrderedDict),
-        "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
-            return Ok(Global::RebuildTensor);
-        }
-        "torch._utils._rebuild_parameter" => return Ok(Global::RebuildParameter),
-        "torch.Size" => return Ok(Global::Size),
-        "torch.FloatStorage" => Kind::Float,
-        "torch.DoubleStorage" => Kind::Double,
-        "torch.HalfStorage" => Kind::Half,
-        "torch.BFloat16Storage" => Kind::BFloat16,
-        "torch.LongStorage" => Kind::Int64,
-        "torch.IntStorage" => Kind::Int,
-        "torch.ShortStorage" => Kind::Int16,
-        "torch.CharStorage" => Kind::Int8,
-        "torch.ByteStorage" => Kind::Uint8,
-        "torch.BoolStorage" => Kind::Bool,
-        _ => {
-            return Err(format!(
-                "refuses to load {name}: a checkpoint needs tensors only. Save the state_dict alone"
-            ));
-        }
-    };
-    Ok(Global::Storage(kind))
-}
+/// What is said of a stack that runs empty.
+const TOO_LITTLE: &str = "the pickle takes more than it gave";
 
 fn bounded(count: usize) -> Outcome<()> {
     if count < MAX_VALUES {
@@ -91,8 +36,7 @@ fn bounded(count: usize) -> Outcome<()> {
 }
 
 pub(super) struct Machine<'a> {
-    data: &'a [u8],
-    pub(super) at: usize,
+    input: Input<'a>,
     values: Vec<Value>,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -106,8 +50,7 @@ pub(super) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(super) fn new(data: &'a [u8]) -> Self {
         Self {
-            data,
-            at: 0,
+            input: Input::new(data),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -117,10 +60,15 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// How many bytes were read.
+    pub(super) fn at(&self) -> usize {
+        self.input.at
+    }
+
     /// Runs to the end of the pickle and returns its value.
     pub(super) fn run(&mut self) -> Outcome<Id> {
         loop {
-            let opcode = self.take::<1>()?[0];
+            let opcode = self.input.take::<1>()?[0];
             if opcode == b'.' {
                 return self.pop();
             }
@@ -130,8 +78,8 @@ impl<'a> Machine<'a> {
 
     fn step(&mut self, opcode: u8) -> Outcome<()> {
         match opcode {
-            0x80 => _ = self.take::<1>()?, // protocol
-            0x95 => _ = self.take::<8>()?, // frame
+            0x80 => _ = self.input.take::<1>()?, // protocol
+            0x95 => _ = self.input.take::<8>()?, // frame
             b'(' => {
                 self.marks.push(self.stack.len());
                 bounded(self.marks.len())?;
@@ -140,15 +88,15 @@ impl<'a> Machine<'a> {
             b'N' => self.push(Value::None)?,
             0x88 | 0x89 => self.push(Value::Bool)?,
             b'K' | b'M' | b'J' | 0x8a => {
-                let int = self.int(opcode)?;
+                let int = self.input.int(opcode)?;
                 self.push(Value::Int(int))?;
             }
             b'G' => {
-                self.take::<8>()?;
+                self.input.take::<8>()?;
                 self.push(Value::Float)?;
             }
             b'X' | 0x8c => {
-                let text = self.text(opcode)?;
+                let text = self.input.text(opcode)?;
                 self.push(Value::Str(text))?;
             }
             b')' => self.push(Value::Tuple(Vec::new()))?,
@@ -176,22 +124,6 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn take<const N: usize>(&mut self) -> Outcome<[u8; N]> {
-        self.slice(N)
-            .map(|s| s.try_into().expect("a slice of N bytes"))
-    }
-
-    fn slice(&mut self, count: usize) -> Outcome<&'a [u8]> {
-        let end = self
-            .at
-            .checked_add(count)
-            .filter(|&end| end <= self.data.len())
-            .ok_or("data.pkl is cut off")?;
-        let slice = &self.data[self.at..end];
-        self.at = end;
-        Ok(slice)
-    }
-
     fn push(&mut self, value: Value) -> Outcome<()> {
         bounded(self.values.len())?;
         self.values.push(value);
@@ -202,9 +134,9 @@ impl<'a> Machine<'a> {
     fn pop(&mut self) -> Outcome<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
-            return Err("the pickle takes more than it gave".into());
+            return Err(TOO_LITTLE.into());
         }
-        Ok(self.stack.pop().expect("it is longer than the floor"))
+        self.stack.pop().ok_or_else(|| TOO_LITTLE.into())
     }
 
     fn pop_mark(&mut self) -> Outcome<Vec<Id>> {
@@ -213,56 +145,11 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Outcome<Id> {
-        self.stack
-            .last()
-            .copied()
-            .ok_or_else(|| "the pickle takes more than it gave".into())
+        self.stack.last().copied().ok_or_else(|| TOO_LITTLE.into())
     }
 
     fn value(&self, id: Id) -> &Value {
         &self.values[id as usize]
-    }
-
-    fn int(&mut self, opcode: u8) -> Outcome<i64> {
-        Ok(match opcode {
-            b'K' => self.take::<1>()?[0].into(),
-            b'M' => u16::from_le_bytes(self.take()?).into(),
-            b'J' => i32::from_le_bytes(self.take()?).into(),
-            _ => {
-                let length = self.take::<1>()?[0] as usize;
-                let bytes = self.slice(length)?;
-                if length > 8 {
-                    return Err(format!("an integer of {length} bytes"));
-                }
-                let mut wide = [if bytes.last().is_some_and(|b| b & 0x80 != 0) {
-                    0xff
-                } else {
-                    0
-                }; 8];
-                wide[..length].copy_from_slice(bytes);
-                i64::from_le_bytes(wide)
-            }
-        })
-    }
-
-    fn text(&mut self, opcode: u8) -> Outcome<String> {
-        let length = if opcode == b'X' {
-            u32::from_le_bytes(self.take()?) as usize
-        } else {
-            self.take::<1>()?[0] as usize
-        };
-        let bytes = self.slice(length)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| "a text that is not UTF-8".into())
-    }
-
-    fn line(&mut self) -> Outcome<String> {
-        let length = self.data[self.at..]
-            .iter()
-            .position(|&b| b == b'\n')
-            .ok_or("data.pkl is cut off")?;
-        let line = String::from_utf8_lossy(self.slice(length)?).into_owned();
-        self.slice(1)?;
-        Ok(line)
     }
 
     fn tuple(&mut self, count: usize) -> Outcome<()> {
@@ -275,8 +162,8 @@ impl<'a> Machine<'a> {
 
     fn memo(&mut self, opcode: u8) -> Outcome<()> {
         let key = match opcode {
-            b'q' | b'h' => self.take::<1>()?[0].into(),
-            b'r' | b'j' => u32::from_le_bytes(self.take()?),
+            b'q' | b'h' => self.input.take::<1>()?[0].into(),
+            b'r' | b'j' => u32::from_le_bytes(self.input.take()?),
             _ => self.memo.len() as u32,
         };
         if matches!(opcode, b'h' | b'j') {
@@ -292,7 +179,7 @@ impl<'a> Machine<'a> {
 
     fn name(&mut self, opcode: u8) -> Outcome<()> {
         let (module, name) = if opcode == b'c' {
-            (self.line()?, self.line()?)
+            (self.input.line()?, self.input.line()?)
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
             (self.str(module)?.to_owned(), self.str(name)?.to_owned())
@@ -345,7 +232,12 @@ impl<'a> Machine<'a> {
             self.stack.push(sizes);
             return bounded(self.stack.len());
         }
-        let value = match (function, arguments) {
+        let value = self.result(function, arguments)?;
+        self.push(value)
+    }
+
+    fn result(&self, function: Global, arguments: &[Id]) -> Outcome<Value> {
+        Ok(match (function, arguments) {
             (Global::OrderedDict, []) => Value::Dict(Vec::new()),
             (Global::OrderedDict, _) => Value::Ignored,
             (Global::RebuildTensor, &[storage, offset, size, stride, ..]) => {
@@ -361,8 +253,7 @@ impl<'a> Machine<'a> {
                     arguments.len()
                 ));
             }
-        };
-        self.push(value)
+        })
     }
 
     fn view(&self, storage: Id, offset: Id, size: Id, stride: Id) -> Outcome<View> {
@@ -445,22 +336,26 @@ impl<'a> Machine<'a> {
                     return Err(format!("more than {MAX_VISITED} entries of dictionaries"));
                 }
                 for &(key, value) in pairs {
-                    let Value::Str(key) = self.value(key) else {
-                        continue;
-                    };
-                    let path = if path.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{path}.{key}")
-                    };
-                    if path.len() > MAX_NAME {
-                        return Err(format!("a name of {} bytes", path.len()));
+                    if let Value::Str(key) = self.value(key) {
+                        self.collect(value, &joined(path, key)?, depth + 1, found)?;
                     }
-                    self.collect(value, &path, depth + 1, found)?;
                 }
                 Ok(())
             }
             _ => Ok(()),
         }
     }
+}
+
+/// A name within a path, if they are not too long together.
+fn joined(path: &str, key: &str) -> Outcome<String> {
+    let path = if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    };
+    if path.len() > MAX_NAME {
+        return Err(format!("a name of {} bytes", path.len()));
+    }
+    Ok(path)
 }

@@ -5,22 +5,26 @@
 //! but describe tensors. Values lie in an arena: neither nesting nor sharing can exhaust the stack
 //! or memory.
 
+mod input;
 mod machine;
+mod value;
+mod view;
 
 use std::{
     collections::{BTreeMap, HashMap},
     io::Cursor,
+    ops::Range,
     path::Path,
     sync::Arc,
 };
 
 use memmap2::Mmap;
-use tch::Kind;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::file::CheckpointTensor;
 use crate::{Error, Result};
 use machine::Machine;
+use view::Outcome;
 
 /// Largest `data.pkl` that is read; flava-full's has some 60 kB.
 const MAX_PICKLE: usize = 1 << 26;
@@ -32,34 +36,21 @@ pub(super) fn read(path: &Path, map: &Arc<Mmap>) -> Result<BTreeMap<String, Chec
     read_archive(map).map_err(|reason| Error::file(path, reason))
 }
 
-type Outcome<T> = std::result::Result<T, String>;
-
 fn read_archive(map: &Arc<Mmap>) -> Outcome<BTreeMap<String, CheckpointTensor>> {
     let members = members(map)?;
-    let pickles: Vec<&String> = members
-        .keys()
-        .filter(|name| name.ends_with("/data.pkl"))
-        .collect();
-    let [name] = pickles[..] else {
-        return Err(format!(
-            "a zip file with {} data.pkl: not written by torch.save",
-            pickles.len()
-        ));
-    };
-    let root = name.trim_end_matches("data.pkl");
+    let (root, pickle) = pickle_of(&members)?;
     if let Some(range) = members.get(&format!("{root}byteorder"))
         && &map[range.clone()] != b"little"
     {
         return Err("was written on a big-endian machine".into());
     }
-    let pickle = &map[members[name].clone()];
     if pickle.len() > MAX_PICKLE {
         return Err(format!("its data.pkl has {} bytes", pickle.len()));
     }
-    let mut machine = Machine::new(pickle);
+    let mut machine = Machine::new(&map[pickle]);
     let top = machine
         .run()
-        .map_err(|reason| format!("{reason} (byte {} of data.pkl)", machine.at))?;
+        .map_err(|reason| format!("{reason} (byte {} of data.pkl)", machine.at()))?;
     let mut tensors = BTreeMap::new();
     let storage = |key: &str| members.get(&format!("{root}data/{key}")).cloned();
     machine.collect(top, "", 0, &mut |name, view| {
@@ -77,9 +68,24 @@ fn read_archive(map: &Arc<Mmap>) -> Outcome<BTreeMap<String, CheckpointTensor>> 
     Ok(tensors)
 }
 
+/// The folder of an archive's one pickle, and where its bytes lie.
+fn pickle_of(members: &HashMap<String, Range<usize>>) -> Outcome<(&str, Range<usize>)> {
+    let pickles: Vec<_> = members
+        .iter()
+        .filter(|(name, _)| name.ends_with("/data.pkl"))
+        .collect();
+    let [(name, range)] = pickles[..] else {
+        return Err(format!(
+            "a zip file with {} data.pkl: not written by torch.save",
+            pickles.len()
+        ));
+    };
+    Ok((name.trim_end_matches("data.pkl"), range.clone()))
+}
+
 /// Where each member's bytes lie; torch.save compresses none, so a compressed one is refused
 /// unread.
-fn members(map: &Mmap) -> Outcome<HashMap<String, std::ops::Range<usize>>> {
+fn members(map: &Mmap) -> Outcome<HashMap<String, Range<usize>>> {
     let mut archive =
         ZipArchive::new(Cursor::new(&map[..])).map_err(|e| format!("is no whole zip file: {e}"))?;
     let mut members = HashMap::new();
@@ -103,85 +109,4 @@ fn members(map: &Mmap) -> Outcome<HashMap<String, std::ops::Range<usize>>> {
         );
     }
     Ok(members)
-}
-
-/// A tensor as its pickle describes it.
-#[derive(Clone, Debug)]
-pub(super) struct View {
-    key: String,
-    kind: Kind,
-    elements: i64,
-    offset: i64,
-    size: Vec<i64>,
-    stride: Vec<i64>,
-}
-
-impl View {
-    fn open(
-        &self,
-        map: &Arc<Mmap>,
-        storage: &dyn Fn(&str) -> Option<std::ops::Range<usize>>,
-    ) -> Outcome<CheckpointTensor> {
-        let range =
-            storage(&self.key).ok_or_else(|| format!("its storage {} is missing", self.key))?;
-        let element = self.kind.elt_size_in_bytes();
-        let held = (range.len() / element) as i64;
-        if held < self.elements {
-            return Err(format!(
-                "its storage {} has {held} of {} elements",
-                self.key, self.elements
-            ));
-        }
-        let reach = self.reach().filter(|&reach| reach <= held);
-        let reach = reach.ok_or_else(|| {
-            format!(
-                "shape {:?}, strides {:?}, offset {} reach past its storage",
-                self.size, self.stride, self.offset
-            )
-        })?;
-        let start = range.start + self.offset as usize * element;
-        // Only what the view reaches: a large storage may be shared by many views.
-        let range = start..range.start + reach.max(self.offset) as usize * element;
-        Ok(CheckpointTensor {
-            map: Arc::clone(map),
-            kind: self.kind,
-            size: self.size.clone(),
-            stride: self.stride.clone(),
-            range,
-        })
-    }
-
-    /// One past the last element of the storage that the view touches; None for what no tensor has.
-    fn reach(&self) -> Option<i64> {
-        if self.size.len() != self.stride.len()
-            || self.offset < 0
-            || self.size.iter().chain(&self.stride).any(|&n| n < 0)
-        {
-            return None;
-        }
-        // A zero stride would let a small file ask for any amount of memory.
-        let expanded = self
-            .size
-            .iter()
-            .zip(&self.stride)
-            .any(|(&size, &stride)| size > 1 && stride == 0);
-        let count = self
-            .size
-            .iter()
-            .try_fold(1i64, |n, &size| n.checked_mul(size))?;
-        if count == 0 {
-            return (self.offset <= self.elements).then_some(self.offset);
-        }
-        if expanded || count > self.elements {
-            return None;
-        }
-        let steps = self
-            .size
-            .iter()
-            .zip(&self.stride)
-            .try_fold(0i64, |n, (&size, &stride)| {
-                n.checked_add((size - 1).checked_mul(stride)?)
-            })?;
-        self.offset.checked_add(steps)?.checked_add(1)
-    }
 }

@@ -3,7 +3,10 @@
 
 use image::ImageFormat;
 
-use super::{Outcome, Picture, checked_size, other, whole};
+use super::{
+    other::other,
+    picture::{Outcome, Picture, checked_size, whole},
+};
 
 /// Bytes before the header that says how large it is.
 const FILE_HEADER: usize = 14;
@@ -53,24 +56,53 @@ impl Header<'_> {
     fn masks(&self) -> [u32; 3] {
         [54, 58, 62].map(|at| self.word(at))
     }
+
+    /// Colours of the palette.
+    fn colours(&self) -> usize {
+        match self.word(46) as usize {
+            0 => 1 << self.bits(),
+            told => told.min(256),
+        }
+    }
+
+    /// Where the palette begins.
+    fn palette(&self) -> usize {
+        FILE_HEADER + self.size() as usize
+    }
+
+    /// Where the pixels begin.
+    fn pixels(&self) -> usize {
+        match self.word(10) as usize {
+            start if start == self.palette() => start + 4 * self.colours(),
+            start => start,
+        }
+    }
+
+    /// The palette's colour of an index, black where it has none.
+    fn colour(&self, index: u8) -> [u8; 3] {
+        let at = self.palette() + 4 * usize::from(index);
+        let bgr = self.0.get(at..at + 3);
+        bgr.filter(|_| usize::from(index) < self.colours())
+            .map_or([0; 3], |bgr| [bgr[2], bgr[1], bgr[0]])
+    }
 }
 
 pub(super) fn bmp(bytes: &[u8]) -> Outcome<Picture> {
     let header = Header(bytes);
     let (bits, compression) = (header.bits(), header.compression());
-    match (compression, bits) {
+    let masks = header.masks();
+    let read = match (compression, bits) {
         (RLE8, 8) => return run_lengths(&header, false),
         (RLE4, 4) => return run_lengths(&header, true),
-        (RLE8 | RLE4, _) | (_, 2) => return Err("this layout of bits is not read".into()),
-        (MASKS, 32) if !MASKS_32.contains(&header.masks()) => {
-            return Err("this layout of bits is not read".into());
-        }
-        (MASKS, 16) if !MASKS_16.contains(&header.masks()) => {
-            return Err("this layout of bits is not read".into());
-        }
-        _ => {}
+        (RLE8 | RLE4, _) | (_, 2) => false,
+        (MASKS, 32) => MASKS_32.contains(&masks),
+        (MASKS, 16) => MASKS_16.contains(&masks),
+        _ => true,
+    };
+    if !read {
+        return Err("this layout of bits is not read".into());
     }
-    if compression == MASKS && header.masks() == [0; 3] {
+    if compression == MASKS && masks == [0; 3] {
         // Without masks, pixels are what they are without the field too.
         let mut plain = bytes.to_vec();
         plain[30..34].fill(0);
@@ -78,19 +110,20 @@ pub(super) fn bmp(bytes: &[u8]) -> Outcome<Picture> {
     }
     let mut picture = other(bytes, ImageFormat::Bmp)?;
     if bits == 16 {
-        let masks = if compression == MASKS {
-            header.masks()
-        } else {
-            MASKS_16[1]
-        };
-        let highest = masks.map(|mask| (1u32 << mask.count_ones().clamp(1, 8)) - 1);
-        for pixel in picture.rgb.chunks_exact_mut(3) {
-            for (value, highest) in pixel.iter_mut().zip(highest) {
-                *value = ((u32::from(*value) * highest + 127) / 255 * 255 / highest) as u8;
-            }
-        }
+        let told = compression == MASKS;
+        cut_down(&mut picture, if told { masks } else { MASKS_16[1] });
     }
     Ok(picture)
+}
+
+/// Values of as many bits as the masks have, brought to eight bits as Pillow does it.
+fn cut_down(picture: &mut Picture, masks: [u32; 3]) {
+    let highest = masks.map(|mask| (1u32 << mask.count_ones().clamp(1, 8)) - 1);
+    for pixel in picture.rgb.chunks_exact_mut(3) {
+        for (value, highest) in pixel.iter_mut().zip(highest) {
+            *value = ((u32::from(*value) * highest + 127) / 255 * 255 / highest) as u8;
+        }
+    }
 }
 
 fn run_lengths(header: &Header, four_bits: bool) -> Outcome<Picture> {
@@ -99,109 +132,110 @@ fn run_lengths(header: &Header, four_bits: bool) -> Outcome<Picture> {
         u64::try_from(width).unwrap_or(0),
         tall.unsigned_abs().into(),
     )?;
-    let size = header.size() as usize;
-    let told = header.word(46) as usize;
-    let colours = if told == 0 {
-        1 << header.bits()
-    } else {
-        told.min(256)
+    let runs = Runs {
+        bytes: header.0,
+        at: header.pixels(),
+        four_bits,
+        width,
+        full: width * height,
+        out: Vec::new(),
+        x: 0,
     };
-    let palette = FILE_HEADER + size;
-    let mut start = header.word(10) as usize;
-    if start == palette {
-        start += 4 * colours;
+    let indices = runs.unpacked()?;
+    let table: Vec<[u8; 3]> = (0..=255).map(|index| header.colour(index)).collect();
+    let mut rows: Vec<&[u8]> = indices.chunks_exact(width).collect();
+    if tall >= 0 {
+        rows.reverse();
     }
-    let indices = unpacked(header.0, start, (width, height), four_bits)?;
-    let colour = |index: u8| {
-        let at = palette + 4 * usize::from(index);
-        let rest = header
-            .0
-            .get(at..at + 3)
-            .filter(|_| usize::from(index) < colours);
-        rest.map_or([0; 3], |bgr| [bgr[2], bgr[1], bgr[0]])
-    };
-    let table: Vec<[u8; 3]> = (0..=255).map(colour).collect();
-    let rows: Vec<&[u8]> = indices.chunks_exact(width).collect();
-    let pixel = |index: &u8| table[usize::from(*index)];
-    let rgb = if tall < 0 {
-        rows.iter()
-            .flat_map(|row| row.iter().flat_map(pixel))
-            .collect()
-    } else {
-        rows.iter()
-            .rev()
-            .flat_map(|row| row.iter().flat_map(pixel))
-            .collect()
-    };
-    whole(width, height, rgb)
+    let pixels = rows.into_iter().flatten();
+    let rgb = pixels.flat_map(|index| table[usize::from(*index)]);
+    whole(width, height, rgb.collect())
 }
 
-/// Indices of the palette, the file's first row first; gaps are index 0.
-fn unpacked(
-    bytes: &[u8],
-    start: usize,
-    (width, height): (usize, usize),
+/// Run lengths on their way to indices of the palette, the file's first row first; gaps are index
+/// 0.
+struct Runs<'a> {
+    bytes: &'a [u8],
+    /// The place in the file.
+    at: usize,
     four_bits: bool,
-) -> Outcome<Vec<u8>> {
-    let (mut out, mut at, mut x, full) = (Vec::new(), start, 0usize, width * height);
-    let pair = |at: usize| {
-        bytes
-            .get(at..at.saturating_add(2))
-            .map(|two| (two[0], two[1]))
-    };
-    while out.len() < full {
-        let Some((count, byte)) = pair(at) else { break };
-        at += 2;
-        match (count, byte) {
-            (0, 0) => {
-                // At the start of a row there is nothing to end.
-                out.resize(out.len().next_multiple_of(width), 0);
-                x = 0;
-            }
-            (0, 1) => break,
-            (0, 2) => {
-                let Some((right, up)) = pair(at) else { break };
-                at += 2;
-                out.resize(
-                    full.min(out.len() + usize::from(right) + usize::from(up) * width),
-                    0,
-                );
-                x = out.len() % width;
-            }
-            (0, count) => {
-                let kept = usize::from(count).min(full - out.len());
-                let size = if four_bits { kept.div_ceil(2) } else { kept };
-                let Some(data) = bytes.get(at..at + size) else {
-                    break;
-                };
-                at += size;
-                if four_bits {
-                    out.extend(
-                        data.iter()
-                            .flat_map(|byte| [byte >> 4, byte & 15])
-                            .take(kept),
-                    );
-                } else {
-                    out.extend(data);
-                }
-                x += usize::from(count);
-                at += at % 2; // by the place in the file, as Pillow has it
-            }
-            (count, byte) => {
-                let count = usize::from(count).min(width.saturating_sub(x));
-                let value = |i: usize| match (four_bits, i % 2) {
-                    (false, _) => byte,
-                    (true, 0) => byte >> 4,
-                    (true, _) => byte & 15,
-                };
-                out.extend((0..count).map(value));
-                x += count;
-            }
+    width: usize,
+    /// Indices of the whole picture.
+    full: usize,
+    out: Vec<u8>,
+    /// The place in the row, as Pillow counts it.
+    x: usize,
+}
+
+impl Runs<'_> {
+    fn unpacked(mut self) -> Outcome<Vec<u8>> {
+        while self.out.len() < self.full && self.step().is_some() {}
+        if self.out.len() < self.full {
+            return Err("it is cut off".into());
         }
+        self.out.truncate(self.full);
+        Ok(self.out)
     }
-    if out.len() < full {
-        return Err("it is cut off".into());
+
+    /// Follows the next two bytes; None at the end of the picture or the file.
+    fn step(&mut self) -> Option<()> {
+        match self.pair()? {
+            [0, 0] => {
+                // At the start of a row there is nothing to end.
+                let end = self.out.len().next_multiple_of(self.width);
+                self.out.resize(end, 0);
+                self.x = 0;
+            }
+            [0, 1] => return None,
+            [0, 2] => {
+                let [right, up] = self.pair()?.map(usize::from);
+                let end = self.out.len() + right + up * self.width;
+                self.out.resize(self.full.min(end), 0);
+                self.x = self.out.len() % self.width;
+            }
+            [0, count] => self.plain(count.into())?,
+            [count, byte] => self.run(count.into(), byte),
+        }
+        Some(())
     }
-    out.truncate(full);
-    Ok(out)
+
+    fn pair(&mut self) -> Option<[u8; 2]> {
+        let pair = *self.bytes.get(self.at..)?.first_chunk::<2>()?;
+        self.at += 2;
+        Some(pair)
+    }
+
+    /// Indices that stand in the file one after the other.
+    fn plain(&mut self, count: usize) -> Option<()> {
+        let kept = count.min(self.full - self.out.len());
+        let size = if self.four_bits {
+            kept.div_ceil(2)
+        } else {
+            kept
+        };
+        let data = self.bytes.get(self.at..self.at + size)?;
+        self.at += size;
+        if self.four_bits {
+            let halves = data.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            self.out.extend(halves.take(kept));
+        } else {
+            self.out.extend(data);
+        }
+        self.x += count;
+        self.at += self.at % 2; // by the place in the file, as Pillow has it
+        Some(())
+    }
+
+    /// The same index, or the same two in turn, within the row.
+    fn run(&mut self, count: usize, byte: u8) {
+        let count = count.min(self.width.saturating_sub(self.x));
+        let four_bits = self.four_bits;
+        let value = |i: usize| match (four_bits, i % 2) {
+            (false, _) => byte,
+            (true, 0) => byte >> 4,
+            (true, _) => byte & 15,
+        };
+        self.out.extend((0..count).map(value));
+        self.x += count;
+    }
 }

@@ -4,7 +4,10 @@
 
 use image::ImageFormat;
 
-use super::{Outcome, Picture, other};
+use super::{
+    other::other,
+    picture::{Outcome, Picture},
+};
 
 /// Bytes that every PNG begins with.
 const SIGNATURE: usize = 8;
@@ -13,56 +16,41 @@ const AROUND: usize = 12;
 
 /// Where in the file a chunk stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Position {
     BeforeData,
     Data,
     AfterData,
 }
 
 pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
-    let mut plain = bytes[..SIGNATURE.min(bytes.len())].to_vec();
-    let (mut at, mut data, mut part) = (SIGNATURE, Vec::new(), Part::BeforeData);
-    let mut head: &[u8] = &[];
+    let mut prelude = Prelude {
+        plain: bytes[..SIGNATURE.min(bytes.len())].to_vec(),
+        head: &[],
+    };
+    let (mut at, mut data, mut position) = (SIGNATURE, Vec::new(), Position::BeforeData);
     while let Some(&[a, b, c, d, ref kind @ ..]) = bytes.get(at..at.saturating_add(8)) {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if !kind
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-        {
-            if part == Part::BeforeData {
+        if !is_name(kind) {
+            if position == Position::BeforeData {
                 return Err("a chunk of it has no name".into());
             }
             break;
         }
         let rest = &bytes[at + 8..];
-        if kind == b"IDAT" && part != Part::AfterData {
-            part = Part::Data;
+        if kind == b"IDAT" && position != Position::AfterData {
+            position = Position::Data;
             data.extend(&rest[..length.min(rest.len())]); // of data that is cut off the decoder says so
         } else {
-            if part == Part::Data {
-                part = Part::AfterData;
+            if position == Position::Data {
+                position = Position::AfterData;
             }
             if kind == b"IEND" {
                 break;
             }
             let body = rest.get(..length).ok_or("it is cut off")?;
-            if part == Part::BeforeData {
+            if position == Position::BeforeData {
                 let told = rest.get(length..length + 4).ok_or("it is cut off")?;
-                if checksum(kind, body).to_be_bytes() != told {
-                    return Err("a checksum of it is wrong".into());
-                }
-                match kind {
-                    b"IHDR" => {
-                        head = body;
-                        plain.extend(chunk(kind, body));
-                    }
-                    // The palette of colour type 3; of others it is a suggestion.
-                    b"PLTE" if head.get(9) == Some(&3) => plain.extend(chunk(kind, body)),
-                    b"fcTL" if body.get(4..12) != head.get(..8) => {
-                        return Err("its first frame is not the whole picture".into());
-                    }
-                    _ => {}
-                }
+                prelude.add(kind, body, told)?;
             }
         }
         at = at.saturating_add(length).saturating_add(AROUND);
@@ -70,9 +58,45 @@ pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
     if data.is_empty() {
         return Err("it has no image data".into());
     }
+    let mut plain = prelude.plain;
     plain.extend(chunk(b"IDAT", &data));
     plain.extend(chunk(b"IEND", &[]));
     other(&plain, ImageFormat::Png)
+}
+
+fn is_name(kind: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    kind.iter().all(legal)
+}
+
+/// The chunks before the image data.
+struct Prelude<'a> {
+    /// Those that are passed on, after the signature.
+    plain: Vec<u8>,
+    /// The body of `IHDR`.
+    head: &'a [u8],
+}
+
+impl<'a> Prelude<'a> {
+    /// Looks at a chunk with the checksum that the file tells.
+    fn add(&mut self, kind: &[u8], body: &'a [u8], told: &[u8]) -> Outcome<()> {
+        if checksum(kind, body).to_be_bytes() != told {
+            return Err("a checksum of it is wrong".into());
+        }
+        match kind {
+            b"IHDR" => {
+                self.head = body;
+                self.plain.extend(chunk(kind, body));
+            }
+            // The palette of colour type 3; of others it is a suggestion.
+            b"PLTE" if self.head.get(9) == Some(&3) => self.plain.extend(chunk(kind, body)),
+            b"fcTL" if body.get(4..12) != self.head.get(..8) => {
+                return Err("its first frame is not the whole picture".into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 fn chunk(kind: &[u8], body: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! PBM, PGM and PPM as Pillow reads them: values are scaled to eight bits with halves to the even
 //! number, grey of more bits to sixteen and then cut at 255.
 
-use super::{Outcome, Picture, checked_size, whole};
+use super::picture::{Outcome, Picture, checked_size, whole};
 
 /// Longest number of a header.
 const LONGEST: usize = 10;
@@ -69,13 +69,8 @@ pub(super) fn pnm(bytes: &[u8]) -> Outcome<Picture> {
         } else {
             packed_bits(&reader, width, height)?
         };
-        return whole(
-            width,
-            height,
-            bits.into_iter()
-                .flat_map(|black| [if black { 0 } else { 255 }; 3])
-                .collect(),
-        );
+        let grey = |black: bool| [if black { 0 } else { 255 }; 3];
+        return whole(width, height, bits.into_iter().flat_map(grey).collect());
     }
     let highest = reader.number()?;
     if !(1..65536).contains(&highest) {
@@ -88,30 +83,31 @@ pub(super) fn pnm(bytes: &[u8]) -> Outcome<Picture> {
     } else {
         binary_values(&reader, count, highest)?
     };
+    whole(width, height, scaled(&values, highest, channels))
+}
+
+/// RGB of values up to `highest`, of one channel or three.
+fn scaled(values: &[u32], highest: u32, channels: usize) -> Vec<u8> {
     // Grey of more than eight bits becomes Pillow's mode I, which is cut and not scaled down.
     let top = if channels == 1 && highest > 255 {
         65535.0
     } else {
         255.0
     };
-    let scaled = |value: u32| {
+    let scaled = |value: &u32| {
         let value = if f64::from(highest) == top {
-            f64::from(value)
+            f64::from(*value)
         } else {
-            (f64::from(value) / f64::from(highest) * top).round_ties_even()
+            (f64::from(*value) / f64::from(highest) * top).round_ties_even()
         };
         value.min(top).min(255.0) as u8
     };
-    let values = values.into_iter().map(scaled);
-    whole(
-        width,
-        height,
-        if channels == 1 {
-            values.flat_map(|v| [v; 3]).collect()
-        } else {
-            values.collect()
-        },
-    )
+    let bytes = values.iter().map(scaled);
+    if channels == 1 {
+        bytes.flat_map(|value| [value; 3]).collect()
+    } else {
+        bytes.collect()
+    }
 }
 
 fn plain_bits(reader: &mut Reader, count: usize) -> Outcome<Vec<bool>> {

@@ -22,18 +22,19 @@ pub(super) fn open(root: &Path, split: &str, classes: &[&str]) -> Result<Listing
     let (mut rows, mut others) = (Vec::new(), Vec::new());
     for (class, name) in names.iter().enumerate() {
         let inside = folder.join(name);
-        let (images, rest): (Vec<PathBuf>, Vec<PathBuf>) = walk(&inside)?
-            .into_iter()
-            .partition(|file| is_image(&path_text(file)));
+        let files = walk(&inside)?.into_iter();
+        let (images, rest): (Vec<PathBuf>, Vec<PathBuf>) =
+            files.partition(|file| is_image(&path_text(file)));
         if images.is_empty() {
             return Err(Error::data(&inside, "holds no image of its class"));
         }
+        let named = |file: PathBuf| Path::new(name).join(file);
         rows.extend(
             images
                 .into_iter()
-                .map(|file| Row::of_file(Path::new(name).join(file), class)),
+                .map(|file| Row::of_file(named(file), class)),
         );
-        others.extend(rest.into_iter().map(|file| Path::new(name).join(file)));
+        others.extend(rest.into_iter().map(named));
     }
     Ok(Listing::of_files(&folder, rows)?
         .with_class_names(names)

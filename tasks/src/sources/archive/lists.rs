@@ -3,8 +3,12 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    super::listing::{Listing, Row, read_text},
-    inner, trains,
+    super::{
+        listing::{Listing, Row},
+        reading::read_text,
+    },
+    folders::folders,
+    places::{inner, trains},
 };
 use crate::{Error, Result};
 
@@ -17,6 +21,12 @@ fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| (i + 1, line.trim().to_owned()))
         .collect())
+}
+
+/// The names of a list, one on each line.
+fn names_in(path: &Path) -> Result<Vec<String>> {
+    let lines = lines(path)?.into_iter();
+    Ok(lines.map(|(_, name)| name).collect())
 }
 
 /// The place of a name among the classes.
@@ -32,19 +42,12 @@ fn class_of(names: &[String], name: &str, list: &Path, line: usize) -> Result<us
 pub(super) fn food101(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["food-101"], "meta");
     let list = root.join(format!("meta/{split}.txt"));
-    let mut names: Vec<String> = lines(&root.join("meta/classes.txt"))?
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let mut names = names_in(&root.join("meta/classes.txt"))?;
     names.sort();
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(
-            &names,
-            path.split('/').next().unwrap_or_default(),
-            &list,
-            line,
-        )?;
+        let name = path.split('/').next().unwrap_or_default();
+        let class = class_of(&names, name, &list, line)?;
         rows.push(Row::of_file(format!("{path}.jpg"), class));
     }
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
@@ -58,18 +61,14 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
     let mut names: HashMap<usize, String> = HashMap::new();
     for (line, text) in lines(&list)? {
         let mut words = text.split_whitespace();
-        let (name, class) = (
-            words.next().unwrap_or_default(),
-            words.next().and_then(|class| class.parse::<usize>().ok()),
-        );
+        let name = words.next().unwrap_or_default();
+        let class = words.next().and_then(|class| class.parse::<usize>().ok());
         let class = class.filter(|class| *class > 0).ok_or_else(|| {
             Error::data(&list, format!("line {line}: {text:?} has no class from 1"))
         })?;
-        names.entry(class - 1).or_insert_with(|| {
-            name.rsplit_once('_')
-                .map_or(name, |(breed, _)| breed)
-                .replace('_', " ")
-        });
+        let breed = || name.rsplit_once('_').map_or(name, |(breed, _)| breed);
+        let known = names.entry(class - 1);
+        known.or_insert_with(|| breed().replace('_', " "));
         rows.push(Row::of_file(format!("{name}.jpg"), class - 1));
     }
     // Where a class has no picture, its name and its place among the others are not known.
@@ -82,15 +81,11 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn dtd(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["dtd", "dtd/dtd"], "labels");
     let list = root.join(format!("labels/{split}1.txt"));
-    let names = super::folders::folders(&root.join("images"))?;
+    let names = folders(&root.join("images"))?;
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(
-            &names,
-            path.split('/').next().unwrap_or_default(),
-            &list,
-            line,
-        )?;
+        let name = path.split('/').next().unwrap_or_default();
+        let class = class_of(&names, name, &list, line)?;
         rows.push(Row::of_file(path, class));
     }
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
@@ -100,10 +95,7 @@ pub(super) fn dtd(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn fgvc_aircraft(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["fgvc-aircraft-2013b"], "data");
     let list = root.join(format!("data/images_variant_{split}.txt"));
-    let names: Vec<String> = lines(&root.join("data/variants.txt"))?
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let names = names_in(&root.join("data/variants.txt"))?;
     let mut rows = Vec::new();
     for (line, text) in lines(&list)? {
         let (image, variant) = text.split_once(' ').unwrap_or((&text, ""));
@@ -118,35 +110,25 @@ pub(super) fn fgvc_aircraft(root: &Path, split: &str) -> Result<Listing> {
 /// `Training_01.txt`: `/a/abbey/sun_aakbdcgfpksytcwj.jpg`; classes as in `ClassName.txt`.
 pub(super) fn sun397(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["SUN397"], "ClassName.txt");
-    let list = root.join(if trains(root, split)? {
+    let training = trains(root, split)?;
+    let list = root.join(if training {
         "Training_01.txt"
     } else {
         "Testing_01.txt"
     });
-    let names: Vec<String> = lines(&root.join("ClassName.txt"))?
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let names = names_in(&root.join("ClassName.txt"))?;
     let mut rows = Vec::new();
     for (line, path) in lines(&list)? {
-        let class = class_of(
-            &names,
-            path.rsplit_once('/').map_or("", |(class, _)| class),
-            &list,
-            line,
-        )?;
+        let name = path.rsplit_once('/').map_or("", |(class, _)| class);
+        let class = class_of(&names, name, &list, line)?;
         rows.push(Row::of_file(path.trim_start_matches('/').to_owned(), class));
     }
     // "/a/airplane_cabin" and "/c/church/outdoor" are called by what follows the letter.
-    let names = names
-        .iter()
-        .map(|name| {
-            name.splitn(3, '/')
-                .nth(2)
-                .unwrap_or(name)
-                .replace(['/', '_'], " ")
-        })
-        .collect();
+    let called = |name: &String| {
+        let called = name.splitn(3, '/').nth(2).unwrap_or(name);
+        called.replace(['/', '_'], " ")
+    };
+    let names = names.iter().map(called).collect();
     Ok(Listing::of_files(root, rows)?.with_class_names(names))
 }
 
@@ -155,18 +137,7 @@ pub(super) fn sun397(root: &Path, split: &str) -> Result<Listing> {
 pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
     let lists = inner(root, &[], "ucfTrainTestlist/classInd.txt").join("ucfTrainTestlist");
     let list = lists.join(format!("{split}list01.txt"));
-    let names: Vec<String> = lines(&lists.join("classInd.txt"))?
-        .into_iter()
-        .map(|(line, text)| {
-            let name = text.split_once(' ').map(|(_, name)| name.to_owned());
-            name.ok_or_else(|| {
-                Error::data(
-                    lists.join("classInd.txt"),
-                    format!("line {line}: {text:?} has no name"),
-                )
-            })
-        })
-        .collect::<Result<_>>()?;
+    let names = numbered_names(&lists.join("classInd.txt"))?;
     let frames = ["UCF-101-midframes", "UCF-101"]
         .iter()
         .map(|folder| root.join(folder))
@@ -178,23 +149,31 @@ pub(super) fn ucf101(root: &Path, split: &str) -> Result<Listing> {
         let (class, file) = clip
             .split_once('/')
             .ok_or_else(|| Error::data(&list, format!("line {line}: {text:?} names no class")))?;
-        let stem = file.strip_suffix(".avi").unwrap_or(file);
-        // Some copies write the folders' names word by word.
-        let folder = if frames.join(class).is_dir() {
-            class.to_owned()
-        } else {
-            words(class)
-        };
-        rows.push(Row::of_file(
-            format!("{folder}/{stem}.jpg"),
-            class_of(&names, class, &list, line)?,
-        ));
+        let frame = middle_frame(&frames, class, file);
+        rows.push(Row::of_file(frame, class_of(&names, class, &list, line)?));
     }
-    let names = names
-        .iter()
-        .map(|name| words(name).replace('_', " "))
-        .collect();
+    let called = |name: &String| words(name).replace('_', " ");
+    let names = names.iter().map(called).collect();
     Ok(Listing::of_files(&frames, rows)?.with_class_names(names))
+}
+
+/// The names of a list of lines `NUMBER NAME`.
+fn numbered_names(path: &Path) -> Result<Vec<String>> {
+    let name = |(line, text): (usize, String)| {
+        let name = text.split_once(' ').map(|(_, name)| name.to_owned());
+        name.ok_or_else(|| Error::data(path, format!("line {line}: {text:?} has no name")))
+    };
+    lines(path)?.into_iter().map(name).collect()
+}
+
+/// The picture of a clip; some copies write the folders' names word by word.
+fn middle_frame(frames: &Path, class: &str, file: &str) -> String {
+    let stem = file.strip_suffix(".avi").unwrap_or(file);
+    if frames.join(class).is_dir() {
+        format!("{class}/{stem}.jpg")
+    } else {
+        format!("{}/{stem}.jpg", words(class))
+    }
 }
 
 /// `ApplyEyeMakeup` as `Apply_Eye_Makeup`.

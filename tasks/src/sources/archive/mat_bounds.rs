@@ -34,16 +34,8 @@ struct Walk {
 /// # Errors
 /// What of it does not.
 pub(super) fn check(file: &[u8]) -> Outcome<()> {
-    let (Some(version), Some(order)) = (file.get(124..126), file.get(126..HEADER)) else {
-        return Err("it is cut off");
-    };
-    let big_endian = match (version, order) {
-        ([0, 1], b"IM") => false,
-        ([1, 0], b"MI") => true,
-        _ => return Err("it is not of version 5 to 7 (save it with -v7)"),
-    };
     let mut walk = Walk {
-        big_endian,
+        big_endian: is_big_endian(file)?,
         inflated: 0,
     };
     let mut rest = &file[HEADER..];
@@ -63,6 +55,18 @@ pub(super) fn check(file: &[u8]) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a file of version 5 to 7 has the most significant byte first.
+fn is_big_endian(file: &[u8]) -> Outcome<bool> {
+    let (Some(version), Some(order)) = (file.get(124..126), file.get(126..HEADER)) else {
+        return Err("it is cut off");
+    };
+    match (version, order) {
+        ([0, 1], b"IM") => Ok(false),
+        ([1, 0], b"MI") => Ok(true),
+        _ => Err("it is not of version 5 to 7 (save it with -v7)"),
+    }
 }
 
 impl Walk {
@@ -117,6 +121,14 @@ impl Walk {
         Ok(inflated)
     }
 
+    /// How many elements an array of such dimensions has, if they can be counted.
+    fn elements(&self, dimensions: &[u8]) -> Outcome<Option<usize>> {
+        let sizes = dimensions.chunks_exact(4).map(|size| self.number(size));
+        let sizes = sizes.collect::<Outcome<Vec<u32>>>()?;
+        let mut sizes = sizes.into_iter();
+        Ok(sizes.try_fold(1usize, |product, size| product.checked_mul(size as usize)))
+    }
+
     /// Flags, dimensions and name, then numbers or further arrays.
     fn array(&self, mut rest: &[u8], depth: usize) -> Outcome<()> {
         if depth > MOST_DEEP {
@@ -130,16 +142,11 @@ impl Walk {
         if class == SPARSE {
             return Err("sparse arrays are not read");
         }
-        let dimensions = self
-            .element(&mut rest)?
-            .bytes
-            .chunks_exact(4)
-            .map(|size| self.number(size))
-            .collect::<Outcome<Vec<u32>>>()?;
-        let elements = dimensions
-            .iter()
-            .try_fold(1usize, |product, size| product.checked_mul(*size as usize));
-        if elements.is_none_or(|elements| elements > length) {
+        let dimensions = self.element(&mut rest)?.bytes;
+        if self
+            .elements(dimensions)?
+            .is_none_or(|elements| elements > length)
+        {
             return Err("an array of it claims more elements than there are bytes");
         }
         while !rest.is_empty() {

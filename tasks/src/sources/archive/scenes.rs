@@ -5,8 +5,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{
-    super::listing::{Listing, Row, read_json, read_text},
-    inner,
+    super::{
+        listing::{Listing, Row},
+        reading::{read_json, read_text},
+    },
+    places::inner,
 };
 use crate::{Error, Result};
 
@@ -18,12 +21,12 @@ const VEHICLES: [&str; 3] = ["Car", "Van", "Truck"];
 const DISTANCES: [f64; 2] = [8.0, 20.0];
 
 #[derive(Deserialize)]
-struct Scenes {
-    scenes: Vec<Scene>,
+struct ClevrScenes {
+    scenes: Vec<ClevrScene>,
 }
 
 #[derive(Deserialize)]
-struct Scene {
+struct ClevrScene {
     image_filename: String,
     objects: Vec<serde::de::IgnoredAny>,
 }
@@ -33,7 +36,7 @@ pub(super) fn clevr_counts(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["CLEVR_v1.0", "clevr/CLEVR_v1.0"], "scenes");
     let file = root.join(format!("scenes/CLEVR_{split}_scenes.json"));
     let mut rows = Vec::new();
-    for scene in read_json::<Scenes>(&file)?.scenes {
+    for scene in read_json::<ClevrScenes>(&file)?.scenes {
         let class = scene.objects.len().checked_sub(FEWEST_OBJECTS);
         let class = class.ok_or_else(|| {
             Error::data(
@@ -58,28 +61,32 @@ pub(super) fn kitti_distance(root: &Path, split: &str) -> Result<Listing> {
     let list = root.join(format!("ImageSets/{split}.txt"));
     let mut rows = Vec::new();
     for number in read_text(&list)?.split_whitespace() {
-        let file = root.join(format!("training/label_2/{number}.txt"));
-        let mut nearest: Option<f64> = None;
-        for (line, text) in read_text(&file)?.lines().enumerate() {
-            let fields: Vec<&str> = text.split_whitespace().collect();
-            if !fields.first().is_some_and(|kind| VEHICLES.contains(kind)) {
-                continue;
-            }
-            // Type, three of visibility, four of the box, three of size, then x, y and z of the
-            // place.
-            let z = fields
-                .get(13)
-                .and_then(|z| z.parse::<f64>().ok())
-                .filter(|z| z.is_finite());
-            let z = z.ok_or_else(|| {
-                Error::data(&file, format!("line {}: {text:?} has no place", line + 1))
-            })?;
-            nearest = Some(nearest.map_or(z, |near| near.min(z)));
-        }
+        let nearest = nearest_vehicle(&root.join(format!("training/label_2/{number}.txt")))?;
         let class = nearest.map_or(DISTANCES.len() + 1, |near| {
             DISTANCES.iter().filter(|end| near > **end).count()
         });
         rows.push(Row::of_file(format!("{number}.png"), class));
     }
     Listing::of_files(&root.join("training/image_2"), rows)
+}
+
+/// The distance of the nearest vehicle in a file of labels, if there is one.
+fn nearest_vehicle(file: &Path) -> Result<Option<f64>> {
+    let mut nearest: Option<f64> = None;
+    for (line, text) in read_text(file)?.lines().enumerate() {
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        if !fields.first().is_some_and(|kind| VEHICLES.contains(kind)) {
+            continue;
+        }
+        // Type, three of visibility, four of the box, three of size, then x, y and z of the place.
+        let z = fields
+            .get(13)
+            .and_then(|z| z.parse::<f64>().ok())
+            .filter(|z| z.is_finite());
+        let z = z.ok_or_else(|| {
+            Error::data(file, format!("line {}: {text:?} has no place", line + 1))
+        })?;
+        nearest = Some(nearest.map_or(z, |near| near.min(z)));
+    }
+    Ok(nearest)
 }

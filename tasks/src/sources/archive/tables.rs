@@ -1,219 +1,65 @@
-//! Archives whose labels are in MATLAB files or CSV tables.
+//! Archives whose labels are in CSV tables.
 
 use std::{path::Path, sync::Arc};
 
 use super::{
     super::{
-        guarded,
-        listing::{InMemory, Listing, PixelOrder, Row, read_text},
+        listing::{Listing, Row},
+        raw_pictures::{InMemory, PictureSize, PixelOrder},
+        reading::read_text,
     },
-    folders, inner, mat_bounds, trains,
+    folders,
+    places::{inner, trains},
 };
 use crate::{Error, Result};
 
-/// Largest MATLAB file: those of the archives have a megabyte.
-const MAX_MAT: u64 = 64 << 20;
 /// Side of a face of FER2013.
 const FACE: usize = 48;
 /// The table's order is angry, disgust, fear, happy, sad, surprise, neutral; the copies on the Hub
 /// have the alphabet's.
 const FACES_ORDER: [usize; 7] = [0, 1, 2, 3, 5, 6, 4];
-
-/// A MATLAB file of version 5 to 7.
-fn mat(path: &Path) -> Result<matrw::MatFile> {
-    mat_bounds::check(&flava_base::read(path, MAX_MAT)?)
-        .map_err(|reason| Error::data(path, format!("is no MATLAB file that is read: {reason}")))?;
-    guarded(path, || {
-        matrw::load_matfile(&path.to_string_lossy())
-            .map_err(|e| Error::data(path, format!("is no MATLAB file: {e:?}")))
-    })
-}
-
-fn variable<'a>(
-    file: &'a matrw::MatFile,
-    path: &Path,
-    name: &str,
-) -> Result<&'a matrw::MatVariable> {
-    let missing = || Error::data(path, format!("has no variable {name}"));
-    if file.contains(name) {
-        Ok(&file[name])
-    } else {
-        Err(missing())
-    }
-}
-
-/// Number of elements, and an element's text: matrw keeps texts as arrays of characters.
-fn count(variable: &matrw::MatVariable) -> usize {
-    variable.dim().iter().product()
-}
-
-fn text(variable: &matrw::MatVariable) -> Option<String> {
-    Some(variable.to_vec_char()?.into_iter().collect())
-}
-
-/// A variable's numbers, of whichever type it stores them in.
-fn floats(variable: &matrw::MatVariable) -> Option<Vec<f64>> {
-    use matrw::MatlabType as T;
-    Some(match variable.numeric_type()? {
-        T::U8(values) => values.iter().copied().map(f64::from).collect(),
-        T::U16(values) => values.iter().copied().map(f64::from).collect(),
-        T::U32(values) => values.iter().copied().map(f64::from).collect(),
-        T::I16(values) => values.iter().copied().map(f64::from).collect(),
-        T::I32(values) => values.iter().copied().map(f64::from).collect(),
-        T::U64(values) => values.iter().map(|value| *value as f64).collect(),
-        T::I64(values) => values.iter().map(|value| *value as f64).collect(),
-        T::F64(values) => values.clone(),
-        _ => return None,
-    })
-}
-
-/// A variable's numbers, if all of them count something.
-fn numbers(file: &matrw::MatFile, path: &Path, name: &str) -> Result<Vec<usize>> {
-    let values = floats(variable(file, path, name)?)
-        .ok_or_else(|| Error::data(path, format!("{name} has no numbers")))?;
-    let count = |(index, value): (usize, f64)| {
-        let counts = value >= 0.0 && value.fract() == 0.0;
-        counts
-            .then_some(value as usize)
-            .ok_or_else(|| Error::data(path, format!("{name}({}) is {value}, no count", index + 1)))
-    };
-    values.into_iter().enumerate().map(count).collect()
-}
-
-/// `setid.mat` names the pictures of a split, `imagelabels.mat` the class of each picture; both
-/// count from 1.
-pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
-    let root = &inner(root, &["flowers-102"], "setid.mat");
-    let (sets, labels) = (root.join("setid.mat"), root.join("imagelabels.mat"));
-    let variable = match split {
-        "train" => "trnid",
-        "val" | "validation" => "valid",
-        "test" => "tstid",
-        other => {
-            return Err(Error::data(
-                root,
-                format!("has no split {other:?}, only train, val and test"),
-            ));
-        }
-    };
-    let classes = numbers(&mat(&labels)?, &labels, "labels")?;
-    let row = |image: usize| {
-        let class = image
-            .checked_sub(1)
-            .and_then(|place| classes.get(place))
-            .filter(|class| **class > 0);
-        let class = class
-            .ok_or_else(|| Error::data(&labels, format!("has no label for picture {image}")))?;
-        Ok(Row::of_file(format!("image_{image:05}.jpg"), class - 1))
-    };
-    let rows = numbers(&mat(&sets)?, &sets, variable)?
-        .into_iter()
-        .map(row)
-        .collect::<Result<_>>()?;
-    Listing::of_files(&root.join("jpg"), rows)
-}
-
-/// `devkit/cars_train_annos.mat` and `cars_test_annos_withlabels.mat`: an array of structs with
-/// `fname` and `class` from 1.
-pub(super) fn stanford_cars(root: &Path, split: &str) -> Result<Listing> {
-    let root = &inner(root, &["stanford_cars"], "devkit");
-    let (file, folder) = if trains(root, split)? {
-        (
-            root.join("devkit/cars_train_annos.mat"),
-            root.join("cars_train"),
-        )
-    } else {
-        (
-            root.join("cars_test_annos_withlabels.mat"),
-            root.join("cars_test"),
-        )
-    };
-    let annotations = mat(&file)?;
-    let annotations = variable(&annotations, &file, "annotations")?;
-    let row = |index| {
-        let entry = &annotations[index];
-        let (name, class) = (
-            text(&entry["fname"]),
-            floats(&entry["class"])
-                .and_then(|class| class.first().copied())
-                .filter(|class| *class >= 1.0 && class.fract() == 0.0),
-        );
-        match (name, class) {
-            (Some(name), Some(class)) => Ok(Row::of_file(name, class as usize - 1)),
-            _ => Err(Error::data(
-                &file,
-                format!("annotations({}) has no fname or class", index + 1),
-            )),
-        }
-    };
-    let rows = guarded(&file, || {
-        (0..count(annotations))
-            .map(row)
-            .collect::<Result<Vec<Row>>>()
-    })?;
-    let meta = root.join("devkit/cars_meta.mat");
-    let names = if meta.exists() {
-        class_names(&meta)?
-    } else {
-        Vec::new()
-    };
-    Ok(Listing::of_files(&folder, rows)?.with_class_names(names))
-}
-
-fn class_names(path: &Path) -> Result<Vec<String>> {
-    let file = mat(path)?;
-    let names = variable(&file, path, "class_names")?;
-    let name = |index: usize| {
-        text(&names[index])
-            .ok_or_else(|| Error::data(path, format!("class_names({}) is no text", index + 1)))
-    };
-    guarded(path, || (0..count(names)).map(name).collect())
-}
+/// The classes in the alphabet's order.
+const FACES: [&str; 7] = [
+    "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
+];
 
 /// Training pictures in a folder for each class; test pictures in a table with semicolons.
 pub(super) fn gtsrb(root: &Path, split: &str) -> Result<Listing> {
     let base = inner(root, &["gtsrb"], "GTSRB");
     if trains(root, split)? {
-        // The folders are called by the numbers of the table's classes, from 00000 on: all of them
-        // are there.
-        let folders = folders::folders(&base.join("GTSRB/Training"))?;
-        if let Some((class, name)) = folders
-            .iter()
-            .enumerate()
-            .find(|(class, name)| name.parse() != Ok(*class))
-        {
-            return Err(Error::data(
-                base.join("GTSRB/Training"),
-                format!("has the folder {name} where that of class {class} is due"),
-            ));
-        }
-        let names: Vec<&str> = folders.iter().map(String::as_str).collect();
-        return Ok(
-            folders::open(&base.join("GTSRB"), "Training", &names)?.with_class_names(Vec::new())
-        );
+        return gtsrb_training(&base.join("GTSRB"));
     }
+    let inside = base.join("GTSRB/Final_Test/Images");
     let table = [
         base.join("GT-final_test.csv"),
-        base.join("GTSRB/Final_Test/Images/GT-final_test.csv"),
+        inside.join("GT-final_test.csv"),
     ];
-    let table = table
-        .iter()
-        .find(|table| table.exists())
-        .unwrap_or(&table[0]);
+    let there = table.iter().find(|table| table.exists());
+    let table = there.unwrap_or(&table[0]);
     let mut rows = Vec::new();
     for (line, record) in records(table, b';')? {
         let class = field(&record, "ClassId").and_then(|class| class.parse().ok());
-        match (field(&record, "Filename"), class) {
-            (Some(name), Some(class)) => rows.push(Row::of_file(name.to_owned(), class)),
-            _ => {
-                return Err(Error::data(
-                    table,
-                    format!("line {line} has no Filename or ClassId"),
-                ));
-            }
-        }
+        let (Some(name), Some(class)) = (field(&record, "Filename"), class) else {
+            let reason = format!("line {line} has no Filename or ClassId");
+            return Err(Error::data(table, reason));
+        };
+        rows.push(Row::of_file(name.to_owned(), class));
     }
-    Listing::of_files(&base.join("GTSRB/Final_Test/Images"), rows)
+    Listing::of_files(&inside, rows)
+}
+
+/// The folders are called by the numbers of the table's classes, from 00000 on: all of them are
+/// there.
+fn gtsrb_training(root: &Path) -> Result<Listing> {
+    let training = root.join("Training");
+    let folders = folders::folders(&training)?;
+    let mut numbered = folders.iter().enumerate();
+    if let Some((class, name)) = numbered.find(|(class, name)| name.parse() != Ok(*class)) {
+        let reason = format!("has the folder {name} where that of class {class} is due");
+        return Err(Error::data(training, reason));
+    }
+    let names: Vec<&str> = folders.iter().map(String::as_str).collect();
+    Ok(folders::open(root, "Training", &names)?.with_class_names(Vec::new()))
 }
 
 /// A row's values by their columns.
@@ -235,23 +81,13 @@ fn records(path: &Path, delimiter: u8) -> Result<Vec<(usize, Record)>> {
         .delimiter(delimiter)
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
-    let columns: Vec<String> = reader
-        .headers()
-        .map_err(broken)?
-        .iter()
-        .map(str::to_owned)
-        .collect();
+    let columns = reader.headers().map_err(broken)?.clone();
     let mut rows = Vec::new();
     for (index, record) in reader.records().enumerate() {
         let record = record.map_err(broken)?;
-        rows.push((
-            index + 2,
-            columns
-                .iter()
-                .cloned()
-                .zip(record.iter().map(str::to_owned))
-                .collect(),
-        ));
+        let fields = columns.iter().zip(&record);
+        let fields = fields.map(|(column, value)| (column.to_owned(), value.to_owned()));
+        rows.push((index + 2, fields.collect()));
     }
     Ok(rows)
 }
@@ -262,13 +98,11 @@ pub(super) fn fer2013(root: &Path, split: &str) -> Result<Listing> {
     let files = ["fer2013.csv", "icml_face_data.csv", "train.csv"].map(|name| root.join(name));
     let whole = files[..2].iter().find(|file| file.exists());
     let table = whole.unwrap_or(&files[2]);
-    let fits = trains(root, split)?;
-    let wanted: &[&str] = if fits {
-        &["Training"]
-    } else {
-        &["PublicTest", "PrivateTest"]
+    let part = FacePart {
+        of_whole: whole.is_some(),
+        training: trains(root, split)?,
     };
-    if whole.is_none() && !fits {
+    if whole.is_none() && !part.training {
         return Err(Error::data(
             root,
             "has no icml_face_data.csv or fer2013.csv; the test.csv of the contest has no labels",
@@ -276,56 +110,73 @@ pub(super) fn fer2013(root: &Path, split: &str) -> Result<Listing> {
     }
     let (mut bytes, mut classes) = (Vec::new(), Vec::new());
     for (line, record) in records(table, b',')? {
-        match field(&record, "Usage") {
-            Some("Training" | "PublicTest" | "PrivateTest") | None if whole.is_none() => {}
-            Some(usage @ ("Training" | "PublicTest" | "PrivateTest"))
-                if wanted.contains(&usage) => {}
-            Some("Training" | "PublicTest" | "PrivateTest") => continue,
-            other => {
-                return Err(Error::data(
-                    table,
-                    format!(
-                        "line {line}: Usage is {other:?}, not Training, PublicTest or PrivateTest"
-                    ),
-                ));
-            }
+        let face = part.face(&record);
+        let face = face.map_err(|reason| Error::data(table, format!("line {line}{reason}")))?;
+        if let Some(Face { class, pixels }) = face {
+            bytes.extend(pixels);
+            classes.push(class);
         }
-        let class = field(&record, "emotion").and_then(|class| class.parse().ok());
-        let class = class.and_then(|class: usize| FACES_ORDER.get(class));
-        let class = *class
-            .ok_or_else(|| Error::data(table, format!("line {line} has no emotion from 0 to 6")))?;
-        let before = bytes.len();
-        let pixels = field(&record, "pixels")
-            .unwrap_or_default()
-            .split(' ')
-            .map(str::parse::<u8>);
-        bytes.extend(
-            pixels
-                .collect::<std::result::Result<Vec<u8>, _>>()
-                .map_err(|e| Error::data(table, format!("line {line}: {e}")))?,
-        );
-        if bytes.len() - before != FACE * FACE {
-            return Err(Error::data(
-                table,
-                format!(
-                    "line {line} has {} pixels, not {}",
-                    bytes.len() - before,
-                    FACE * FACE
-                ),
-            ));
-        }
-        classes.push(class);
     }
-    let names = [
-        "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
-    ]
-    .map(str::to_owned)
-    .into();
     let pixels = InMemory {
         files: [table.clone()].into(),
         bytes,
-        size: (FACE, FACE),
+        size: PictureSize {
+            height: FACE,
+            width: FACE,
+        },
         order: PixelOrder::Grey,
     };
+    let names = FACES.map(str::to_owned).into();
     Ok(Listing::of_pixels(table, classes, Arc::new(pixels)).with_class_names(names))
+}
+
+/// Which rows of a table of faces are read.
+struct FacePart {
+    /// Of a table of all splits, with a column `Usage`.
+    of_whole: bool,
+    training: bool,
+}
+
+/// A face and its class.
+struct Face {
+    class: usize,
+    pixels: Vec<u8>,
+}
+
+/// A value, or what is wrong with its line, as it follows the line's number.
+type OfLine<T> = std::result::Result<T, String>;
+
+impl FacePart {
+    /// The face of a row that is read.
+    fn face(&self, record: &Record) -> OfLine<Option<Face>> {
+        if !self.holds(field(record, "Usage"))? {
+            return Ok(None);
+        }
+        let class = field(record, "emotion").and_then(|class| class.parse().ok());
+        let class = class.and_then(|class: usize| FACES_ORDER.get(class));
+        let class = *class.ok_or(" has no emotion from 0 to 6")?;
+        let pixels = pixels(field(record, "pixels").unwrap_or_default())?;
+        Ok(Some(Face { class, pixels }))
+    }
+
+    fn holds(&self, usage: Option<&str>) -> OfLine<bool> {
+        match usage {
+            Some("Training" | "PublicTest" | "PrivateTest") | None if !self.of_whole => Ok(true),
+            Some("Training") => Ok(self.training),
+            Some("PublicTest" | "PrivateTest") => Ok(!self.training),
+            other => Err(format!(
+                ": Usage is {other:?}, not Training, PublicTest or PrivateTest"
+            )),
+        }
+    }
+}
+
+fn pixels(text: &str) -> OfLine<Vec<u8>> {
+    let values = text.split(' ').map(str::parse::<u8>);
+    let values: std::result::Result<Vec<u8>, _> = values.collect();
+    let values = values.map_err(|e| format!(": {e}"))?;
+    if values.len() != FACE * FACE {
+        return Err(format!(" has {} pixels, not {}", values.len(), FACE * FACE));
+    }
+    Ok(values)
 }

@@ -86,24 +86,28 @@ fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     let text = emoji.as_str();
     let asset = PngTwemojiAsset::from_emoji(text)
         .or_else(|| PngTwemojiAsset::from_emoji(&text.replace('\u{fe0f}', "")))?;
-    // By name, so that a concept stays in its part when others are added.
-    let part = if Sha256::digest(&name)[0] % TEST_SHARE == 0 {
+    let png: &'static [u8] = asset.data.0;
+    Some(Concept {
+        part: part_of(&name),
+        name,
+        kind,
+        pixels: LazyLock::new(Box::new(move || decode(png))),
+    })
+}
+
+/// By name, so that a concept stays in its part when others are added.
+fn part_of(name: &str) -> Part {
+    if Sha256::digest(name)[0] % TEST_SHARE == 0 {
         Part::Test
     } else {
         Part::Train
-    };
-    let png: &'static [u8] = asset.data.0;
-    let decode = move || {
-        image::load_from_memory_with_format(png, image::ImageFormat::Png)
-            .expect("Twemoji's pictures are whole")
-            .to_rgba8()
-    };
-    Some(Concept {
-        name,
-        kind,
-        pixels: LazyLock::new(Box::new(decode)),
-        part,
-    })
+    }
+}
+
+fn decode(png: &[u8]) -> RgbaImage {
+    image::load_from_memory_with_format(png, image::ImageFormat::Png)
+        .expect("Twemoji's pictures are whole")
+        .to_rgba8()
 }
 
 impl Concept {

@@ -5,18 +5,19 @@
 //! of the test split never occur in the other splits, and neither do their scenes.
 
 mod concepts;
+mod facts;
 mod scene;
 mod wording;
+mod words;
 
-use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, Example, ImageOrigin, Label};
+use super::dataset::{Dataset, Example, ImageOrigin, Label};
 use crate::{Result, random::stream};
 use concepts::{Concept, KINDS, Part, of_part};
-use scene::{Scene, Single};
-use wording::Naming;
+use scene::{Scene, Single, pick};
+use words::Naming;
 
 /// What is drawn, and what is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,11 +129,8 @@ impl Mini {
     /// One thing of a random kind.
     fn alone(&self, index: usize) -> Single {
         let mut rng = self.rng("alone", index);
-        Single::sample(
-            self.kinds.choose(&mut rng).expect("there are kinds"),
-            true,
-            &mut rng,
-        )
+        let kind = pick(&self.kinds, &mut rng);
+        Single::sample(kind, true, &mut rng)
     }
 
     /// One of the things, in turn.
@@ -173,57 +171,53 @@ impl Mini {
             MiniWorld::Looks => (Vec::new(), class(self.single(index).look())),
             MiniWorld::Captions => (self.scene(index).captions(Naming::Name).into(), Label::None),
             MiniWorld::Questions => {
-                let (question, answer) = self
-                    .scene(index / QUESTIONS)
-                    .question(index % QUESTIONS, &mut rng);
+                let scene = self.scene(index / QUESTIONS);
+                let (question, answer) = scene.question(index % QUESTIONS, &mut rng);
                 (vec![question], class(answer))
             }
             MiniWorld::Hypotheses => {
                 let label = index % 3;
-                (
-                    vec![self.scene(index).statement(label, &mut rng)],
-                    class(label),
-                )
+                let statement = self.scene(index).statement(label, &mut rng);
+                (vec![statement], class(label))
             }
-            MiniWorld::Sentences => {
-                let [caption, _] = self.scene(index).captions(Naming::Name);
-                let well_formed = index % 2 == 1;
-                (
-                    vec![if well_formed {
-                        caption
-                    } else {
-                        wording::shuffled(&caption, &mut rng)
-                    }],
-                    class(well_formed.into()),
-                )
+            MiniWorld::Sentences => self.sentence(index, &mut rng),
+            MiniWorld::Paraphrases => self.paraphrase(index, &mut rng),
+            MiniWorld::Pairs => {
+                let text = self.content(index).map(|content| content.text(&mut rng));
+                (text.into_iter().collect(), Label::None)
             }
-            MiniWorld::Paraphrases => {
-                let scene = self.scene(index);
-                let same = index % 2 == 1;
-                let other = if same {
-                    scene.clone()
-                } else {
-                    scene.with_one_change(&mut rng)
-                };
-                let [first, second] = [&scene, &other].map(|scene| scene.captions(Naming::Name));
-                (
-                    vec![first[0].clone(), second[1].clone()],
-                    class(same.into()),
-                )
-            }
-            MiniWorld::Pairs => (
-                self.content(index)
-                    .map(|content| content.text(&mut rng))
-                    .into_iter()
-                    .collect(),
-                Label::None,
-            ),
             MiniWorld::Pictures => (Vec::new(), Label::None),
-            MiniWorld::Texts => (
-                vec![wording::document(&self.scene(index), &mut rng)],
-                Label::None,
-            ),
+            MiniWorld::Texts => {
+                let document = wording::document(&self.scene(index), &mut rng);
+                (vec![document], Label::None)
+            }
         }
+    }
+
+    /// A caption and whether its words are in order: those of the odd rows.
+    fn sentence(&self, index: usize, rng: &mut ChaCha8Rng) -> (Vec<String>, Label) {
+        let [caption, _] = self.scene(index).captions(Naming::Name);
+        let well_formed = index % 2 == 1;
+        let sentence = if well_formed {
+            caption
+        } else {
+            wording::shuffled(&caption, rng)
+        };
+        (vec![sentence], Label::Class(well_formed.into()))
+    }
+
+    /// Two captions and whether they are of the same scene: those of the odd rows.
+    fn paraphrase(&self, index: usize, rng: &mut ChaCha8Rng) -> (Vec<String>, Label) {
+        let scene = self.scene(index);
+        let same = index % 2 == 1;
+        let other = if same {
+            scene.clone()
+        } else {
+            scene.with_one_change(rng)
+        };
+        let [first, _] = scene.captions(Naming::Name);
+        let [_, second] = other.captions(Naming::Name);
+        (vec![first, second], Label::Class(same.into()))
     }
 }
 
@@ -390,7 +384,7 @@ mod tests {
             let single = rows.single(index);
             let (name, group) = (&class_names[single.look()], single.group);
             let words = [
-                wording::NUMBERS[group.count - 1],
+                words::NUMBERS[group.count - 1],
                 if group.large { "large" } else { "small" },
                 scene::COLOURS[single.background].0,
             ];

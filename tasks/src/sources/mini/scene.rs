@@ -2,10 +2,7 @@
 //! picture.
 
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, codecs::png::PngEncoder, imageops};
-use rand::{
-    Rng,
-    seq::{IndexedRandom, SliceRandom},
-};
+use rand::{Rng, seq::SliceRandom};
 
 use super::concepts::Concept;
 
@@ -30,7 +27,7 @@ pub(super) const COLOURS: [(&str, [u8; 3]); 8] = [
 
 /// Some copies of one thing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Group {
+pub(super) struct Copies {
     pub(super) concept: &'static Concept,
     /// 1 to [`MOST`].
     pub(super) count: usize,
@@ -64,14 +61,19 @@ impl Relation {
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) background: usize,
-    pub(super) groups: [Group; 2],
+    pub(super) groups: [Copies; 2],
     pub(super) relation: Relation,
     /// Of where exactly things lie.
     layout: u64,
 }
 
-fn group(concept: &'static Concept, rng: &mut impl Rng) -> Group {
-    Group {
+/// One of several, at random.
+pub(super) fn pick<'a, T>(from: &'a [T], rng: &mut impl Rng) -> &'a T {
+    &from[rng.random_range(..from.len())]
+}
+
+fn group(concept: &'static Concept, rng: &mut impl Rng) -> Copies {
+    Copies {
         concept,
         count: rng.random_range(1..=MOST),
         large: rng.random(),
@@ -80,9 +82,9 @@ fn group(concept: &'static Concept, rng: &mut impl Rng) -> Group {
 
 impl Scene {
     pub(super) fn sample(concepts: &[&'static Concept], rng: &mut impl Rng) -> Self {
-        let first = *concepts.choose(rng).expect("there are concepts");
+        let first = *pick(concepts, rng);
         let others: Vec<&&Concept> = concepts.iter().filter(|c| c.kind != first.kind).collect();
-        let second = **others.choose(rng).expect("there are several kinds");
+        let second = **pick(&others, rng);
         Self {
             background: rng.random_range(0..COLOURS.len()),
             groups: [group(first, rng), group(second, rng)],
@@ -111,11 +113,8 @@ impl Scene {
         let first_leads = matches!(self.relation, Relation::Left | Relation::Above);
         let beside = matches!(self.relation, Relation::Left | Relation::Right);
         for (place, group) in self.groups.iter().enumerate() {
-            let half = if (place == 0) == first_leads {
-                0
-            } else {
-                SIDE / 2
-            };
+            let leads = (place == 0) == first_leads;
+            let half = if leads { 0 } else { SIDE / 2 };
             let mut cells: Vec<u32> = (0..MOST as u32).collect();
             cells.shuffle(&mut rng);
             let (long, short) = (SIDE / MOST as u32, SIDE / 2);
@@ -123,12 +122,12 @@ impl Scene {
             for cell in cells.into_iter().take(group.count) {
                 let along = cell * long + rng.random_range(0..=long - size);
                 let across = half + rng.random_range(0..=short - size);
-                let at = if beside {
+                let (left, top) = if beside {
                     (across, along)
                 } else {
                     (along, across)
                 };
-                paste(&mut canvas, group.concept, at, size);
+                paste(&mut canvas, group.concept, Square { left, top, size });
             }
         }
         encode(&canvas)
@@ -139,14 +138,15 @@ impl Scene {
 #[derive(Clone, Debug)]
 pub(super) struct Single {
     pub(super) background: usize,
-    pub(super) group: Group,
+    pub(super) group: Copies,
     layout: u64,
 }
 
 impl Single {
     /// Of any of `concepts`; `alone` is one thing as large as the picture allows.
     pub(super) fn sample(concepts: &[&'static Concept], alone: bool, rng: &mut impl Rng) -> Self {
-        let mut group = group(concepts.choose(rng).expect("there are concepts"), rng);
+        let concept = *pick(concepts, rng);
+        let mut group = group(concept, rng);
         if alone {
             (group.count, group.large) = (1, true);
         }
@@ -163,11 +163,9 @@ impl Single {
         let mut canvas = canvas(self.background);
         if alone {
             let size = rng.random_range(48..=80);
-            let at = (
-                rng.random_range(0..=SIDE - size),
-                rng.random_range(0..=SIDE - size),
-            );
-            paste(&mut canvas, self.group.concept, at, size);
+            let mut place = || rng.random_range(0..=SIDE - size);
+            let (left, top) = (place(), place());
+            paste(&mut canvas, self.group.concept, Square { left, top, size });
             return encode(&canvas);
         }
         // Nine cells of a third of the picture's side.
@@ -177,8 +175,8 @@ impl Single {
         let size = SIZES[usize::from(self.group.large)];
         for place in cells.into_iter().take(self.group.count) {
             let mut along = |cells: u32| cells * cell + rng.random_range(0..=cell - size);
-            let at = (along(place % 3), along(place / 3));
-            paste(&mut canvas, self.group.concept, at, size);
+            let (left, top) = (along(place % 3), along(place / 3));
+            paste(&mut canvas, self.group.concept, Square { left, top, size });
         }
         encode(&canvas)
     }
@@ -193,7 +191,16 @@ fn canvas(background: usize) -> RgbImage {
     RgbImage::from_pixel(SIDE, SIDE, Rgb(COLOURS[background].1))
 }
 
-fn paste(canvas: &mut RgbImage, concept: &Concept, (left, top): (u32, u32), size: u32) {
+/// Where a thing lies in a picture.
+#[derive(Clone, Copy)]
+struct Square {
+    left: u32,
+    top: u32,
+    size: u32,
+}
+
+fn paste(canvas: &mut RgbImage, concept: &Concept, at: Square) {
+    let Square { left, top, size } = at;
     let emoji = imageops::resize(concept.pixels(), size, size, imageops::FilterType::Triangle);
     for (x, y, pixel) in emoji.enumerate_pixels() {
         let alpha = u32::from(pixel[3]);

@@ -2,13 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
-use crate::sources::lines;
+use super::super::lines;
 
 /// Largest member that is no image.
 pub(super) const MAX_SIDE: u64 = 1 << 20;
 /// Largest header of a vector: numpy's has some 128 bytes.
 const MAX_HEADER: usize = 1024;
+
+/// What goes with a picture.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum SampleKind {
+    /// Of so many classes.
+    Labels(usize),
+    /// A caption on each line.
+    Captions,
+    /// Nothing, or a text; a text may also be without a picture.
+    Anything,
+}
+
+impl SampleKind {
+    /// Endings of the members that are read beside images.
+    pub(super) fn sides(self) -> &'static [&'static str] {
+        match self {
+            Self::Labels(_) | Self::Captions => &["cls", "txt", "npy"],
+            Self::Anything => &["txt", "json"],
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Side {
@@ -21,82 +41,51 @@ pub(super) enum Side {
 type Parsed<T> = std::result::Result<T, String>;
 
 /// Reads a member by its ending.
-pub(super) fn read_side(ending: &str, bytes: &[u8], kind: Kind) -> Parsed<Side> {
+pub(super) fn read_side(ending: &str, bytes: &[u8], kind: SampleKind) -> Parsed<Side> {
     if bytes.len() as u64 > MAX_SIDE {
         return Err("is too large".into());
     }
     if ending == "npy" {
-        let classes = if let Kind::Labels(classes) = kind {
-            Some(classes)
-        } else {
-            None
+        let classes = match kind {
+            SampleKind::Labels(classes) => Some(classes),
+            _ => None,
         };
         return hot_entries(bytes, classes).map(Side::Classes);
     }
     let text = flava_base::text_of(bytes.to_vec())?;
     match ending {
-        "json" => {
-            let object: serde_json::Value =
-                flava_base::json_of(&text).map_err(|e| e.to_string())?;
-            let texts = ["caption", "text"].map(|name| lines::texts(&object[name]));
-            Ok(Side::Captions(
-                texts
-                    .into_iter()
-                    .find(|texts| !texts.is_empty())
-                    .unwrap_or_default(),
-            ))
-        }
+        "json" => captions_of_json(&text).map(Side::Captions),
         "cls" => text
             .trim()
             .parse()
             .map(Side::Class)
             .map_err(|_| format!("{text:?} is no label")),
-        _ => Ok(Side::Captions(
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        )),
+        _ => {
+            let lines = text.lines().map(str::trim);
+            let captions = lines.filter(|line| !line.is_empty()).map(str::to_owned);
+            Ok(Side::Captions(captions.collect()))
+        }
     }
+}
+
+/// The captions of an object: those under `caption`, or else those under `text`.
+fn captions_of_json(text: &str) -> Parsed<Vec<String>> {
+    let object: serde_json::Value = flava_base::json_of(text).map_err(|e| e.to_string())?;
+    let texts = ["caption", "text"].map(|name| lines::texts(&object[name]));
+    let mut told = texts.into_iter().filter(|texts| !texts.is_empty());
+    Ok(told.next().unwrap_or_default())
 }
 
 /// The places of a vector of zeros and ones that are one; it has one for each class.
 fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
-    fn hot<T: npyz::Deserialize + Default + PartialEq + From<bool>>(
-        file: npyz::NpyFile<&[u8]>,
-        classes: Option<usize>,
-    ) -> Parsed<Vec<u32>> {
-        let values: Vec<T> = file.into_vec().map_err(|e| e.to_string())?;
-        if classes.is_some_and(|classes| classes != values.len()) {
-            return Err(format!(
-                "a vector of {} for {} classes",
-                values.len(),
-                classes.unwrap_or_default()
-            ));
-        }
-        if values
-            .iter()
-            .any(|value| *value != T::from(false) && *value != T::from(true))
-        {
-            return Err("a vector of other numbers than zeros and ones".into());
-        }
-        Ok((0u32..)
-            .zip(values)
-            .filter(|(_, value)| *value != T::default())
-            .map(|(place, _)| place)
-            .collect())
-    }
     check_header(bytes)?;
     // It multiplies the shape out, and may overflow.
     let opened = flava_base::guarded(|| npyz::NpyFile::new(bytes));
     let file = opened
         .ok_or("an array of an impossible shape")?
         .map_err(|e| e.to_string())?;
-    let entries = file
-        .shape()
-        .iter()
-        .try_fold(1u64, |count, size| count.checked_mul(*size));
+    let mut sizes = file.shape().iter();
+    let entries = sizes.try_fold(1u64, |count, size| count.checked_mul(*size));
     if entries.is_none_or(|entries| entries > MAX_SIDE) {
         return Err(format!("an array of {:?}", file.shape()));
     }
@@ -111,6 +100,27 @@ fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
         "b1" => hot::<bool>(file, classes),
         other => Err(format!("a vector of {other}")),
     }
+}
+
+/// The same of numbers of one type.
+fn hot<T: npyz::Deserialize + Default + PartialEq + From<bool>>(
+    file: npyz::NpyFile<&[u8]>,
+    classes: Option<usize>,
+) -> Parsed<Vec<u32>> {
+    let values: Vec<T> = file.into_vec().map_err(|e| e.to_string())?;
+    if let Some(classes) = classes.filter(|classes| *classes != values.len()) {
+        return Err(format!(
+            "a vector of {} for {classes} classes",
+            values.len()
+        ));
+    }
+    let plain = |value: &T| *value == T::from(false) || *value == T::from(true);
+    if !values.iter().all(plain) {
+        return Err("a vector of other numbers than zeros and ones".into());
+    }
+    let numbered = (0u32..).zip(values);
+    let hot = numbered.filter(|(_, value)| *value != T::default());
+    Ok(hot.map(|(place, _)| place).collect())
 }
 
 /// The header is a Python dictionary, which its reader parses in time that doubles with each level:

@@ -1,0 +1,97 @@
+//! The command line of `flava-eval` where it runs tasks.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{DataArgs, ModelArgs, SuiteArg};
+
+/// Which penalties a probe tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SweepArg {
+    /// CLIP's search.
+    #[default]
+    Halving,
+    /// All.
+    Full,
+}
+
+/// What to do with the tasks whose rows say "linear probe".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MethodArg {
+    /// Logistic regression, its penalty searched for.
+    LinearProbe,
+    /// The nearest training rows.
+    Knn,
+    /// Logistic regression on 5, 10 and 16 rows of each class.
+    FewShot,
+}
+
+/// Running tasks.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas,
+    /// or all of the suite.
+    #[arg(long, value_name = "NAMES", default_value = "all")]
+    pub tasks: String,
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
+    /// the Hub [default: a small embedded model].
+    #[arg(long, value_name = "DIR|REPO")]
+    pub model: Option<String>,
+    /// What `all` means [default: paper with --model, else mini].
+    #[arg(long, value_enum)]
+    pub suite: Option<SuiteArg>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_args: DataArgs,
+    /// Folder of TASK/classnames.txt and `TASK/zeroshot_classification_templates.txt` to use
+    /// instead of the data's own.
+    #[arg(long, value_name = "DIR")]
+    pub prompts: Option<PathBuf>,
+    /// Use a random sample of so many rows of each split.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Run the tasks of linear probes by another method; their records then carry its name.
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub method: Option<MethodArg>,
+    /// Read other states than the tasks' rows say: `image_cls`, `image_mean`, `image_pooler`,
+    /// `image_embedding`, `image_layerN`, and so for text and multimodal; several, separated by
+    /// commas, are read in one pass.
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    pub features: Vec<flava_tasks::Feature>,
+    /// Probes: try all 97 penalties, and not some fifteen by halving.
+    #[arg(long, value_enum, default_value = "halving")]
+    pub sweep: SweepArg,
+    /// Probes: say first what ridge regression gives, which takes seconds.
+    #[arg(long)]
+    pub preview: bool,
+    /// Seed of sampling, splitting and drawing.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print what would be run, with what data is there, and how long it would take.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not store features, and use none that are stored.
+    #[arg(long, help_heading = "Running")]
+    pub no_cache: bool,
+    /// Precision in which features are stored: f32 or f16, which halves their size.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "f16"], value_name = "KIND", help_heading = "Running")]
+    pub store: String,
+    /// Run tasks again whose records are there.
+    #[arg(long, help_heading = "Running")]
+    pub again: bool,
+    /// Folder for results. The same command goes on where it was stopped.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "runs",
+        help_heading = "Output"
+    )]
+    pub out: PathBuf,
+    /// Print the records as JSON instead of a table.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How the model is run.
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+}

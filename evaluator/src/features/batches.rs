@@ -1,0 +1,83 @@
+//! Rows in batches: texts of like length together, pictures as they come.
+
+use std::ops::Range;
+
+use flava_model::processor::Encoding;
+use tch::Tensor;
+
+use crate::Result;
+
+/// Tokens of one batch of texts; short texts go in larger batches.
+const BATCH_TOKENS: usize = 4096;
+
+/// Rows, and where they are cut into batches.
+pub(crate) struct RowBatches {
+    /// The rows, in the order in which they go.
+    order: Vec<usize>,
+    /// Places in that order.
+    pub(crate) places: Vec<Range<usize>>,
+}
+
+impl RowBatches {
+    /// Texts, shortest first, so that little is padded, in batches of a bounded number of tokens.
+    pub(crate) fn by_length(encodings: &[Encoding]) -> Self {
+        let mut order: Vec<usize> = (0..encodings.len()).collect();
+        order.sort_by_key(|&text| encodings[text].input_ids.len());
+        let ordered: Vec<&Encoding> = order.iter().map(|&text| &encodings[text]).collect();
+        Self {
+            places: by_tokens(&ordered),
+            order,
+        }
+    }
+
+    /// Rows as they stand, so many at once.
+    pub(crate) fn in_order(rows: usize, size: usize) -> Self {
+        Self {
+            order: (0..rows).collect(),
+            places: cut(0..rows, size).collect(),
+        }
+    }
+
+    /// The rows of a batch.
+    pub(crate) fn rows(&self, places: Range<usize>) -> &[usize] {
+        &self.order[places]
+    }
+
+    /// The rows of each batch.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &[usize]> {
+        self.places.iter().map(|places| self.rows(places.clone()))
+    }
+
+    /// Values that stand in the order of the batches, in that of the rows.
+    pub(crate) fn in_row_order(&self, values: &Tensor) -> Result<Tensor> {
+        let mut places = vec![0i64; self.order.len()];
+        for (place, &row) in self.order.iter().enumerate() {
+            places[row] = place as i64;
+        }
+        Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
+    }
+}
+
+/// Pieces of so many; the last may be smaller.
+pub(super) fn cut(whole: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = whole.end;
+    whole
+        .step_by(size)
+        .map(move |start| start..(start + size).min(end))
+}
+
+/// Batches of texts that stand shortest first.
+fn by_tokens(ordered: &[&Encoding]) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let mut start = 0;
+    while start < ordered.len() {
+        let fits = |end: &usize| {
+            *end == start + 1 || (end - start) * ordered[end - 1].input_ids.len() <= BATCH_TOKENS
+        };
+        let ends = (start + 1..=ordered.len()).take_while(fits);
+        let end = ends.last().unwrap_or(start + 1);
+        batches.push(start..end);
+        start = end;
+    }
+    batches
+}

@@ -1,0 +1,186 @@
+//! Features of the rows of a split: of their pictures, their texts, or both.
+
+use std::{ops::Range, sync::Arc};
+
+use flava_model::runtime::Loader;
+use flava_tasks::{Example, Feature, Tower};
+use flava_training::LearnerError;
+use tch::Tensor;
+
+use super::{
+    Extractor, Features, Preparation, Prepared, Rows,
+    batches::cut,
+    pass::{Made, Pass, Stored, joined},
+    prepare::text_of_row,
+    store::{FeatureShard, SHARD},
+    taps::{joint_mask, output_rows, read_all},
+};
+use crate::{Error, Result};
+
+impl Extractor<'_> {
+    /// A feature of each row.
+    pub(crate) fn features(&self, rows: &Rows, feature: Feature) -> Result<Features> {
+        self.check(feature)?;
+        let wanted = self.wanted(&rows.origin, feature);
+        let made = match feature.tower {
+            Tower::Text => self.texts(rows, &wanted)?,
+            Tower::Image | Tower::Multimodal => self.pictures(rows, &wanted)?,
+        };
+        if made.places.is_empty() {
+            return Err(Error::Other(format!(
+                "split {}: every one of its {} rows is broken",
+                rows.split.name,
+                rows.len()
+            )));
+        }
+        Ok(Features::new(rows, &made.places, made.values))
+    }
+
+    /// The feature that is asked for, and what later tasks will want of the same rows and encoder.
+    fn wanted(&self, origin: &str, feature: Feature) -> Vec<Feature> {
+        let mut wanted = vec![feature];
+        if self.store.is_none() {
+            return wanted;
+        }
+        for other in self.later.get(origin).into_iter().flatten() {
+            let fits = other.tower == feature.tower && self.check(*other).is_ok();
+            if fits && !wanted.contains(other) {
+                wanted.push(*other);
+            }
+        }
+        wanted
+    }
+
+    /// Features of the rows' texts.
+    fn texts(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
+        let examples = rows.indices().iter().map(|&row| rows.dataset().get(row));
+        let examples = examples.collect::<flava_tasks::Result<Vec<Example>>>()?;
+        let texts = examples.iter().map(|e| text_of_row(&e.id, &e.texts));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        let id = |row: usize| rows.id(row);
+        self.first_of_texts(&texts, &rows.split.name, &id, wanted)
+    }
+
+    /// Features of rows with pictures, and of the texts with them where the multimodal encoder is
+    /// asked.
+    fn pictures(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
+        let id = |row: usize| rows.id(row);
+        let pass = Pass {
+            wanted,
+            data: &rows.inputs,
+            name: &format!("{}: pictures", rows.split.name),
+            rows: rows.len(),
+            preparation: self.preparation_of_pictures(wanted[0].tower),
+            shards_of_block: 1,
+            blocks: blocks_of(rows.len(), self.fits.get()),
+            id: &id,
+        };
+        let stored = self.stored(&pass);
+        let mut loader = self.start(rows, &pass, &stored);
+        let mut made = self.run(&pass, stored, |_| {
+            let prepared = self.unbroken(loader.next().unwrap_or_default())?;
+            let values = self.encode_fitting(&prepared, wanted)?;
+            let places = prepared.into_iter().map(|row| row.position).collect();
+            Ok(Made { places, values })
+        })?;
+        Ok(made.swap_remove(0))
+    }
+
+    /// How pictures become pixels, and their texts tokens, for keys.
+    fn preparation_of_pictures(&self, tower: Tower) -> String {
+        let mut preparation = self.transform().id();
+        if tower == Tower::Multimodal {
+            preparation = format!("{preparation}, {}", self.tokenization());
+        }
+        if self.settings.skip_broken {
+            preparation += ", broken rows skipped";
+        }
+        preparation
+    }
+
+    /// The batches that are to be made, read ahead.
+    fn start(&self, rows: &Rows, pass: &Pass, stored: &Stored) -> Loader<Vec<Result<Prepared>>> {
+        let joint = pass.wanted[0].tower == Tower::Multimodal;
+        let ahead = Preparation {
+            transform: self.transform(),
+            text: joint.then(|| (Arc::clone(&self.model.text), self.max_tokens())),
+            loader: self.settings.loader(),
+        };
+        let batches = pass.batches_of(&stored.missing);
+        let batches = batches.map(|batch| batch[0]..batch[batch.len() - 1] + 1);
+        ahead.start(rows, batches.collect())
+    }
+
+    /// The rows of a batch; broken ones fail it, unless they are to be left out.
+    fn unbroken(&self, batch: Vec<Result<Prepared>>) -> Result<Vec<Prepared>> {
+        let mut prepared = Vec::with_capacity(batch.len());
+        for row in batch {
+            match row {
+                Ok(row) => prepared.push(row),
+                Err(Error::Row { .. }) if self.settings.skip_broken => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Encodes rows, fewer at a time where the device's memory is too small for all.
+    pub(crate) fn encode_fitting(
+        &self,
+        rows: &[Prepared],
+        wanted: &[Feature],
+    ) -> Result<Vec<Tensor>> {
+        let mut parts: Vec<Vec<Tensor>> = Vec::new();
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let count = self.fits.get().min(rest.len());
+            match self.encode(&rest[..count], wanted) {
+                Ok(values) => {
+                    parts.push(values);
+                    rest = &rest[count..];
+                }
+                Err(error) if count > 1 && self.may_take_fewer(&error) => self.halve(count),
+                Err(error) => return Err(error),
+            }
+        }
+        (0..parts.first().map_or(0, Vec::len))
+            .map(|i| joined(&parts, i))
+            .collect()
+    }
+
+    fn may_take_fewer(&self, error: &Error) -> bool {
+        self.settings.batch_size.is_auto() && error.is_out_of_memory()
+    }
+
+    /// Goes on with half as many rows at once.
+    fn halve(&self, count: usize) {
+        self.fits.set(count / 2);
+        self.progress.say(&format!(
+            "{count} rows do not fit into the device's memory: going on with {}",
+            count / 2
+        ));
+    }
+
+    /// Each wanted feature of a batch of rows.
+    fn encode(&self, rows: &[Prepared], wanted: &[Feature]) -> Result<Vec<Tensor>> {
+        let flava = &self.model.flava;
+        let images = self.images(rows.iter().map(|row| &row.pixels))?;
+        let asked = output_rows(wanted);
+        if wanted[0].tower == Tower::Image {
+            let output = flava.encode_image_rows(&images, &asked)?;
+            return read_all(flava, wanted, &output, None);
+        }
+        let inputs = self.text_inputs(rows.iter().filter_map(|row| row.encoding.as_ref()))?;
+        let (image, text) = (flava.encode_image(&images)?, flava.encode_text(&inputs)?);
+        let mask = inputs.attention_mask.as_ref();
+        let output = flava.encode_multimodal_rows(&image, &text, mask, &asked)?;
+        let joint_mask = mask.map(|mask| joint_mask(mask, &output)).transpose()?;
+        read_all(flava, wanted, &output, joint_mask.as_ref())
+    }
+}
+
+/// The batches of each block, which is a shard.
+fn blocks_of(rows: usize, size: usize) -> Vec<Vec<Vec<usize>>> {
+    let block = |shard: Range<usize>| cut(shard, size).map(Iterator::collect).collect();
+    cut(0..rows, SHARD).map(block).collect()
+}

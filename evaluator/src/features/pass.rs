@@ -1,0 +1,278 @@
+//! One pass over rows or texts: what of it is stored is read, the rest is made and stored.
+
+use std::ops::Range;
+
+use flava_tasks::Feature;
+use tch::{Kind, Tensor};
+
+use super::{
+    Extractor, check_finite, numerics,
+    store::{About, FeatureShard, SHARD, Shards},
+};
+use crate::{Result, check_interrupted};
+
+/// What a pass is over, and how it is cut.
+pub(super) struct Pass<'a> {
+    /// What is read of each row; all of one encoder.
+    pub(super) wanted: &'a [Feature],
+    /// Digest of the contents of the rows or texts.
+    pub(super) data: &'a str,
+    pub(super) name: &'a str,
+    pub(super) rows: usize,
+    pub(super) preparation: String,
+    /// Shards that are made together: what is in one batch does not depend on what is stored.
+    pub(super) shards_of_block: usize,
+    /// Positions of the rows of each batch, of each block.
+    pub(super) blocks: Vec<Vec<Vec<usize>>>,
+    /// What a row is called.
+    pub(super) id: &'a dyn Fn(usize) -> String,
+}
+
+impl Pass<'_> {
+    fn shards(&self) -> usize {
+        self.rows.div_ceil(SHARD)
+    }
+
+    fn unread(&self) -> Vec<Option<FeatureShard>> {
+        (0..self.shards()).map(|_| None).collect()
+    }
+
+    /// The shards of a block.
+    fn shards_of(&self, block: usize) -> Range<usize> {
+        let start = block * self.shards_of_block;
+        start..(start + self.shards_of_block).min(self.shards())
+    }
+
+    /// Blocks of which a shard is not whole.
+    fn lacking(&self, whole: &[bool]) -> Vec<usize> {
+        let is_lacking = |block: &usize| !self.shards_of(*block).all(|shard| whole[shard]);
+        (0..self.blocks.len()).filter(is_lacking).collect()
+    }
+
+    /// The batches of some blocks.
+    pub(super) fn batches_of(&self, blocks: &[usize]) -> impl Iterator<Item = &Vec<usize>> {
+        blocks.iter().flat_map(|&block| &self.blocks[block])
+    }
+}
+
+/// What of a pass is there.
+pub(super) struct Stored {
+    /// The shards of each wanted feature; none without a store.
+    shards: Vec<Shards>,
+    /// The numbers of each shard, of each wanted feature; where there is a store, of the first
+    /// alone.
+    numbers: Vec<Vec<Option<FeatureShard>>>,
+    /// Blocks that are to be made.
+    pub(super) missing: Vec<usize>,
+}
+
+/// Features of one batch.
+pub(super) struct Made {
+    /// Positions of the rows that gave any.
+    pub(super) places: Vec<usize>,
+    /// Of each wanted feature \[places, width\]; empty where no row gave any.
+    pub(super) values: Vec<Tensor>,
+}
+
+/// Features of the batches of one block.
+#[derive(Default)]
+struct Block {
+    places: Vec<usize>,
+    parts: Vec<Vec<Tensor>>,
+}
+
+impl Block {
+    fn add(&mut self, made: Made) {
+        if !made.values.is_empty() {
+            self.parts.push(made.values);
+        }
+        self.places.extend(made.places);
+    }
+}
+
+impl Extractor<'_> {
+    /// What of a pass is stored; what is damaged there is said, and made again.
+    pub(super) fn stored(&self, pass: &Pass) -> Stored {
+        let shards = self.shards(pass);
+        let all = pass.wanted.len();
+        let kept = if shards.is_empty() { all } else { 1 };
+        let mut numbers: Vec<Vec<Option<FeatureShard>>> = Vec::new();
+        numbers.resize_with(kept, || pass.unread());
+        let mut whole = vec![!shards.is_empty(); pass.shards()];
+        for (feature, shards) in shards.iter().enumerate() {
+            shards.stamp();
+            for (shard, is_whole) in whole.iter_mut().enumerate() {
+                let found = self.read(shards, shard);
+                *is_whole &= found.is_some();
+                if let Some(numbers) = numbers.get_mut(feature) {
+                    numbers[shard] = found;
+                }
+            }
+        }
+        Stored {
+            shards,
+            numbers,
+            missing: pass.lacking(&whole),
+        }
+    }
+
+    /// The shards of each wanted feature; none without a store.
+    fn shards(&self, pass: &Pass) -> Vec<Shards> {
+        let Some(store) = &self.store else {
+            return Vec::new();
+        };
+        let shards = |feature: &Feature| store.shards(&self.about(pass, *feature));
+        pass.wanted.iter().map(shards).collect()
+    }
+
+    /// What decides the numbers of a feature.
+    fn about(&self, pass: &Pass, feature: Feature) -> About {
+        let options = self.model.options;
+        let device = if options.device.is_cuda() {
+            "cuda"
+        } else {
+            "cpu"
+        };
+        let stored = if self.settings.store_f16 {
+            "f16"
+        } else {
+            "f32"
+        };
+        let precision = options.precision.name();
+        About {
+            weights: self.model.identity(),
+            feature: feature.name(),
+            preparation: pass.preparation.clone(),
+            precision: format!("{precision} on {device}{}", numerics()),
+            data: pass.data.to_owned(),
+            name: pass.name.to_owned(),
+            rows: pass.rows,
+            stored: stored.to_owned(),
+        }
+    }
+
+    fn read(&self, shards: &Shards, shard: usize) -> Option<FeatureShard> {
+        shards.read(shard).unwrap_or_else(|reason| {
+            let again = "its rows are computed again";
+            self.progress
+                .say(&format!("feature store: {reason}: {again}"));
+            None
+        })
+    }
+
+    /// Runs the blocks that are not in the store through `step`, and gives the features of all rows
+    /// in their order; where there is a store, the first feature's alone.
+    pub(super) fn run(
+        &self,
+        pass: &Pass,
+        mut stored: Stored,
+        mut step: impl FnMut(&[usize]) -> Result<Made>,
+    ) -> Result<Vec<FeatureShard>> {
+        let _guard = tch::no_grad_guard();
+        let bar = self.progress.task(pass.name, pass.rows);
+        let to_make: usize = pass.batches_of(&stored.missing).map(Vec::len).sum();
+        bar.add_to_run(pass.rows - to_make);
+        for block in std::mem::take(&mut stored.missing) {
+            let mut made = Block::default();
+            for batch in &pass.blocks[block] {
+                check_interrupted()?;
+                made.add(self.checked(pass, step(batch)?)?);
+                bar.add_to_run(batch.len());
+            }
+            self.put(pass.shards_of(block), &made, &mut stored)?;
+        }
+        stored.numbers.into_iter().map(whole).collect()
+    }
+
+    /// What a step gave, as the store will have it.
+    fn checked(&self, pass: &Pass, made: Made) -> Result<Made> {
+        let values = self.rounded(made.values)?;
+        for (values, feature) in values.iter().zip(pass.wanted) {
+            check_finite(values, &made.places, pass.id, *feature)?;
+        }
+        Ok(Made { values, ..made })
+    }
+
+    fn rounded(&self, values: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let half = |values: Tensor| Ok(values.f_to_kind(Kind::Half)?.f_to_kind(Kind::Float)?);
+        if self.settings.store_f16 {
+            values.into_iter().map(half).collect()
+        } else {
+            Ok(values)
+        }
+    }
+
+    /// Divides what a block gave into its shards, and keeps them.
+    fn put(&self, shards: Range<usize>, made: &Block, stored: &mut Stored) -> Result<()> {
+        let features = made.parts.first().map_or(0, Vec::len);
+        for feature in 0..features {
+            let values = joined(&made.parts, feature)?;
+            for (shard, piece) in divided(&made.places, &values, shards.clone())? {
+                if let Some(shards) = stored.shards.get(feature) {
+                    self.keep(shards, shard, &piece);
+                }
+                if let Some(numbers) = stored.numbers.get_mut(feature) {
+                    numbers[shard] = Some(piece);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a shard; a store that cannot be written to is done without.
+    fn keep(&self, shards: &Shards, shard: usize, piece: &FeatureShard) {
+        if self.unwritable.get() {
+            return;
+        }
+        if let Err(error) = shards.write(shard, piece) {
+            self.unwritable.set(true);
+            self.progress
+                .say(&format!("note: features are not stored: {error}"));
+        }
+    }
+}
+
+/// Features by the positions of their rows, cut into shards, in the order of the positions.
+fn divided(
+    places: &[usize],
+    values: &Tensor,
+    shards: Range<usize>,
+) -> Result<Vec<(usize, FeatureShard)>> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|&row| places[row]);
+    let mut pieces = Vec::with_capacity(shards.len());
+    for shard in shards {
+        let is_of = |row: &usize| places[*row] / SHARD == shard;
+        let rows: Vec<usize> = order.iter().copied().filter(is_of).collect();
+        let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let piece = FeatureShard {
+            values: values.f_index_select(0, &Tensor::from_slice(&index))?,
+            places: rows.into_iter().map(|row| places[row]).collect(),
+        };
+        pieces.push((shard, piece));
+    }
+    Ok(pieces)
+}
+
+/// Shards, one below the other; those of which every row is broken have none.
+fn whole(shards: Vec<Option<FeatureShard>>) -> Result<FeatureShard> {
+    let (mut places, mut parts) = (Vec::new(), Vec::new());
+    for shard in shards.into_iter().flatten() {
+        if !shard.places.is_empty() {
+            places.extend(shard.places);
+            parts.push(shard.values);
+        }
+    }
+    let values = if parts.is_empty() {
+        Tensor::new()
+    } else {
+        Tensor::f_cat(&parts, 0)?
+    };
+    Ok(FeatureShard { places, values })
+}
+
+/// The feature at `i` of all batches, one below the other.
+pub(super) fn joined(batches: &[Vec<Tensor>], i: usize) -> Result<Tensor> {
+    let parts: Vec<&Tensor> = batches.iter().map(|batch| &batch[i]).collect();
+    Ok(Tensor::f_cat(&parts, 0)?)
+}

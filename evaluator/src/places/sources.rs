@@ -1,0 +1,183 @@
+//! Where data is.
+
+use std::path::{Path, PathBuf};
+
+use flava_base::{cache_folder, hex};
+use flava_model::{
+    Error as ModelError,
+    hub::{HubError, Listing, Place, RepoId, RepoKind, Snapshot},
+};
+use flava_tasks::{
+    Assignment, Source, SourceFormat, Task,
+    sources::{Choice, Locate, Located},
+};
+use sha2::{Digest, Sha256};
+
+use super::{Places, jobs_of, source_jobs};
+use crate::{Error, Result};
+
+impl Places {
+    /// The best source for a task, fetched if it is nowhere and the network may be used.
+    pub fn source<'a>(
+        &self,
+        task: &'a Task,
+        assignment: &Assignment,
+        allow_mismatch: bool,
+    ) -> Result<Choice<'a>> {
+        match task.find_source(assignment, self, allow_mismatch) {
+            Err(flava_tasks::Error::Missing { .. } | flava_tasks::Error::Mismatch { .. })
+                if self.may_fetch() =>
+            {
+                let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
+                self.fetch(&source_jobs(&listing, source, &Place::Cache))?;
+                let choice = task.find_source(assignment, self, allow_mismatch)?;
+                mark_complete(&choice);
+                Ok(choice)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The first repository that has a task's files with the rows that are asked for.
+    pub fn hub_files<'a>(
+        &self,
+        task: &'a Task,
+        assignment: &Assignment,
+        allow_mismatch: bool,
+    ) -> Result<(RepoId, Listing, &'a Source)> {
+        let mut reasons = Vec::new();
+        for source in task.hub_sources(assignment, allow_mismatch)? {
+            let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision)
+                .map_err(ModelError::from)?;
+            match self.files_of(&repo, source)? {
+                Ok(listing) => return Ok((repo, listing, source)),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(Error::Other(reasons.join("; ")))
+    }
+
+    /// The files of a repository, or why another source is to be tried.
+    fn files_of(
+        &self,
+        repo: &RepoId,
+        source: &Source,
+    ) -> Result<std::result::Result<Listing, String>> {
+        let listing = match self.hub.list(repo) {
+            Ok(listing) => listing,
+            // A name that is gone has successors; whatever else is wrong would only lead to other
+            // data than was meant.
+            Err(
+                error @ (HubError::Missing { .. }
+                | HubError::Private { .. }
+                | HubError::Revision { .. }),
+            ) => {
+                self.say(&format!("{error}; trying the next source"));
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(ModelError::from(error).into()),
+        };
+        let paths = listing.files.iter().map(|file| file.path.as_str());
+        if let Some(pattern) = source.unmatched(paths) {
+            return Ok(Err(format!("{repo} has no file {pattern}")));
+        }
+        self.say_renamed(repo, &listing);
+        Ok(Ok(listing))
+    }
+
+    /// Fetches what is missing of a source in the cache; whether anything was. What was complete
+    /// once is not asked for again.
+    pub(crate) fn complete(&self, choice: &Choice) -> Result<bool> {
+        let in_cache = choice.located.root.starts_with(self.hub.cache());
+        let name = &choice.source.repo;
+        if !in_cache || !self.may_fetch() || name.is_empty() || is_marked(choice) {
+            return Ok(false);
+        }
+        let repo = RepoId::new(RepoKind::Dataset, name, &choice.located.revision)
+            .map_err(ModelError::from)?;
+        let listing = self.hub.list(&repo).map_err(ModelError::from)?;
+        let jobs = source_jobs(&listing, choice.source, &Place::Cache);
+        let lacking = jobs.iter().any(|job| !self.hub.is_done(job));
+        if lacking {
+            self.fetch(&jobs)?;
+        }
+        mark_complete(choice);
+        Ok(lacking)
+    }
+
+    /// The folder in the cache where some small files of a data repository lie, fetched if they are
+    /// not there.
+    pub(crate) fn small_files(&self, repository: &str, files: &[&str]) -> Result<Option<Located>> {
+        let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
+        let is_whole =
+            |snapshot: &Snapshot| files.iter().all(|file| snapshot.folder.join(file).exists());
+        if let Some(snapshot) = self.hub.snapshot(&repo).filter(is_whole) {
+            return Ok(Some(located(snapshot)));
+        }
+        if !self.may_fetch() {
+            return Ok(None);
+        }
+        let listing = self.hub.list(&repo).map_err(ModelError::from)?;
+        self.fetch(&jobs_of(&listing, files, &Place::Cache))?;
+        let snapshot = self.hub.snapshot(&listing.repo);
+        Ok(snapshot.filter(is_whole).map(located))
+    }
+}
+
+impl Locate for Places {
+    fn locate(&self, source: &Source) -> Option<Located> {
+        if matches!(source.format, SourceFormat::Mini { .. }) {
+            return Some(Located {
+                root: PathBuf::from("."),
+                revision: String::new(),
+            });
+        }
+        if let Some(located) = self.in_data(source.place()) {
+            return Some(located);
+        }
+        let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
+        self.hub.snapshot(&repo).map(located)
+    }
+
+    fn places(&self) -> String {
+        let cache = format!("the cache {}", self.hub.cache().display());
+        self.data.as_ref().map_or(cache.clone(), |data| {
+            format!("{} or {cache}", data.display())
+        })
+    }
+}
+
+fn located(snapshot: Snapshot) -> Located {
+    Located {
+        root: snapshot.folder,
+        revision: snapshot.commit,
+    }
+}
+
+/// The file in the user's cache that says that all files of a source are there.
+fn mark_of(choice: &Choice) -> Option<PathBuf> {
+    let Choice {
+        source, located, ..
+    } = choice;
+    let files: Vec<&str> = source
+        .splits()
+        .map(|split| split.files.as_str())
+        .chain(source.extra.iter().map(String::as_str))
+        .collect();
+    let digest = Sha256::digest(format!("{} {files:?}", located.root.display()));
+    let name = hex(&digest[..16]);
+    Some(cache_folder()?.join("complete").join(name))
+}
+
+/// Whether all files of a source were there once.
+fn is_marked(choice: &Choice) -> bool {
+    mark_of(choice).is_some_and(|mark| mark.exists())
+}
+
+/// Notes that all files of a source are there; where that cannot be noted, the Hub is asked again.
+fn mark_complete(choice: &Choice) {
+    if let Some(mark) = mark_of(choice) {
+        let folder: &Path = mark.parent().unwrap_or(&mark);
+        let _noted = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&mark, ""));
+    }
+}

@@ -1,0 +1,81 @@
+//! Which model, and where it lies.
+
+use std::path::{Path, PathBuf};
+
+use flava_model::{
+    Pretrained,
+    hub::{RepoId, RepoKind},
+};
+
+use super::Settings;
+use crate::{Error, Result, embedded, places::Places};
+
+/// Which model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// The small one that is part of the program.
+    Embedded,
+    /// A Hugging Face directory.
+    Directory(PathBuf),
+    /// A repository of the Hub.
+    Hub(RepoId),
+}
+
+/// A model that was loaded, and the commit that it came from.
+pub struct Loaded {
+    /// The model.
+    pub model: Pretrained,
+    /// Empty where nobody knows.
+    pub revision: String,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl ModelChoice {
+    pub(crate) fn new(model: Option<&String>) -> Result<Self> {
+        let Some(text) = model else {
+            return Ok(Self::Embedded);
+        };
+        // A folder that is there wins over a repository of the same name.
+        let folder = Path::new(text);
+        if folder.exists() {
+            // What flava-finetune writes holds its best checkpoint in a folder of its own.
+            let best = folder.join("best");
+            let tuned = !folder.join("config.json").exists() && best.join("config.json").exists();
+            return Ok(Self::Directory(if tuned {
+                best
+            } else {
+                folder.to_owned()
+            }));
+        }
+        let repo = RepoId::parse(RepoKind::Model, text);
+        repo.map(Self::Hub).map_err(|_| {
+            Error::Other(format!(
+                "--model {text}: is no folder, and no owner/name on the Hub"
+            ))
+        })
+    }
+
+    /// As it is written in records.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded => "embedded".into(),
+            Self::Directory(path) => path.display().to_string(),
+            Self::Hub(repo) => repo.name.clone(),
+        }
+    }
+
+    /// Loads it for inference.
+    pub fn load(&self, settings: &Settings, places: &Places) -> Result<Loaded> {
+        let (folder, revision) = match self {
+            Self::Embedded => (embedded::folder()?, String::new()),
+            Self::Directory(path) => (path.clone(), String::new()),
+            Self::Hub(repo) => places.model(repo)?,
+        };
+        Ok(Loaded {
+            model: Pretrained::open(&folder, settings.load)?,
+            revision,
+            folder,
+        })
+    }
+}

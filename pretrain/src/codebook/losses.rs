@@ -1,0 +1,44 @@
+//! The losses of the discrete VAE.
+
+use tch::{Kind, Tensor};
+
+use crate::Result;
+
+/// Less the logarithm of the logit-Laplace density of pixels, a mean over all numbers (DALL-E,
+/// appendix A.3).
+pub(super) fn logit_laplace(pixels: &Tensor, mean: &Tensor, log_width: &Tensor) -> Result<Tensor> {
+    let logit = pixels.f_logit(None::<f64>)?;
+    let distance = logit.f_sub(mean)?.f_abs()?.f_div(&log_width.f_exp()?)?;
+    let norm = pixels
+        .f_mul(&pixels.f_rsub_scalar(1)?)?
+        .f_mul_scalar(2.0)?
+        .f_log()?;
+    Ok(distance
+        .f_add(log_width)?
+        .f_add(&norm)?
+        .f_mean(Kind::Float)?)
+}
+
+/// The mean divergence of words from the even distribution, of their log-probabilities \[batch,
+/// words, height, width\].
+pub(super) fn divergence(log_q: &Tensor) -> Result<Tensor> {
+    let words = log_q.size()[1] as f64;
+    Ok(log_q
+        .f_exp()?
+        .f_mul(log_q)?
+        .f_sum_dim_intlist(1, false, Kind::Float)?
+        .f_mean(Kind::Float)?
+        .f_add_scalar(words.ln())?)
+}
+
+/// How far the words of a batch are from being used alike.
+pub(super) fn uneven_usage(log_q: &Tensor) -> Result<Tensor> {
+    let words = log_q.size()[1] as f64;
+    let used = log_q
+        .f_exp()?
+        .f_mean_dim([0i64, 2, 3].as_slice(), false, Kind::Float)?;
+    Ok(used
+        .f_mul(&used.f_clamp_min(1e-12)?.f_log()?)?
+        .f_sum(Kind::Float)?
+        .f_add_scalar(words.ln())?)
+}

@@ -1,0 +1,153 @@
+//! From rows of a corpus to batches: pictures decoded, and now and then a caption that belongs
+//! elsewhere. Everything random depends on the seed, the corpus and the draw alone.
+
+use std::sync::Arc;
+
+use flava_base::stream;
+use flava_model::processor::Picture;
+use rand::{Rng, seq::IndexedRandom};
+
+use super::{
+    batches::Batch,
+    rows::{Preparation, Row},
+    visual_tokens::VisualWords,
+};
+use crate::{
+    Result,
+    recipe::RowKind,
+    sampling::{Drawn, Draws, Piece, picture},
+};
+
+/// Captions that are drawn before a text of the same words is taken for another's.
+const TRIES: usize = 10;
+
+/// A corpus in a mixture.
+pub struct Reader {
+    /// Its rows.
+    pub draws: Draws,
+    /// What they are read as.
+    pub kind: RowKind,
+    /// Where the visual words of its pictures come from.
+    pub labels: PatchLabels,
+}
+
+/// Where the visual words of a corpus's pictures come from.
+#[derive(Clone, Debug)]
+pub enum PatchLabels {
+    /// No loss reads any.
+    Unread,
+    /// The codebook, of each batch.
+    Codebook,
+    /// They are known ahead.
+    Known(Arc<VisualWords>),
+}
+
+impl Reader {
+    /// The batch that is the `nth` of this corpus.
+    pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
+        Ok(self.batch_of(
+            self.draws
+                .batch(nth, |index, draw| self.row(index, draw, preparation))?,
+        ))
+    }
+
+    /// A piece of it.
+    pub(crate) fn piece(&self, nth: u64, piece: Piece, preparation: &Preparation) -> Drawn<Row> {
+        self.draws
+            .piece(nth, piece, |index, draw| self.row(index, draw, preparation))
+    }
+
+    /// A batch of rows that were drawn.
+    pub(crate) fn batch_of(&self, drawn: Drawn<Row>) -> Batch {
+        Batch::new(self.kind, drawn)
+    }
+
+    fn row(
+        &self,
+        index: usize,
+        draw: u64,
+        preparation: &Preparation,
+    ) -> std::result::Result<Row, String> {
+        let dataset = &self.draws.dataset;
+        let purpose = format!("row of {}, draw {draw}", self.draws.name);
+        let mut rng = stream(preparation.seed, &purpose);
+        let mut row = Row::default();
+        let texts = if self.kind == RowKind::Texts {
+            dataset.texts_of(index).map_err(|e| e.to_string())?
+        } else {
+            let example = dataset.get(index).map_err(|e| e.to_string())?;
+            let picture = picture(example.image.as_deref())?;
+            self.add_picture(&mut row, picture, index, preparation, &mut rng)?;
+            row.mask = preparation.masks.sample(&mut rng);
+            example.texts
+        };
+        if self.kind != RowKind::Images {
+            self.add_text(&mut row, &texts, preparation, &mut rng)?;
+        }
+        Ok(row)
+    }
+
+    fn add_picture(
+        &self,
+        row: &mut Row,
+        picture: Picture,
+        index: usize,
+        preparation: &Preparation,
+        rng: &mut impl Rng,
+    ) -> std::result::Result<(), String> {
+        let picture = match &preparation.crop {
+            Some(crop) => crop.apply(&picture, rng),
+            None => picture,
+        };
+        row.pixels = Some(preparation.transform.apply(&picture));
+        match &self.labels {
+            PatchLabels::Unread => {}
+            PatchLabels::Codebook => row.codebook = Some(preparation.codebook.apply(&picture)),
+            PatchLabels::Known(words) => {
+                row.labels = words
+                    .of(index)
+                    .ok_or("was broken when visual words were computed")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of a row's texts, or now and then another row's.
+    fn add_text(
+        &self,
+        row: &mut Row,
+        texts: &[String],
+        preparation: &Preparation,
+        rng: &mut impl Rng,
+    ) -> std::result::Result<(), String> {
+        let is_pairs = self.kind == RowKind::Pairs;
+        let own = texts
+            .choose(rng)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or("has no text")?;
+        let other = if is_pairs && rng.random::<f64>() < preparation.negatives {
+            self.other_text(texts, rng).map_err(|e| e.to_string())?
+        } else {
+            None
+        };
+        row.matches = other.is_none();
+        let text = other.as_ref().unwrap_or(own);
+        row.text = Some(preparation.hidden_text(text, is_pairs, rng)?);
+        Ok(())
+    }
+
+    /// A text of another row that says something else; none where there seems to be none.
+    fn other_text(&self, texts: &[String], rng: &mut impl Rng) -> Result<Option<String>> {
+        for _ in 0..TRIES {
+            let dataset = &self.draws.dataset;
+            let others = dataset.texts_of(rng.random_range(0..dataset.len()))?;
+            if let Some(other) = others
+                .choose(rng)
+                .filter(|other| !texts.contains(other) && !other.trim().is_empty())
+            {
+                return Ok(Some(other.clone()));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,219 @@
+//! The steps of joint training: batches through the model, in parts where they are larger than
+//! memory, whose gradients add up to those of the whole.
+
+use std::{ops::Range, path::Path, sync::Arc};
+
+use flava_model::{
+    FlavaConfig,
+    checkpoint::{Architecture, Checkpoint, write_directory},
+    processor::{ImageProcessorConfig, TextProcessor},
+    runtime::{Autocast, Precision},
+};
+use flava_training::{Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
+use tch::{Device, nn::VarStore};
+
+use super::{
+    batches::{Batch, InputOptions},
+    inputs::PretrainingInputs,
+    losses::PretrainingOutput,
+    model::{FlavaForPreTraining, reads_masked_pairs},
+    reader::Reader,
+    rows::Preparation,
+};
+use crate::{
+    Error, Result, flops,
+    recipe::RowKind,
+    sampling::{Mixture, ahead},
+};
+
+/// Everything that joint training works on.
+pub struct JointTraining {
+    /// The model.
+    pub model: FlavaForPreTraining,
+    /// Its variables.
+    pub store: VarStore,
+    /// How its pictures are prepared.
+    pub processor: ImageProcessorConfig,
+    /// Its tokenizer.
+    pub text: Arc<TextProcessor>,
+    /// The corpora.
+    pub readers: Arc<Vec<Reader>>,
+    /// Which of them each step reads.
+    pub mixture: Arc<Mixture>,
+    /// How rows are made.
+    pub preparation: Arc<Preparation>,
+    /// Threads that make them.
+    pub threads: usize,
+    /// Share of a batch among which contrastive partners are looked for.
+    pub contrastive_share: f64,
+    /// Kind of products.
+    pub precision: Precision,
+}
+
+impl JointTraining {
+    pub(super) fn config(&self) -> &FlavaConfig {
+        &self.model.config
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.store.device()
+    }
+
+    /// Whether a batch's pairs have a contrastive loss.
+    fn contrasts(&self, batch: &Batch) -> bool {
+        batch.kind() == RowKind::Pairs && self.config().global_contrastive_weight > 0.0
+    }
+
+    /// Whether the contrastive loss is computed apart from the others, over embeddings of all
+    /// parts.
+    fn contrasts_apart(&self, batch: &Batch, parts: usize) -> bool {
+        self.contrasts(batch) && (parts > 1 || self.contrastive_share < 1.0)
+    }
+
+    /// Adds the gradients of a batch.
+    fn gradients(&self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
+        let parts: Vec<Range<usize>> = step.parts(batch.len()).collect();
+        let mut metrics = StepMetrics::new(batch.len());
+        metrics.tokens = batch.tokens();
+        metrics.broken = batch.broken.clone();
+        let apart = self.contrasts_apart(batch, parts.len());
+        let contrastive = if apart {
+            Some(self.contrastive_gradients(batch, &parts, step, &mut metrics)?)
+        } else {
+            None
+        };
+        let totals = (parts.len() > 1).then(|| batch.totals(self.config().ce_ignore_index));
+        for (number, part) in parts.iter().enumerate() {
+            tch::manual_seed(step.seed.wrapping_add(number as i64));
+            if let Some(gradients) = &contrastive {
+                self.carry(gradients, batch, part)?;
+                if !reads_masked_pairs(self.config()) {
+                    continue;
+                }
+            }
+            let mut inputs = self.inputs(batch, part.clone(), !apart)?;
+            inputs.totals = totals;
+            let output = self.forward(inputs)?;
+            if let Some(total) = output.losses.total() {
+                total.f_mul_scalar(step.loss_scale)?.f_backward()?;
+            }
+            add(&mut metrics, output)?;
+        }
+        Ok(metrics)
+    }
+
+    /// What the model reads of some rows; `contrast` says whether this is for the contrastive loss
+    /// too.
+    fn inputs(
+        &self,
+        batch: &Batch,
+        part: Range<usize>,
+        contrast: bool,
+    ) -> Result<PretrainingInputs> {
+        let options = InputOptions {
+            unmasked: contrast && self.contrasts(batch),
+            pad: self.text.pad_id(),
+            ignore: self.config().ce_ignore_index,
+            device: self.device(),
+        };
+        batch.inputs(part, &options)
+    }
+
+    /// The losses of a part, whose patches are named first where they have no names.
+    fn forward(&self, mut inputs: PretrainingInputs) -> Result<PretrainingOutput> {
+        if inputs.mim_labels.is_none()
+            && let Some(pixels) = inputs.codebook_pixel_values.take()
+        {
+            inputs.mim_labels = Some(self.model.codebook()?.indices(&pixels)?); // in f32, outside autocast
+        }
+        let _autocast = Autocast::new(self.device(), self.precision)?;
+        self.model.forward(&inputs)
+    }
+}
+
+/// Adds what a part of a batch gave.
+fn add(metrics: &mut StepMetrics, output: PretrainingOutput) -> Result<()> {
+    for (name, loss) in output.losses.named() {
+        if let Some(loss) = loss {
+            metrics.add_loss(name, loss)?;
+        }
+    }
+    for accuracy in output.accuracies {
+        metrics.add_accuracy(accuracy);
+    }
+    Ok(())
+}
+
+impl Learner for JointTraining {
+    type Batch = Batch;
+    type Error = Error;
+
+    fn batches(&self, steps: Range<usize>) -> Batches<Batch, Error> {
+        let (readers, mixture, preparation) = (
+            Arc::clone(&self.readers),
+            Arc::clone(&self.mixture),
+            Arc::clone(&self.preparation),
+        );
+        let sizes = readers.iter().map(|reader| reader.draws.batch_size);
+        let largest = sizes.max().unwrap_or(0);
+        let pieces = ahead(steps.clone(), largest, self.threads, move |step, piece| {
+            let (corpus, nth) = mixture.step(step);
+            readers[corpus].piece(nth, piece, &preparation)
+        });
+        let (readers, mixture) = (Arc::clone(&self.readers), Arc::clone(&self.mixture));
+        Box::new(
+            steps
+                .zip(pieces)
+                .map(move |(step, drawn)| Ok(readers[mixture.step(step).0].batch_of(drawn?))),
+        )
+    }
+
+    fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
+        self.gradients(batch, step)
+    }
+
+    fn after_update(&mut self, _step: &Step) -> Result<()> {
+        self.model.flava.clamp_logit_scale();
+        Ok(())
+    }
+
+    fn parameters(&self) -> Vec<ParameterSet> {
+        vec![ParameterSet::of(&self.store)]
+    }
+
+    fn ids(&self, batch: &Batch) -> Vec<String> {
+        batch.ids.clone()
+    }
+
+    fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
+        let scale = self
+            .model
+            .flava
+            .clamped_logit_scale()
+            .map_or(f64::NAN, |scale| scale.double_value(&[]));
+        vec![("logit_scale", scale)]
+    }
+
+    fn flops(&self, batch: &Batch) -> f64 {
+        flops::batch(self.config(), batch.kind(), batch.len(), batch.longest())
+    }
+
+    fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
+        Ok(write_directory(
+            folder,
+            Architecture::FlavaForPreTraining,
+            self.config(),
+            self.store.variables(),
+            &self.processor,
+            &self.text,
+        )?)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        let report = Checkpoint::open(folder)?.load_into(&self.store)?;
+        if report.missing.is_empty() && report.mismatched.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Input(report.to_string()))
+    }
+}

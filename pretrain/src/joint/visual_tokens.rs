@@ -1,0 +1,169 @@
+//! The codebook's word for each patch of each picture of a corpus, computed once and kept: where
+//! pictures are not cropped at random, a training step then pays nothing for its labels.
+
+use std::{path::Path, sync::Arc};
+
+use flava_base::{read_sealed, seal, write_atomic};
+use flava_model::{
+    ImageCodebook,
+    processor::{ImageTransform, Pixels, image_batch},
+    runtime::{Loader, LoaderOptions, Progress},
+};
+use flava_tasks::Dataset;
+use tch::{Device, Kind};
+
+use crate::{Error, Result, interrupted, sampling::picture};
+
+/// Pictures that go through the codebook at once.
+const BATCH: usize = 32;
+/// What is kept, and its version.
+const FORM: &str = "visual words, version 1";
+/// Stands in place of each word of a picture that is broken.
+const NONE: u16 = u16::MAX;
+
+/// Words of a corpus, row by row.
+#[derive(Debug)]
+pub struct VisualWords {
+    patches: usize,
+    words: Vec<u16>,
+}
+
+/// What names the patches of pictures.
+#[derive(Clone, Copy)]
+pub struct ImageTokenizer<'a> {
+    /// Whose words they are.
+    pub codebook: &'a ImageCodebook,
+    /// Patches of a picture.
+    pub patches: usize,
+    /// How pictures are prepared for it.
+    pub transform: &'a ImageTransform,
+    /// Threads that prepare them.
+    pub threads: usize,
+    /// Where the codebook is.
+    pub device: Device,
+}
+
+impl ImageTokenizer<'_> {
+    /// Pictures of a corpus in batches, prepared ahead; None for one that is broken.
+    fn pictures(
+        &self,
+        dataset: &Arc<dyn Dataset>,
+    ) -> impl Iterator<Item = Result<Vec<Option<Pixels>>>> + use<> {
+        let (source, transform) = (Arc::clone(dataset), self.transform.clone());
+        let options = LoaderOptions {
+            threads: self.threads,
+            ahead: 2 * self.threads,
+        };
+        Loader::new(dataset.len().div_ceil(BATCH), options, move |batch| {
+            (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
+                .map(|row| prepared(&*source, row, &transform))
+                .collect::<Result<Vec<_>>>()
+        })
+    }
+
+    /// The words of each patch of some pictures, one picture after the other.
+    fn words(&self, pictures: &[&Pixels]) -> Result<Vec<i64>> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pixels = image_batch(pictures.iter().copied(), self.device, Kind::Float)?.pixel_values;
+        let words = self.codebook.indices(&pixels)?.f_flatten(1, -1)?;
+        let (_, found) = words.size2()?;
+        if found != self.patches as i64 {
+            let patches = self.patches;
+            return Err(Error::Input(format!(
+                "the codebook names {found} patches of a picture that has {patches}"
+            )));
+        }
+        Ok(words
+            .f_to_device(Device::Cpu)?
+            .f_flatten(0, -1)?
+            .try_into()?)
+    }
+}
+
+/// A row's picture as the codebook reads it; None if it is broken.
+fn prepared(
+    dataset: &dyn Dataset,
+    row: usize,
+    transform: &ImageTransform,
+) -> Result<Option<Pixels>> {
+    match dataset.get(row) {
+        Ok(example) => Ok(picture(example.image.as_deref())
+            .ok()
+            .map(|picture| transform.apply(&picture))),
+        // What the system refuses now it may give later: no word says so for ever.
+        Err(error @ flava_tasks::Error::File(flava_base::Error::Io { .. })) => {
+            Err(Error::from(error))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// A word as it is kept.
+fn stored(word: i64) -> Result<u16> {
+    u16::try_from(word)
+        .ok()
+        .filter(|word| *word != NONE)
+        .ok_or_else(|| Error::Input(format!("a codebook of more than {NONE} words")))
+}
+
+impl VisualWords {
+    /// The words of a row's patches, row by row of the grid; none of a picture that was broken.
+    pub fn of(&self, row: usize) -> Option<Vec<i64>> {
+        let words = &self.words[row * self.patches..(row + 1) * self.patches];
+        (words.first() != Some(&NONE)).then(|| words.iter().map(|&word| word.into()).collect())
+    }
+
+    /// From `file` if it is there and whole, else computed and written there.
+    pub fn open(
+        file: &Path,
+        dataset: &Arc<dyn Dataset>,
+        tokenizer: &ImageTokenizer,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let (rows, patches) = (dataset.len(), tokenizer.patches);
+        if let Some(words) =
+            read_sealed::<Vec<u16>>(FORM, file).filter(|words| words.len() == rows * patches)
+        {
+            return Ok(Self { patches, words });
+        }
+        let mut all = Self {
+            patches,
+            words: Vec::with_capacity(rows * patches),
+        };
+        let bar = progress.task("visual words", rows);
+        for batch in tokenizer.pictures(dataset) {
+            interrupted()?;
+            let batch = batch?;
+            all.add(&batch, tokenizer)?;
+            bar.add(batch.len());
+        }
+        all.write(file)?;
+        Ok(all)
+    }
+
+    /// Adds the words of a batch of pictures.
+    fn add(&mut self, batch: &[Option<Pixels>], tokenizer: &ImageTokenizer) -> Result<()> {
+        let whole: Vec<&Pixels> = batch.iter().flatten().collect();
+        let words = tokenizer.words(&whole)?;
+        let mut words = words.chunks_exact(self.patches);
+        for picture in batch {
+            if let Some(words) = picture.as_ref().and_then(|_| words.next()) {
+                for &word in words {
+                    self.words.push(stored(word)?);
+                }
+            } else {
+                let missing = std::iter::repeat_n(NONE, self.patches);
+                self.words.extend(missing);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, file: &Path) -> Result<()> {
+        let bytes = seal(FORM, &self.words)
+            .ok_or_else(|| Error::Input(format!("{}: cannot be sealed", file.display())))?;
+        Ok(write_atomic(file, &bytes)?)
+    }
+}

@@ -1,0 +1,126 @@
+//! What stages cost, counted from their sizes.
+
+use flava_model::{FlavaConfig, config::BlockConfig, runtime::Fill};
+
+use crate::{
+    codebook::{PATCH, flops_of_patch, networks},
+    flops,
+    recipe::{CodebookStage, RowKind, Share, Stage, TrainStage},
+};
+
+/// Numbers of a stack of blocks.
+fn parameters_of_blocks(config: &BlockConfig) -> f64 {
+    let (d, f) = (config.hidden_size as f64, config.intermediate_size as f64);
+    config.num_hidden_layers as f64 * (4.0 * d * d + 2.0 * d * f + 9.0 * d + f)
+}
+
+/// Numbers of a model of `config`, the codebook apart.
+pub(super) fn parameters(config: &FlavaConfig) -> f64 {
+    let d = config.hidden_size as f64;
+    let (image, text) = (&config.image_config, &config.text_config);
+    let embeddings = (image.grid().pow(2) + 2) as f64 * d
+        + (image.patch_size.pow(2) * image.num_channels) as f64 * d
+        + (text.vocab_size + text.max_position_embeddings + text.type_vocab_size) as f64 * d;
+    let heads = 2.0 * (image.vocab_size + text.vocab_size) as f64 * (d + 1.0) + 5.0 * (d * d + d);
+    let poolers = 3.0 * (d * d + d);
+    let projections = 2.0 * d * (d + config.projection_dim as f64);
+    parameters_of_blocks(&image.block())
+        + parameters_of_blocks(&text.block())
+        + parameters_of_blocks(&config.multimodal_config.block())
+        + embeddings
+        + heads
+        + poolers
+        + projections
+}
+
+/// Bytes of the pixels of a square picture.
+fn bytes_of_picture(side: f64) -> f64 {
+    3.0 * side * side * size_of::<f32>() as f64
+}
+
+/// Bytes of the codebook's pixels of a picture.
+fn bytes_for_codebook(config: &FlavaConfig) -> f64 {
+    bytes_of_picture(config.image_config.grid() as f64 * PATCH as f64)
+}
+
+/// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made
+/// ahead.
+pub(super) fn bytes_of_batch(stage: &Stage, config: &FlavaConfig) -> f64 {
+    match stage {
+        Stage::Tokenizer(_) => 0.0,
+        Stage::Codebook(stage) => stage.schedule.batch_size as f64 * bytes_for_codebook(config),
+        Stage::Dino(stage) => {
+            let global = bytes_of_picture(config.image_config.image_size as f64);
+            let local = bytes_of_picture(stage.local_size as f64);
+            stage.schedule.batch_size as f64 * (2.0 * global + stage.local_crops as f64 * local)
+        }
+        Stage::Train(stage) => {
+            let drawn = stage.mixture.iter().filter(|share| share.ratio > 0.0);
+            drawn
+                .map(|share| bytes_of_share(share, stage, config))
+                .fold(0.0, f64::max)
+        }
+    }
+}
+
+/// Those of a batch of one corpus.
+fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f64 {
+    let labels = if stage.crop.is_some() && stage.weights.read_patches(share.rows) {
+        bytes_for_codebook(config)
+    } else {
+        0.0
+    };
+    let row = if share.rows == RowKind::Texts {
+        0.0
+    } else {
+        bytes_of_picture(config.image_config.image_size as f64) + labels
+    };
+    share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
+}
+
+/// Operations of all steps of a stage.
+pub(super) fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
+    match stage {
+        Stage::Codebook(stage) if stage.from.is_empty() => flops_of_codebook(stage, config),
+        Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
+        Stage::Dino(stage) => {
+            let rows = stage.schedule.batch_size as f64;
+            let (global, local) = (2.0 * rows, stage.local_crops as f64 * rows);
+            stage.schedule.steps as f64 * flops::distillation(config, stage, global, local)
+        }
+        Stage::Train(stage) => flops_of_train(stage, config),
+    }
+}
+
+fn flops_of_codebook(stage: &CodebookStage, config: &FlavaConfig) -> f64 {
+    let (store, ..) = networks(&config.image_codebook_config, stage, Fill::Unset);
+    let patches = config.image_config.grid().pow(2) as f64;
+    let pictures = stage.schedule.steps * stage.schedule.batch_size;
+    pictures as f64 * patches * flops_of_patch(&store)
+}
+
+fn flops_of_train(stage: &TrainStage, config: &FlavaConfig) -> f64 {
+    let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
+    let flops_of_share = |share: &Share| {
+        let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
+        let tokens = if share.rows == RowKind::Texts {
+            stage.text_length
+        } else {
+            stage.caption_length
+        };
+        share.ratio / all * flops::batch(config, share.rows, rows, tokens)
+    };
+    let step: f64 = stage.mixture.iter().map(flops_of_share).sum();
+    stage.schedule.steps as f64 * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 303,859,063 of flava-full are trained.
+    #[test]
+    fn the_parameters_of_the_paper_are_counted() {
+        assert!((parameters(&FlavaConfig::default()) / 303_859_063.0 - 1.0).abs() < 1e-3);
+    }
+}

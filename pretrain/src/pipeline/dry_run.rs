@@ -1,0 +1,148 @@
+//! What a job would take, without running it.
+
+use std::fmt::Write;
+
+use flava_model::FlavaConfig;
+use flava_training::{human_duration, peak_flops};
+
+use super::{
+    cost::{bytes_of_batch, flops_of, parameters},
+    job::{Job, corpora_of},
+};
+use crate::{
+    Result,
+    recipe::{Recipe, Stage},
+};
+
+/// Share of a large product's speed that a training step is taken to reach before anything was
+/// measured.
+const SHARE_OF_PEAK: f64 = 0.5;
+/// What is said of a corpus, or of data to measure on, that cannot be opened.
+const NOT_THERE: &str = "not there";
+/// Word pieces of a tokenizer whose size the recipe does not say: BERT's.
+const USUAL_WORDS: usize = 30_522;
+
+/// What a job would do: corpora that are there, sizes, operations and time at this machine's speed.
+pub fn dry_run(job: &Job) -> Result<(String, bool)> {
+    let plan = DryRun {
+        job,
+        config: job.recipe.config(words_of(&job.recipe))?,
+        peak: peak_flops(job.device, job.precision)?,
+    };
+    let mut lines = plan.whole();
+    lines.extend(plan.corpora());
+    let mut total = 0.0;
+    for (name, stage) in job.stages() {
+        let flops = flops_of(stage, &plan.config);
+        total += flops;
+        lines.push(plan.stage(name, stage, flops));
+        lines.extend(plan.evaluation(stage));
+    }
+    lines.push(format!(
+        "all: {total:.1e} FLOP, about {} at {:.0} % of that speed; results in {}",
+        plan.time(total),
+        SHARE_OF_PEAK * 100.0,
+        job.out.display()
+    ));
+    let ready = !lines.iter().any(|line| line.contains(NOT_THERE));
+    Ok((lines.join("\n"), ready))
+}
+
+/// Word pieces of the tokenizer that a recipe makes.
+fn words_of(recipe: &Recipe) -> usize {
+    let words = recipe.stages().find_map(|(_, stage)| match stage {
+        Stage::Tokenizer(stage) => Some(stage.vocab_size),
+        _ => None,
+    });
+    words.filter(|words| *words > 0).unwrap_or(USUAL_WORDS)
+}
+
+/// A job that is only described.
+struct DryRun<'a> {
+    job: &'a Job,
+    config: FlavaConfig,
+    /// Operations a second of a large product.
+    peak: f64,
+}
+
+impl DryRun<'_> {
+    /// How long so many operations take.
+    fn time(&self, flops: f64) -> String {
+        human_duration(flops / (self.peak * SHARE_OF_PEAK))
+    }
+
+    /// The recipe, the model and the machine.
+    fn whole(&self) -> Vec<String> {
+        let Job { name, recipe, .. } = self.job;
+        let mut lines = vec![format!("{name}: {}", recipe.summary)];
+        for (name, text) in [("cost", &recipe.cost), ("expect", &recipe.expect)] {
+            if !text.is_empty() {
+                lines.push(format!("{name}: {text}"));
+            }
+        }
+        let count = parameters(&self.config);
+        lines.push(format!(
+            "model: {:.1} M parameters; weights, gradients and moments {:.1} GB, activations on top",
+            count / 1e6,
+            count * 16.0 / 1e9
+        ));
+        lines.push(format!(
+            "machine: a large product reaches {:.0} GFLOP/s in {}",
+            self.peak / 1e9,
+            self.job.precision.name()
+        ));
+        lines
+    }
+
+    /// Each corpus that is read, and whether it is there.
+    fn corpora(&self) -> Vec<String> {
+        let stages = self.job.stages();
+        let mut used: Vec<&str> = stages.flat_map(|(_, stage)| corpora_of(stage)).collect();
+        used.sort_unstable();
+        used.dedup();
+        let line = |name: &str| {
+            let corpus = &self.job.recipe.corpora[name];
+            let state = match corpus.open(&self.job.data, 0) {
+                Ok(dataset) => format!("{} rows", dataset.len()),
+                Err(error) => format!("{NOT_THERE}: {error}"),
+            };
+            format!("corpus {name} ({}): {state}", corpus.name())
+        };
+        used.into_iter().map(line).collect()
+    }
+
+    /// A stage of so many operations.
+    fn stage(&self, name: &str, stage: &Stage, flops: f64) -> String {
+        let steps = stage.steps();
+        let mut line = format!("stage {name} ({})", stage.kind());
+        if steps > 0 {
+            let gigabytes = bytes_of_batch(stage, &self.config) / 1e9;
+            let large = if gigabytes < 0.1 {
+                String::new()
+            } else {
+                format!(", batches of {gigabytes:.1} GB, two at once")
+            };
+            let _written = write!(line, ": {steps} steps{large}");
+        }
+        if flops > 0.0 {
+            let _written = write!(line, ", {flops:.1e} FLOP, about {}", self.time(flops));
+        }
+        line
+    }
+
+    /// What a stage is measured on, and whether that is there.
+    fn evaluation(&self, stage: &Stage) -> Option<String> {
+        let Stage::Train(stage) = stage else {
+            return None;
+        };
+        let evaluate = stage.evaluate.as_ref()?;
+        let state = self
+            .job
+            .check_evaluation(evaluate, true)
+            .map_or_else(|error| format!("{NOT_THERE}: {error}"), |()| "ready".into());
+        Some(format!(
+            "    measured every {} steps on {}: {state}",
+            evaluate.every, evaluate.tasks
+        ))
+    }
+}

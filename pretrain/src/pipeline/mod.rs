@@ -1,0 +1,76 @@
+//! Runs a recipe: its stages in order, each in a folder of its own, each gone on from where it was
+//! left.
+
+mod codebook;
+mod cost;
+mod dry_run;
+mod encoders;
+mod export;
+mod init;
+mod job;
+mod measure;
+mod preflight;
+mod run;
+mod settings;
+mod tokenizer;
+mod training;
+
+use std::{fs, path::PathBuf};
+
+use flava_base::lock_folder;
+use flava_model::runtime::Progress;
+use flava_training::peak_flops;
+
+pub use dry_run::dry_run;
+pub use job::{Job, job_of};
+
+use crate::{Result, recipe::Stage};
+use run::Run;
+
+/// Runs the job's stages; the folder of the last model.
+pub fn run(job: &Job) -> Result<Option<PathBuf>> {
+    fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
+    let _lock = lock_folder(&job.out)?;
+    let progress = begin(job)?;
+    let mut run = Run::new(job, progress, peak_flops(job.device, job.precision)?);
+    run.check_sources()?;
+    let mut last = None;
+    let mut reached = 0;
+    for (name, stage) in job.stages() {
+        run.progress.reach(reached);
+        last = run.stage(name, stage)?.or(last);
+        reached += stage.steps();
+    }
+    if job.until.is_none() {
+        last = last.map(|folder| run.export(&folder)).transpose()?;
+    }
+    run.progress.finish();
+    Ok(last)
+}
+
+/// Begins the log of a run, and writes its recipe down.
+fn begin(job: &Job) -> Result<Progress> {
+    let steps = job.stages().map(|(_, stage)| stage.steps()).sum();
+    let mut progress = Progress::new(steps, "steps", job.quiet);
+    let log = job.out.join("run.log");
+    progress
+        .log_to(&log)
+        .map_err(|e| flava_model::Error::io(&log, e))?;
+    let recipe = job.recipe.to_toml()?;
+    flava_base::write_atomic(&job.out.join("recipe.toml"), recipe.as_bytes())?;
+    Ok(progress)
+}
+
+/// Writes a model of a recipe's sizes with seeded weights, over the tokenizer of its stage, into
+/// the folder `untrained`.
+pub fn init(job: &Job) -> Result<PathBuf> {
+    fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
+    let _lock = lock_folder(&job.out)?;
+    let mut run = Run::new(job, Progress::new(0, "steps", job.quiet), 0.0);
+    for (name, stage) in job.recipe.stages() {
+        if matches!(stage, Stage::Tokenizer(_)) {
+            run.stage(name, stage)?;
+        }
+    }
+    run.export_untrained()
+}

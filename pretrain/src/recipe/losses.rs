@@ -1,0 +1,76 @@
+//! What FLAVA's losses count, and which rows they read.
+
+use flava_model::FlavaConfig;
+use serde::{Deserialize, Serialize};
+
+/// What a corpus's rows are read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKind {
+    /// Pictures: MIM.
+    Images,
+    /// Texts: MLM.
+    Texts,
+    /// Both: the contrastive loss, ITM and MMM.
+    Pairs,
+}
+
+/// What each loss counts; 0 leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is the objective of its name")]
+pub struct LossWeights {
+    pub mim: f64,
+    pub mlm: f64,
+    pub itm: f64,
+    pub global_contrastive: f64,
+    pub mmm_image: f64,
+    pub mmm_text: f64,
+}
+
+impl LossWeights {
+    /// Writes them into a model's configuration.
+    pub fn set(&self, config: &mut FlavaConfig) {
+        (config.mim_weight, config.mlm_weight, config.itm_weight) = (self.mim, self.mlm, self.itm);
+        (config.mmm_image_weight, config.mmm_text_weight) = (self.mmm_image, self.mmm_text);
+        config.global_contrastive_weight = self.global_contrastive;
+    }
+
+    /// Whether a loss reads the visual words of such rows.
+    pub fn read_patches(&self, rows: RowKind) -> bool {
+        match rows {
+            RowKind::Images => self.mim > 0.0,
+            RowKind::Pairs => self.mmm_image > 0.0,
+            RowKind::Texts => false,
+        }
+    }
+
+    /// Whether a loss reads such rows at all.
+    pub fn read(&self, rows: RowKind) -> bool {
+        match rows {
+            RowKind::Images => self.mim > 0.0,
+            RowKind::Texts => self.mlm > 0.0,
+            RowKind::Pairs => [
+                self.itm,
+                self.global_contrastive,
+                self.mmm_image,
+                self.mmm_text,
+            ]
+            .iter()
+            .any(|weight| *weight > 0.0),
+        }
+    }
+}
+
+impl Default for LossWeights {
+    fn default() -> Self {
+        Self {
+            mim: 1.0,
+            mlm: 1.0,
+            itm: 1.0,
+            global_contrastive: 1.0,
+            mmm_image: 1.0,
+            mmm_text: 1.0,
+        }
+    }
+}

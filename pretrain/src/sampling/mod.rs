@@ -1,0 +1,13 @@
+//! Which rows a training step reads: the corpus of each step, the order within a corpus, and
+//! batches made ahead by threads.
+
+mod mixture;
+mod order;
+mod prefetch;
+mod sampler;
+
+pub use mixture::Mixture;
+pub use order::{Order, Rank};
+pub(crate) use prefetch::ahead;
+pub use sampler::{Drawn, Draws};
+pub(crate) use sampler::{Piece, picture};

@@ -1,0 +1,44 @@
+//! Batches made ahead, in pieces that threads share.
+
+use std::ops::Range;
+
+use flava_model::runtime::{Loader, LoaderOptions};
+
+use super::sampler::{Drawn, Piece};
+use crate::Result;
+
+/// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next
+/// would fill the memory.
+const ROWS_OF_A_PIECE: usize = 32;
+
+/// What the batches of some steps are made of, in their order. Threads make pieces of the batches
+/// that come next: one of `largest` rows, the most that a batch has, is held beside the one that
+/// was handed out.
+pub(crate) fn ahead<T: Send + 'static>(
+    steps: Range<usize>,
+    largest: usize,
+    threads: usize,
+    make: impl Fn(usize, Piece) -> Drawn<T> + Send + Sync + 'static,
+) -> impl Iterator<Item = Result<Drawn<T>>> {
+    let first = steps.start;
+    let pieces = pieces_of_a_batch(largest, threads);
+    let options = LoaderOptions {
+        threads,
+        ahead: pieces,
+    };
+    let mut loader = Loader::new(steps.len() * pieces, options, move |place| {
+        let piece = Piece {
+            number: place % pieces,
+            of: pieces,
+        };
+        make(first + place / pieces, piece)
+    });
+    steps.map(move |_| Drawn::join(loader.by_ref().take(pieces)))
+}
+
+/// In how many pieces batches of up to `largest` rows are made.
+fn pieces_of_a_batch(largest: usize, threads: usize) -> usize {
+    let for_memory = largest.div_ceil(ROWS_OF_A_PIECE);
+    let for_threads = largest.min(2 * threads);
+    for_memory.max(for_threads).max(1)
+}

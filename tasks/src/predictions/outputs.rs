@@ -1,0 +1,162 @@
+//! Answers to rows and what is right for them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use flava_base::hex;
+use sha2::{Digest, Sha256};
+
+use super::logits::Logits;
+
+/// Answers to the rows of a split, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Of the rows; of a retrieval's captions none.
+    pub ids: Vec<String>,
+    /// Rows of the same number share a picture and are no independent trials.
+    pub clusters: Option<Vec<usize>>,
+    /// Answers and truth.
+    pub outputs: Outputs,
+}
+
+/// The pictures that rows belong to, for [`Predictions::clusters`]; None where no two rows share
+/// one.
+pub fn shared(pictures: Vec<usize>) -> Option<Vec<usize>> {
+    let distinct: HashSet<&usize> = pictures.iter().collect();
+    (distinct.len() < pictures.len()).then_some(pictures)
+}
+
+/// Answers and truth, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outputs {
+    /// One class each.
+    Classes {
+        /// The answers.
+        predicted: Vec<usize>,
+        /// The truth.
+        gold: Vec<usize>,
+        /// What the answers were chosen by, where it is known.
+        logits: Option<Logits>,
+    },
+    /// A number each.
+    Values {
+        /// The answers.
+        predicted: Vec<f64>,
+        /// The truth.
+        gold: Vec<f64>,
+    },
+    /// A few words each.
+    Answers {
+        /// The answers.
+        predicted: Vec<String>,
+        /// What people answered, for each row.
+        gold: Vec<Arc<[Arc<str>]>>,
+    },
+    /// The rank (from 1) of the best right item for each query.
+    Ranks {
+        /// For each picture, among all captions.
+        texts: Vec<Ranked>,
+        /// For each caption, among all pictures.
+        images: Vec<Ranked>,
+    },
+}
+
+/// A query's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    /// The picture the query belongs to.
+    pub picture: usize,
+    /// Rank of the best right item, ties counted against it.
+    pub rank: usize,
+}
+
+impl Outputs {
+    /// Those of the rows at these places, in this order; of a retrieval all.
+    fn pick(&self, places: &[usize]) -> Self {
+        match self {
+            Self::Classes {
+                predicted,
+                gold,
+                logits,
+            } => Self::Classes {
+                predicted: some(places, predicted),
+                gold: some(places, gold),
+                logits: logits.as_ref().map(|logits| logits.pick(places)),
+            },
+            Self::Values { predicted, gold } => Self::Values {
+                predicted: some(places, predicted),
+                gold: some(places, gold),
+            },
+            Self::Answers { predicted, gold } => Self::Answers {
+                predicted: some(places, predicted),
+                gold: some(places, gold),
+            },
+            Self::Ranks { .. } => self.clone(),
+        }
+    }
+}
+
+fn some<T: Clone>(places: &[usize], values: &[T]) -> Vec<T> {
+    places.iter().map(|&place| values[place].clone()).collect()
+}
+
+impl Predictions {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match &self.outputs {
+            Outputs::Classes { predicted, .. } => predicted.len(),
+            Outputs::Values { predicted, .. } => predicted.len(),
+            Outputs::Answers { predicted, .. } => predicted.len(),
+            Outputs::Ranks { texts, .. } => texts.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows at these places, in this order; of a retrieval all.
+    #[must_use]
+    pub fn pick(&self, places: &[usize]) -> Self {
+        if matches!(self.outputs, Outputs::Ranks { .. }) {
+            return self.clone();
+        }
+        let clusters = self.clusters.as_ref();
+        Self {
+            ids: some(places, &self.ids),
+            clusters: clusters.map(|clusters| some(places, clusters)),
+            outputs: self.outputs.pick(places),
+        }
+    }
+
+    /// A digest of all of it: what a file of predictions is checked by.
+    pub(crate) fn digest(&self, task: &str) -> String {
+        let mut digest = Sha256::new();
+        add(&mut digest, task);
+        for id in &self.ids {
+            add(&mut digest, id);
+        }
+        add(&mut digest, &format!("{:?}", self.clusters));
+        match &self.outputs {
+            Outputs::Classes {
+                predicted,
+                gold,
+                logits,
+            } => {
+                add(&mut digest, &format!("{predicted:?} {gold:?}"));
+                if let Some(logits) = logits {
+                    add(&mut digest, &logits.classes().to_string());
+                    logits.digest(&mut digest);
+                }
+            }
+            other => add(&mut digest, &format!("{other:?}")),
+        }
+        hex(&digest.finalize())
+    }
+}
+
+/// Adds a text and its length to a digest.
+fn add(digest: &mut Sha256, text: &str) {
+    digest.update((text.len() as u64).to_le_bytes());
+    digest.update(text);
+}

@@ -1,0 +1,141 @@
+//! Parquet as the Hub serves it: labels, texts and ids are read when a split is opened, pictures a
+//! window of rows at a time.
+
+mod file;
+mod pictures;
+mod rows;
+mod values;
+mod windows;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    class_names,
+    dataset::{Dataset, Example, ImageOrigin, Label},
+    reading::guarded,
+};
+use crate::{Columns, Result};
+use file::{ParquetFile, small_columns};
+use pictures::PictureWindows;
+use rows::{Known, Reading};
+use windows::Division;
+
+/// The files of one split.
+pub(super) struct ParquetDataset {
+    pictures: PictureWindows,
+    known: Known,
+    class_names: Vec<String>,
+    notes: Vec<String>,
+    /// The path of each file, for the origins of images.
+    origins: Vec<Arc<[PathBuf]>>,
+}
+
+impl ParquetDataset {
+    /// Opens `files`, checks their columns and reads all that is small.
+    pub(super) fn open(
+        files: &[PathBuf],
+        columns: &Columns,
+        split: &str,
+        classes: usize,
+        root: &Path,
+    ) -> Result<Self> {
+        let mut dataset = Self {
+            pictures: PictureWindows::new(&columns.image),
+            known: Known::default(),
+            class_names: Vec::new(),
+            notes: Vec::new(),
+            origins: Vec::new(),
+        };
+        let mut reading = Reading::new(columns, split, classes);
+        let mut rows = 0;
+        for path in files {
+            rows += guarded(path, || dataset.add(path, rows, &mut reading))?;
+        }
+        dataset.class_names = match (columns.label_names.as_slice(), reading.space) {
+            // Where labels are texts, the row's names give them their numbers.
+            ([_, ..], None) => columns.label_names.clone(),
+            (_, Some(space)) => space.names,
+            ([], None) => class_names::of_readme(root, &columns.label).unwrap_or_default(),
+        };
+        Ok(dataset)
+    }
+
+    /// Adds a file, which starts with row `start` of all; returns its number of rows.
+    fn add(&mut self, path: &Path, start: usize, reading: &mut Reading) -> Result<usize> {
+        let file = ParquetFile::open(path)?;
+        file.check_columns(reading.columns)?;
+        self.notes.extend(reading.map_classes(&file)?);
+        let Division { windows, rows } = Division::new(&file, self.pictures.files(), start)?;
+        if small_columns(reading.columns).is_empty() {
+            self.known.number(&file, start, rows);
+        } else {
+            self.known.read(&file, start, rows, reading)?;
+        }
+        self.origins.push([path.to_owned()].into());
+        self.pictures.add(file, windows);
+        Ok(rows)
+    }
+}
+
+impl Dataset for ParquetDataset {
+    fn len(&self) -> usize {
+        self.known.row.len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.known.id[index].clone()
+    }
+
+    fn label(&self, index: usize) -> Label {
+        self.known.label.get(index).cloned().unwrap_or(Label::None)
+    }
+
+    fn cluster(&self, index: usize) -> usize {
+        self.known.cluster.get(index).copied().unwrap_or(index)
+    }
+
+    fn texts(&self, index: usize) -> usize {
+        self.known.texts.get(index).map_or(0, Vec::len)
+    }
+
+    fn class_names(&self) -> Option<&[String]> {
+        Some(self.class_names.as_slice()).filter(|names| !names.is_empty())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    fn texts_of(&self, index: usize) -> Result<Vec<String>> {
+        Ok(self.known.texts.get(index).cloned().unwrap_or_default())
+    }
+
+    fn image_origin(&self, index: usize) -> ImageOrigin {
+        if !self.pictures.are_read() {
+            return ImageOrigin::None;
+        }
+        let (file, row) = self.pictures.origin(self.known.row[index]);
+        ImageOrigin::Part {
+            files: Arc::clone(&self.origins[file]),
+            at: row as u64,
+        }
+    }
+
+    fn get(&self, index: usize) -> Result<Example> {
+        let image = if self.pictures.are_read() {
+            self.pictures.picture(self.known.row[index])?
+        } else {
+            None
+        };
+        let texts = self.known.texts.get(index).cloned().unwrap_or_default();
+        Ok(Example {
+            id: self.id(index),
+            image,
+            texts,
+            label: self.label(index),
+        })
+    }
+}

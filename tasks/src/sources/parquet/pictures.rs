@@ -1,0 +1,197 @@
+//! The pictures of parquet files, a window of rows at a time.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use arrow_array::{
+    Array, ArrayRef, LargeBinaryArray, LargeStringArray, RecordBatch, cast::AsArray,
+};
+use arrow_schema::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+
+use super::{
+    super::reading::{MAX_PICTURE, guarded, leads_out, read_limited},
+    file::{ParquetFile, Window},
+    values::cast_to,
+};
+use crate::Result;
+
+/// The files of a split with their windows, and the windows that were read last.
+pub(super) struct PictureWindows {
+    /// The column of the pictures.
+    column: String,
+    files: Vec<ParquetFile>,
+    windows: Vec<Window>,
+    kept: Mutex<Kept>,
+}
+
+/// Windows that were read, and the reader that can go on from the last.
+#[derive(Default)]
+struct Kept {
+    windows: VecDeque<(usize, Pictures)>,
+    reader: Option<(usize, ParquetRecordBatchReader)>,
+}
+
+impl Kept {
+    /// The pictures of a window, if they are kept; it is the last that was used then.
+    fn get(&mut self, window: usize) -> Option<Pictures> {
+        let place = self.windows.iter().position(|(w, _)| *w == window)?;
+        let used = self.windows.remove(place)?;
+        let pictures = used.1.clone();
+        self.windows.push_back(used);
+        Some(pictures)
+    }
+
+    fn add(&mut self, window: usize, pictures: Pictures) {
+        self.windows.push_back((window, pictures));
+        // One for each thread that may be at another place, and one that is left behind; the
+        // longest unused goes.
+        let room = std::thread::available_parallelism().map_or(4, usize::from) + 2;
+        while self.windows.len() > room {
+            self.windows.pop_front();
+        }
+    }
+}
+
+/// The pictures of a window: their bytes, or where there are none, the files that they are in.
+#[derive(Clone)]
+struct Pictures {
+    bytes: Option<LargeBinaryArray>,
+    paths: Option<LargeStringArray>,
+}
+
+impl PictureWindows {
+    pub(super) fn new(column: &str) -> Self {
+        Self {
+            column: column.to_owned(),
+            files: Vec::new(),
+            windows: Vec::new(),
+            kept: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, file: ParquetFile, windows: Vec<Window>) {
+        self.files.push(file);
+        self.windows.extend(windows);
+    }
+
+    /// Whether there is a column of pictures.
+    pub(super) fn are_read(&self) -> bool {
+        !self.column.is_empty()
+    }
+
+    /// The place of the next file.
+    pub(super) fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The place of the window of a row of all files.
+    fn window_of(&self, row: usize) -> usize {
+        self.windows.partition_point(|window| window.start <= row) - 1
+    }
+
+    /// Which file a row of all files is in, and which row of the file it is.
+    pub(super) fn origin(&self, row: usize) -> (usize, usize) {
+        let file = self.windows[self.window_of(row)].file;
+        let mut windows = self.windows.iter();
+        let first = windows.find(|other| other.file == file);
+        (file, row - first.map_or(0, |first| first.start))
+    }
+
+    /// The pictures of a window, read or kept. Threads that want the same window wait for the one
+    /// that reads it.
+    fn pictures(&self, place: usize) -> Result<Pictures> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pictures) = kept.get(place) {
+            return Ok(pictures);
+        }
+        let window = &self.windows[place];
+        let file = &self.files[window.file];
+        // In order, one reader goes through a row group: a page that is larger than a window is
+        // unpacked once.
+        let reader = kept.reader.take().filter(|(next, _)| *next == place);
+        let (batch, reader) = guarded(&file.path, || {
+            let reader = reader.map(|(_, reader)| reader);
+            self.next_batch(window, reader)
+        })?;
+        let batch = batch.filter(|batch| batch.num_rows() == window.rows);
+        let batch = batch.ok_or_else(|| {
+            let group = window.group;
+            file.wrong(format!(
+                "row group {group} has fewer pictures than the file says"
+            ))
+        })?;
+        let pictures = guarded(&file.path, || Pictures::new(file, &self.column, &batch))?;
+        let next = self.windows.get(place + 1);
+        let goes_on =
+            next.is_some_and(|next| (next.file, next.group) == (window.file, window.group));
+        kept.reader = goes_on.then_some((place + 1, reader));
+        kept.add(place, pictures.clone());
+        Ok(pictures)
+    }
+
+    /// What a reader that stands at a window gives, or a new one; and the reader.
+    fn next_batch(
+        &self,
+        window: &Window,
+        reader: Option<ParquetRecordBatchReader>,
+    ) -> Result<(Option<RecordBatch>, ParquetRecordBatchReader)> {
+        let file = &self.files[window.file];
+        let image = [self.column.as_str()];
+        let mut reader = reader.map_or_else(|| file.reader(&image, Some(window)), Ok)?;
+        let batch = reader.next().transpose();
+        let batch = batch.map_err(|e| file.broken(&image, Some(window.group), &e))?;
+        Ok((batch, reader))
+    }
+
+    /// The picture of a row of all files; None if it is null.
+    pub(super) fn picture(&self, row: usize) -> Result<Option<Vec<u8>>> {
+        let place = self.window_of(row);
+        let window = &self.windows[place];
+        let (pictures, index) = (self.pictures(place)?, row - window.start);
+        if let Some(bytes) = pictures.bytes.filter(|bytes| bytes.is_valid(index)) {
+            return Ok(Some(bytes.value(index).to_vec()));
+        }
+        let Some(paths) = pictures.paths.filter(|paths| paths.is_valid(index)) else {
+            return Ok(None);
+        };
+        let (named, file) = (paths.value(index), &self.files[window.file]);
+        if leads_out(named) {
+            let row = index + window.skip;
+            return Err(file.wrong(format!(
+                "row {row}: holds no image but the path {named:?}, outside its folder"
+            )));
+        }
+        let path = file.path.with_file_name(named);
+        Ok(Some(read_limited(&path, MAX_PICTURE)?))
+    }
+}
+
+impl Pictures {
+    fn new(file: &ParquetFile, name: &str, batch: &RecordBatch) -> Result<Self> {
+        let column = batch.column(0);
+        let to = |column: &ArrayRef, kind| cast_to(&file.path, name, column, &kind);
+        let bytes = |column| -> Result<LargeBinaryArray> {
+            let column = to(column, DataType::LargeBinary)?;
+            Ok(column.as_binary::<i64>().clone())
+        };
+        let text = |column| -> Result<LargeStringArray> {
+            let column = to(column, DataType::LargeUtf8)?;
+            Ok(column.as_string::<i64>().clone())
+        };
+        let Some(fields) = column.as_struct_opt() else {
+            return Ok(Self {
+                bytes: Some(bytes(column)?),
+                paths: None,
+            });
+        };
+        let some_are_there = fields.null_count() < fields.len();
+        let field = |name: &str| fields.column_by_name(name).filter(|_| some_are_there);
+        Ok(Self {
+            bytes: field("bytes").map(bytes).transpose()?,
+            paths: field("path").map(text).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! What is known of parquet rows without their pictures: labels, texts, ids.
+
+use std::collections::HashMap;
+
+use arrow_array::{LargeStringArray, RecordBatch};
+
+use super::{
+    super::{class_names, dataset::Label, label_space::LabelSpace, vqa::Interner},
+    file::{ParquetFile, small_columns},
+    values::{Labels, Texts, as_text},
+};
+use crate::{Columns, Result};
+
+/// What is known of the rows without their pictures.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Row of all files; in order, but not all of them where a column picks the split or several
+    /// rows are one.
+    pub(super) row: Vec<usize>,
+    pub(super) label: Vec<Label>,
+    pub(super) texts: Vec<Vec<String>>,
+    pub(super) id: Vec<String>,
+    pub(super) cluster: Vec<usize>,
+}
+
+/// Which rows of a file are read, and what is remembered from one file to the next.
+pub(super) struct Reading<'a> {
+    pub(super) columns: &'a Columns,
+    split: &'a str,
+    classes: usize,
+    /// Rows by the value of the `group` column.
+    groups: HashMap<String, usize>,
+    /// The names of the classes, as the first file that has any gives them.
+    pub(super) space: Option<LabelSpace>,
+    /// For each class of the file at hand, which class it is of all.
+    map: Option<Vec<usize>>,
+    interner: Interner,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(columns: &'a Columns, split: &'a str, classes: usize) -> Self {
+        Self {
+            columns,
+            split,
+            classes,
+            groups: HashMap::new(),
+            space: None,
+            map: None,
+            interner: Interner::default(),
+        }
+    }
+
+    /// Compares what a file calls its classes with what the files before it do; a note where they
+    /// stand in another order.
+    pub(super) fn map_classes(&mut self, file: &ParquetFile) -> Result<Option<String>> {
+        self.map = None;
+        let label = &self.columns.label;
+        let Some(names) = class_names::of_parquet(&file.path, &file.metadata, label)? else {
+            return Ok(None);
+        };
+        let name = file.name();
+        let Some(space) = &self.space else {
+            let space = LabelSpace::new(&name, names).map_err(|reason| file.wrong(reason))?;
+            self.space = Some(space);
+            return Ok(None);
+        };
+        self.map = space
+            .map(&name, &names)
+            .map_err(|reason| file.wrong(reason))?;
+        let of = &space.of;
+        let note = || {
+            format!(
+                "the classes of {name} stand in another order than those of {of}: mapped by name"
+            )
+        };
+        Ok(self.map.is_some().then(note))
+    }
+
+    /// A label in the numbering of all files.
+    fn mapped(&self, label: Label) -> Label {
+        match (label, &self.map) {
+            (Label::Class(class), Some(map)) => {
+                Label::Class(map.get(class).copied().unwrap_or(class))
+            }
+            (label, _) => label,
+        }
+    }
+}
+
+/// Where a batch of rows lies.
+#[derive(Clone, Copy)]
+struct BatchPlace<'a> {
+    file: &'a ParquetFile,
+    /// Row of all files that the file starts with.
+    start: usize,
+    /// Row of the file that the batch starts with.
+    first: usize,
+}
+
+/// A batch of rows, its columns as what is read of them.
+struct Rows<'a> {
+    at: BatchPlace<'a>,
+    /// Of the file.
+    name: String,
+    /// Whether captions may be null.
+    gaps: bool,
+    ids: Option<LargeStringArray>,
+    groups: Option<LargeStringArray>,
+    splits: Option<LargeStringArray>,
+    captions: Option<Texts>,
+    answers: Option<Texts>,
+    inputs: Vec<Texts>,
+    labels: Option<Labels>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(at: BatchPlace<'a>, batch: &RecordBatch, reading: &Reading) -> Result<Self> {
+        let (path, columns) = (&at.file.path, reading.columns);
+        let column = |name: &str| batch.column_by_name(name).filter(|_| !name.is_empty());
+        let text = |name: &str| column(name).map(|c| as_text(path, name, c)).transpose();
+        let texts = |name: &str| column(name).map(|c| Texts::new(path, name, c)).transpose();
+        let inputs = columns.texts.iter();
+        let inputs = inputs.filter_map(|name| texts(name).transpose());
+        let label = column(&columns.label);
+        let labels = |label| Labels::new(path, columns, label, reading.classes);
+        Ok(Self {
+            at,
+            name: at.file.name(),
+            gaps: columns.gaps,
+            ids: text(&columns.id)?,
+            groups: text(&columns.group)?,
+            splits: text(&columns.split)?,
+            captions: texts(&columns.captions)?,
+            answers: texts(&columns.answers)?,
+            inputs: inputs.collect::<Result<_>>()?,
+            labels: label.map(labels).transpose()?,
+        })
+    }
+
+    fn is_of(&self, split: &str, row: usize) -> bool {
+        let splits = self.splits.as_ref();
+        splits.is_none_or(|splits| splits.value(row) == split)
+    }
+
+    /// What messages call a row.
+    fn place(&self, row: usize) -> String {
+        format!("row {}", self.at.first + row)
+    }
+
+    fn id(&self, row: usize) -> String {
+        self.ids.as_ref().map_or_else(
+            || format!("{}:{}", self.name, self.at.first + row),
+            |ids| ids.value(row).to_owned(),
+        )
+    }
+
+    fn group(&self, row: usize) -> Option<String> {
+        let groups = self.groups.as_ref()?;
+        Some(groups.value(row).to_owned())
+    }
+
+    fn captions(&self, row: usize, place: &str) -> Result<Option<Vec<String>>> {
+        let captions = self.captions.as_ref();
+        captions
+            .filter(|column| !(self.gaps && column.is_null(row)))
+            .map(|column| column.get(&self.at.file.path, place, row))
+            .transpose()
+    }
+
+    /// The texts that go together as one input.
+    fn inputs(&self, row: usize, place: &str) -> Result<Vec<String>> {
+        let mut inputs = Vec::new();
+        for column in &self.inputs {
+            inputs.extend(column.get(&self.at.file.path, place, row)?);
+        }
+        Ok(inputs)
+    }
+
+    fn label(&self, row: usize, place: &str, reading: &mut Reading) -> Result<Label> {
+        let path = &self.at.file.path;
+        if let Some(labels) = &self.labels {
+            return Ok(reading.mapped(labels.get(path, place, row)?));
+        }
+        let Some(answers) = &self.answers else {
+            return Ok(Label::None);
+        };
+        let answers = answers.get(path, place, row)?;
+        let answers = answers.iter().map(|answer| reading.interner.get(answer));
+        Ok(Label::Answers(answers.collect()))
+    }
+}
+
+impl Known {
+    /// Rows of a file of which nothing but pictures is read.
+    pub(super) fn number(&mut self, file: &ParquetFile, start: usize, rows: usize) {
+        let name = file.name();
+        self.row.extend(start..start + rows);
+        self.id.extend((0..rows).map(|row| format!("{name}:{row}")));
+    }
+
+    /// Reads the rows of a file, which starts with row `start` of all.
+    pub(super) fn read(
+        &mut self,
+        file: &ParquetFile,
+        start: usize,
+        rows: usize,
+        reading: &mut Reading,
+    ) -> Result<()> {
+        let wanted = small_columns(reading.columns);
+        let batches: std::result::Result<Vec<RecordBatch>, _> =
+            file.reader(&wanted, None)?.collect();
+        let batches = batches.map_err(|e| file.broken(&wanted, None, &e))?;
+        let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if count != rows {
+            let column = wanted[0];
+            let reason = format!("column {column} has {count} rows, the file says {rows}");
+            return Err(file.wrong(reason));
+        }
+        let mut first = 0;
+        for batch in &batches {
+            let rows = Rows::new(BatchPlace { file, start, first }, batch, reading)?;
+            for row in 0..batch.num_rows() {
+                if rows.is_of(reading.split, row) {
+                    self.add(&rows, row, reading)?;
+                }
+            }
+            first += batch.num_rows();
+        }
+        Ok(())
+    }
+
+    /// Adds a row, or its captions to the row that shares its picture.
+    fn add(&mut self, rows: &Rows, row: usize, reading: &mut Reading) -> Result<()> {
+        let place = rows.place(row);
+        let captions = rows.captions(row, &place)?;
+        let next = self.row.len();
+        let group = rows.group(row);
+        let owner = group.map(|group| *reading.groups.entry(group).or_insert(next));
+        if let (Some(owner), Some(captions)) = (owner.filter(|owner| *owner < next), &captions) {
+            self.texts[owner].extend(captions.iter().cloned());
+            return Ok(());
+        }
+        let label = rows.label(row, &place, reading)?;
+        let mut texts = captions.unwrap_or_default();
+        texts.extend(rows.inputs(row, &place)?);
+        self.row.push(rows.at.start + rows.at.first + row);
+        self.label.push(label);
+        self.texts.push(texts);
+        self.id.push(rows.id(row));
+        self.cluster.extend(owner);
+        Ok(())
+    }
+}
