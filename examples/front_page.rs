@@ -1,5 +1,5 @@
-//! Draws the pictures of README: scenes of the mini suite with their captions, and the training of
-//! the embedded model.
+//! CorpusSampler the images of README: scenes of the mini suite with their captions, and the
+//! training of the embedded model.
 //!
 //!     cargo run --release --example front_page      writes docs/images/{world.png, training.svg}
 

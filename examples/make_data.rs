@@ -1,5 +1,5 @@
-//! Draws the data that the task files beside this file are about: shapes, sentences about them,
-//! questions and captions.
+//! CorpusSampler the data that the task files beside this file are about: shapes, sentences about
+//! them, questions and captions.
 //!
 //!     cargo run --example make_data      writes examples/data
 

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn write_features(args: &EmbedArgs) -> Result<u8> {
     let (rows, skipped) = embed(args)?;
     let left_out = if skipped > 0 {
-        format!(", {skipped} broken pictures left out")
+        format!(", {skipped} broken images left out")
     } else {
         String::new()
     };

@@ -26,7 +26,7 @@ pub enum Error {
     /// Training that cannot go on.
     #[error(transparent)]
     Training(flava_training::Error),
-    /// A row whose picture is broken.
+    /// A row whose image is broken.
     #[error("{id}: {reason} (--skip-broken leaves such rows out)")]
     Row {
         /// The row.

@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     args::FetchArgs,
     bundle::{Manifest, SealedTask},
-    places::{Places, jobs_of, model_jobs, source_jobs},
+    locator::{DataLocator, jobs_of, model_jobs, source_jobs},
     plan::registry_of,
 };
 
@@ -54,7 +54,7 @@ struct Needs {
 
 /// Finds out what is needed, says so, and fetches it.
 pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
-    let places = Places {
+    let places = DataLocator {
         data: None,
         manifest: None,
         hub: Hub::from_environment(false).into(),
@@ -77,7 +77,11 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
 }
 
 /// What is asked for needs; tasks whose data cannot be found go to the failures.
-fn needs(places: &Places, args: &FetchArgs, failures: &mut Vec<(String, Error)>) -> Result<Needs> {
+fn needs(
+    places: &DataLocator,
+    args: &FetchArgs,
+    failures: &mut Vec<(String, Error)>,
+) -> Result<Needs> {
     let registry = registry_of(&args.task_file)?;
     let tasks = match &args.tasks {
         Some(list) => select(&registry, list, args.suite.into())?,
@@ -169,7 +173,7 @@ fn place(to: Option<&PathBuf>, folder: &str) -> Place {
     to.map_or(Place::Cache, |to| Place::Folder(to.join(folder)))
 }
 
-fn model_part(places: &Places, model: &str, to: Option<&PathBuf>) -> Result<Part> {
+fn model_part(places: &DataLocator, model: &str, to: Option<&PathBuf>) -> Result<Part> {
     let repo = RepoId::parse(RepoKind::Model, model).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
     let folder = format!("models/{}", repo.name);
@@ -181,7 +185,7 @@ fn model_part(places: &Places, model: &str, to: Option<&PathBuf>) -> Result<Part
 }
 
 /// What a task needs; nothing if its data is drawn.
-fn of_task(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
+fn of_task(places: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
     let is_drawn = |source: &Source| source.repo.is_empty() && source.folder.is_empty();
     if task.sources.iter().all(is_drawn) {
         return Ok(None);
@@ -214,7 +218,7 @@ fn of_task(places: &Places, task: &Task, args: &FetchArgs) -> Result<Option<Task
 /// The class names and templates of a zero-shot task that are neither in its row nor beside its
 /// data: of the first repository that has them.
 fn prompts_of(
-    places: &Places,
+    places: &DataLocator,
     method: &Method,
     listing: &Listing,
     to: Option<&PathBuf>,
@@ -242,7 +246,7 @@ fn prompts_of(
 }
 
 /// The class names and templates of a repository that is fetched for nothing else.
-fn prompts_part(places: &Places, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
+fn prompts_part(places: &DataLocator, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
     let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
     let listing = places.hub.list(&repo).map_err(ModelError::from)?;
     let jobs = jobs_of(&listing, &PROMPT_FILES, &place(to, &repo.name));

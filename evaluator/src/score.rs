@@ -5,7 +5,7 @@ use flava_tasks::{
     Assignment, Metric, Predictions, Protocol, Score, Task, predictions::Foreign, select,
 };
 
-use crate::{Error, Places, Result, args::ScoreArgs, data::OpenTask, plan::registry_of};
+use crate::{DataLocator, Error, Result, args::ScoreArgs, data::OpenTask, plan::registry_of};
 
 /// The scores of predictions on one split.
 pub(crate) fn scores(
@@ -161,7 +161,7 @@ fn open_data<'a>(
     task: &'a Task,
     assignment: &Assignment,
 ) -> Result<OpenTask<'a>> {
-    let places = Places::new(args.data_args.data.clone(), args.data_args.offline, true)?;
+    let places = DataLocator::new(args.data_args.data.clone(), args.data_args.offline, true)?;
     let choice = places.source(task, assignment, args.data_args.allow_mismatch)?;
     let opened = OpenTask::open(task, choice, args.seed)?;
     for note in &opened.notes {

@@ -1,11 +1,11 @@
-//! The global contrastive objective (FLAVA section 3.2; CLIP's): each picture finds its text among
+//! The global contrastive objective (FLAVA section 3.2; CLIP's): each image finds its text among
 //! all, and back.
 
 use tch::{Kind, Reduction, Tensor};
 
 use crate::Result;
 
-/// Similarities of a batch's pictures and texts, scaled by the temperature.
+/// Similarities of a batch's images and texts, scaled by the temperature.
 #[derive(Debug)]
 pub struct ContrastiveLogits {
     /// \[images, texts\].
@@ -14,7 +14,7 @@ pub struct ContrastiveLogits {
     pub per_text: Tensor,
 }
 
-/// Logits of embeddings of unit length, \[batch, projection\], each picture's against each text's.
+/// Logits of embeddings of unit length, \[batch, projection\], each image's against each text's.
 ///
 /// `logit_scale` is the log of the inverse temperature.
 pub fn contrastive_logits(

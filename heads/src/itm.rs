@@ -1,8 +1,8 @@
-//! Image-text matching (FLAVA section 3.2): do this picture and this text belong together?
+//! Image-text matching (FLAVA section 3.2): do this image and this text belong together?
 
 use flava_model::{
     layers::{Linear, Pooler},
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 use tch::Tensor;
 
@@ -13,7 +13,7 @@ use crate::Result;
 pub struct ItmHead {
     pooler: Pooler,
     seq_relationship: Linear,
-    site: Site,
+    site: TracePoint,
 }
 
 impl ItmHead {
@@ -23,14 +23,14 @@ impl ItmHead {
         Self {
             pooler: Pooler::new(&(vars / "pooler"), size),
             seq_relationship: Linear::new(&relation, size, 2),
-            site: Site::new(relation.name()),
+            site: TracePoint::new(relation.name()),
         }
     }
 
     /// CLS states \[batch, size\] to logits \[batch, 2\].
     pub fn forward(&self, cls: &Tensor) -> Result<Tensor> {
         let logits = self.seq_relationship.forward(&self.pooler.forward(cls)?)?;
-        self.site.see(&logits);
+        self.site.record(&logits);
         Ok(logits)
     }
 }

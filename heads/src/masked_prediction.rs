@@ -3,7 +3,7 @@
 
 use flava_model::{
     layers::{Activation, LayerNorm, Linear},
-    runtime::{Vars, linear, trace::Site},
+    runtime::{Vars, linear, trace::TracePoint},
 };
 use tch::Tensor;
 
@@ -15,8 +15,8 @@ struct Transform {
     dense: Linear,
     layer_norm: LayerNorm,
     activation: Activation,
-    site: Site,
-    dense_site: Site,
+    site: TracePoint,
+    dense_site: TracePoint,
 }
 
 /// `mim_head`, `mlm_head`, `mmm_image_head` and `mmm_text_head`.
@@ -38,8 +38,8 @@ impl MaskedPredictionHead {
                 dense: Linear::new(&dense, size, size),
                 layer_norm: LayerNorm::new(&(&transform / "LayerNorm"), size, eps),
                 activation,
-                site: Site::new(transform.name()),
-                dense_site: Site::new(dense.name()),
+                site: TracePoint::new(transform.name()),
+                dense_site: TracePoint::new(dense.name()),
             },
             decoder: (vars / "decoder").weight("weight", &[vocab, size]),
             // transformers ties `decoder.bias` to this.
@@ -50,12 +50,12 @@ impl MaskedPredictionHead {
     /// States \[.., size\] to logits \[.., vocab\].
     pub fn forward(&self, states: &Tensor) -> Result<Tensor> {
         let dense = self.transform.dense.forward(states)?;
-        self.transform.dense_site.see(&dense);
+        self.transform.dense_site.record(&dense);
         let hidden = self
             .transform
             .layer_norm
             .forward(&self.transform.activation.forward(&dense))?;
-        self.transform.site.see(&hidden);
+        self.transform.site.record(&hidden);
         Ok(linear(&hidden, &self.decoder, Some(&self.bias))?)
     }
 }

@@ -1,4 +1,4 @@
-//! The image codebook: DALL-E's dVAE encoder, which names each patch by one of 8,192 visual words
+//! The image codebook: DALL-E's dVAE encoder, which names each patch by one of 8,192 visual tokens
 //! (FLAVA section 3.3).
 //!
 //! A plain convolutional network: 7x7 input convolution, four groups of residual blocks with
@@ -193,13 +193,13 @@ impl ImageCodebook {
         self.output.forward(&last.f_relu()?)
     }
 
-    /// The visual word of each patch, int64 \[batch, height / 8, width / 8\]; the first of equal
+    /// The visual token of each patch, int64 \[batch, height / 8, width / 8\]; the first of equal
     /// maxima.
     pub fn indices(&self, pixels: &Tensor) -> Result<Tensor> {
         Ok(self.logits(pixels)?.f_argmax(1, false)?)
     }
 
-    /// The probability of each visual word, \[batch, vocab, height / 8, width / 8\].
+    /// The probability of each visual token, \[batch, vocab, height / 8, width / 8\].
     pub fn probabilities(&self, pixels: &Tensor) -> Result<Tensor> {
         let logits = self.logits(pixels)?;
         Ok(logits.f_softmax(1, logits.kind())?)

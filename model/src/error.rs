@@ -25,7 +25,7 @@ pub enum Error {
     /// Of the Hub or its cache.
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
-    /// A picture that cannot be decoded.
+    /// An image that cannot be decoded.
     #[error("{0}")]
     Image(String),
     /// A text that cannot be tokenized.

@@ -9,7 +9,7 @@ use crate::{
     image_encoder::{ImageEncoder, ImageInputs},
     layers::{AttentionKind, EncoderOutput, Linear, Rows},
     multimodal_encoder::MultimodalEncoder,
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
     text_encoder::{TextEncoder, TextInputs},
 };
 
@@ -19,20 +19,20 @@ const SMALLEST_NORM: f64 = 1e-12;
 #[derive(Debug)]
 struct Projection {
     linear: Linear,
-    site: Site,
+    site: TracePoint,
 }
 
 impl Projection {
     fn new(vars: &Vars, input: i64, output: i64) -> Self {
         Self {
             linear: Linear::new(vars, input, output),
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ys = self.linear.forward(xs)?;
-        self.site.see(&ys);
+        self.site.record(&ys);
         Ok(ys)
     }
 }
@@ -183,7 +183,7 @@ impl Flava {
             .forward(&image, &text, text_mask, rows, self.train)
     }
 
-    /// What the multimodal encoder reads of a picture: its un-normed states projected, \[batch, 1 +
+    /// What the multimodal encoder reads of an image: its un-normed states projected, \[batch, 1 +
     /// patches, size\].
     pub fn image_to_multimodal(&self, image: &EncoderOutput) -> Result<Tensor> {
         self.image_to_mm_projection.forward(&image.hidden_states)

@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     config::ImageConfig,
     layers::{AttentionKind, Encoder, EncoderOutput, Pooler, Rows},
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 
 /// What the image encoder reads.
@@ -36,7 +36,7 @@ struct PatchEmbeddings {
     weight: Tensor,
     bias: Tensor,
     patch_size: i64,
-    site: Site,
+    site: TracePoint,
 }
 
 impl PatchEmbeddings {
@@ -49,7 +49,7 @@ impl PatchEmbeddings {
             ),
             bias: projection.zeros("bias", &[config.hidden_size]),
             patch_size: patch,
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
@@ -59,7 +59,7 @@ impl PatchEmbeddings {
         let patches =
             pixel_values.f_conv2d(&self.weight, Some(&self.bias), stride, [0, 0], [1, 1], 1)?; // [batch, size, rows, columns]
         let patches = patches.f_flatten(2, 3)?.f_transpose(1, 2)?; // [batch, patches, size]
-        self.site.see(&patches);
+        self.site.record(&patches);
         Ok(patches)
     }
 }
@@ -71,7 +71,7 @@ struct PictureEmbeddings {
     position_embeddings: Tensor,
     patch_embeddings: PatchEmbeddings,
     dropout: f64,
-    site: Site,
+    site: TracePoint,
 }
 
 impl PictureEmbeddings {
@@ -86,7 +86,7 @@ impl PictureEmbeddings {
                 .zeros("position_embeddings", &[1, config.grid().pow(2) + 1, size]),
             patch_embeddings: PatchEmbeddings::new(&(vars / "patch_embeddings"), config),
             dropout: config.hidden_dropout_prob,
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
@@ -101,7 +101,7 @@ impl PictureEmbeddings {
         let positions = self.positions(height, width)?;
         let states = Tensor::f_cat(&[cls, patches], 1)?.f_add(&positions)?; // [batch, 1 + patches, size]
         let states = states.f_dropout(self.dropout, train)?;
-        self.site.see(&states);
+        self.site.record(&states);
         Ok(states)
     }
 
@@ -117,7 +117,7 @@ impl PictureEmbeddings {
             || mask.size().first() != Some(&batch)
         {
             return Err(Error::Input(format!(
-                "bool_masked_pos is {:?} for {batch} pictures of {count} patches",
+                "bool_masked_pos is {:?} for {batch} images of {count} patches",
                 mask.size()
             )));
         }
@@ -129,7 +129,7 @@ impl PictureEmbeddings {
             .f_add(&token.f_mul(&mask)?)?)
     }
 
-    /// Position embeddings for pictures of `height` by `width`: the table, or its patch rows
+    /// Position embeddings for images of `height` by `width`: the table, or its patch rows
     /// resized (bicubic, a = -0.75).
     fn positions(&self, height: i64, width: i64) -> Result<Tensor> {
         let patch = self.patch_embeddings.patch_size;
@@ -195,14 +195,14 @@ impl ImageEncoder {
         let side = self.image_size;
         if !inputs.interpolate_pos_encoding && (height, width) != (side, side) {
             return Err(Error::Input(format!(
-                "pictures of {height}x{width} pixels for a model of {side}x{side}"
+                "images of {height}x{width} pixels for a model of {side}x{side}"
             )));
         }
         let states = self.embeddings.forward(inputs, train)?;
         self.encoder.forward(states, None, rows, train)
     }
 
-    /// Position embeddings for pictures of `height` by `width` pixels, \[1, 1 + patches, size\].
+    /// Position embeddings for images of `height` by `width` pixels, \[1, 1 + patches, size\].
     pub fn position_embeddings(&self, height: i64, width: i64) -> Result<Tensor> {
         self.embeddings.positions(height, width)
     }

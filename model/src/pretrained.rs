@@ -44,7 +44,7 @@ pub struct Pretrained {
     pub flava: Flava,
     /// Their configuration.
     pub config: FlavaConfig,
-    /// How pictures are prepared.
+    /// How images are prepared.
     pub image: ImageProcessorConfig,
     /// How texts are prepared.
     pub text: Arc<TextProcessor>,

@@ -8,7 +8,7 @@ use crate::{
     layers::{
         AttentionKind, AttentionMask, Embedding, Encoder, EncoderOutput, LayerNorm, Pooler, Rows,
     },
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 
 /// What the text encoder reads, all \[batch, seq\] and int64.
@@ -42,7 +42,7 @@ struct TokenEmbeddings {
     token_type_embeddings: Embedding,
     layer_norm: LayerNorm,
     dropout: f64,
-    site: Site,
+    site: TracePoint,
 }
 
 impl TokenEmbeddings {
@@ -55,7 +55,7 @@ impl TokenEmbeddings {
             token_type_embeddings: table("token_type_embeddings", config.type_vocab_size, None),
             layer_norm: LayerNorm::new(&(vars / "LayerNorm"), size, config.layer_norm_eps),
             dropout: config.hidden_dropout_prob,
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
@@ -80,7 +80,7 @@ impl TokenEmbeddings {
         let sum = sum.f_add(&self.position_embeddings.forward(&positions)?)?; // [batch, seq, size]
         let normed = self.layer_norm.forward(&sum)?;
         let states = normed.f_dropout(self.dropout, train)?;
-        self.site.see(&states);
+        self.site.record(&states);
         Ok(states)
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use flava_model::runtime::{DeviceChoice, Precision};
 
-/// Pretrains FLAVA from pictures, texts and pairs of them, by a recipe: tokenizer, visual codebook,
+/// Pretrains FLAVA from images, texts and pairs of them, by a recipe: tokenizer, visual codebook,
 /// both encoders alone, all together.
 ///
-/// `flava-pretrain run mini` makes a small model from drawn pictures in three quarters of an hour
+/// `flava-pretrain run mini` makes a small model from drawn images in three quarters of an hour
 /// on two cores; no data is needed. Each stage has a folder in OUT with its states and log; the
 /// same command goes on where it was stopped or killed. OUT/model is the result, in Hugging Face's
 /// layout: `flava-eval --model OUT/model`.
@@ -32,9 +32,9 @@ pub struct PretrainArgs {
 pub enum Command {
     /// Run all stages of a recipe.
     Run(RunArgs),
-    /// Run a recipe up to its tokenizer: word pieces learned from its texts.
+    /// Run a recipe up to its tokenizer: tokens learned from its texts.
     Tokenizer(RunArgs),
-    /// Run a recipe up to its visual codebook, with a picture of what comes back from it.
+    /// Run a recipe up to its visual codebook, with an image of what comes back from it.
     Codebook(RunArgs),
     /// Write an untrained model of a recipe's sizes into OUT/untrained, to compare with.
     Init(RunArgs),

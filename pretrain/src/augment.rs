@@ -1,4 +1,4 @@
-//! Random views of pictures: crops for joint training (torchmultimodal's), and DINO's (its paper's
+//! Random views of images: crops for joint training (torchmultimodal's), and DINO's (its paper's
 //! appendix A, after BYOL).
 
 use flava_model::processor::{Filter, PassOrder, Picture, PixelSize, resize};
@@ -6,14 +6,14 @@ use image::{RgbImage, imageops};
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
-/// Crops that are tried before the whole picture is taken (torchvision).
+/// Crops that are tried before the whole image is taken (torchvision).
 const TRIES: usize = 10;
 
-/// A random part of a picture.
+/// A random part of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
-    /// Smallest and largest share of the picture's area.
+    /// Smallest and largest share of the image's area.
     pub scale: [f64; 2],
     /// Smallest and largest ratio of width to height; drawn on a logarithmic scale.
     #[serde(default = "three_to_four")]
@@ -124,7 +124,7 @@ impl Default for Colours {
 /// How a view is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The part of the picture.
+    /// The part of the image.
     pub crop: &'a Crop,
     /// Side in pixels.
     pub side: usize,
@@ -139,7 +139,7 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// A view of a picture.
+    /// A view of an image.
     pub fn apply(&self, picture: &Picture, rng: &mut impl Rng) -> Picture {
         let (side, colours) = (self.side, self.colours);
         let part = self.crop.apply(picture, rng);
@@ -163,7 +163,7 @@ impl View<'_> {
     }
 }
 
-/// A picture's pixels in a square of `side` pixels.
+/// An image's pixels in a square of `side` pixels.
 fn resized(picture: &Picture, side: usize) -> Vec<u8> {
     let from = PixelSize {
         width: picture.width,
@@ -177,7 +177,7 @@ fn resized(picture: &Picture, side: usize) -> Vec<u8> {
     resize::<3>(&picture.rgb, from, to, Filter::Bicubic, order)
 }
 
-/// A square picture blurred with standard deviation `sigma`.
+/// A square image blurred with standard deviation `sigma`.
 fn blurred(rgb: Vec<u8>, side: usize, sigma: f64) -> Vec<u8> {
     let sharp = RgbImage::from_raw(side as u32, side as u32, rgb.clone());
     match sharp.filter(|_| sigma > 0.05) {

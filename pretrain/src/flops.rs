@@ -20,7 +20,7 @@ fn blocks(config: &BlockConfig, rows: f64, seq: f64, finished: f64) -> f64 {
     rows * (layers * seq * attention + ((layers - 1.0) * seq + finished) * rest)
 }
 
-/// Of the image encoder over pictures with `patches` patches, forward, embeddings included;
+/// Of the image encoder over images with `patches` patches, forward, embeddings included;
 /// `finished` as for [`blocks`].
 fn image(config: &FlavaConfig, rows: f64, patches: f64, finished: f64) -> f64 {
     let image = &config.image_config;
@@ -151,7 +151,7 @@ pub fn batch(config: &FlavaConfig, kind: RowKind, rows: usize, tokens: usize) ->
 mod tests {
     use super::*;
 
-    /// The paper's image encoder: some 35 GFLOP for a picture, forward.
+    /// The paper's image encoder: some 35 GFLOP for an image, forward.
     #[test]
     fn the_base_image_encoder_takes_35_gflop() {
         let flops = image(&FlavaConfig::default(), 1.0, 196.0, 197.0) / 1e9;

@@ -1,4 +1,4 @@
-//! Pretraining (FLAVA section 3): from pictures, texts and pairs of them to a checkpoint, by a
+//! Pretraining (FLAVA section 3): from images, texts and pairs of them to a checkpoint, by a
 //! recipe.
 //!
 //! `corpora -> sampling (mixture, order) -> rows (masks, crops, negatives) -> losses -> trainer ->
@@ -20,13 +20,13 @@ pub use dino::{Dino, DinoSetup};
 pub use error::{Error, Result};
 pub use flops::batch as step_flops;
 pub use joint::{
-    Batch, BatchTotals, BlockMasks, FlavaForPreTraining, ImageTokenizer, InputOptions,
-    JointTraining, Losses, MaskedText, OnEmpty, PatchLabels, Preparation, PretrainingInputs,
-    PretrainingOutput, Reader, VisualWords, WordMasks,
+    Batch, BatchTotals, BlockMasks, ExampleTransform, FlavaForPreTraining, ImageTokenizer,
+    InputOptions, JointTraining, Losses, MaskedText, OnEmpty, PatchLabels, PretrainingDataset,
+    PretrainingInputs, PretrainingOutput, VisualTokens, WordMasks,
 };
 pub use pipeline::{Job, dry_run, init, job_of, run};
 pub use recipe::{Recipe, RowKind, Stage, TrainingSchedule};
-pub use sampling::{Drawn, Draws, Mixture, Order, Rank};
+pub use sampling::{CorpusSampler, Mixture, Order, Rank, SampledBatch};
 
 /// An error once Ctrl-C was pressed.
 pub(crate) fn interrupted() -> Result<()> {

@@ -69,7 +69,7 @@ pub struct Record {
     pub chance: f64,
     /// Rows that were fitted on.
     pub train_rows: usize,
-    /// Rows left out because their picture was broken.
+    /// Rows left out because their image was broken.
     pub skipped: usize,
     /// Where the checkpoint came from.
     pub model: String,
@@ -84,7 +84,7 @@ pub struct Record {
     pub data_revision: String,
     /// Digest over ids, labels, images and texts of the scored rows.
     pub data_fingerprint: String,
-    /// How pictures became pixels.
+    /// How images became pixels.
     pub transform: String,
     /// f32, bf16 or f16.
     pub precision: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which of the three encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tower {
-    /// Of pictures.
+    /// Of images.
     Image,
     /// Of texts.
     Text,
@@ -25,7 +25,7 @@ pub enum Tap {
     Mean,
     /// What transformers calls `pooler_output`: a dense layer and tanh over the CLS state.
     Pooler,
-    /// The embedding: the CLS state projected and of unit length. Pictures and texts alone have
+    /// The embedding: the CLS state projected and of unit length. Images and texts alone have
     /// one.
     Embedding,
     /// The CLS state after block N (from 1), before the final norm.

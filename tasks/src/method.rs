@@ -25,7 +25,7 @@ pub enum Method {
         /// What it reads.
         feature: Feature,
     },
-    /// The class whose prompts are nearest to the picture. Without names and templates of its own,
+    /// The class whose prompts are nearest to the image. Without names and templates of its own,
     /// a row takes those that lie beside its data (`classnames.txt`,
     /// `zeroshot_classification_templates.txt`), or a user's.
     ZeroShot {
@@ -40,7 +40,7 @@ pub enum Method {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         prompts: Vec<String>,
     },
-    /// Pictures find their captions among all, and captions their pictures.
+    /// Images find their captions among all, and captions their images.
     Retrieval {
         /// How many of the best by cosine the matching head puts in a new order; none without it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -143,7 +143,7 @@ pub struct Recipe {
     /// Tokens that a text is cut to.
     #[serde(default = "max_tokens")]
     pub max_tokens: usize,
-    /// Side of the pictures, with resized position embeddings; 0 is the checkpoint's.
+    /// Side of the images, with resized position embeddings; 0 is the checkpoint's.
     #[serde(default)]
     pub image_size: usize,
     /// Updates between evaluations; 0 evaluates after each pass over the rows.

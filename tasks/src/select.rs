@@ -11,9 +11,9 @@ const OFFERED: usize = 3;
 
 /// The tasks of a comma-separated list, each once, in order: names, aliases, a benchmark whose
 /// tasks' names begin with it (`glue`), a family (`vision`, `text`, `multimodal`) or `all` of
-/// `suite`, or another suite by its name (`zero-shot`). `*` stands for anything (`glue-*`), and what
-/// has a `!` before it is left out again (`vision,!imagenet`); a list of such words alone leaves
-/// them out of all. Capitals do not matter.
+/// `suite`, or another suite by its name (`zero-shot`). `*` stands for anything (`glue-*`), and
+/// what has a `!` before it is left out again (`vision,!imagenet`); a list of such words alone
+/// leaves them out of all. Capitals do not matter.
 pub fn select<'a>(registry: &'a Registry, list: &str, suite: Suite) -> Result<Vec<&'a Task>> {
     let words = list
         .split(',')

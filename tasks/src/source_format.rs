@@ -8,13 +8,13 @@ use crate::sources::MiniWorld;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
-    /// Pictures: a struct with `bytes`, or bytes.
+    /// Images: a struct with `bytes`, or bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Texts that go together as one input, one or two.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<String>,
-    /// Captions of the row's picture: a list, or one of several rows with the same `group`.
+    /// Captions of the row's image: a list, or one of several rows with the same `group`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub captions: String,
     /// An integer below the number of classes, one of `label_names`, or a number for regression.
@@ -29,7 +29,7 @@ pub struct Columns {
     /// Ids of the rows; without, they are numbered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// Rows with the same value share a picture.
+    /// Rows with the same value share an image.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
     /// The rows of a split are those where this column has the split's name.
@@ -111,32 +111,32 @@ pub enum SourceFormat {
         layout: Layout,
     },
     /// A list of rows (`files`: lines `PATH LABEL`, or the JSON of CoOp's splits) over a folder of
-    /// pictures.
+    /// images.
     ImageList {
-        /// Folder of the pictures.
+        /// Folder of the images.
         images: String,
     },
     /// The official questions and annotations of VQAv2 (`files` names the questions) over folders
-    /// of COCO pictures.
+    /// of COCO images.
     Vqa {
         /// `SPLIT` stands for the split's name.
         annotations: String,
-        /// Folder of the pictures, `SPLIT` standing for the split's name.
+        /// Folder of the images, `SPLIT` standing for the split's name.
         images: String,
     },
-    /// SNLI-VE's lines (`files`) over a folder of Flickr30K's pictures.
+    /// SNLI-VE's lines (`files`) over a folder of Flickr30K's images.
     SnliVe {
-        /// Folder of the pictures.
+        /// Folder of the images.
         images: String,
     },
     /// The lines of Hateful Memes (`files`): `{id, img, label, text}`.
     HatefulMemes {},
-    /// Karpathy's JSON (`files`) over a folder of pictures.
+    /// Karpathy's JSON (`files`) over a folder of images.
     Karpathy {
-        /// Folder of the pictures.
+        /// Folder of the images.
         images: String,
     },
-    /// Drawn by this program.
+    /// SampledBatch by this program.
     Mini {
         /// What is drawn.
         world: MiniWorld,

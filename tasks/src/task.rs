@@ -15,7 +15,7 @@ pub enum Suite {
     ZeroShot,
     /// The paper's tasks on other splits than the one that stands for it.
     Variants,
-    /// Drawn from emoji: needs no data and no network.
+    /// SampledBatch from emoji: needs no data and no network.
     Mini,
     /// A user's own.
     Own,
@@ -38,7 +38,7 @@ impl Suite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// Pictures.
+    /// Images.
     Vision,
     /// Texts.
     Text,

@@ -11,7 +11,7 @@ use flava_model::processor::{Filter, PassOrder, PixelSize, decode, resize};
 use flava_tasks::{Dataset, Label, Metric, Outputs, Predictions, Registry, predictions::Logits};
 use tch::{Kind, Tensor};
 
-/// Side that pictures are shrunk to.
+/// Side that images are shrunk to.
 const SIDE: usize = 12;
 const OPTIONS: FitOptions = FitOptions {
     tolerance: 1e-5,

@@ -163,7 +163,7 @@ fn open_split(format: fn(&SourceFormat) -> bool, folder: &Path) -> OpenSplit {
         .unwrap()
 }
 
-/// All pictures of `mnist/train-*.parquet` in order, left encoded.
+/// All images of `mnist/train-*.parquet` in order, left encoded.
 fn parquet(folder: &Path) -> serde_json::Value {
     let open = || {
         open_split(
@@ -183,7 +183,7 @@ fn parquet(folder: &Path) -> serde_json::Value {
     json!({ "rows_per_s": rows as f64 / seconds, "rows": rows, "bytes": bytes, "opening_s": opening })
 }
 
-/// All pictures of the shards in `train`, in a random order, left encoded.
+/// All images of the shards in `train`, in a random order, left encoded.
 fn shards(folder: &Path) -> serde_json::Value {
     let open = || {
         open_split(

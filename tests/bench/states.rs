@@ -1,4 +1,4 @@
-//! Our side of `make parity`: all states of a checkpoint over pictures and sentences, and the
+//! Our side of `make parity`: all states of a checkpoint over images and sentences, and the
 //! checkpoint written anew.
 //!
 //! states MODEL PICTURES SENTENCES OUT.safetensors COPY

@@ -18,9 +18,9 @@ use flava_model::{
     runtime::{Autocast, Precision, Progress, prepare_memory},
 };
 use flava_pretrain::{
-    Draws, FlavaForPreTraining, ImageTokenizer, JointTraining, Mixture, OnEmpty, Order,
-    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, RowKind, TrainingSchedule,
-    VisualWords, WordMasks, step_flops,
+    CorpusSampler, ExampleTransform, FlavaForPreTraining, ImageTokenizer, JointTraining, Mixture,
+    OnEmpty, Order, PatchLabels, PretrainingDataset, PretrainingInputs, Rank, RowKind,
+    TrainingSchedule, VisualTokens, WordMasks, step_flops,
 };
 use flava_tasks::{
     Dataset,
@@ -124,7 +124,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
 }
 
-/// Training on drawn pairs; `words` is where visual words are kept, if they are.
+/// Training on drawn pairs; `words` is where visual tokens are kept, if they are.
 fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
     let (model, store) = load(folder);
     let image = &model.config.image_config;
@@ -142,14 +142,14 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
         rate: 0.15,
         whole_words: true,
     };
-    let preparation = Preparation::new(
+    let preparation = ExampleTransform::new(
         &processor,
         Arc::clone(&text),
         [(masks, 48), (masks, 48)],
         -100,
         0,
     );
-    let preparation = Preparation {
+    let preparation = ExampleTransform {
         negatives: 0.1,
         ..preparation
     };
@@ -162,17 +162,17 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
             device: Device::Cpu,
         };
         let progress = Progress::new(1, "corpus", true);
-        let words = VisualWords::open(file, &dataset, &tokenizer, &progress).unwrap();
+        let words = VisualTokens::open(file, &dataset, &tokenizer, &progress).unwrap();
         PatchLabels::Known(Arc::new(words))
     });
-    let draws = Draws {
+    let draws = CorpusSampler {
         name: "pairs".into(),
         order: Order::new("pairs", DRAWN, DRAWN, 0),
         dataset,
         rank: Rank::default(),
         batch_size: rows,
     };
-    let reader = Reader {
+    let reader = PretrainingDataset {
         draws,
         kind: RowKind::Pairs,
         labels,

@@ -129,7 +129,7 @@ fn settings_that_would_end_a_library_are_refused() {
         config["image_config"]["image_size"] = 4_800_000.into();
     });
     assert_refused(
-        "huge pictures",
+        "huge images",
         2,
         &["config.json", "patches of an image of 4800000"],
         huge,
@@ -209,7 +209,7 @@ fn broken_data_fails_its_task_and_names_the_place() {
         },
     );
     assert_refused(
-        "no picture",
+        "no image",
         1,
         &["test-00000-of-00001.parquet:5", "is a web page (HTML)"],
         |f| {

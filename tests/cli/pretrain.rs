@@ -104,7 +104,7 @@ fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
         ),
         (
             r#"corpora.pairs={format="text", files="words.txt"}"#,
-            "is a picture",
+            "is an image",
         ),
         (
             r#"corpora.texts={format="text", files="empty.txt"}"#,
@@ -177,7 +177,7 @@ fn parts_of_other_models_are_refused_with_the_shapes() {
     );
 }
 
-/// Some broken pictures are left out and counted, too many end the training.
+/// Some broken images are left out and counted, too many end the training.
 #[test]
 fn broken_pictures_are_counted_up_to_a_limit() {
     let folder = tempdir().unwrap();

@@ -109,7 +109,7 @@ fn annotations_that_contradict_themselves_are_named() {
     assert_says(
         &images,
         &[
-            "lacks 2 of 4 pictures",
+            "lacks 2 of 4 images",
             "COCO_val2014_000000000041.jpg",
             "row 2",
         ],

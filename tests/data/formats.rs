@@ -216,7 +216,7 @@ fn images_are_read_from_every_kind_of_column() {
     }
 }
 
-/// Id, whether there is a picture, and texts.
+/// Id, whether there is an image, and texts.
 type Member = (String, bool, Vec<String>);
 
 fn corpus(folder: &Path, members: &[(&str, &[u8])]) -> (Vec<Member>, Vec<String>) {

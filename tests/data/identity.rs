@@ -532,7 +532,7 @@ fn what_is_no_file_is_never_opened() {
         skipped.code == 0
             && skipped
                 .stderr
-                .contains("1 rows in x.safetensors, 4 broken pictures left out"),
+                .contains("1 rows in x.safetensors, 4 broken images left out"),
         "{}",
         skipped.stderr
     );

@@ -181,7 +181,7 @@ fn check_rows(task: &Task, source: &Source, dataset: &dyn Dataset) {
         assert_eq!(
             clusters,
             [0, 0, 2, 2],
-            "{}: rows about one picture belong together",
+            "{}: rows about one image belong together",
             source.name()
         );
     }
@@ -330,7 +330,7 @@ fn captions_in_rows_of_their_own_are_gathered() {
         .open_split(source, &source.test, &data.path().join(source.place()), 0)
         .unwrap()
         .dataset;
-    assert_eq!(dataset.len(), 2, "four rows about two pictures");
+    assert_eq!(dataset.len(), 2, "four rows about two images");
     assert_eq!(dataset.get(1).unwrap().texts, ["caption 2", "caption 3"]);
 }
 

@@ -4,7 +4,7 @@
 //!
 //!     cargo test --test fuzz                                    about a minute, as `cargo test` runs it
 //!     cargo test --release --test fuzz -- --inputs 1000000      a long look
-//!     cargo test --test fuzz -- picture --seed 7                some of the readers, other faults
+//!     cargo test --test fuzz -- image --seed 7                some of the readers, other faults
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
@@ -221,7 +221,7 @@ fn run(arguments: &Arguments, targets: &[Target], work: &Path) -> usize {
         began.elapsed().as_secs_f64()
     );
     for (target, answer) in targets.iter().zip(&answers) {
-        // Some of the pictures are refused as they are; what is made of them is tried all the same.
+        // Some of the images are refused as they are; what is made of them is tried all the same.
         if let (Err(reason), false) = (answer, target.name.starts_with("picture")) {
             failures += 1;
             println!(

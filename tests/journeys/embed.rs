@@ -40,7 +40,7 @@ fn pictures_become_features_in_the_order_of_their_names() {
     for (i, name) in names.iter().enumerate() {
         fs::write(folder.path().join("pictures").join(name), digit(i, 0)).unwrap();
     }
-    fs::write(folder.path().join("pictures/notes.txt"), "no picture").unwrap();
+    fs::write(folder.path().join("pictures/notes.txt"), "no image").unwrap();
     let run = flava_eval(
         folder.path(),
         &[

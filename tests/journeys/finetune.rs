@@ -400,7 +400,7 @@ fn an_interrupted_training_keeps_its_steps() {
     assert!(state["step"].as_u64().unwrap() > 0);
 }
 
-/// VQA in its official form: one question is about the picture, the other is not. Who does not look
+/// VQA in its official form: one question is about the image, the other is not. Who does not look
 /// gets three quarters.
 #[test]
 fn vqa_is_learned_exported_and_answered_in_evalais_form() {
@@ -481,7 +481,7 @@ fn vqa_is_learned_exported_and_answered_in_evalais_form() {
     let trained = record(&run);
     assert!(
         value(&trained, 0) > 0.9,
-        "the picture decides: {}",
+        "the image decides: {}",
         value(&trained, 0)
     );
     assert_eq!(trained["details"]["answers"]["vocabulary"], 3);

@@ -63,7 +63,7 @@ fn shares() {
     }
 }
 
-/// Five rows a picture, and pictures that are easy or hard.
+/// Five rows an image, and images that are easy or hard.
 #[test]
 fn shares_of_rows_that_share_pictures() {
     for pictures in [30, 200] {
@@ -83,7 +83,7 @@ fn shares_of_rows_that_share_pictures() {
     }
 }
 
-/// VQA accuracies: several values between 0 and 1, independent, and three questions a picture.
+/// VQA accuracies: several values between 0 and 1, independent, and three questions an image.
 #[test]
 fn means_of_graded_answers() {
     let given = |agreeing: usize| {
@@ -299,7 +299,7 @@ fn correlations() {
     }
 }
 
-/// Captions of one picture are found together or not at all.
+/// Captions of one image are found together or not at all.
 #[test]
 fn recalls() {
     coverage(Interval::Clustered, 0.5, 2000, |seed| {

@@ -80,7 +80,7 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
             Ok(_) => {}
         }
     }
-    // Whatever Pillow refuses is no picture here either, but for what it says more of than we look
+    // Whatever Pillow refuses is no image here either, but for what it says more of than we look
     // at.
     for (name, reason) in golden["refused"].as_object().unwrap() {
         match decode(&fs::read(folder.join(name)).unwrap()) {

@@ -1,4 +1,4 @@
-//! Word pieces against transformers', from `tests/golden/tokenizer_golden.py`.
+//! Tokens against transformers', from `tests/golden/tokenizer_golden.py`.
 
 use std::{fs, path::Path};
 

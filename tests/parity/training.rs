@@ -14,9 +14,9 @@ use flava_model::{
     runtime::Precision,
 };
 use flava_pretrain::{
-    Dino, DinoSetup, Draws, FlavaForPreTraining, JointTraining, Mixture, OnEmpty, Order,
-    PatchLabels, Preparation, PretrainingInputs, Rank, Reader, Recipe, RowKind, Stage,
-    TrainingSchedule, WordMasks,
+    CorpusSampler, Dino, DinoSetup, ExampleTransform, FlavaForPreTraining, JointTraining, Mixture,
+    OnEmpty, Order, PatchLabels, PretrainingDataset, PretrainingInputs, Rank, Recipe, RowKind,
+    Stage, TrainingSchedule, WordMasks,
 };
 use flava_tasks::sources::{Corpus, MiniWorld};
 use flava_training::{AdamW, Learner, ParameterSet, Step};
@@ -214,14 +214,14 @@ fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     }
     .open(Path::new("."), 0)
     .unwrap();
-    let draws = Draws {
+    let draws = CorpusSampler {
         name: "pairs".into(),
         order: Order::new("pairs", 64, 64, 0),
         dataset,
         rank: Rank::default(),
         batch_size: 24,
     };
-    let reader = Reader {
+    let reader = PretrainingDataset {
         draws,
         kind: RowKind::Pairs,
         labels: PatchLabels::Codebook,
@@ -230,14 +230,14 @@ fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
         rate: 0.3,
         whole_words: true,
     };
-    let preparation = Preparation::new(
+    let preparation = ExampleTransform::new(
         &processor,
         Arc::clone(&text),
         [(masks, 40), (masks, 40)],
         -100,
         0,
     );
-    let preparation = Preparation {
+    let preparation = ExampleTransform {
         negatives: 0.3,
         ..preparation
     };
@@ -361,7 +361,7 @@ fn a_batch_of_views_in_parts_is_the_whole() {
         }
         .open(Path::new("."), 0)
         .unwrap();
-        let draws = Draws {
+        let draws = CorpusSampler {
             name: "images".into(),
             order: Order::new("images", 32, 32, 0),
             dataset,

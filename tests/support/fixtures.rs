@@ -119,14 +119,14 @@ pub fn digit(class: usize, variant: usize) -> Vec<u8> {
     png
 }
 
-/// Rows of pictures and labels, as the tests write them to files.
+/// Rows of images and labels, as the tests write them to files.
 pub fn digits(count: usize) -> Vec<(Vec<u8>, i64)> {
     (0..count)
         .map(|i| (digit(i % 10, i / 10), (i % 10) as i64))
         .collect()
 }
 
-/// A parquet file with a picture column (bytes, path) and a label column, in row groups of `group`
+/// A parquet file with an image column (bytes, path) and a label column, in row groups of `group`
 /// rows.
 pub fn write_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: usize) {
     write_rows(

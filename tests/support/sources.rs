@@ -135,7 +135,7 @@ fn table(columns: &Columns, split: &Split, classes: usize) -> Vec<(String, Array
             (0..ROWS).map(|row| 100 + row as i64),
         )),
     );
-    // Two rows a picture.
+    // Two rows an image.
     add(
         &columns.group,
         strings((0..ROWS).map(|row| format!("group {}", row / 2))),

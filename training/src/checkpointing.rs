@@ -1,5 +1,5 @@
-//! States on disk: `last/` is what training goes on from, `best/` what was chosen, `step-N/` what is
-//! kept. Each is replaced whole, and a damaged one is refused.
+//! States on disk: `last/` is what training goes on from, `best/` what was chosen, `step-N/` what
+//! is kept. Each is replaced whole, and a damaged one is refused.
 
 use std::{
     fs,

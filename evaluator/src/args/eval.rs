@@ -41,7 +41,7 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Check the data of tasks: files, counts, labels, class names, duplicates.
     Verify(VerifyArgs),
-    /// Write the features of pictures or texts to a safetensors file.
+    /// Write the features of images or texts to a safetensors file.
     Embed(EmbedArgs),
     /// Score predictions: of an earlier run, or of another program.
     Score(ScoreArgs),
@@ -207,7 +207,7 @@ pub struct EmbedArgs {
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
-    /// Folder of pictures, searched with its subfolders; ids are their paths below it, sorted.
+    /// Folder of images, searched with its subfolders; ids are their paths below it, sorted.
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
     /// File with a text on each line; ids are the line numbers from 1.

@@ -26,7 +26,7 @@ pub enum SuiteArg {
     ZeroShot,
     /// The paper's tasks on other splits.
     Variants,
-    /// Drawn from emoji.
+    /// SampledBatch from emoji.
     Mini,
     /// Those of --task-file.
     Own,
@@ -110,10 +110,10 @@ pub struct ModelArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
     pub threads: Option<u16>,
     /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall
-    /// pictures differs.
+    /// images differs.
     #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u8).range(12..=13), value_name = "VERSION", help_heading = "Running")]
     pub pillow: u8,
-    /// Leave rows with broken pictures out instead of failing the task; they are counted.
+    /// Leave rows with broken images out instead of failing the task; they are counted.
     #[arg(long, help_heading = "Running")]
     pub skip_broken: bool,
     /// No progress on stderr.

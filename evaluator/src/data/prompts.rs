@@ -10,7 +10,7 @@ use flava_tasks::{
 use sha2::{Digest, Sha256};
 
 use super::OpenTask;
-use crate::{Error, Places, Plan, Result};
+use crate::{DataLocator, Error, Plan, Result};
 
 /// Class names and templates, and where they came from.
 pub(crate) struct ChosenPrompts {
@@ -150,7 +150,7 @@ fn of_repository(plan: &Plan, repositories: &[String]) -> Result<Option<ChosenPr
     refused.map_or(Ok(None), Err)
 }
 
-impl Places {
+impl DataLocator {
     /// The folder of a repository, `owner/name[@revision]`, that has class names and templates.
     fn prompts(&self, repository: &str) -> Result<Option<Located>> {
         let name = repository.split('@').next().unwrap_or_default();

@@ -9,7 +9,8 @@ use flava_model::{Pretrained, processor::Text, runtime::Progress};
 use flava_tasks::Feature;
 
 use crate::{
-    Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor, places::Places,
+    Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor,
+    locator::DataLocator,
 };
 use images::embed_images;
 use spool::Spool;
@@ -19,11 +20,11 @@ const MAX_TEXTS: u64 = 4 << 30;
 /// Texts that are encoded before their features go to disk.
 const TEXTS_AT_ONCE: usize = 1 << 14;
 
-/// Writes the features and returns how many rows, and how many broken pictures were left out.
+/// Writes the features and returns how many rows, and how many broken images were left out.
 pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
     let settings = Settings::new(&args.model_args)?;
     let mut spool = Spool::create(&args.out)?;
-    let places = Places::new(None, args.offline, settings.quiet)?;
+    let places = DataLocator::new(None, args.offline, settings.quiet)?;
     let model = ModelChoice::new(args.model.as_ref())?
         .load(&settings, &places)?
         .model;
@@ -34,7 +35,7 @@ pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
     };
     if spool.ids.is_empty() {
         return Err(Error::Other(format!(
-            "nothing to embed ({skipped} broken pictures were left out)"
+            "nothing to embed ({skipped} broken images were left out)"
         )));
     }
     let rows = spool.ids.len();

@@ -1,4 +1,4 @@
-//! Rows in batches: texts of like length together, pictures as they come.
+//! Rows in batches: texts of like length together, images as they come.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ const BATCH_TOKENS: usize = 4096;
 pub(crate) struct RowBatches {
     /// The rows, in the order in which they go.
     order: Vec<usize>,
-    /// Places in that order.
+    /// DataLocator in that order.
     pub(crate) places: Vec<Range<usize>>,
 }
 

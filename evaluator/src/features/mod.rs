@@ -28,7 +28,7 @@ pub(crate) struct Features {
     pub(crate) values: Tensor,
     pub(crate) ids: Vec<String>,
     pub(crate) labels: Vec<Label>,
-    /// Which rows share a picture.
+    /// Which rows share an image.
     pub(crate) clusters: Vec<usize>,
     /// Rows of the split, by place.
     pub(crate) rows: Vec<usize>,

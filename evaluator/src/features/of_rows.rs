@@ -1,4 +1,4 @@
-//! Features of the rows of a split: of their pictures, their texts, or both.
+//! Features of the rows of a split: of their images, their texts, or both.
 
 use std::{ops::Range, sync::Arc};
 
@@ -61,14 +61,14 @@ impl Extractor<'_> {
         self.first_of_texts(&texts, &rows.split.name, &id, wanted)
     }
 
-    /// Features of rows with pictures, and of the texts with them where the multimodal encoder is
+    /// Features of rows with images, and of the texts with them where the multimodal encoder is
     /// asked.
     fn pictures(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
         let id = |row: usize| rows.id(row);
         let pass = Pass {
             wanted,
             data: &rows.inputs,
-            name: &format!("{}: pictures", rows.split.name),
+            name: &format!("{}: images", rows.split.name),
             rows: rows.len(),
             preparation: self.preparation_of_pictures(wanted[0].tower),
             shards_of_block: 1,
@@ -86,7 +86,7 @@ impl Extractor<'_> {
         Ok(made.swap_remove(0))
     }
 
-    /// How pictures become pixels, and their texts tokens, for keys.
+    /// How images become pixels, and their texts tokens, for keys.
     fn preparation_of_pictures(&self, tower: Tower) -> String {
         let mut preparation = self.transform().id();
         if tower == Tower::Multimodal {

@@ -135,7 +135,7 @@ impl Preparation {
             id: example.id.clone(),
             reason,
         };
-        let missing = || broken("there is no picture".into());
+        let missing = || broken("there is no image".into());
         let bytes = example.image.as_ref().ok_or_else(missing)?;
         let picture = decode(bytes).map_err(|e| broken(e.to_string()))?;
         let pixels = self.transform.apply(&picture);

@@ -38,7 +38,7 @@ pub(crate) struct About {
     pub(crate) weights: String,
     /// Such as `image_cls`.
     pub(crate) feature: String,
-    /// How pictures became pixels, and texts tokens.
+    /// How images became pixels, and texts tokens.
     pub(crate) preparation: String,
     /// Precision, kind of device, and what the environment changes about either.
     pub(crate) precision: String,

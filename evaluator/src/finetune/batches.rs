@@ -45,7 +45,7 @@ type PlacesOfBatches = Arc<Vec<Vec<usize>>>;
 
 /// A batch on its way to the network.
 pub(crate) struct Batch {
-    /// Places among the rows.
+    /// DataLocator among the rows.
     pub(crate) places: Vec<usize>,
     pixels: Vec<Pixels>,
 }
@@ -188,7 +188,7 @@ impl TrainingRows {
     }
 }
 
-/// Texts and pictures as tensors on the network's device.
+/// Texts and images as tensors on the network's device.
 pub(crate) fn inputs<'a>(
     encodings: impl Iterator<Item = &'a Encoding>,
     pixels: &[Pixels],
@@ -209,7 +209,7 @@ pub(crate) fn inputs<'a>(
     Ok(Inputs { text, images })
 }
 
-/// How the pictures of a network's rows are prepared; none where it reads none.
+/// How the images of a network's rows are prepared; none where it reads none.
 pub(crate) fn preparation(network: &Network, settings: &Settings) -> Option<Preparation> {
     let reads = network.feature.tower != Tower::Text;
     reads.then(|| Preparation {
@@ -219,7 +219,7 @@ pub(crate) fn preparation(network: &Network, settings: &Settings) -> Option<Prep
     })
 }
 
-/// All texts of the rows as word pieces; none where the network reads none.
+/// All texts of the rows as tokens; none where the network reads none.
 pub(crate) fn encodings(
     rows: &Rows,
     network: &Network,

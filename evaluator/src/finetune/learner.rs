@@ -12,7 +12,7 @@ use flava_training::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Network, Reached, Saved,
+    FinetunedModel, Network, ValidationScore,
     batches::{Batch, TrainingRows},
     predict::{autocast_of, predictions, scored},
 };
@@ -26,7 +26,7 @@ pub(crate) struct FineTuning<'a> {
     pub(crate) metrics: &'a [Metric],
     pub(crate) recipe: &'a Recipe,
     /// Of the saved folders; its step and score change.
-    pub(crate) saved: Saved,
+    pub(crate) saved: FinetunedModel,
     pub(crate) folder: &'a Path,
     pub(crate) settings: &'a Settings,
     pub(crate) progress: &'a Progress,
@@ -42,7 +42,7 @@ struct TaskLearner<'a> {
     network: Network,
     rows: Arc<TrainingRows>,
     /// The score of the last evaluation.
-    reached: Option<Reached>,
+    reached: Option<ValidationScore>,
 }
 
 impl FineTuning<'_> {
@@ -166,7 +166,7 @@ impl TaskLearner<'_> {
             score.split
         ));
         log.note("evaluation", step, &[(metric, value)])?;
-        self.reached = Some(Reached { step, score });
+        self.reached = Some(ValidationScore { step, score });
         Ok(Some(value))
     }
 }
@@ -230,7 +230,7 @@ impl Learner for TaskLearner<'_> {
 
     fn save(&self, folder: &Path, state: &TrainingState) -> Result<()> {
         let reached = self.reached.clone().filter(|_| state.is_best());
-        let saved = Saved {
+        let saved = FinetunedModel {
             step: state.step,
             reached,
             ..self.tuning.saved.clone()

@@ -1,5 +1,5 @@
 //! Fine-tuning: an encoder and a head on its CLS state, trained on a task by its recipe. One engine
-//! for texts, pictures and both.
+//! for texts, images and both.
 
 mod batches;
 mod learner;
@@ -22,7 +22,7 @@ pub(crate) use learner::FineTuning;
 pub(crate) use network::{Network, NetworkStart};
 pub(crate) use output::Output;
 pub(crate) use predict::{ceiling, predictions};
-pub(crate) use saved::{Saved, has_training, head_digest, is_tuned};
+pub(crate) use saved::{FinetunedModel, has_training, head_digest, is_tuned};
 pub use submission::submit;
 
 /// A task's recipe as a file to start one from, with settings over it.
@@ -48,7 +48,7 @@ pub fn recipe_of(
 
 /// A score that was reached on the rows that checkpoints are chosen on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reached {
+pub(crate) struct ValidationScore {
     /// Updates until then.
     pub(crate) step: usize,
     pub(crate) score: MetricValue,

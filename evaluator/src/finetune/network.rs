@@ -34,7 +34,7 @@ pub(crate) struct NetworkStart<'a> {
 }
 
 impl NetworkStart<'_> {
-    /// The pictures' side where it is not the checkpoint's own.
+    /// The images' side where it is not the checkpoint's own.
     fn side(&self) -> Option<usize> {
         let side = self.recipe.image_size;
         (side > 0 && self.feature.tower != Tower::Text).then_some(side)
@@ -80,7 +80,7 @@ impl NetworkStart<'_> {
     }
 }
 
-/// Texts and pictures of a batch as the network reads them; none where there are none.
+/// Texts and images of a batch as the network reads them; none where there are none.
 pub(crate) struct Inputs {
     pub(crate) text: Option<TextInputs>,
     pub(crate) images: Option<ImageInputs>,
@@ -179,7 +179,7 @@ impl Network {
             (Tower::Multimodal, Some(text), Some(images)) => self.joint_cls(text, images)?,
             _ => {
                 return Err(Error::Other(format!(
-                    "{} needs a picture and a text",
+                    "{} needs an image and a text",
                     self.feature.name()
                 )));
             }
@@ -197,7 +197,7 @@ impl Network {
     }
 }
 
-/// Pictures of another size than the checkpoint's are of whole patches.
+/// Images of another size than the checkpoint's are of whole patches.
 fn check_side(side: usize, patch: i64) -> Result<()> {
     if side as i64 % patch == 0 {
         return Ok(());

@@ -35,7 +35,7 @@ pub(crate) fn outputs(
     let device = network.store.device();
     let texts = encodings(rows, network, max_tokens)?;
     let pictures = preparation(network, settings);
-    // Texts of like length go together; rows with pictures stay in their order, in which they are
+    // Texts of like length go together; rows with images stay in their order, in which they are
     // read best.
     let batches = match &pictures {
         Some(_) => RowBatches::in_order(rows.len(), settings.batch_size.rows(device)),
@@ -57,7 +57,7 @@ pub(crate) fn outputs(
     batches.in_row_order(&Tensor::f_cat(&parts, 0)?)
 }
 
-/// The pictures of a batch; the first that is broken fails it.
+/// The images of a batch; the first that is broken fails it.
 fn pixels_of(prepared: Vec<Result<Prepared>>) -> Result<Vec<Pixels>> {
     let pixels = |row: Result<Prepared>| Ok(row?.pixels);
     prepared.into_iter().map(pixels).collect()

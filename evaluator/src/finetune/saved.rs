@@ -12,7 +12,7 @@ use flava_training::last_state;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Network, NetworkStart, Output, Reached};
+use super::{Network, NetworkStart, Output, ValidationScore};
 use crate::{Error, Result};
 
 /// Largest description: a vocabulary of answers stands in it.
@@ -24,7 +24,7 @@ const CLASSIFIER: &str = "classifier.";
 
 /// What a fine-tuned model is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Saved {
+pub(crate) struct FinetunedModel {
     /// The task it was trained on.
     pub(crate) task: String,
     pub(crate) task_version: u32,
@@ -42,7 +42,7 @@ pub(crate) struct Saved {
     /// Updates that were made.
     pub(crate) step: usize,
     /// The score that it was chosen by, where there was one.
-    pub(crate) reached: Option<Reached>,
+    pub(crate) reached: Option<ValidationScore>,
     /// "checkpoint", or "random".
     #[serde(default)]
     pub(crate) initialisation: String,
@@ -71,7 +71,7 @@ pub(crate) fn head_digest(folder: &Path) -> Result<String> {
     Ok(hex(&digests.concat()))
 }
 
-impl Saved {
+impl FinetunedModel {
     /// What lies in a folder.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         Ok(flava_base::read_json(

@@ -16,7 +16,7 @@ use crate::{
     Error, Result,
     features::Rows,
     finetune::{
-        FineTuning, Network, NetworkStart, Output, Saved, ceiling, has_training, is_tuned,
+        FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training, is_tuned,
         predictions,
     },
 };
@@ -29,7 +29,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
         Some(folder) => folder,
         None => tune(input)?,
     };
-    let saved = Saved::read_whole(&folder)?;
+    let saved = FinetunedModel::read_whole(&folder)?;
     check_class_names(&saved, input.splits)?;
     let mut network = saved.network(&folder, settings.load.device)?;
     let max_tokens = saved.recipe.max_tokens;
@@ -72,7 +72,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
 }
 
 /// What the record tells of the model.
-fn describe(output: &mut MethodOutput, saved: &Saved, folder: &Path) {
+fn describe(output: &mut MethodOutput, saved: &FinetunedModel, folder: &Path) {
     let name = folder
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
@@ -92,7 +92,7 @@ fn tuned_before(input: &MethodInput) -> Result<Option<PathBuf>> {
     if !is_tuned(folder) || input.plan.tuning.always {
         return Ok(None);
     }
-    let saved = Saved::read(folder)?;
+    let saved = FinetunedModel::read(folder)?;
     if saved.task != input.task.name || saved.task_version != input.task.version {
         return Err(Error::Other(format!(
             "the checkpoint was fine-tuned on {} (version {})",
@@ -103,7 +103,7 @@ fn tuned_before(input: &MethodInput) -> Result<Option<PathBuf>> {
 }
 
 /// The head's numbers stand in the order of the classes that it was trained on.
-fn check_class_names(saved: &Saved, splits: &Splits) -> Result<()> {
+fn check_class_names(saved: &FinetunedModel, splits: &Splits) -> Result<()> {
     match splits.test.dataset().class_names() {
         Some(names) if !saved.class_names.is_empty() && names != saved.class_names => {
             let reason = "the checkpoint was trained on classes in another order or of other names";
@@ -146,7 +146,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
     let none = || Error::Other("there is nothing to fine-tune".into());
     let feature = input.assignment.method.feature().ok_or_else(none)?;
     if settings.skip_broken && feature.tower != Tower::Text {
-        let remedy = "mend the pictures, or take their rows out of the data";
+        let remedy = "mend the images, or take their rows out of the data";
         let reason = format!("--skip-broken is not for fine-tuning: {remedy}");
         return Err(Error::Other(reason));
     }
@@ -213,7 +213,7 @@ fn saved(
     recipe: &Recipe,
     recipe_name: String,
     output: Output,
-) -> Result<Saved> {
+) -> Result<FinetunedModel> {
     let (plan, task) = (input.plan, input.task);
     let digest = Sha256::digest(format!("{} {}", input.key, recipe.digest()));
     let (base, initialisation) = if plan.tuning.random_init {
@@ -222,7 +222,7 @@ fn saved(
         (input.loaded.model.fingerprint.clone(), CHECKPOINT)
     };
     let class_names = train.dataset().class_names().unwrap_or_default();
-    Ok(Saved {
+    Ok(FinetunedModel {
         task: task.name.clone(),
         task_version: task.version,
         feature: input.feature()?,

@@ -176,7 +176,7 @@ pub(super) fn in_rank_order(features: Features, seed: u64) -> Result<Features> {
     features.picked(&order)
 }
 
-/// Rows to fit on and rows to hold out: the rank of a picture's rows is the smallest of theirs.
+/// Rows to fit on and rows to hold out: the rank of an image's rows is the smallest of theirs.
 fn divide(train: &Features, seed: u64) -> Result<(Vec<i64>, Vec<i64>)> {
     let mut ranks: HashMap<usize, u64> = HashMap::new();
     for (id, &cluster) in train.ids.iter().zip(&train.clusters) {

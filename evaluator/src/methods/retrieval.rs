@@ -42,7 +42,7 @@ pub(super) fn run(input: &MethodInput, reranked: Option<usize>) -> Result<Method
     }
     let (repeated, all) = (repeated(&captions, &pairs.owners), captions.len());
     if repeated > 0 {
-        let reason = "stand at more than one picture: only its own counts as right, and the others \
+        let reason = "stand at more than one image: only its own counts as right, and the others \
                       rank as high";
         output
             .notes

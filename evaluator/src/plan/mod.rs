@@ -15,7 +15,7 @@ pub use task_run::TaskRun;
 use crate::{
     Error, Result,
     args::{DataArgs, FinetuneRunArgs, MethodArg, ModelArgs, RunArgs, SweepArg},
-    places::Places,
+    locator::DataLocator,
 };
 
 /// A run, decided.
@@ -30,7 +30,7 @@ pub struct Plan {
     /// Whether data that is not the protocol's is used all the same.
     pub allow_mismatch: bool,
     /// Where models and data are.
-    pub places: Places,
+    pub places: DataLocator,
     /// Folder of class names and templates.
     pub prompts: Option<PathBuf>,
     /// Folder of the results.
@@ -93,8 +93,8 @@ fn tasks_of(registry: &Registry, list: &str, suite: Suite) -> Result<Vec<Task>> 
         .collect())
 }
 
-fn places_of(data: &DataArgs, model: &ModelArgs) -> Result<Places> {
-    Places::new(data.data.clone(), data.offline, model.quiet)
+fn places_of(data: &DataArgs, model: &ModelArgs) -> Result<DataLocator> {
+    DataLocator::new(data.data.clone(), data.offline, model.quiet)
 }
 
 impl Plan {
@@ -138,7 +138,7 @@ impl Plan {
         model: ModelChoice,
         tasks: Vec<Task>,
         out: PathBuf,
-        places: Places,
+        places: DataLocator,
         settings: Settings,
     ) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl Plan {
         folder: &Path,
         tasks: &str,
         out: PathBuf,
-        places: Places,
+        places: DataLocator,
         settings: Settings,
     ) -> Result<Self> {
         let tasks = tasks_of(&registry_of(&[])?, tasks, Suite::Paper)?;

@@ -8,7 +8,7 @@ use flava_model::{
 };
 
 use super::Settings;
-use crate::{Error, Result, embedded, places::Places};
+use crate::{Error, Result, embedded, locator::DataLocator};
 
 /// Which model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl ModelChoice {
     }
 
     /// Loads it for inference.
-    pub fn load(&self, settings: &Settings, places: &Places) -> Result<Loaded> {
+    pub fn load(&self, settings: &Settings, places: &DataLocator) -> Result<Loaded> {
         let (folder, revision) = match self {
             Self::Embedded => (embedded::folder()?, String::new()),
             Self::Directory(path) => (path.clone(), String::new()),

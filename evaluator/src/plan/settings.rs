@@ -24,7 +24,7 @@ pub struct Settings {
     pub threads: usize,
     /// Order of the passes of resizing.
     pub order: PassOrder,
-    /// Whether rows with broken pictures are left out.
+    /// Whether rows with broken images are left out.
     pub skip_broken: bool,
     /// Whether nothing is said on stderr but errors.
     pub quiet: bool,
@@ -68,7 +68,7 @@ impl Settings {
     pub(crate) fn loader(&self) -> LoaderOptions {
         LoaderOptions {
             threads: self.threads,
-            ahead: self.threads + 1,
+            prefetch: self.threads + 1,
         }
     }
 

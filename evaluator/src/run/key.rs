@@ -13,7 +13,7 @@ use crate::{
     Result, TaskRun,
     data::ChosenPrompts,
     features::{Rows, numerics},
-    finetune::{Saved, head_digest, is_tuned},
+    finetune::{FinetunedModel, head_digest, is_tuned},
     methods::Splits,
     program,
 };
@@ -80,7 +80,7 @@ impl Tasks<'_> {
         }
         if is_tuned(folder) && !tuning.always {
             return Ok(TuningKey {
-                recipe: Some(Saved::read(folder)?.recipe),
+                recipe: Some(FinetunedModel::read(folder)?.recipe),
                 head: Some(head_digest(folder)?),
             });
         }

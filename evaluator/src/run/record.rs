@@ -166,7 +166,7 @@ impl Tasks<'_> {
         }
         if output.skipped > 0 {
             let count = output.skipped;
-            notes.push(format!("{count} rows with broken pictures were left out"));
+            notes.push(format!("{count} rows with broken images were left out"));
         }
         if !numerics().is_empty() {
             notes.push(format!("computed under{}", numerics()));

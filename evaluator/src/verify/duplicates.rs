@@ -1,5 +1,5 @@
 //! Rows that occur twice: exactly, by their pixels and texts, or nearly, by a perceptual hash of
-//! the picture.
+//! the image.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
@@ -38,7 +38,7 @@ const NAMED: usize = 5;
 pub struct Duplicates {
     /// The same pixels and texts.
     pub exact: usize,
-    /// A picture that looks the same.
+    /// An image that looks the same.
     pub near: usize,
     /// Rows that were looked at.
     pub of: usize,
@@ -76,7 +76,7 @@ pub(super) struct Prints {
 struct Sample {
     dataset: Arc<dyn Dataset>,
     indices: Vec<usize>,
-    /// Whether a row is the first about its picture: it stands for it, and the others are compared
+    /// Whether a row is the first about its image: it stands for it, and the others are compared
     /// with their texts only.
     is_first: Vec<bool>,
 }
@@ -227,7 +227,7 @@ impl Index {
     }
 }
 
-/// The words of a hash that say something: those of a flat area are the same in all pictures.
+/// The words of a hash that say something: those of a flat area are the same in all images.
 fn informative(print: &Print) -> impl Iterator<Item = (usize, u32)> + use<> {
     let words = print.perceptual.unwrap_or([0; WORDS]);
     words

@@ -13,7 +13,7 @@ use flava_tasks::{
 };
 
 use crate::{
-    Error, Places, Result,
+    DataLocator, Error, Result,
     args::VerifyArgs,
     data::{self, OpenTask},
     plan::registry_of,
@@ -29,7 +29,7 @@ pub fn verify(args: &VerifyArgs) -> Result<Verified> {
     let registry = registry_of(&args.data_args.task_file)?;
     let tasks = select(&registry, &args.tasks, args.suite.into())?;
     // Checking is about what is there: nothing is fetched.
-    let places = Places::new(args.data_args.data.clone(), true, args.quiet)?;
+    let places = DataLocator::new(args.data_args.data.clone(), true, args.quiet)?;
     let broken_files = match (&places.manifest, &places.data) {
         (Some(manifest), Some(data)) => manifest.broken(data),
         _ => Vec::new(),
@@ -52,7 +52,7 @@ pub fn verify(args: &VerifyArgs) -> Result<Verified> {
 /// What tasks are checked by.
 struct Checker<'a> {
     protocol: Protocol,
-    places: &'a Places,
+    places: &'a DataLocator,
     args: &'a VerifyArgs,
     progress: &'a Progress,
 }
@@ -116,7 +116,7 @@ impl TaskCheck {
         if !prints.unreadable.is_empty() {
             self.state = "broken".into();
             self.reasons
-                .push(format!("split {name} has pictures that cannot be read"));
+                .push(format!("split {name} has images that cannot be read"));
         }
         self.splits.push(SplitCheck {
             name,

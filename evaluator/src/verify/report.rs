@@ -23,7 +23,7 @@ pub struct SplitCheck {
     pub classes: Vec<usize>,
     /// Rows like another row of the split.
     pub duplicates: Duplicates,
-    /// Rows whose picture cannot be decoded, the first few by id.
+    /// Rows whose image cannot be decoded, the first few by id.
     pub unreadable: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ impl SplitCheck {
         ));
         if !self.unreadable.is_empty() {
             lines.push(format!(
-                "        pictures that cannot be read: {}",
+                "        images that cannot be read: {}",
                 self.unreadable.join(", ")
             ));
         }

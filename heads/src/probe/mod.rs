@@ -10,7 +10,7 @@ mod examples;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Fit, FitOptions, Labelled, LinearHead, Result, minimise::Minimiser};
+use crate::{Fit, FitOptions, Labelled, LinearHead, Result, lbfgs::Minimiser};
 use examples::{Evaluation, Examples};
 
 /// Steps that shape the next one.

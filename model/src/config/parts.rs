@@ -37,7 +37,7 @@ pub struct ImageConfig {
     pub qkv_bias: bool,
     /// Whether there is a token for masked patches.
     pub mask_token: bool,
-    /// Number of visual words; the codebook's.
+    /// Number of visual tokens; the codebook's.
     pub vocab_size: i64,
 }
 
@@ -46,7 +46,7 @@ pub struct ImageConfig {
 #[serde(default)]
 pub struct TextConfig {
     pub(super) model_type: String,
-    /// Number of word pieces.
+    /// Number of tokens.
     pub vocab_size: i64,
     /// Number of segments that a pair of texts can have.
     pub type_vocab_size: i64,
@@ -119,7 +119,7 @@ pub struct CodebookConfig {
     pub num_blocks_per_group: i64,
     /// Width of the first group; each later one doubles it.
     pub hidden_size: i64,
-    /// Number of visual words.
+    /// Number of visual tokens.
     pub vocab_size: i64,
     /// Whether the codebook is left out of training (early files say null).
     pub freeze: Option<bool>,

@@ -6,7 +6,7 @@ use super::Linear;
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Autocast, Fused, PackedLinear, Vars, packed_attention, trace::Site},
+    runtime::{Autocast, Fused, PackedLinear, Vars, packed_attention, trace::TracePoint},
 };
 
 /// How attention is computed. Both give the same numbers within rounding.
@@ -89,7 +89,7 @@ pub struct SelfAttention {
     heads: i64,
     dropout: f64,
     kind: AttentionKind,
-    site: Site,
+    site: TracePoint,
 }
 
 impl SelfAttention {
@@ -105,7 +105,7 @@ impl SelfAttention {
             heads: config.num_attention_heads,
             dropout: config.attention_probs_dropout_prob,
             kind,
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
@@ -136,7 +136,7 @@ impl SelfAttention {
                 let qkv = self.project_packed(packed, xs)?;
                 let fused = packed_attention(&qkv, mask.map(|m| &m.additive));
                 if let (None, AttentionKind::Fused, Some(context)) = (rows, self.kind, fused) {
-                    self.site.see(&context);
+                    self.site.record(&context);
                     return Ok(context);
                 }
                 split_packed(&qkv, asking)?
@@ -146,12 +146,12 @@ impl SelfAttention {
         let context = context
             .f_transpose(1, 2)?
             .f_reshape([batch, asking, size])?; // [batch, seq, size]
-        self.site.see(&context);
+        self.site.record(&context);
         Ok(context)
     }
 
-    /// Attention of queries to keys and values \[batch, heads, seq, `head_dim`\], in the way that is
-    /// right or fast for them.
+    /// Attention of queries to keys and values \[batch, heads, seq, `head_dim`\], in the way that
+    /// is right or fast for them.
     fn attend(
         &self,
         q: &Tensor,

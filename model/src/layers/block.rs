@@ -6,7 +6,7 @@ use super::{Activation, AttentionKind, AttentionMask, LayerNorm, Linear, Rows, S
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 
 /// Attention and its output projection.
@@ -14,7 +14,7 @@ use crate::{
 struct Attention {
     attention: SelfAttention,
     output: Linear,
-    site: Site,
+    site: TracePoint,
 }
 
 /// h = x + attention(norm(x)); y = h + feed-forward(norm(h)).
@@ -27,8 +27,8 @@ pub struct Block {
     layernorm_after: LayerNorm,
     activation: Activation,
     dropout: f64,
-    site: Site,
-    intermediate_site: Site,
+    site: TracePoint,
+    intermediate_site: TracePoint,
 }
 
 impl Block {
@@ -41,7 +41,7 @@ impl Block {
             attention: Attention {
                 attention: SelfAttention::new(&(&attention / "attention"), config, kind),
                 output: Linear::new(&(&attention / "output" / "dense"), size, size),
-                site: Site::new(attention.name()),
+                site: TracePoint::new(attention.name()),
             },
             intermediate: Linear::new(&(vars / "intermediate" / "dense"), size, wide),
             output: Linear::new(&(vars / "output" / "dense"), wide, size),
@@ -49,8 +49,8 @@ impl Block {
             layernorm_after: norm("layernorm_after"),
             activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,
-            site: Site::new(vars.name()),
-            intermediate_site: Site::new((vars / "intermediate").name()),
+            site: TracePoint::new(vars.name()),
+            intermediate_site: TracePoint::new((vars / "intermediate").name()),
         }
     }
 
@@ -87,9 +87,9 @@ impl Block {
         let wide = self
             .intermediate
             .forward_activated(&normed, self.activation)?; // [batch, seq, wide]
-        self.intermediate_site.see(&wide);
+        self.intermediate_site.record(&wide);
         let ys = self.add(&self.output, &wide, &hidden, None, train)?; // [batch, seq, size]
-        self.site.see(&ys);
+        self.site.record(&ys);
         Ok(ys)
     }
 
@@ -98,7 +98,7 @@ impl Block {
         linear: &Linear,
         xs: &Tensor,
         residual: &Tensor,
-        site: Option<&Site>,
+        site: Option<&TracePoint>,
         train: bool,
     ) -> Result<Tensor> {
         if let Some(sum) = linear.forward_added(xs, residual) {
@@ -106,7 +106,7 @@ impl Block {
         }
         let ys = linear.forward(xs)?.f_dropout(self.dropout, train)?;
         if let Some(site) = site {
-            site.see(&ys);
+            site.record(&ys);
         }
         Ok(ys.f_add(residual)?)
     }

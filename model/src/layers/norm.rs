@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::{
     Result,
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 
 /// Layer norm with gain and bias.
@@ -13,7 +13,7 @@ pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f64,
-    site: Site,
+    site: TracePoint,
 }
 
 impl LayerNorm {
@@ -23,7 +23,7 @@ impl LayerNorm {
             weight: vars.ones("weight", &[size]),
             bias: vars.zeros("bias", &[size]),
             eps,
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
@@ -31,7 +31,7 @@ impl LayerNorm {
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let size = self.weight.size();
         let ys = xs.f_layer_norm(size, Some(&self.weight), Some(&self.bias), self.eps, true)?;
-        self.site.see(&ys);
+        self.site.record(&ys);
         Ok(ys)
     }
 }

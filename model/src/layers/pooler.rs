@@ -6,14 +6,14 @@ use tch::Tensor;
 use super::{Activation, Linear};
 use crate::{
     Result,
-    runtime::{Vars, trace::Site},
+    runtime::{Vars, trace::TracePoint},
 };
 
 /// tanh(dense(row 0)).
 #[derive(Debug)]
 pub struct Pooler {
     dense: Linear,
-    site: Site,
+    site: TracePoint,
 }
 
 impl Pooler {
@@ -21,14 +21,14 @@ impl Pooler {
     pub fn new(vars: &Vars, size: i64) -> Self {
         Self {
             dense: Linear::new(&(vars / "dense"), size, size),
-            site: Site::new(vars.name()),
+            site: TracePoint::new(vars.name()),
         }
     }
 
     /// CLS states \[batch, size\] to the same shape.
     pub fn forward(&self, cls: &Tensor) -> Result<Tensor> {
         let ys = self.dense.forward_activated(cls, Activation::Tanh)?;
-        self.site.see(&ys);
+        self.site.record(&ys);
         Ok(ys)
     }
 }

@@ -5,10 +5,10 @@ use tch::{Device, Kind, Tensor};
 use super::Encoding;
 use crate::{Error, ImageInputs, Result, TextInputs};
 
-/// A picture's numbers, \[3, height, width\] flattened, and its height and width.
+/// An image's numbers, \[3, height, width\] flattened, and its height and width.
 pub type Pixels = (Vec<f32>, (usize, usize));
 
-/// Pixels of pictures of one size to \[batch, 3, height, width\].
+/// Pixels of images of one size to \[batch, 3, height, width\].
 pub fn image_batch<'a>(
     pixels: impl IntoIterator<Item = &'a Pixels>,
     device: Device,
@@ -16,11 +16,11 @@ pub fn image_batch<'a>(
 ) -> Result<ImageInputs> {
     let pixels: Vec<&Pixels> = pixels.into_iter().collect();
     let Some((_, size)) = pixels.first().copied() else {
-        return Err(Error::Input("a batch without pictures".into()));
+        return Err(Error::Input("a batch without images".into()));
     };
     if let Some((_, other)) = pixels.iter().find(|(_, other)| other != size) {
         return Err(Error::Input(format!(
-            "pictures of {size:?} and {other:?} pixels in one batch: the transform leaves sizes as they are"
+            "images of {size:?} and {other:?} pixels in one batch: the transform leaves sizes as they are"
         )));
     }
     let (height, width) = (size.0 as i64, size.1 as i64);

@@ -1,5 +1,5 @@
-//! From files to what the encoders read: pictures decoded and resized as Pillow does it, texts as
-//! word pieces.
+//! From files to what the encoders read: images decoded and resized as Pillow does it, texts as
+//! tokens.
 
 mod batch;
 mod decode;

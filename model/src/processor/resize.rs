@@ -1,8 +1,8 @@
-//! Resizing bit for bit as Pillow does it for 8-bit pictures.
+//! Resizing bit for bit as Pillow does it for 8-bit images.
 //!
 //! Two passes of a separable filter with coefficients in 22-bit fixed point, rounded to bytes in
 //! between. Up to version 12 Pillow runs the horizontal pass first; since 13 the vertical one goes
-//! first where it shrinks the picture much more.
+//! first where it shrinks the image much more.
 #![allow(unsafe_code, reason = "calls code for AVX2 after asking the processor")]
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ const BITS: u32 = 22;
 /// Columns that one step of the kernel keeps in registers.
 const LANES: usize = 64;
 
-/// A picture's size.
+/// An image's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PixelSize {
     /// In pixels.
@@ -354,7 +354,7 @@ pub fn resize<const C: usize>(
     order: PassOrder,
 ) -> Vec<u8> {
     let empty = |size: PixelSize| size.width == 0 || size.height == 0;
-    assert!(!empty(from) && !empty(to), "an empty picture");
+    assert!(!empty(from) && !empty(to), "an empty image");
     let bytes = from.width * from.height * C;
     assert_eq!(source.len(), bytes, "the source has another size");
     let vertical = |source: &[u8], width: usize| {

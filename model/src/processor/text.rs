@@ -1,4 +1,4 @@
-//! Texts to word pieces, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as
+//! Texts to tokens, with the `tokenizers` crate: from `tokenizer.json`, or from `vocab.txt` as
 //! BERT's tokenizer.
 
 use std::{collections::BTreeMap, path::Path};
@@ -39,10 +39,10 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Word pieces of one text, special tokens included, without padding.
+/// Tokens of one text, special tokens included, without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoding {
-    /// Ids of the word pieces.
+    /// Ids of the tokens.
     pub input_ids: Vec<i64>,
     /// 0 for the first text and 1 for the second.
     pub token_type_ids: Vec<i64>,
@@ -156,12 +156,12 @@ impl TextProcessor {
         self.inner.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// Number of word pieces; their ids are the numbers below it.
+    /// Number of tokens; their ids are the numbers below it.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// Word pieces of each text, cut to `max_length` tokens with the special ones; of a pair the
+    /// Tokens of each text, cut to `max_length` tokens with the special ones; of a pair the
     /// longer one is cut.
     pub fn encode(&self, texts: &[Text], max_length: usize) -> Result<Vec<Encoding>> {
         if max_length < SHORTEST {
@@ -217,7 +217,7 @@ impl TextProcessor {
         Self::from_words(&words_in_order(&tokenizer))
     }
 
-    /// A digest of everything that decides the word pieces.
+    /// A digest of everything that decides the tokens.
     pub fn digest(&self) -> String {
         let text = self
             .tokenizer

@@ -14,7 +14,7 @@ pub struct LoaderOptions {
     /// Worker threads; at least one is used.
     pub threads: usize,
     /// Pieces that may be finished or under way at once; at least one.
-    pub ahead: usize,
+    pub prefetch: usize,
 }
 
 impl Default for LoaderOptions {
@@ -23,7 +23,7 @@ impl Default for LoaderOptions {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         Self {
             threads,
-            ahead: threads + 1,
+            prefetch: threads + 1,
         }
     }
 }
@@ -42,7 +42,7 @@ struct Shared<T> {
     room: Condvar,
     filled: Condvar,
     count: usize,
-    ahead: usize,
+    prefetch: usize,
 }
 
 /// An iterator over `make(0), make(1), .., make(count - 1)`, computed ahead.
@@ -72,7 +72,7 @@ impl<T: Send + 'static> Loader<T> {
             room: Condvar::new(),
             filled: Condvar::new(),
             count,
-            ahead: options.ahead.max(1),
+            prefetch: options.prefetch.max(1),
         });
         let make = Arc::new(make);
         let worker = |_| {
@@ -109,8 +109,9 @@ impl<T: Send> Shared<T> {
     }
 
     fn claim(&self) -> Option<usize> {
-        let full =
-            |s: &mut State<T>| !s.stopped && s.next < self.count && s.next >= s.taken + self.ahead;
+        let full = |s: &mut State<T>| {
+            !s.stopped && s.next < self.count && s.next >= s.taken + self.prefetch
+        };
         let mut state = Self::wait(&self.room, self.lock(), full);
         if state.stopped || state.next >= self.count {
             return None;
@@ -158,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    fn options(threads: usize, ahead: usize) -> LoaderOptions {
-        LoaderOptions { threads, ahead }
+    fn options(threads: usize, prefetch: usize) -> LoaderOptions {
+        LoaderOptions { threads, prefetch }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is kept in memory between products and pictures: the C library's free buffers, oneDNN's
+//! What is kept in memory between products and images: the C library's free buffers, oneDNN's
 //! compiled kernels.
 #![allow(
     unsafe_code,
@@ -16,7 +16,7 @@ const CAPACITIES: [&str; 2] = ["LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAP
 /// For the start of `main`, before a thread or libtorch reads the environment.
 ///
 /// Freed buffers stay with the program instead of going back to the system and coming again, page
-/// by page and zeroed, with each picture and each state of a batch: decoding and preprocessing take
+/// by page and zeroed, with each image and each state of a batch: decoding and preprocessing take
 /// 0.9 instead of 1.5 ms, and a step of training a tenth less. Kernels for shapes that are long
 /// gone do not stay.
 pub fn prepare_memory() {

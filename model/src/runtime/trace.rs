@@ -13,16 +13,16 @@ thread_local! {
 
 /// A place in a model whose output can be recorded, named like its parameters.
 #[derive(Debug, Clone)]
-pub struct Site(String);
+pub struct TracePoint(String);
 
-impl Site {
+impl TracePoint {
     /// The site of the module whose parameters lie under `name`.
     pub fn new(name: String) -> Self {
         Self(name)
     }
 
     /// Keeps `output` if a recording runs.
-    pub fn see(&self, output: &Tensor) {
+    pub fn record(&self, output: &Tensor) {
         SEEN.with_borrow_mut(|seen| {
             if let Some(seen) = seen {
                 seen.push((self.0.clone(), output.detach()));
@@ -33,7 +33,7 @@ impl Site {
     /// Keeps `output` under this site's name and `suffix` if a recording runs.
     pub fn see_part(&self, suffix: &str, output: &Tensor) {
         if is_recording() {
-            Self(format!("{}.{suffix}", self.0)).see(output);
+            Self(format!("{}.{suffix}", self.0)).record(output);
         }
     }
 }

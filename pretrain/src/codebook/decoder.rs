@@ -1,4 +1,4 @@
-//! The other half of the discrete VAE (DALL-E, appendix A.1): from visual words back to pixels. It
+//! The other half of the discrete VAE (DALL-E, appendix A.1): from visual tokens back to pixels. It
 //! is not part of the model.
 
 use flava_model::{

@@ -31,7 +31,7 @@ pub(crate) fn networks(
     (store, encoder, decoder)
 }
 
-/// Floating-point operations of a training step for a patch of a picture, by the networks in
+/// Floating-point operations of a training step for a patch of an image, by the networks in
 /// `store`: products only, the backward pass at twice the forward one.
 pub(crate) fn flops_of_patch(store: &VarStore) -> f64 {
     let positions = |name: &str| {

@@ -1,4 +1,4 @@
-//! How well pictures come back from their words.
+//! How well images come back from their words.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use tch::{Device, Kind, Tensor};
 use super::training::CodebookTraining;
 use crate::{Error, Result};
 
-/// Pictures that reconstruction is measured on.
+/// Images that reconstruction is measured on.
 const MEASURED: usize = 256;
-/// Of these, those in the picture of reconstructions.
+/// Of these, those in the image of reconstructions.
 const SHOWN: usize = 16;
 
-/// How well pictures come back from their words.
+/// How well images come back from their words.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Reconstruction {
     /// Mean squared difference of pixels from 0 to 1.
     pub squared_error: f64,
-    /// The same for the mean colour of each picture, to compare with.
+    /// The same for the mean colour of each image, to compare with.
     pub squared_error_of_mean: f64,
     /// Share of the words that occur.
     pub usage: f64,
@@ -28,7 +28,7 @@ pub struct Reconstruction {
     pub perplexity: f64,
 }
 
-/// Pictures \[count, 3, height, width\], as they are and as they come back, from 0 to 1.
+/// Images \[count, 3, height, width\], as they are and as they come back, from 0 to 1.
 struct Compared {
     original: Tensor,
     back: Tensor,
@@ -50,7 +50,7 @@ impl Compared {
 struct Tally {
     /// How often each word occurs.
     counts: Vec<u64>,
-    /// Sums over pictures.
+    /// Sums over images.
     error: f64,
     error_of_mean: f64,
     pictures: usize,
@@ -90,7 +90,7 @@ impl Tally {
 }
 
 impl CodebookTraining {
-    /// How well the first pictures of the corpus come back, and a picture of some of them:
+    /// How well the first images of the corpus come back, and an image of some of them:
     /// originals over reconstructions.
     pub fn measure(&self) -> Result<(Reconstruction, RgbImage)> {
         let _guard = tch::no_grad_guard();
@@ -113,7 +113,7 @@ impl CodebookTraining {
         Ok((tally.reconstruction(), sheet(&shown)?))
     }
 
-    /// Pictures through encoder and decoder; their words are counted.
+    /// Images through encoder and decoder; their words are counted.
     fn compared(&self, pixels: &[Pixels], counts: &mut [u64]) -> Result<Compared> {
         let target = image_batch(pixels, self.store.device(), Kind::Float)?.pixel_values;
         let words = self.encoder.indices(&target)?;
@@ -172,7 +172,7 @@ fn unmapped(pixels: &Tensor) -> Result<Tensor> {
         .f_clamp(0.0, 1.0)?)
 }
 
-/// Pictures \[count, 3, height, width\] from 0 to 1 as bytes \[count, height, width, 3\].
+/// Images \[count, 3, height, width\] from 0 to 1 as bytes \[count, height, width, 3\].
 fn bytes(pictures: &Tensor) -> Result<Tensor> {
     Ok(pictures
         .f_permute([0, 2, 3, 1])?
@@ -183,7 +183,7 @@ fn bytes(pictures: &Tensor) -> Result<Tensor> {
         .f_contiguous()?)
 }
 
-/// Rows of pictures \[count, 3, height, width\], one under the other.
+/// Rows of images \[count, 3, height, width\], one under the other.
 fn sheet(rows: &[Tensor]) -> Result<RgbImage> {
     let Some(first) = rows.first() else {
         return Ok(RgbImage::new(1, 1));

@@ -23,7 +23,7 @@ use crate::{
     Error, Result,
     augment::Crop,
     recipe::CodebookStage,
-    sampling::{Drawn, Draws, Piece, ahead, picture},
+    sampling::{CorpusSampler, Piece, SampledBatch, picture, prefetch},
 };
 
 const DECODER: &str = "decoder.safetensors";
@@ -33,15 +33,15 @@ const NUMBERS_OF_A_PATCH: f64 = (PATCH * PATCH) as f64 * 3.0;
 
 /// What the training of a codebook works on.
 pub struct CodebookSetup {
-    /// Pictures.
-    pub draws: Draws,
+    /// Images.
+    pub draws: CorpusSampler,
     /// How they are prepared.
     pub transform: ImageTransform,
-    /// Of new weights and of parts of pictures.
+    /// Of new weights and of parts of images.
     pub seed: u64,
     /// Where it runs.
     pub device: Device,
-    /// Threads that prepare pictures.
+    /// Threads that prepare images.
     pub threads: usize,
 }
 
@@ -58,17 +58,17 @@ pub struct CodebookTraining {
     step: usize,
 }
 
-/// Where its pictures come from.
+/// Where its images come from.
 pub(super) struct PictureSource {
-    pub(super) draws: Draws,
+    pub(super) draws: CorpusSampler,
     transform: ImageTransform,
     crop: Option<Crop>,
     seed: u64,
 }
 
 impl PictureSource {
-    /// The pictures in a piece of a step's batch.
-    fn piece(&self, step: u64, piece: Piece) -> Drawn<Pixels> {
+    /// The images in a piece of a step's batch.
+    fn piece(&self, step: u64, piece: Piece) -> SampledBatch<Pixels> {
         self.draws
             .piece(step, piece, |row, draw| self.pixels(row, Some(draw)))
     }
@@ -158,17 +158,17 @@ impl CodebookTraining {
 }
 
 impl Learner for CodebookTraining {
-    type Batch = Drawn<Pixels>;
+    type Batch = SampledBatch<Pixels>;
     type Error = Error;
 
-    fn batches(&self, steps: Range<usize>) -> Batches<Drawn<Pixels>, Error> {
+    fn batches(&self, steps: Range<usize>) -> Batches<SampledBatch<Pixels>, Error> {
         let source = Arc::clone(&self.source);
         let largest = source.draws.batch_size;
         let make = move |step: usize, piece| source.piece(step as u64, piece);
-        Box::new(ahead(steps, largest, self.threads, make))
+        Box::new(prefetch(steps, largest, self.threads, make))
     }
 
-    fn backward(&mut self, batch: &Drawn<Pixels>, step: &Step) -> Result<StepMetrics> {
+    fn backward(&mut self, batch: &SampledBatch<Pixels>, step: &Step) -> Result<StepMetrics> {
         self.step = step.number;
         tch::manual_seed(step.seed);
         let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
@@ -201,7 +201,7 @@ impl Learner for CodebookTraining {
         vec![ParameterSet::of(&self.store)]
     }
 
-    fn ids(&self, batch: &Drawn<Pixels>) -> Vec<String> {
+    fn ids(&self, batch: &SampledBatch<Pixels>) -> Vec<String> {
         batch.ids.clone()
     }
 
@@ -212,7 +212,7 @@ impl Learner for CodebookTraining {
         ]
     }
 
-    fn flops(&self, batch: &Drawn<Pixels>) -> f64 {
+    fn flops(&self, batch: &SampledBatch<Pixels>) -> f64 {
         let (height, width) = batch.rows[0].1;
         (batch.rows.len() * height * width) as f64 / (PATCH * PATCH) as f64 * self.flops_of_patch
     }

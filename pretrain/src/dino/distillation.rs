@@ -17,7 +17,7 @@ use super::{
     head::DinoHead,
     views::{GLOBAL, ViewSource, Views},
 };
-use crate::{FlavaForPreTraining, Result, recipe::DinoStage, sampling::Draws};
+use crate::{FlavaForPreTraining, Result, recipe::DinoStage, sampling::CorpusSampler};
 
 /// How the names of the encoder's variables begin.
 const ENCODER: &str = "flava.image_model.";
@@ -30,14 +30,14 @@ pub struct DinoSetup {
     pub model: FlavaForPreTraining,
     /// Its variables.
     pub store: VarStore,
-    /// How its pictures are prepared.
+    /// How its images are prepared.
     pub processor: ImageProcessorConfig,
     /// In which order they are resized.
     pub pass_order: PassOrder,
     /// Its tokenizer.
     pub text: Arc<TextProcessor>,
-    /// Pictures.
-    pub draws: Draws,
+    /// Images.
+    pub draws: CorpusSampler,
     /// Of new weights and of views.
     pub seed: u64,
     /// Threads that make views.

@@ -9,7 +9,7 @@ use flava_training::{AdamW, Batches, Learner, ParameterSet, Step, StepMetrics, T
 use tch::{Tensor, nn::VarStore};
 
 use super::{distillation::Dino, views::Views};
-use crate::{Error, Result, flops, sampling::ahead};
+use crate::{Error, Result, flops, sampling::prefetch};
 
 /// What is saved beside the model.
 const STATE: &str = "dino.safetensors";
@@ -21,7 +21,7 @@ impl Learner for Dino {
     fn batches(&self, steps: Range<usize>) -> Batches<Views, Error> {
         let (source, local_crops) = (Arc::clone(&self.source), self.stage.local_crops);
         let largest = source.draws.batch_size;
-        let pieces = ahead(steps, largest, self.threads, move |step, piece| {
+        let pieces = prefetch(steps, largest, self.threads, move |step, piece| {
             source.piece(step as u64, piece)
         });
         Box::new(pieces.map(move |drawn| Ok(Views::new(drawn?, local_crops))))

@@ -1,5 +1,5 @@
 //! The image encoder by self-distillation without labels (DINO, Caron et al. 2021): the student's
-//! answer on every view of a picture is to be the teacher's on another, large one. The teacher is a
+//! answer on every view of an image is to be the teacher's on another, large one. The teacher is a
 //! moving average of the student.
 
 mod average;

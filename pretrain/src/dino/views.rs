@@ -1,4 +1,4 @@
-//! Views of pictures, large and small.
+//! Views of images, large and small.
 
 use std::ops::Range;
 
@@ -9,15 +9,15 @@ use flava_training::BrokenRows;
 use crate::{
     augment::View,
     recipe::DinoStage,
-    sampling::{Drawn, Draws, Piece, picture},
+    sampling::{CorpusSampler, Piece, SampledBatch, picture},
 };
 
-/// Large views of a picture.
+/// Large views of an image.
 pub(super) const GLOBAL: usize = 2;
 
 /// Where views come from.
 pub(super) struct ViewSource {
-    pub(super) draws: Draws,
+    pub(super) draws: CorpusSampler,
     pub(super) transform: ImageTransform,
     /// Side of a large view in pixels.
     pub(super) side: usize,
@@ -26,8 +26,8 @@ pub(super) struct ViewSource {
 }
 
 impl ViewSource {
-    /// The views of the pictures in a piece of a step's batch.
-    pub(super) fn piece(&self, step: u64, piece: Piece) -> Drawn<Vec<Pixels>> {
+    /// The views of the images in a piece of a step's batch.
+    pub(super) fn piece(&self, step: u64, piece: Piece) -> SampledBatch<Vec<Pixels>> {
         self.draws
             .piece(step, piece, |row, draw| self.views(row, draw))
     }
@@ -73,7 +73,7 @@ impl ViewSource {
     }
 }
 
-/// Views of a batch of pictures.
+/// Views of a batch of images.
 pub struct Views {
     /// Large ones: all rows' first views, then all second ones.
     pub(super) global: Vec<Pixels>,
@@ -85,7 +85,7 @@ pub struct Views {
 
 impl Views {
     /// Of the views of each row, large ones first.
-    pub(super) fn new(mut drawn: Drawn<Vec<Pixels>>, local_crops: usize) -> Self {
+    pub(super) fn new(mut drawn: SampledBatch<Vec<Pixels>>, local_crops: usize) -> Self {
         let mut views = Self {
             global: Vec::new(),
             local: Vec::new(),

@@ -13,7 +13,7 @@ use super::{
     inputs::{BatchTotals, PretrainingInputs},
     rows::Row,
 };
-use crate::{Result, recipe::RowKind, sampling::Drawn};
+use crate::{Result, recipe::RowKind, sampling::SampledBatch};
 
 /// A batch on its way to the model.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Batch {
 pub struct InputOptions {
     /// Whether texts as they are come with it.
     pub unmasked: bool,
-    /// The word piece that fills up texts.
+    /// The token that fills up texts.
     pub pad: i64,
     /// The label of what is not hidden.
     pub ignore: i64,
@@ -40,7 +40,7 @@ pub struct InputOptions {
 }
 
 impl Batch {
-    pub(super) fn new(kind: RowKind, drawn: Drawn<Row>) -> Self {
+    pub(super) fn new(kind: RowKind, drawn: SampledBatch<Row>) -> Self {
         Self {
             kind,
             ids: drawn.ids,
@@ -64,18 +64,18 @@ impl Batch {
         self.kind
     }
 
-    /// Word pieces of each text.
+    /// Tokens of each text.
     fn lengths(&self) -> impl Iterator<Item = usize> {
         let texts = self.rows.iter().filter_map(|row| row.text.as_ref());
         texts.map(|text| text.encoding.input_ids.len())
     }
 
-    /// Word pieces, padding left out.
+    /// Tokens, padding left out.
     pub fn tokens(&self) -> usize {
         self.lengths().sum()
     }
 
-    /// Longest text in word pieces.
+    /// Longest text in tokens.
     pub fn longest(&self) -> usize {
         self.lengths().max().unwrap_or(0)
     }
@@ -101,7 +101,7 @@ impl Batch {
         whole
     }
 
-    /// Whether pictures and texts belong together, for some rows: \[rows\], int64.
+    /// Whether images and texts belong together, for some rows: \[rows\], int64.
     pub fn itm_labels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
         let labels: Vec<i64> = self.rows[part]
             .iter()
@@ -110,7 +110,7 @@ impl Batch {
         Ok(Tensor::f_from_slice(&labels)?.f_to_device(device)?)
     }
 
-    /// Some rows' pictures, as they are: \[rows, 3, height, width\].
+    /// Some rows' images, as they are: \[rows, 3, height, width\].
     pub fn pixels(&self, part: Range<usize>, device: Device) -> Result<Tensor> {
         let pixels = self.rows[part].iter().filter_map(|row| row.pixels.as_ref());
         Ok(image_batch(pixels, device, Kind::Float)?.pixel_values)
@@ -140,7 +140,7 @@ impl Batch {
         Ok(inputs)
     }
 
-    /// Pictures, which of their patches are hidden, and what names the patches.
+    /// Images, which of their patches are hidden, and what names the patches.
     fn add_pictures(
         &self,
         inputs: &mut PretrainingInputs,

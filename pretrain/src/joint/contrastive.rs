@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::{batches::Batch, losses::matching, training::JointTraining};
 use crate::{Error, Result};
 
-/// Something for each picture and text, \[rows, projection\] each: embeddings, or gradients by
+/// Something for each image and text, \[rows, projection\] each: embeddings, or gradients by
 /// them.
 pub(super) struct Embeddings {
     image: Tensor,

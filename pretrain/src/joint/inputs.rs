@@ -13,7 +13,7 @@ pub struct PretrainingInputs {
     pub bool_masked_pos: Option<Tensor>,
     /// The codebook's pixels, for labels: \[batch, 3, height, width\].
     pub codebook_pixel_values: Option<Tensor>,
-    /// Visual words, if they are known already: \[batch, patches\] or \[batch, rows, columns\].
+    /// Visual tokens, if they are known already: \[batch, patches\] or \[batch, rows, columns\].
     pub mim_labels: Option<Tensor>,
     /// The texts as they are, for the contrastive loss.
     pub text: Option<TextInputs>,
@@ -21,7 +21,7 @@ pub struct PretrainingInputs {
     pub masked_text: Option<TextInputs>,
     /// The hidden words, \[batch, seq\].
     pub mlm_labels: Option<Tensor>,
-    /// 1 where picture and text belong together: \[batch\], int64.
+    /// 1 where image and text belong together: \[batch\], int64.
     pub itm_labels: Option<Tensor>,
     /// Totals of the batch that the rows are a part of, where they are not all of it.
     pub totals: Option<BatchTotals>,

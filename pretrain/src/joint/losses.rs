@@ -89,8 +89,8 @@ pub struct PretrainingOutput {
     pub mmm_text_logits: Option<Tensor>,
     /// \[matching, batch\] each.
     pub contrastive: Option<ContrastiveLogits>,
-    /// How often the heads are right: `mim`, `mlm`, `itm`, `mmm_image`, `mmm_text`, `image_to_text`,
-    /// `text_to_image`.
+    /// How often the heads are right: `mim`, `mlm`, `itm`, `mmm_image`, `mmm_text`,
+    /// `image_to_text`, `text_to_image`.
     pub accuracies: Vec<Accuracy>,
 }
 

@@ -222,14 +222,14 @@ impl FlavaForPreTraining {
     }
 }
 
-/// Of visual words.
+/// Of visual tokens.
 fn patch_head(vars: &Vars, config: &FlavaConfig) -> MaskedPredictionHead {
     let image = &config.image_config;
     let (words, act, eps) = (image.vocab_size, image.hidden_act, image.layer_norm_eps);
     MaskedPredictionHead::new(vars, config.hidden_size, words, act, eps)
 }
 
-/// Of word pieces.
+/// Of tokens.
 fn token_head(vars: &Vars, config: &FlavaConfig) -> MaskedPredictionHead {
     let text = &config.text_config;
     let (words, act, eps) = (text.vocab_size, text.hidden_act, text.layer_norm_eps);

@@ -1,4 +1,4 @@
-//! From rows of a corpus to batches: pictures decoded, and now and then a caption that belongs
+//! From rows of a corpus to batches: images decoded, and now and then a caption that belongs
 //! elsewhere. Everything random depends on the seed, the corpus and the draw alone.
 
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use rand::{Rng, seq::IndexedRandom};
 
 use super::{
     batches::Batch,
-    rows::{Preparation, Row},
-    visual_tokens::VisualWords,
+    rows::{ExampleTransform, Row},
+    visual_tokens::VisualTokens,
 };
 use crate::{
     Result,
     recipe::RowKind,
-    sampling::{Drawn, Draws, Piece, picture},
+    sampling::{CorpusSampler, Piece, SampledBatch, picture},
 };
 
 /// Captions that are drawn before a text of the same words is taken for another's.
 const TRIES: usize = 10;
 
 /// A corpus in a mixture.
-pub struct Reader {
+pub struct PretrainingDataset {
     /// Its rows.
-    pub draws: Draws,
+    pub draws: CorpusSampler,
     /// What they are read as.
     pub kind: RowKind,
-    /// Where the visual words of its pictures come from.
+    /// Where the visual tokens of its images come from.
     pub labels: PatchLabels,
 }
 
-/// Where the visual words of a corpus's pictures come from.
+/// Where the visual tokens of a corpus's images come from.
 #[derive(Clone, Debug)]
 pub enum PatchLabels {
     /// No loss reads any.
@@ -39,12 +39,12 @@ pub enum PatchLabels {
     /// The codebook, of each batch.
     Codebook,
     /// They are known ahead.
-    Known(Arc<VisualWords>),
+    Known(Arc<VisualTokens>),
 }
 
-impl Reader {
+impl PretrainingDataset {
     /// The batch that is the `nth` of this corpus.
-    pub fn batch(&self, nth: u64, preparation: &Preparation) -> Result<Batch> {
+    pub fn batch(&self, nth: u64, preparation: &ExampleTransform) -> Result<Batch> {
         Ok(self.batch_of(
             self.draws
                 .batch(nth, |index, draw| self.row(index, draw, preparation))?,
@@ -52,13 +52,18 @@ impl Reader {
     }
 
     /// A piece of it.
-    pub(crate) fn piece(&self, nth: u64, piece: Piece, preparation: &Preparation) -> Drawn<Row> {
+    pub(crate) fn piece(
+        &self,
+        nth: u64,
+        piece: Piece,
+        preparation: &ExampleTransform,
+    ) -> SampledBatch<Row> {
         self.draws
             .piece(nth, piece, |index, draw| self.row(index, draw, preparation))
     }
 
     /// A batch of rows that were drawn.
-    pub(crate) fn batch_of(&self, drawn: Drawn<Row>) -> Batch {
+    pub(crate) fn batch_of(&self, drawn: SampledBatch<Row>) -> Batch {
         Batch::new(self.kind, drawn)
     }
 
@@ -66,7 +71,7 @@ impl Reader {
         &self,
         index: usize,
         draw: u64,
-        preparation: &Preparation,
+        preparation: &ExampleTransform,
     ) -> std::result::Result<Row, String> {
         let dataset = &self.draws.dataset;
         let purpose = format!("row of {}, draw {draw}", self.draws.name);
@@ -92,7 +97,7 @@ impl Reader {
         row: &mut Row,
         picture: Picture,
         index: usize,
-        preparation: &Preparation,
+        preparation: &ExampleTransform,
         rng: &mut impl Rng,
     ) -> std::result::Result<(), String> {
         let picture = match &preparation.crop {
@@ -106,7 +111,7 @@ impl Reader {
             PatchLabels::Known(words) => {
                 row.labels = words
                     .of(index)
-                    .ok_or("was broken when visual words were computed")?;
+                    .ok_or("was broken when visual tokens were computed")?;
             }
         }
         Ok(())
@@ -117,7 +122,7 @@ impl Reader {
         &self,
         row: &mut Row,
         texts: &[String],
-        preparation: &Preparation,
+        preparation: &ExampleTransform,
         rng: &mut impl Rng,
     ) -> std::result::Result<(), String> {
         let is_pairs = self.kind == RowKind::Pairs;

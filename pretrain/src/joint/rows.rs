@@ -1,4 +1,4 @@
-//! Rows of corpora as the model reads them: pictures cropped and normalised, texts as word pieces,
+//! Rows of corpora as the model reads them: images cropped and normalised, texts as tokens,
 //! both with parts hidden.
 
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::augment::Crop;
 
 /// How rows are made; the same for all corpora of a stage.
 #[derive(Clone, Debug)]
-pub struct Preparation {
+pub struct ExampleTransform {
     /// The model's pixels.
     pub transform: ImageTransform,
-    /// The codebook's, from the same part of the picture.
+    /// The codebook's, from the same part of the image.
     pub codebook: ImageTransform,
     /// Which part; all of it without.
     pub crop: Option<Crop>,
     /// Hidden patches.
     pub masks: BlockMasks,
-    /// Word pieces.
+    /// Tokens.
     pub text: Arc<TextProcessor>,
     /// Hidden words, and the longest text in tokens: of texts alone, and of captions.
     pub words: [(WordMasks, usize); 2],
@@ -34,7 +34,7 @@ pub struct Preparation {
     pub seed: u64,
 }
 
-impl Preparation {
+impl ExampleTransform {
     /// Whole images as `processor` has them, and captions that are never exchanged.
     pub fn new(
         processor: &ImageProcessorConfig,
@@ -56,7 +56,7 @@ impl Preparation {
         }
     }
 
-    /// A text, or a caption, as word pieces, and with some of its words hidden.
+    /// A text, or a caption, as tokens, and with some of its words hidden.
     pub(super) fn hidden_text(
         &self,
         text: &str,
@@ -77,16 +77,16 @@ impl Preparation {
 /// A row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The picture as the model reads it.
+    /// The image as the model reads it.
     pub(super) pixels: Option<Pixels>,
     /// As the codebook reads it, where that names its patches.
     pub(super) codebook: Option<Pixels>,
-    /// The visual words, where they are known.
+    /// The visual tokens, where they are known.
     pub(super) labels: Vec<i64>,
     /// True where a patch is hidden.
     pub(super) mask: Vec<bool>,
     pub(super) text: Option<RowText>,
-    /// Whether picture and text belong together.
+    /// Whether image and text belong together.
     pub(super) matches: bool,
 }
 

@@ -17,13 +17,13 @@ use super::{
     inputs::PretrainingInputs,
     losses::PretrainingOutput,
     model::{FlavaForPreTraining, reads_masked_pairs},
-    reader::Reader,
-    rows::Preparation,
+    reader::PretrainingDataset,
+    rows::ExampleTransform,
 };
 use crate::{
     Error, Result, flops,
     recipe::RowKind,
-    sampling::{Mixture, ahead},
+    sampling::{Mixture, prefetch},
 };
 
 /// Everything that joint training works on.
@@ -32,16 +32,16 @@ pub struct JointTraining {
     pub model: FlavaForPreTraining,
     /// Its variables.
     pub store: VarStore,
-    /// How its pictures are prepared.
+    /// How its images are prepared.
     pub processor: ImageProcessorConfig,
     /// Its tokenizer.
     pub text: Arc<TextProcessor>,
     /// The corpora.
-    pub readers: Arc<Vec<Reader>>,
+    pub readers: Arc<Vec<PretrainingDataset>>,
     /// Which of them each step reads.
     pub mixture: Arc<Mixture>,
     /// How rows are made.
-    pub preparation: Arc<Preparation>,
+    pub preparation: Arc<ExampleTransform>,
     /// Threads that make them.
     pub threads: usize,
     /// Share of a batch among which contrastive partners are looked for.
@@ -156,7 +156,7 @@ impl Learner for JointTraining {
         );
         let sizes = readers.iter().map(|reader| reader.draws.batch_size);
         let largest = sizes.max().unwrap_or(0);
-        let pieces = ahead(steps.clone(), largest, self.threads, move |step, piece| {
+        let pieces = prefetch(steps.clone(), largest, self.threads, move |step, piece| {
             let (corpus, nth) = mixture.step(step);
             readers[corpus].piece(nth, piece, &preparation)
         });

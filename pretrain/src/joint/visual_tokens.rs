@@ -1,5 +1,5 @@
-//! The codebook's word for each patch of each picture of a corpus, computed once and kept: where
-//! pictures are not cropped at random, a training step then pays nothing for its labels.
+//! The codebook's word for each patch of each image of a corpus, computed once and kept: where
+//! images are not cropped at random, a training step then pays nothing for its labels.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,28 +14,28 @@ use tch::{Device, Kind};
 
 use crate::{Error, Result, interrupted, sampling::picture};
 
-/// Pictures that go through the codebook at once.
+/// Images that go through the codebook at once.
 const BATCH: usize = 32;
 /// What is kept, and its version.
 const FORM: &str = "visual words, version 1";
-/// Stands in place of each word of a picture that is broken.
+/// Stands in place of each word of an image that is broken.
 const NONE: u16 = u16::MAX;
 
 /// Words of a corpus, row by row.
 #[derive(Debug)]
-pub struct VisualWords {
+pub struct VisualTokens {
     patches: usize,
     words: Vec<u16>,
 }
 
-/// What names the patches of pictures.
+/// What names the patches of images.
 #[derive(Clone, Copy)]
 pub struct ImageTokenizer<'a> {
     /// Whose words they are.
     pub codebook: &'a ImageCodebook,
-    /// Patches of a picture.
+    /// Patches of an image.
     pub patches: usize,
-    /// How pictures are prepared for it.
+    /// How images are prepared for it.
     pub transform: &'a ImageTransform,
     /// Threads that prepare them.
     pub threads: usize,
@@ -44,7 +44,7 @@ pub struct ImageTokenizer<'a> {
 }
 
 impl ImageTokenizer<'_> {
-    /// Pictures of a corpus in batches, prepared ahead; None for one that is broken.
+    /// Images of a corpus in batches, prepared ahead; None for one that is broken.
     fn pictures(
         &self,
         dataset: &Arc<dyn Dataset>,
@@ -52,7 +52,7 @@ impl ImageTokenizer<'_> {
         let (source, transform) = (Arc::clone(dataset), self.transform.clone());
         let options = LoaderOptions {
             threads: self.threads,
-            ahead: 2 * self.threads,
+            prefetch: 2 * self.threads,
         };
         Loader::new(dataset.len().div_ceil(BATCH), options, move |batch| {
             (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
@@ -61,7 +61,7 @@ impl ImageTokenizer<'_> {
         })
     }
 
-    /// The words of each patch of some pictures, one picture after the other.
+    /// The words of each patch of some images, one image after the other.
     fn words(&self, pictures: &[&Pixels]) -> Result<Vec<i64>> {
         if pictures.is_empty() {
             return Ok(Vec::new());
@@ -72,7 +72,7 @@ impl ImageTokenizer<'_> {
         if found != self.patches as i64 {
             let patches = self.patches;
             return Err(Error::Input(format!(
-                "the codebook names {found} patches of a picture that has {patches}"
+                "the codebook names {found} patches of an image that has {patches}"
             )));
         }
         Ok(words
@@ -82,7 +82,7 @@ impl ImageTokenizer<'_> {
     }
 }
 
-/// A row's picture as the codebook reads it; None if it is broken.
+/// A row's image as the codebook reads it; None if it is broken.
 fn prepared(
     dataset: &dyn Dataset,
     row: usize,
@@ -108,8 +108,8 @@ fn stored(word: i64) -> Result<u16> {
         .ok_or_else(|| Error::Input(format!("a codebook of more than {NONE} words")))
 }
 
-impl VisualWords {
-    /// The words of a row's patches, row by row of the grid; none of a picture that was broken.
+impl VisualTokens {
+    /// The words of a row's patches, row by row of the grid; none of an image that was broken.
     pub fn of(&self, row: usize) -> Option<Vec<i64>> {
         let words = &self.words[row * self.patches..(row + 1) * self.patches];
         (words.first() != Some(&NONE)).then(|| words.iter().map(|&word| word.into()).collect())
@@ -132,7 +132,7 @@ impl VisualWords {
             patches,
             words: Vec::with_capacity(rows * patches),
         };
-        let bar = progress.task("visual words", rows);
+        let bar = progress.task("visual tokens", rows);
         for batch in tokenizer.pictures(dataset) {
             interrupted()?;
             let batch = batch?;
@@ -143,7 +143,7 @@ impl VisualWords {
         Ok(all)
     }
 
-    /// Adds the words of a batch of pictures.
+    /// Adds the words of a batch of images.
     fn add(&mut self, batch: &[Option<Pixels>], tokenizer: &ImageTokenizer) -> Result<()> {
         let whole: Vec<&Pixels> = batch.iter().flatten().collect();
         let words = tokenizer.words(&whole)?;

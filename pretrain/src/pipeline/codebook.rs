@@ -97,7 +97,7 @@ impl Run<'_> {
         Ok(CodebookTraining::new(config, stage, setup))
     }
 
-    /// Says how well pictures come back from their words.
+    /// Says how well images come back from their words.
     fn report_codebook(&self, name: &str, trained: &CodebookTraining, folder: &Path) -> Result<()> {
         let found = trained.report(folder)?;
         self.progress.say(&format!(

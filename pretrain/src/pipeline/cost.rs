@@ -33,12 +33,12 @@ pub(super) fn parameters(config: &FlavaConfig) -> f64 {
         + projections
 }
 
-/// Bytes of the pixels of a square picture.
+/// Bytes of the pixels of a square image.
 fn bytes_of_picture(side: f64) -> f64 {
     3.0 * side * side * size_of::<f32>() as f64
 }
 
-/// Bytes of the codebook's pixels of a picture.
+/// Bytes of the codebook's pixels of an image.
 fn bytes_for_codebook(config: &FlavaConfig) -> f64 {
     bytes_of_picture(config.image_config.grid() as f64 * PATCH as f64)
 }

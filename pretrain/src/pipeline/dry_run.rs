@@ -19,7 +19,7 @@ use crate::{
 const SHARE_OF_PEAK: f64 = 0.5;
 /// What is said of a corpus, or of data to measure on, that cannot be opened.
 const NOT_THERE: &str = "not there";
-/// Word pieces of a tokenizer whose size the recipe does not say: BERT's.
+/// Tokens of a tokenizer whose size the recipe does not say: BERT's.
 const USUAL_WORDS: usize = 30_522;
 
 /// What a job would do: corpora that are there, sizes, operations and time at this machine's speed.
@@ -48,7 +48,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     Ok((lines.join("\n"), ready))
 }
 
-/// Word pieces of the tokenizer that a recipe makes.
+/// Tokens of the tokenizer that a recipe makes.
 fn words_of(recipe: &Recipe) -> usize {
     let words = recipe.stages().find_map(|(_, stage)| match stage {
         Stage::Tokenizer(stage) => Some(stage.vocab_size),

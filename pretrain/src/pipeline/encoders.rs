@@ -12,7 +12,10 @@ use super::{measure::Measured, run::Run, training::result_of};
 use crate::{
     FlavaForPreTraining, Result,
     dino::{Dino, DinoSetup},
-    joint::{ImageTokenizer, JointTraining, PatchLabels, Preparation, Reader, VisualWords},
+    joint::{
+        ExampleTransform, ImageTokenizer, JointTraining, PatchLabels, PretrainingDataset,
+        VisualTokens,
+    },
     recipe::{DinoStage, Share, TrainStage},
     sampling::Mixture,
 };
@@ -108,16 +111,16 @@ impl Run<'_> {
         stage: &TrainStage,
         processor: &ImageProcessorConfig,
         model: &FlavaForPreTraining,
-    ) -> Result<Preparation> {
+    ) -> Result<ExampleTransform> {
         let words = [
             (stage.text_masks, stage.text_length),
             (stage.caption_masks, stage.caption_length),
         ];
         let (text, ignore) = (self.text()?, model.config.ce_ignore_index);
-        Ok(Preparation {
+        Ok(ExampleTransform {
             crop: stage.crop,
             negatives: stage.negatives,
-            ..Preparation::new(processor, text, words, ignore, self.job.seed)
+            ..ExampleTransform::new(processor, text, words, ignore, self.job.seed)
         })
     }
 
@@ -127,8 +130,8 @@ impl Run<'_> {
         share: &Share,
         stage: &TrainStage,
         model: &FlavaForPreTraining,
-        preparation: &Preparation,
-    ) -> Result<Reader> {
+        preparation: &ExampleTransform,
+    ) -> Result<PretrainingDataset> {
         let dataset = self.corpus(&share.corpus)?;
         let labels = if !stage.weights.read_patches(share.rows) {
             PatchLabels::Unread
@@ -139,21 +142,21 @@ impl Run<'_> {
             PatchLabels::Known(Arc::new(words))
         };
         let batch_size = share.batch_size.unwrap_or(stage.schedule.batch_size);
-        Ok(Reader {
+        Ok(PretrainingDataset {
             draws: self.draws(&share.corpus, batch_size)?,
             kind: share.rows,
             labels,
         })
     }
 
-    /// The visual words of a corpus, in a file whose name says what they depend on.
+    /// The visual tokens of a corpus, in a file whose name says what they depend on.
     fn visual_words(
         &self,
         corpus: &str,
         dataset: &Arc<dyn Dataset>,
         model: &FlavaForPreTraining,
-        preparation: &Preparation,
-    ) -> Result<VisualWords> {
+        preparation: &ExampleTransform,
+    ) -> Result<VisualTokens> {
         let codebook = model.codebook()?;
         let codebooks: String = self.of_kinds(&["codebook"]).into_iter().cloned().collect();
         let transform = preparation.codebook.id();
@@ -169,6 +172,6 @@ impl Run<'_> {
             device: self.job.device,
         };
         let file = self.job.out.join(name);
-        VisualWords::open(&file, dataset, &tokenizer, &self.progress)
+        VisualTokens::open(&file, dataset, &tokenizer, &self.progress)
     }
 }

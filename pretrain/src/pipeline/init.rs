@@ -18,7 +18,7 @@ use crate::{
 
 /// What the names of an encoder's layers have in them.
 const LAYERS: &str = ".encoder.layer.";
-/// The table of word pieces.
+/// The table of tokens.
 const WORDS: &str = "flava.text_model.embeddings.word_embeddings.weight";
 
 impl Run<'_> {
@@ -30,7 +30,7 @@ impl Run<'_> {
                 None => self.earlier(from, &MODEL_FILES)?,
             };
             let checkpoint = Checkpoint::open(&folder)?;
-            for (mut variable, tensor) in taken(&checkpoint, store, parts)? {
+            for (mut variable, tensor) in tensors_to_transfer(&checkpoint, store, parts)? {
                 let value = tensor.to_tensor()?.f_to_kind(Kind::Float)?;
                 tch::no_grad(|| variable.copy_(&value));
             }
@@ -57,7 +57,7 @@ impl Run<'_> {
             AttentionKind::Fused,
             OnEmpty::Skip,
         );
-        taken(&checkpoint, &store, parts).map(drop)
+        tensors_to_transfer(&checkpoint, &store, parts).map(drop)
     }
 }
 
@@ -73,7 +73,7 @@ fn wrong(checkpoint: &Checkpoint, reason: &str) -> Error {
 }
 
 /// The variables of some parts, with what an earlier model has for each.
-fn taken<'c>(
+fn tensors_to_transfer<'c>(
     checkpoint: &'c Checkpoint,
     store: &VarStore,
     parts: &[Part],

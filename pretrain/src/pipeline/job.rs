@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flava_evaluator::Places;
+use flava_evaluator::DataLocator;
 use flava_model::runtime::{Precision, set_threads};
 use tch::Device;
 
@@ -39,7 +39,7 @@ pub struct Job {
     /// Which part of the data is this process's.
     pub rank: Rank,
     /// Where models are looked for.
-    pub places: Places,
+    pub places: DataLocator,
     /// Whether no socket is opened.
     pub offline: bool,
     /// Whether nothing is said.
@@ -82,7 +82,7 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         recompute: args.recompute,
         until,
         rank: Rank::default(),
-        places: Places::new(None, args.offline, args.quiet)?,
+        places: DataLocator::new(None, args.offline, args.quiet)?,
         offline: args.offline,
         quiet: args.quiet,
     })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flava_evaluator::{Outcome, Places, Plan, Settings, args::BatchSize};
+use flava_evaluator::{DataLocator, Outcome, Plan, Settings, args::BatchSize};
 use flava_model::{AttentionKind, LoadOptions, processor::PassOrder};
 use flava_training::Log;
 
@@ -32,7 +32,7 @@ impl Job {
         offline: bool,
     ) -> Result<Plan> {
         let data = evaluate.data.as_ref().map(|data| self.data.join(data));
-        let places = Places::new(data, offline, self.quiet)?;
+        let places = DataLocator::new(data, offline, self.quiet)?;
         let (tasks, settings) = (&evaluate.tasks, self.settings());
         Ok(Plan::of_checkpoint(folder, tasks, out, places, settings)?)
     }

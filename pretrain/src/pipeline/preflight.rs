@@ -73,9 +73,9 @@ impl Run<'_> {
             first.get_or_insert(reason);
         }
         let wanted = match rows {
-            RowKind::Images => "a picture",
+            RowKind::Images => "an image",
             RowKind::Texts => "a text",
-            RowKind::Pairs => "a picture with a text",
+            RowKind::Pairs => "an image with a text",
         };
         let (count, first) = (looked_at.count(), first.unwrap_or_default());
         Err(Error::Input(format!(

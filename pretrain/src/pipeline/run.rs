@@ -23,7 +23,7 @@ use crate::{
     codebook::{CODEBOOK, read_codebook},
     interrupted,
     recipe::Stage,
-    sampling::{Draws, Order},
+    sampling::{CorpusSampler, Order},
 };
 
 /// What is read of an earlier model or codebook.
@@ -31,7 +31,7 @@ pub(super) const MODEL_FILES: [&str; 3] = ["config.json", "model.safetensors", "
 
 /// What earlier stages made.
 #[derive(Default)]
-pub(super) struct Made {
+pub(super) struct StageArtifacts {
     pub(super) text: Option<Arc<TextProcessor>>,
     pub(super) codebook: Option<PathBuf>,
     /// Folders of the trained models, by stage.
@@ -47,7 +47,7 @@ pub(super) struct Run<'a> {
     corpora: Mutex<BTreeMap<String, Arc<dyn Dataset>>>,
     /// Of the contents of corpora, by name.
     digests: Mutex<BTreeMap<String, String>>,
-    pub(super) made: Made,
+    pub(super) made: StageArtifacts,
     pub(super) peak: f64,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
             progress,
             corpora: Mutex::default(),
             digests: Mutex::default(),
-            made: Made::default(),
+            made: StageArtifacts::default(),
             peak,
         }
     }
@@ -132,7 +132,7 @@ impl Run<'_> {
     }
 
     /// Batches of a corpus.
-    pub(super) fn draws(&self, name: &str, batch_size: usize) -> Result<Draws> {
+    pub(super) fn draws(&self, name: &str, batch_size: usize) -> Result<CorpusSampler> {
         let dataset = self.corpus(name)?;
         let order = Order::new(
             name,
@@ -140,7 +140,7 @@ impl Run<'_> {
             self.job.recipe.shuffle_buffer,
             self.job.seed,
         );
-        Ok(Draws {
+        Ok(CorpusSampler {
             name: name.to_owned(),
             dataset,
             order,

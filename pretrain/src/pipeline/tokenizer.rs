@@ -93,7 +93,7 @@ impl Run<'_> {
             }
             flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
             self.progress
-                .say(&format!("{name}: {} word pieces", text.vocab_size()));
+                .say(&format!("{name}: {} tokens", text.vocab_size()));
         }
         self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
         Ok(())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowKind {
-    /// Pictures: MIM.
+    /// Images: MIM.
     Images,
     /// Texts: MLM.
     Texts,
@@ -36,7 +36,7 @@ impl LossWeights {
         config.global_contrastive_weight = self.global_contrastive;
     }
 
-    /// Whether a loss reads the visual words of such rows.
+    /// Whether a loss reads the visual tokens of such rows.
     pub fn read_patches(&self, rows: RowKind) -> bool {
         match rows {
             RowKind::Images => self.mim > 0.0,

@@ -1,4 +1,4 @@
-//! The model of a recipe: its sizes, how its pictures are prepared, and how it is written.
+//! The model of a recipe: its sizes, how its images are prepared, and how it is written.
 
 use flava_base::did_you_mean;
 use flava_model::{FlavaConfig, processor::ImageProcessorConfig};
@@ -53,7 +53,7 @@ impl Recipe {
         Ok(config)
     }
 
-    /// How its pictures are prepared.
+    /// How its images are prepared.
     pub fn processor(&self, config: &FlavaConfig) -> ImageProcessorConfig {
         let image = &config.image_config;
         let mut processor =

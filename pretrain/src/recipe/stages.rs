@@ -14,7 +14,7 @@ use flava_base::overrides::read;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Stage {
-    /// Word pieces from texts, or those of an earlier model.
+    /// Tokens from texts, or those of an earlier model.
     Tokenizer(TokenizerStage),
     /// The image codebook: trained as the encoder of a discrete VAE, or an earlier one.
     Codebook(CodebookStage),
@@ -81,7 +81,7 @@ impl Stage {
     }
 }
 
-/// Where word pieces come from.
+/// Where tokens come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerStage {
@@ -116,10 +116,10 @@ pub struct CodebookStage {
     /// A folder or repository with a codebook; empty to train one.
     #[serde(default)]
     pub from: String,
-    /// Pictures.
+    /// Images.
     #[serde(default)]
     pub corpus: String,
-    /// Parts of pictures; without it they are taken whole.
+    /// Parts of images; without it they are taken whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
     /// Updates.
@@ -154,7 +154,7 @@ fn temperatures() -> [f64; 2] {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DinoStage {
-    /// Pictures.
+    /// Images.
     pub corpus: String,
     /// Updates; `weight_decay` is what it begins with.
     pub schedule: TrainingSchedule,

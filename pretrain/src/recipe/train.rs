@@ -32,7 +32,7 @@ pub struct TrainStage {
     /// How often a pair's caption is exchanged for another one.
     #[serde(default)]
     pub negatives: f64,
-    /// Parts of pictures; without it they are taken whole, and visual words are computed once.
+    /// Parts of images; without it they are taken whole, and visual tokens are computed once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
     /// Hidden words of texts alone.

@@ -8,6 +8,6 @@ mod sampler;
 
 pub use mixture::Mixture;
 pub use order::{Order, Rank};
-pub(crate) use prefetch::ahead;
-pub use sampler::{Drawn, Draws};
+pub(crate) use prefetch::prefetch;
+pub use sampler::{CorpusSampler, SampledBatch};
 pub(crate) use sampler::{Piece, picture};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use flava_model::runtime::{Loader, LoaderOptions};
 
-use super::sampler::{Drawn, Piece};
+use super::sampler::{Piece, SampledBatch};
 use crate::Result;
 
 /// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next
@@ -14,17 +14,17 @@ const ROWS_OF_A_PIECE: usize = 32;
 /// What the batches of some steps are made of, in their order. Threads make pieces of the batches
 /// that come next: one of `largest` rows, the most that a batch has, is held beside the one that
 /// was handed out.
-pub(crate) fn ahead<T: Send + 'static>(
+pub(crate) fn prefetch<T: Send + 'static>(
     steps: Range<usize>,
     largest: usize,
     threads: usize,
-    make: impl Fn(usize, Piece) -> Drawn<T> + Send + Sync + 'static,
-) -> impl Iterator<Item = Result<Drawn<T>>> {
+    make: impl Fn(usize, Piece) -> SampledBatch<T> + Send + Sync + 'static,
+) -> impl Iterator<Item = Result<SampledBatch<T>>> {
     let first = steps.start;
     let pieces = pieces_of_a_batch(largest, threads);
     let options = LoaderOptions {
         threads,
-        ahead: pieces,
+        prefetch: pieces,
     };
     let mut loader = Loader::new(steps.len() * pieces, options, move |place| {
         let piece = Piece {
@@ -33,7 +33,7 @@ pub(crate) fn ahead<T: Send + 'static>(
         };
         make(first + place / pieces, piece)
     });
-    steps.map(move |_| Drawn::join(loader.by_ref().take(pieces)))
+    steps.map(move |_| SampledBatch::join(loader.by_ref().take(pieces)))
 }
 
 /// In how many pieces batches of up to `largest` rows are made.

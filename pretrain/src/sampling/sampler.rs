@@ -9,11 +9,11 @@ use flava_training::BrokenRows;
 use super::order::{Order, Rank};
 use crate::{Error, Result};
 
-/// A picture with a shorter side shows nothing; it counts as broken.
+/// An image with a shorter side shows nothing; it counts as broken.
 const SHORTEST_SIDE: usize = 4;
 
 /// A corpus that batches are drawn from.
-pub struct Draws {
+pub struct CorpusSampler {
     /// Its name in the recipe.
     pub name: String,
     /// Its rows.
@@ -28,7 +28,7 @@ pub struct Draws {
 
 /// What became of a batch's draws.
 #[derive(Debug)]
-pub struct Drawn<T> {
+pub struct SampledBatch<T> {
     /// Ids of the rows that are whole.
     pub ids: Vec<String>,
     /// What was made of them.
@@ -57,15 +57,15 @@ impl Piece {
     }
 }
 
-impl Draws {
+impl CorpusSampler {
     /// The `nth` batch; `make` makes something of a row and a draw's number, or says why it is
     /// broken.
     pub fn batch<T>(
         &self,
         nth: u64,
         make: impl Fn(usize, u64) -> std::result::Result<T, String>,
-    ) -> Result<Drawn<T>> {
-        Drawn::join([self.piece(nth, Piece::WHOLE, make)])
+    ) -> Result<SampledBatch<T>> {
+        SampledBatch::join([self.piece(nth, Piece::WHOLE, make)])
     }
 
     /// A piece of the `nth` batch.
@@ -74,10 +74,10 @@ impl Draws {
         nth: u64,
         piece: Piece,
         make: impl Fn(usize, u64) -> std::result::Result<T, String>,
-    ) -> Drawn<T> {
+    ) -> SampledBatch<T> {
         let size = self.batch_size;
         let places = piece.places(size);
-        let mut drawn = Drawn::with_capacity(places.len());
+        let mut drawn = SampledBatch::with_capacity(places.len());
         for place in places {
             let draw = self.rank.draw(nth * size as u64 + place as u64, size);
             let row = self.order.row(draw);
@@ -91,7 +91,7 @@ impl Draws {
     }
 }
 
-impl<T> Drawn<T> {
+impl<T> SampledBatch<T> {
     fn with_capacity(rows: usize) -> Self {
         Self {
             ids: Vec::with_capacity(rows),
@@ -134,12 +134,12 @@ impl<T> Drawn<T> {
     }
 }
 
-/// A row's picture, decoded, or why it is broken.
+/// A row's image, decoded, or why it is broken.
 pub(crate) fn picture(bytes: Option<&[u8]>) -> std::result::Result<Picture, String> {
-    let picture = decode(bytes.ok_or("has no picture")?).map_err(|e| e.to_string())?;
+    let picture = decode(bytes.ok_or("has no image")?).map_err(|e| e.to_string())?;
     if picture.width.min(picture.height) < SHORTEST_SIDE {
         return Err(format!(
-            "is a picture of {}x{} pixels",
+            "is an image of {}x{} pixels",
             picture.width, picture.height
         ));
     }

@@ -1,4 +1,4 @@
-//! The bootstrap: how much a metric varies over resamples of the rows, or of the pictures that rows
+//! The bootstrap: how much a metric varies over resamples of the rows, or of the images that rows
 //! share.
 
 use rand::Rng;
@@ -10,7 +10,7 @@ use crate::random::stream;
 /// Resamples.
 const RESAMPLES: usize = 1000;
 
-/// What is drawn: rows, or groups of rows that share a picture.
+/// What is drawn: rows, or groups of rows that share an image.
 struct Units {
     rows: usize,
     groups: Option<Vec<Vec<usize>>>,

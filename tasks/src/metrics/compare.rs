@@ -21,7 +21,7 @@ pub enum Test {
     /// `McNemar`'s exact test: of the rows that one model alone got right, each could have been
     /// either's.
     Mcnemar,
-    /// Student's, of the rows' differences, summed by picture where rows share them.
+    /// Student's, of the rows' differences, summed by image where rows share them.
     PairedT,
     /// The bootstrap of both scores over the same resamples.
     PairedBootstrap,

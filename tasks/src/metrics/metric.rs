@@ -16,7 +16,7 @@ pub enum Metric {
     /// Mean over the classes of the share of right answers.
     #[serde(rename = "mean_per_class")]
     MeanPerClass,
-    /// Share of pictures that have one of their captions among the best k.
+    /// Share of images that have one of their captions among the best k.
     #[serde(rename = "text_recall@1")]
     TextRecall1,
     /// The same among the best five.
@@ -25,7 +25,7 @@ pub enum Metric {
     /// The same among the best ten.
     #[serde(rename = "text_recall@10")]
     TextRecall10,
-    /// Share of captions that have their picture among the best k.
+    /// Share of captions that have their image among the best k.
     #[serde(rename = "image_recall@1")]
     ImageRecall1,
     /// The same among the best five.

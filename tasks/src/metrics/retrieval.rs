@@ -3,7 +3,7 @@
 /// Rank (from 1) of the best of the `right` items: one more than the wrong items that score better
 /// or the same, or nothing (NaN).
 ///
-/// Identical captions of different pictures tie exactly; counting them against the model keeps the
+/// Identical captions of different images tie exactly; counting them against the model keeps the
 /// result free of the order of the data.
 pub fn rank(scores: &[f32], right: &[usize]) -> usize {
     let best = right

@@ -55,7 +55,7 @@ impl Metric {
         )
     }
 
-    /// Which of the rows of [`Self::per_row`] share a picture; None where none do.
+    /// Which of the rows of [`Self::per_row`] share an image; None where none do.
     pub(super) fn row_clusters(self, predictions: &Predictions) -> Option<Vec<usize>> {
         let Outputs::Ranks { texts, images } = &predictions.outputs else {
             return predictions.clusters.clone();

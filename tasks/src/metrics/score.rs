@@ -15,7 +15,7 @@ pub enum Interval {
     Wilson,
     /// Student's, of the mean of independent rows.
     Student,
-    /// The same for rows that share pictures: the errors of a cluster are summed first.
+    /// The same for rows that share images: the errors of a cluster are summed first.
     Clustered,
     /// Of a mean over classes, each class a share of its own.
     Stratified,

@@ -1,6 +1,6 @@
 //! Predictions as parquet files, so that they can be scored again without a model.
 //!
-//! Columns: `id`, `cluster` where rows share pictures, then by kind `predicted`, `gold` and
+//! Columns: `id`, `cluster` where rows share images, then by kind `predicted`, `gold` and
 //! `logits` (classes, values), `answer` and `answers` (words), or `query`, `picture` and `rank`
 //! (retrieval). The metadata's `flava.kind` names the kind, `flava.task` the task.
 

@@ -12,13 +12,13 @@ use super::logits::Logits;
 pub struct Predictions {
     /// Of the rows; of a retrieval's captions none.
     pub ids: Vec<String>,
-    /// Rows of the same number share a picture and are no independent trials.
+    /// Rows of the same number share an image and are no independent trials.
     pub clusters: Option<Vec<usize>>,
     /// Answers and truth.
     pub outputs: Outputs,
 }
 
-/// The pictures that rows belong to, for [`Predictions::clusters`]; None where no two rows share
+/// The images that rows belong to, for [`Predictions::clusters`]; None where no two rows share
 /// one.
 pub fn shared(pictures: Vec<usize>) -> Option<Vec<usize>> {
     let distinct: HashSet<&usize> = pictures.iter().collect();
@@ -53,9 +53,9 @@ pub enum Outputs {
     },
     /// The rank (from 1) of the best right item for each query.
     Ranks {
-        /// For each picture, among all captions.
+        /// For each image, among all captions.
         texts: Vec<Ranked>,
-        /// For each caption, among all pictures.
+        /// For each caption, among all images.
         images: Vec<Ranked>,
     },
 }
@@ -63,7 +63,7 @@ pub enum Outputs {
 /// A query's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ranked {
-    /// The picture the query belongs to.
+    /// The image the query belongs to.
     pub picture: usize,
     /// Rank of the best right item, ties counted against it.
     pub rank: usize,

@@ -1,4 +1,4 @@
-//! What a model is pretrained on: pictures, texts, or pairs of them, without labels.
+//! What a model is pretrained on: images, texts, or pairs of them, without labels.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,14 +36,14 @@ pub enum Corpus {
     Parquet {
         /// Pattern of the files.
         files: String,
-        /// Column of the pictures.
+        /// Column of the images.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         image: String,
         /// Column of the texts: strings, or lists of them.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },
-    /// All pictures below a folder.
+    /// All images below a folder.
     ImageFolder {
         /// The folder.
         path: String,
@@ -57,14 +57,14 @@ pub enum Corpus {
     Jsonl {
         /// Pattern of the files.
         files: String,
-        /// Key of the picture's path, from the file's folder.
+        /// Key of the image's path, from the file's folder.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         image: String,
         /// Key of the text, or list of texts.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },
-    /// Drawn from emoji.
+    /// SampledBatch from emoji.
     Mini {
         /// `pairs`, `pictures` or `texts`.
         world: MiniWorld,

@@ -1,4 +1,4 @@
-//! Rows as every reader gives them: what is right, where the picture is, and the row itself.
+//! Rows as every reader gives them: what is right, where the image is, and the row itself.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,14 +22,14 @@ pub enum Label {
     None,
 }
 
-/// One row. The picture stays encoded.
+/// One row. The image stays encoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The same whatever is left out around it.
     pub id: String,
-    /// Bytes of a picture file.
+    /// Bytes of an image file.
     pub image: Option<Vec<u8>>,
-    /// One text, a pair, or a picture's captions.
+    /// One text, a pair, or an image's captions.
     pub texts: Vec<String>,
     /// What is right.
     pub label: Label,
@@ -50,7 +50,7 @@ pub enum ImageOrigin {
         at: u64,
     },
     /// This program draws it from the row's description.
-    Drawn(String),
+    SampledBatch(String),
 }
 
 /// Rows by index.
@@ -66,15 +66,15 @@ pub trait Dataset: Send + Sync {
     /// A row's id, without reading the row.
     fn id(&self, index: usize) -> String;
 
-    /// What is right for a row, without reading its picture.
+    /// What is right for a row, without reading its image.
     fn label(&self, index: usize) -> Label;
 
-    /// Rows of the same number share a picture, so their errors are not independent.
+    /// Rows of the same number share an image, so their errors are not independent.
     fn cluster(&self, index: usize) -> usize {
         index
     }
 
-    /// How many texts a row has, without reading its picture.
+    /// How many texts a row has, without reading its image.
     fn texts(&self, index: usize) -> usize;
 
     /// The kind of a row, where scores are told by kind too, such as the type of a question's
@@ -99,7 +99,7 @@ pub trait Dataset: Send + Sync {
     /// The row itself.
     fn get(&self, index: usize) -> Result<Example>;
 
-    /// A row's texts, without its picture where that saves reading it.
+    /// A row's texts, without its image where that saves reading it.
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
         Ok(self.get(index)?.texts)
     }

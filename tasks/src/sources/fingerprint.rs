@@ -81,7 +81,7 @@ fn update_with_image(digest: &mut Sha256, origin: &ImageOrigin, files: &HashMap<
             files.iter().for_each(update);
             digest.update(format!(" at {at}"));
         }
-        ImageOrigin::Drawn(description) => digest.update(format!("drawn {description}")),
+        ImageOrigin::SampledBatch(description) => digest.update(format!("drawn {description}")),
     }
 }
 
@@ -100,7 +100,7 @@ fn digests_of<'a>(
     let files = origins.iter().flat_map(|origin| match origin {
         ImageOrigin::File(path) => std::slice::from_ref(path),
         ImageOrigin::Part { files, .. } => files,
-        ImageOrigin::None | ImageOrigin::Drawn(_) => &[],
+        ImageOrigin::None | ImageOrigin::SampledBatch(_) => &[],
     });
     let mut paths: Vec<&PathBuf> = files.collect();
     paths.sort_unstable();

@@ -1,4 +1,4 @@
-//! Hateful Memes: a line of JSON for each meme, its picture named relative to the lines' folder.
+//! Hateful Memes: a line of JSON for each meme, its image named relative to the lines' folder.
 
 use std::{collections::HashSet, path::Path};
 

@@ -1,4 +1,4 @@
-//! Pictures in a folder and a list of a split's rows: lines `PATH LABEL`, or the JSON of CoOp's
+//! Images in a folder and a list of a split's rows: lines `PATH LABEL`, or the JSON of CoOp's
 //! splits (`{"train": [[path, label, class name], ..], "val": .., "test": ..}`).
 
 use std::{collections::BTreeMap, path::Path};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// A picture, its label and what its class is called.
+/// An image, its label and what its class is called.
 #[derive(Deserialize)]
 struct Entry(String, usize, String);
 

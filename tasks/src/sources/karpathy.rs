@@ -1,4 +1,4 @@
-//! Karpathy's splits of COCO and Flickr30K: one JSON file of pictures with their captions and
+//! Karpathy's splits of COCO and Flickr30K: one JSON file of images with their captions and
 //! split.
 //!
 //! Two shapes occur: Karpathy's own (`{"images": [{filename, filepath, split, sentences:
@@ -50,7 +50,7 @@ enum Captions {
     Several(Vec<String>),
 }
 
-/// A picture's name and its captions.
+/// An image's name and its captions.
 type Captioned = (String, Vec<String>);
 
 pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
@@ -75,9 +75,9 @@ pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
     Listing::of_files(images, rows)
 }
 
-/// The pictures of a split.
+/// The images of a split.
 fn of_split(images: Vec<Image>, split: &str) -> Vec<Captioned> {
-    // Karpathy's "restval" is the rest of COCO's validation pictures, which all train on.
+    // Karpathy's "restval" is the rest of COCO's validation images, which all train on.
     let belongs = |of: &str| of == split || (split == "train" && of == "restval");
     let images = images.into_iter().filter(|image| belongs(&image.split));
     images.map(Image::captioned).collect()
@@ -95,7 +95,7 @@ impl Image {
     }
 }
 
-/// One row for each picture, in the order of their first occurrence.
+/// One row for each image, in the order of their first occurrence.
 fn by_picture(pairs: Vec<Pair>) -> Vec<Captioned> {
     let mut rows: Vec<Captioned> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();

@@ -27,7 +27,7 @@ const MARK_EVERY: u64 = 1 << 16;
 pub(super) enum Form {
     /// A text.
     Text,
-    /// A JSON object with these keys; an empty one is not read. A picture is the path of a file,
+    /// A JSON object with these keys; an empty one is not read. An image is the path of a file,
     /// from the folder of the lines' own.
     Json { image: String, text: String },
 }
@@ -124,7 +124,7 @@ impl Lines {
         number + between.split(|byte| *byte == b'\n').count() - 1
     }
 
-    /// The file of a line's picture, and its texts.
+    /// The file of a line's image, and its texts.
     fn parsed(&self, index: usize) -> Result<(Option<PathBuf>, Vec<String>)> {
         let (path, line) = self.read(index)?;
         let Form::Json { image, text } = &self.form else {
@@ -155,7 +155,7 @@ fn texts_under(object: &Value, key: &str) -> std::result::Result<Vec<String>, St
     Ok(texts)
 }
 
-/// The picture's path under a key, inside its folder; an empty key is not read.
+/// The image's path under a key, inside its folder; an empty key is not read.
 fn picture_under<'a>(object: &'a Value, key: &str) -> std::result::Result<Option<&'a str>, String> {
     if key.is_empty() {
         return Ok(None);
@@ -164,7 +164,7 @@ fn picture_under<'a>(object: &'a Value, key: &str) -> std::result::Result<Option
         .as_str()
         .ok_or_else(|| format!("has no path under {key:?}"))?;
     if leads_out(picture) {
-        return Err(format!("names the picture {picture:?}, outside its folder"));
+        return Err(format!("names the image {picture:?}, outside its folder"));
     }
     Ok(Some(picture))
 }

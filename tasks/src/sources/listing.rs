@@ -1,4 +1,4 @@
-//! Rows that are listed in full when a split is opened, with pictures that are read when they are
+//! Rows that are listed in full when a split is opened, with images that are read when they are
 //! asked for.
 
 use std::{
@@ -17,12 +17,12 @@ use super::{
 use crate::{Error, Result};
 use flava_base::path_text;
 
-/// Where a row's picture is.
+/// Where a row's image is.
 #[derive(Clone, Debug)]
 pub(super) enum Picture {
     /// A file below the listing's folder.
     File(PathBuf),
-    /// One of the listing's unpacked pictures.
+    /// One of the listing's unpacked images.
     Pixels(usize),
 }
 
@@ -33,12 +33,12 @@ pub(super) struct Row {
     pub(super) picture: Picture,
     pub(super) texts: Vec<String>,
     pub(super) label: Label,
-    /// Rows of the same cluster share a picture.
+    /// Rows of the same cluster share an image.
     pub(super) cluster: usize,
 }
 
 impl Row {
-    /// A picture file and its class.
+    /// An image file and its class.
     pub(super) fn of_file(file: impl Into<PathBuf>, class: usize) -> Self {
         let file = file.into();
         Self {
@@ -50,7 +50,7 @@ impl Row {
         }
     }
 
-    /// An unpacked picture and its class.
+    /// An unpacked image and its class.
     pub(super) fn of_pixels(index: usize, class: usize) -> Self {
         Self {
             id: index.to_string(),
@@ -74,7 +74,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Rows whose pictures are files below `folder`; all of them must be there.
+    /// Rows whose images are files below `folder`; all of them must be there.
     pub(super) fn of_files(folder: &Path, rows: Vec<Row>) -> Result<Self> {
         let mut listing = Self::new(folder, rows, None);
         listing.number_clusters();
@@ -99,7 +99,7 @@ impl Listing {
         self
     }
 
-    /// Rows whose pictures are unpacked.
+    /// Rows whose images are unpacked.
     pub(super) fn of_pixels(folder: &Path, classes: Vec<usize>, pixels: Arc<dyn Pixels>) -> Self {
         let rows = classes
             .into_iter()
@@ -159,7 +159,7 @@ impl Listing {
             .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
         if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
             let file = path_text(file);
-            let reason = format!("{id} names the picture {file}, outside its folder");
+            let reason = format!("{id} names the image {file}, outside its folder");
             return Err(Error::data(&self.folder, reason));
         }
         Ok(())
@@ -191,7 +191,7 @@ impl Listing {
         };
         let (count, rows, id) = (missing.len(), self.rows.len(), &self.rows[*index].id);
         let reason = format!(
-            "lacks {count} of {rows} pictures; the first is {} (row {index}, {id})",
+            "lacks {count} of {rows} images; the first is {} (row {index}, {id})",
             path_text(file)
         );
         Err(Error::data(&self.folder, reason))
@@ -268,7 +268,7 @@ impl Dataset for Listing {
             (Picture::Pixels(picture), Some(pixels)) => bmp(&pixels.read(*picture)?, pixels.size())
                 .map_err(|e| Error::data(&self.folder, e))?,
             (Picture::Pixels(_), None) => {
-                return Err(Error::data(&self.folder, format!("{id} has no picture")));
+                return Err(Error::data(&self.folder, format!("{id} has no image")));
             }
         };
         Ok(Example {

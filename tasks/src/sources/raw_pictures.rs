@@ -1,4 +1,4 @@
-//! Pictures that an archive holds as plain numbers, in a file or in memory.
+//! Images that an archive holds as plain numbers, in a file or in memory.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use image::{ExtendedColorType, ImageEncoder, ImageResult, codecs::bmp::BmpEncode
 
 use crate::{Error, Result};
 
-/// How large a picture is, in pixels.
+/// How large an image is, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PictureSize {
     pub(super) height: usize,
@@ -24,7 +24,7 @@ impl PictureSize {
     }
 }
 
-/// Pictures that an archive holds as plain numbers.
+/// Images that an archive holds as plain numbers.
 pub(super) trait Pixels: Send + Sync {
     /// Height and width.
     fn size(&self) -> PictureSize;
@@ -32,11 +32,11 @@ pub(super) trait Pixels: Send + Sync {
     /// The files that they are in.
     fn files(&self) -> Arc<[PathBuf]>;
 
-    /// A picture's bytes: row by row, each pixel red, green, blue, or one grey value.
+    /// An image's bytes: row by row, each pixel red, green, blue, or one grey value.
     fn read(&self, index: usize) -> Result<Vec<u8>>;
 }
 
-/// Plain pixels as a picture file that costs nothing to decode.
+/// Plain pixels as an image file that costs nothing to decode.
 pub(super) fn bmp(pixels: &[u8], size: PictureSize) -> ImageResult<Vec<u8>> {
     let kind = if pixels.len() == size.pixels() {
         ExtendedColorType::L8
@@ -49,7 +49,7 @@ pub(super) fn bmp(pixels: &[u8], size: PictureSize) -> ImageResult<Vec<u8>> {
     Ok(file)
 }
 
-/// How an archive orders the numbers of a picture.
+/// How an archive orders the numbers of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PixelOrder {
     /// All red values row by row, then green, then blue.
@@ -61,18 +61,18 @@ pub(super) enum PixelOrder {
 }
 
 impl PixelOrder {
-    /// How many numbers a picture has.
+    /// How many numbers an image has.
     fn values(self, size: PictureSize) -> usize {
         size.pixels() * if self == Self::Grey { 1 } else { 3 }
     }
 }
 
-/// Where a file holds its pictures, all of one size.
+/// Where a file holds its images, all of one size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawLayout {
-    /// Of the first picture.
+    /// Of the first image.
     pub(super) offset: u64,
-    /// From one picture to the next.
+    /// From one image to the next.
     pub(super) stride: u64,
     pub(super) size: PictureSize,
     /// How a pixel's values are found.
@@ -80,12 +80,12 @@ pub(super) struct RawLayout {
 }
 
 impl RawLayout {
-    /// Numbers of one picture.
+    /// Numbers of one image.
     fn values(&self) -> usize {
         self.order.values(self.size)
     }
 
-    /// Bytes that a file of `count` pictures has at least; the largest number where it cannot be
+    /// Bytes that a file of `count` images has at least; the largest number where it cannot be
     /// told.
     fn bytes(&self, count: usize) -> u64 {
         let last = self
@@ -97,7 +97,7 @@ impl RawLayout {
     }
 }
 
-/// Pictures of one size, one after the other in a file.
+/// Images of one size, one after the other in a file.
 pub(super) struct RawFile {
     path: PathBuf,
     file: File,
@@ -105,14 +105,14 @@ pub(super) struct RawFile {
 }
 
 impl RawFile {
-    /// Opens a file in which `count` pictures lie.
+    /// Opens a file in which `count` images lie.
     pub(super) fn open(path: &Path, layout: RawLayout, count: usize) -> Result<Self> {
         let (file, metadata) = flava_base::open(path)?;
         let (length, needed) = (metadata.len(), layout.bytes(count));
         if length < needed {
             return Err(Error::data(
                 path,
-                format!("is cut off: {length} bytes, {needed} are needed for {count} pictures"),
+                format!("is cut off: {length} bytes, {needed} are needed for {count} images"),
             ));
         }
         Ok(Self {
@@ -147,7 +147,7 @@ impl Pixels for RawFile {
     }
 }
 
-/// Pictures in memory.
+/// Images in memory.
 pub(super) struct InMemory {
     /// Where they come from.
     pub(super) files: Arc<[PathBuf]>,

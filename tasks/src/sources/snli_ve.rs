@@ -1,8 +1,8 @@
-//! SNLI-VE: a line of JSON for each hypothesis about a picture of Flickr30K.
+//! SNLI-VE: a line of JSON for each hypothesis about an image of Flickr30K.
 //!
-//! The picture's key is `Flickr30K_ID` in the generator, `Flickr30kID` in its README and
+//! The image's key is `Flickr30K_ID` in the generator, `Flickr30kID` in its README and
 //! `Flikr30kID` in the files of some copies; with and without `.jpg`. `sentence1` is a caption of
-//! the picture and no part of the task.
+//! the image and no part of the task.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! VQAv2 as its authors publish it: questions and annotations as JSON over folders of COCO
-//! pictures; and the vocabulary of answers that a classifier chooses from.
+//! images; and the vocabulary of answers that a classifier chooses from.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -122,7 +122,7 @@ fn answer_to(
 
 /// `COCO_val2014_000000000042.jpg`; some copies leave the first part out.
 fn picture_name(images: &Path, subset: &str, image: u64) -> String {
-    // The questions of test-dev2015 are about pictures of test2015.
+    // The questions of test-dev2015 are about images of test2015.
     let subset = if subset == "test-dev2015" {
         "test2015"
     } else {

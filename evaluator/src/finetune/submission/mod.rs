@@ -12,9 +12,9 @@ use flava_tasks::{
 };
 use tch::{Kind, Tensor};
 
-use super::{Network, Saved, is_tuned, predict};
+use super::{FinetunedModel, Network, is_tuned, predict};
 use crate::{
-    Error, ModelChoice, Places, Result, Settings, args::PredictArgs, check_interrupted,
+    DataLocator, Error, ModelChoice, Result, Settings, args::PredictArgs, check_interrupted,
     data::OpenTask, features::Rows, plan::registry_of,
 };
 
@@ -24,11 +24,11 @@ use text::Answered;
 pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     let settings = Settings::new(&args.model_args)?;
     let folder = tuned_folder(args)?;
-    let saved = Saved::read_whole(&folder)?;
+    let saved = FinetunedModel::read_whole(&folder)?;
     let registry = registry_of(&args.data_args.task_file)?;
     let task = task_of(&registry, &saved, args)?;
     let (data, offline) = (args.data_args.data.clone(), args.data_args.offline);
-    let places = Places::new(data, offline, settings.quiet)?;
+    let places = DataLocator::new(data, offline, settings.quiet)?;
     let mut network = saved.network(&folder, settings.load.device)?;
     let wanted = wanted(task, args.split.as_deref())?;
     fs::create_dir_all(&args.out)
@@ -62,7 +62,11 @@ fn tuned_folder(args: &PredictArgs) -> Result<PathBuf> {
 }
 
 /// The task whose rows are answered: the one that the model was trained on.
-fn task_of<'r>(registry: &'r Registry, saved: &Saved, args: &PredictArgs) -> Result<&'r Task> {
+fn task_of<'r>(
+    registry: &'r Registry,
+    saved: &FinetunedModel,
+    args: &PredictArgs,
+) -> Result<&'r Task> {
     let name = args.task.as_ref().unwrap_or(&saved.task);
     let tasks = select(registry, name, Suite::Paper)?;
     let [task] = tasks[..] else {
@@ -141,7 +145,12 @@ fn split_of<'t>(task: &'t Task, name: &str) -> Option<&'t Split> {
 }
 
 /// The rows of a submission: of the task's sources with that split in place of theirs.
-fn open(task: &Task, submission: &Submission, places: &Places, args: &PredictArgs) -> Result<Rows> {
+fn open(
+    task: &Task,
+    submission: &Submission,
+    places: &DataLocator,
+    args: &PredictArgs,
+) -> Result<Rows> {
     let alone = with_split(task, &submission.split);
     let assignment = alone
         .assign(Protocol::Flava)

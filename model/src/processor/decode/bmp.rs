@@ -160,7 +160,7 @@ struct Runs<'a> {
     at: usize,
     four_bits: bool,
     width: usize,
-    /// Indices of the whole picture.
+    /// Indices of the whole image.
     full: usize,
     out: Vec<u8>,
     /// The place in the row, as Pillow counts it.
@@ -177,7 +177,7 @@ impl Runs<'_> {
         Ok(self.out)
     }
 
-    /// Follows the next two bytes; None at the end of the picture or the file.
+    /// Follows the next two bytes; None at the end of the image or the file.
     fn step(&mut self) -> Option<()> {
         match self.pair()? {
             [0, 0] => {

@@ -1,4 +1,4 @@
-//! Picture files to RGB bytes, as Pillow's `convert("RGB")` gives them.
+//! Image files to RGB bytes, as Pillow's `convert("RGB")` gives them.
 //!
 //! Kept from Pillow: alpha is dropped, not blended; 16-bit grey is cut at 255 while 16-bit colour
 //! keeps its high byte; CMYK JPEGs are taken as inverted; a GIF's first frame alone, transparent
@@ -26,12 +26,12 @@ pub use picture::Picture;
 const BIG_TIFF: &[u8] = b"II+\0";
 
 /// Decodes a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file. Whatever is in it, the answer is a
-/// picture or an error.
+/// image or an error.
 pub fn decode(bytes: &[u8]) -> Result<Picture> {
     if let Some(what) = flava_base::impostor(bytes) {
         return Err(Error::Image(what.into()));
     }
-    let unknown = || Error::Image("is no picture of a known format".into());
+    let unknown = || Error::Image("is no image of a known format".into());
     let format = if bytes.starts_with(BIG_TIFF) {
         ImageFormat::Tiff
     } else {
@@ -39,7 +39,7 @@ pub fn decode(bytes: &[u8]) -> Result<Picture> {
     };
     let picture = guarded(bytes, format);
     let name = format.extensions_str()[0];
-    picture.map_err(|reason| Error::Image(format!("broken {name} picture: {reason}")))
+    picture.map_err(|reason| Error::Image(format!("broken {name} image: {reason}")))
 }
 
 /// What is said of a decoder that panicked.

@@ -1,11 +1,11 @@
-//! What all formats come to: a picture of a bounded size, or a reason against the file.
+//! What all formats come to: an image of a bounded size, or a reason against the file.
 
-/// Most pixels of a picture, Pillow's own bound against decompression bombs.
+/// Most pixels of an image, Pillow's own bound against decompression bombs.
 pub(super) const MAX_PIXELS: u64 = 178_956_970;
 /// Longest side: resizing keeps a weight for each pixel of a row or column that it reads.
 const MAX_SIDE: u64 = 1_000_000;
 
-/// An RGB picture.
+/// An RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// In pixels.

@@ -91,7 +91,7 @@ impl<'a> Prelude<'a> {
             // The palette of colour type 3; of others it is a suggestion.
             b"PLTE" if self.head.get(9) == Some(&3) => self.plain.extend(chunk(kind, body)),
             b"fcTL" if body.get(4..12) != self.head.get(..8) => {
-                return Err("its first frame is not the whole picture".into());
+                return Err("its first frame is not the whole image".into());
             }
             _ => {}
         }

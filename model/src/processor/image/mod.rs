@@ -76,7 +76,7 @@ impl Default for ImageProcessorConfig {
             do_rescale: true,
             rescale_factor: 1.0 / 255.0,
             do_normalize: true,
-            // CLIP's, from 400 million pictures of the web.
+            // CLIP's, from 400 million images of the web.
             image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
             codebook_do_resize: true,
@@ -101,7 +101,7 @@ impl Default for ImageProcessorConfig {
 }
 
 impl ImageProcessorConfig {
-    /// The defaults for pictures of `side` pixels in patches of `patch`, with a codebook picture to
+    /// The defaults for images of `side` pixels in patches of `patch`, with a codebook image to
     /// match.
     pub fn for_size(side: usize, patch: usize) -> Self {
         let (size, codebook) = (
@@ -118,7 +118,7 @@ impl ImageProcessorConfig {
         }
     }
 
-    /// The same preparation, to square pictures of `side` pixels in patches of `patch`.
+    /// The same preparation, to square images of `side` pixels in patches of `patch`.
     #[must_use]
     pub fn with_side(&self, side: usize, patch: usize) -> Self {
         let Self {
@@ -209,7 +209,7 @@ impl ImageProcessorConfig {
         match sizes.iter().find(|size| !fits(size)) {
             None => Ok(()),
             Some(NamedSize { height, width }) => {
-                Err(format!("asks for pictures of {height}x{width} pixels"))
+                Err(format!("asks for images of {height}x{width} pixels"))
             }
         }
     }

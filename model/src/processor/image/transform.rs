@@ -1,4 +1,4 @@
-//! From a picture to the numbers that a network reads.
+//! From an image to the numbers that a network reads.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ fn pixels((height, width): Size) -> PixelSize {
     PixelSize { width, height }
 }
 
-/// How one of the two pictures is made from the original.
+/// How one of the two images is made from the original.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageTransform {
     /// Resized to this (height, width), whatever the aspect ratio; None leaves the size.
     pub size: Option<Size>,
     /// Filter of the resizing.
     pub filter: Filter,
-    /// Cut out of the middle, with black where the picture is smaller; None leaves the size.
+    /// Cut out of the middle, with black where the image is smaller; None leaves the size.
     pub crop: Option<Size>,
     /// Factor from bytes to floats; None leaves 0 to 255.
     pub rescale: Option<f64>,
@@ -75,7 +75,7 @@ impl ImageTransform {
         })
     }
 
-    /// The (height, width) of every picture it makes; None where it depends on the original.
+    /// The (height, width) of every image it makes; None where it depends on the original.
     pub fn output_size(&self) -> Option<(usize, usize)> {
         self.crop.or(self.size)
     }
@@ -95,7 +95,7 @@ impl ImageTransform {
 fn centre_crop(rgb: &[u8], (height, width): Size, crop: Size) -> Vec<u8> {
     let mut out = vec![0; crop.0 * crop.1 * 3];
     let (top, left) = (crop_start(height, crop.0), crop_start(width, crop.1));
-    // Where a place in the crop lies in the picture.
+    // Where a place in the crop lies in the image.
     let inside = |at: usize, start: i64, have: usize| {
         let at = usize::try_from(at as i64 + start).ok();
         at.filter(|&at| at < have)
@@ -114,7 +114,7 @@ fn centre_crop(rgb: &[u8], (height, width): Size, crop: Size) -> Vec<u8> {
     out
 }
 
-/// Where the crop starts in the picture, negative where it reaches beyond it (transformers rounds a
+/// Where the crop starts in the image, negative where it reaches beyond it (transformers rounds a
 /// larger crop up).
 fn crop_start(have: usize, want: usize) -> i64 {
     if have >= want {

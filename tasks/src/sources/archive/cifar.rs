@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Side of a picture.
+/// Side of an image.
 const SIDE: usize = 32;
-/// Bytes of a picture.
+/// Bytes of an image.
 const TINY: usize = 3 * SIDE * SIDE;
 
 /// Which of the two.
@@ -113,13 +113,13 @@ pub(super) fn cifar(root: &Path, split: &str, which: Cifar) -> Result<Listing> {
 }
 
 impl Tiny {
-    /// A label (CIFAR-100: the coarse one, then the fine one) and the picture, again and again.
+    /// A label (CIFAR-100: the coarse one, then the fine one) and the image, again and again.
     fn add_binary(&mut self, path: &Path, which: Cifar) -> Result<()> {
         let labels = if which == Cifar::Ten { 1 } else { 2 };
         let file = read_limited(path, MAX_FILE)?;
         if file.is_empty() || file.len() % (labels + TINY) != 0 {
             let bytes = file.len();
-            let reason = format!("is cut off: {bytes} bytes are no whole number of pictures");
+            let reason = format!("is cut off: {bytes} bytes are no whole number of images");
             return Err(Error::data(path, reason));
         }
         for row in file.chunks_exact(labels + TINY) {
@@ -152,7 +152,7 @@ impl Tiny {
         };
         if pixels.len() != labels.len() * TINY {
             let (bytes, labels) = (pixels.len(), labels.len());
-            return Err(format!("has {bytes} bytes of pictures and {labels} labels"));
+            return Err(format!("has {bytes} bytes of images and {labels} labels"));
         }
         for label in labels {
             let class = usize::try_from(label).map_err(|_| format!("the label {label} is none"))?;

@@ -1,4 +1,4 @@
-//! Archives whose splits are text files, a picture on each line.
+//! Archives whose splits are text files, an image on each line.
 
 use std::{collections::HashMap, path::Path};
 
@@ -71,7 +71,7 @@ pub(super) fn oxford_pets(root: &Path, split: &str) -> Result<Listing> {
         known.or_insert_with(|| breed().replace('_', " "));
         rows.push(Row::of_file(format!("{name}.jpg"), class - 1));
     }
-    // Where a class has no picture, its name and its place among the others are not known.
+    // Where a class has no image, its name and its place among the others are not known.
     let names: Option<Vec<String>> = (0..names.len()).map(|class| names.remove(&class)).collect();
     let names = names.unwrap_or_default();
     Ok(Listing::of_files(&root.join("images"), rows)?.with_class_names(names))
@@ -166,7 +166,7 @@ fn numbered_names(path: &Path) -> Result<Vec<String>> {
     lines(path)?.into_iter().map(name).collect()
 }
 
-/// The picture of a clip; some copies write the folders' names word by word.
+/// The image of a clip; some copies write the folders' names word by word.
 fn middle_frame(frames: &Path, class: &str, file: &str) -> String {
     let stem = file.strip_suffix(".avi").unwrap_or(file);
     if frames.join(class).is_dir() {

@@ -76,7 +76,7 @@ fn numbers(file: &matrw::MatFile, path: &Path, name: &str) -> Result<Vec<usize>>
     values.into_iter().enumerate().map(count).collect()
 }
 
-/// `setid.mat` names the pictures of a split, `imagelabels.mat` the class of each picture; both
+/// `setid.mat` names the images of a split, `imagelabels.mat` the class of each image; both
 /// count from 1.
 pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["flowers-102"], "setid.mat");
@@ -87,7 +87,7 @@ pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
         let class = image.checked_sub(1).and_then(|place| classes.get(place));
         let class = class
             .filter(|class| **class > 0)
-            .ok_or_else(|| Error::data(&labels, format!("has no label for picture {image}")))?;
+            .ok_or_else(|| Error::data(&labels, format!("has no label for image {image}")))?;
         Ok(Row::of_file(format!("image_{image:05}.jpg"), class - 1))
     };
     let images = numbers(&mat(&sets)?, &sets, variable)?.into_iter();
@@ -95,7 +95,7 @@ pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
     Listing::of_files(&root.join("jpg"), rows)
 }
 
-/// The variable with the pictures of a split.
+/// The variable with the images of a split.
 fn set_of(root: &Path, split: &str) -> Result<&'static str> {
     match split {
         "train" => Ok("trnid"),

@@ -87,11 +87,11 @@ impl Patches {
     fn new(file: ArrayFile) -> Result<Self> {
         let shape = &file.shape;
         if shape.len() != 4 || shape[1..] != PATCH {
-            let reason = format!("holds an array of {shape:?}, not of pictures of {PATCH:?}");
+            let reason = format!("holds an array of {shape:?}, not of images of {PATCH:?}");
             return Err(file.wrong(reason));
         }
         if shape[0] > MAX_PATCHES {
-            let reason = format!("holds {} pictures, more than {MAX_PATCHES}", shape[0]);
+            let reason = format!("holds {} images, more than {MAX_PATCHES}", shape[0]);
             return Err(file.wrong(reason));
         }
         Ok(Self(file))
@@ -143,7 +143,7 @@ fn all_labels(labels: &ArrayFile, patches: u64) -> Result<Vec<u8>> {
         .iter()
         .try_fold(1u64, |count, size| count.checked_mul(*size));
     if in_all != Some(patches) {
-        let reason = format!("holds an array of {shape:?} for {patches} pictures");
+        let reason = format!("holds an array of {shape:?} for {patches} images");
         return Err(labels.wrong(reason));
     }
     let ranges: Vec<(u64, u64)> = shape.iter().map(|size| (0, *size)).collect();

@@ -1,4 +1,4 @@
-//! Archives that hold pictures as plain numbers: STL10 and MNIST.
+//! Archives that hold images as plain numbers: STL10 and MNIST.
 
 use std::{
     io::Read,
@@ -37,7 +37,7 @@ fn same_count(path: &Path, pictures: usize, labels: usize) -> Result<()> {
     if pictures == labels {
         return Ok(());
     }
-    let reason = format!("has {pictures} pictures, and there are {labels} labels");
+    let reason = format!("has {pictures} images, and there are {labels} labels");
     Err(Error::data(path, reason))
 }
 
@@ -58,14 +58,14 @@ pub(super) fn stl10(root: &Path, split: &str) -> Result<Listing> {
     Ok(Listing::of_pixels(&pictures, classes, Arc::new(pixels)).with_class_names(names))
 }
 
-/// A file of pictures of STL10, one for each of `labels` labels.
+/// A file of images of STL10, one for each of `labels` labels.
 fn stl10_pictures(path: &Path, labels: usize) -> Result<RawFile> {
     const SIDE: usize = 96;
     const BYTES: u64 = (3 * SIDE * SIDE) as u64;
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     let bytes = metadata.len();
     if bytes % BYTES != 0 {
-        let reason = format!("is cut off: {bytes} bytes are no whole number of pictures");
+        let reason = format!("is cut off: {bytes} bytes are no whole number of images");
         return Err(Error::data(path, reason));
     }
     same_count(path, (bytes / BYTES) as usize, labels)?;

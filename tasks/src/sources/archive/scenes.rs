@@ -55,7 +55,7 @@ pub(super) fn clevr_counts(root: &Path, split: &str) -> Result<Listing> {
 }
 
 /// How near is the nearest vehicle? Up to 8 m, up to 20 m, farther, none (as VTAB's code has it).
-/// The split is a list of picture numbers.
+/// The split is a list of image numbers.
 pub(super) fn kitti_distance(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["Kitti/raw", "raw"], "training");
     let list = root.join(format!("ImageSets/{split}.txt"));

@@ -23,7 +23,7 @@ const FACES: [&str; 7] = [
     "angry", "disgust", "fear", "happy", "neutral", "sad", "surprise",
 ];
 
-/// Training pictures in a folder for each class; test pictures in a table with semicolons.
+/// Training images in a folder for each class; test images in a table with semicolons.
 pub(super) fn gtsrb(root: &Path, split: &str) -> Result<Listing> {
     let base = inner(root, &["gtsrb"], "GTSRB");
     if trains(root, split)? {

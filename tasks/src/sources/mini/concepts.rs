@@ -62,7 +62,7 @@ pub(super) enum Part {
     Test,
 }
 
-/// A thing with a name and a picture.
+/// A thing with a name and an image.
 #[derive(Debug)]
 pub(super) struct Concept {
     pub(super) name: String,
@@ -82,7 +82,7 @@ fn concept(emoji: &emojis::Emoji) -> Option<Concept> {
     if !plain || name.split(' ').count() > MAX_WORDS {
         return None;
     }
-    // Names of pictures leave out the variation selector, except in some sequences.
+    // Names of images leave out the variation selector, except in some sequences.
     let text = emoji.as_str();
     let asset = PngTwemojiAsset::from_emoji(text)
         .or_else(|| PngTwemojiAsset::from_emoji(&text.replace('\u{fe0f}', "")))?;

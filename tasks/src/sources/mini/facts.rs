@@ -8,7 +8,7 @@ use super::{
     words::{NUMBERS, SIZES, colour, number_label, place, yes_label},
 };
 
-/// Things said of a kind that no picture shows.
+/// Things said of a kind that no image shows.
 const UNKNOWABLE: [&str; 4] = [
     "was bought last week",
     "belongs to somebody famous",

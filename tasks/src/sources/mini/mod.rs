@@ -25,7 +25,7 @@ use words::Naming;
 pub enum MiniWorld {
     /// One emoji; its group.
     Groups,
-    /// One emoji of a few that no other training split shows; which one. Both splits have pictures
+    /// One emoji of a few that no other training split shows; which one. Both splits have images
     /// of each.
     Things,
     /// Copies of one emoji; their number, size and background as one class of many.
@@ -40,9 +40,9 @@ pub enum MiniWorld {
     Sentences,
     /// Two captions, of one scene or of two that differ in one detail.
     Paraphrases,
-    /// For pretraining: pictures and a text that goes with each.
+    /// For pretraining: images and a text that goes with each.
     Pairs,
-    /// For pretraining: pictures alone, of one thing each.
+    /// For pretraining: images alone, of one thing each.
     Pictures,
     /// For pretraining: texts alone, some sentences about a scene each.
     Texts,
@@ -66,7 +66,7 @@ pub(super) struct Mini {
     kinds: Vec<Vec<&'static Concept>>,
 }
 
-/// What a picture shows.
+/// What an image shows.
 enum Content {
     Scene(Scene),
     Single(Single),
@@ -143,7 +143,7 @@ impl Mini {
         Single::sample(&self.concepts, false, &mut self.rng("single", index))
     }
 
-    /// What a row's picture shows; none where there is no picture.
+    /// What a row's image shows; none where there is no image.
     fn content(&self, index: usize) -> Option<Content> {
         Some(match self.world {
             MiniWorld::Groups => Content::Alone(self.alone(index)),
@@ -153,7 +153,7 @@ impl Mini {
             MiniWorld::Questions => Content::Scene(self.scene(index / QUESTIONS)),
             MiniWorld::Sentences | MiniWorld::Paraphrases | MiniWorld::Texts => return None,
             MiniWorld::Pictures => Content::Alone(self.alone(index)),
-            // Two scenes to one picture of each other sort.
+            // Two scenes to one image of each other sort.
             MiniWorld::Pairs => match index % 4 {
                 0 => Content::Alone(self.alone(index)),
                 1 => Content::Single(self.single(index)),
@@ -254,7 +254,8 @@ impl Dataset for Mini {
         let Self {
             world, split, seed, ..
         } = self;
-        let drawn = || ImageOrigin::Drawn(format!("{DRAWING} {world:?} {split} {seed} {index}"));
+        let drawn =
+            || ImageOrigin::SampledBatch(format!("{DRAWING} {world:?} {split} {seed} {index}"));
         if self.content(index).is_some() {
             drawn()
         } else {

@@ -1,12 +1,12 @@
 //! Scenes: a background and groups of things on it, side by side or one above the other, as a
-//! picture.
+//! image.
 
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, codecs::png::PngEncoder, imageops};
 use rand::{Rng, seq::SliceRandom};
 
 use super::concepts::Concept;
 
-/// Side of a picture in pixels.
+/// Side of an image in pixels.
 pub(super) const SIDE: u32 = 96;
 /// Most things of one group.
 pub(super) const MOST: usize = 3;
@@ -106,7 +106,7 @@ impl Scene {
         changed
     }
 
-    /// The picture, as a PNG file.
+    /// The image, as a PNG file.
     pub(super) fn draw(&self) -> Vec<u8> {
         let mut rng = crate::random::stream(&format!("layout {}", self.layout));
         let mut canvas = canvas(self.background);
@@ -143,7 +143,7 @@ pub(super) struct Single {
 }
 
 impl Single {
-    /// Of any of `concepts`; `alone` is one thing as large as the picture allows.
+    /// Of any of `concepts`; `alone` is one thing as large as the image allows.
     pub(super) fn sample(concepts: &[&'static Concept], alone: bool, rng: &mut impl Rng) -> Self {
         let concept = *pick(concepts, rng);
         let mut group = group(concept, rng);
@@ -157,7 +157,7 @@ impl Single {
         }
     }
 
-    /// The picture, as a PNG file; `alone` as it was sampled.
+    /// The image, as a PNG file; `alone` as it was sampled.
     pub(super) fn draw(&self, alone: bool) -> Vec<u8> {
         let mut rng = crate::random::stream(&format!("layout {}", self.layout));
         let mut canvas = canvas(self.background);
@@ -168,7 +168,7 @@ impl Single {
             paste(&mut canvas, self.group.concept, Square { left, top, size });
             return encode(&canvas);
         }
-        // Nine cells of a third of the picture's side.
+        // Nine cells of a third of the image's side.
         let cell = SIDE / 3;
         let mut cells: Vec<u32> = (0..9).collect();
         cells.shuffle(&mut rng);
@@ -191,7 +191,7 @@ fn canvas(background: usize) -> RgbImage {
     RgbImage::from_pixel(SIDE, SIDE, Rgb(COLOURS[background].1))
 }
 
-/// Where a thing lies in a picture.
+/// Where a thing lies in an image.
 #[derive(Clone, Copy)]
 struct Square {
     left: u32,

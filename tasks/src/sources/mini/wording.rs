@@ -24,7 +24,7 @@ impl Scene {
         ]
     }
 
-    /// A text that goes with the picture: a caption, a true statement, or a question with its
+    /// A text that goes with the image: a caption, a true statement, or a question with its
     /// answer.
     pub(super) fn text(&self, rng: &mut impl Rng) -> String {
         match rng.random_range(0..10) {
@@ -40,13 +40,13 @@ impl Scene {
 }
 
 impl Single {
-    /// What the picture shows, up to the name: a class of the mini zero-shot task, whose names the
+    /// What the image shows, up to the name: a class of the mini zero-shot task, whose names the
     /// registry has.
     pub(super) fn look(&self) -> usize {
         (self.background * MOST + self.group.count - 1) * 2 + usize::from(self.group.large)
     }
 
-    /// A text that goes with the picture.
+    /// A text that goes with the image.
     pub(super) fn text(&self, rng: &mut impl Rng) -> String {
         let naming = [Naming::Name, Naming::Kind, Naming::Thing][rng.random_range(0..3)];
         let text = format!(
@@ -61,7 +61,7 @@ impl Single {
         }
     }
 
-    /// The same of a picture of one thing alone.
+    /// The same of an image of one thing alone.
     pub(super) fn text_alone(&self, rng: &mut impl Rng) -> String {
         let (name, kind, colour) = (
             &self.group.concept.name,

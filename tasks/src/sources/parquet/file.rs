@@ -66,7 +66,7 @@ impl ParquetFile {
         self.wrong(format!("column {columns}{place}: {}", e.to_string()))
     }
 
-    /// The named columns are there, and the picture is one.
+    /// The named columns are there, and the image is one.
     pub(super) fn check_columns(&self, columns: &Columns) -> Result<()> {
         let schema = self.metadata.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
@@ -84,7 +84,7 @@ impl ParquetFile {
             return Ok(());
         }
         Err(self.wrong(format!(
-            "column {image} is {kind}, not a picture (a struct with bytes)"
+            "column {image} is {kind}, not an image (a struct with bytes)"
         )))
     }
 
@@ -114,7 +114,7 @@ impl ParquetFile {
     }
 }
 
-/// The columns that are read when a split is opened: all but the pictures.
+/// The columns that are read when a split is opened: all but the images.
 pub(super) fn small_columns(columns: &Columns) -> Vec<&str> {
     let c = columns;
     let one = [&c.captions, &c.label, &c.answers, &c.id, &c.group, &c.split];

@@ -1,4 +1,4 @@
-//! Parquet as the Hub serves it: labels, texts and ids are read when a split is opened, pictures a
+//! Parquet as the Hub serves it: labels, texts and ids are read when a split is opened, images a
 //! window of rows at a time.
 
 mod file;

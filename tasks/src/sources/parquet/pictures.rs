@@ -1,4 +1,4 @@
-//! The pictures of parquet files, a window of rows at a time.
+//! The images of parquet files, a window of rows at a time.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use crate::Result;
 
 /// The files of a split with their windows, and the windows that were read last.
 pub(super) struct PictureWindows {
-    /// The column of the pictures.
+    /// The column of the images.
     column: String,
     files: Vec<ParquetFile>,
     windows: Vec<Window>,
@@ -35,7 +35,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// The pictures of a window, if they are kept; it is the last that was used then.
+    /// The images of a window, if they are kept; it is the last that was used then.
     fn get(&mut self, window: usize) -> Option<Pictures> {
         let place = self.windows.iter().position(|(w, _)| *w == window)?;
         let used = self.windows.remove(place)?;
@@ -55,7 +55,7 @@ impl Kept {
     }
 }
 
-/// The pictures of a window: their bytes, or where there are none, the files that they are in.
+/// The images of a window: their bytes, or where there are none, the files that they are in.
 #[derive(Clone)]
 struct Pictures {
     bytes: Option<LargeBinaryArray>,
@@ -77,7 +77,7 @@ impl PictureWindows {
         self.windows.extend(windows);
     }
 
-    /// Whether there is a column of pictures.
+    /// Whether there is a column of images.
     pub(super) fn are_read(&self) -> bool {
         !self.column.is_empty()
     }
@@ -100,7 +100,7 @@ impl PictureWindows {
         (file, row - first.map_or(0, |first| first.start))
     }
 
-    /// The pictures of a window, read or kept. Threads that want the same window wait for the one
+    /// The images of a window, read or kept. Threads that want the same window wait for the one
     /// that reads it.
     fn pictures(&self, place: usize) -> Result<Pictures> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +120,7 @@ impl PictureWindows {
         let batch = batch.ok_or_else(|| {
             let group = window.group;
             file.wrong(format!(
-                "row group {group} has fewer pictures than the file says"
+                "row group {group} has fewer images than the file says"
             ))
         })?;
         let pictures = guarded(&file.path, || Pictures::new(file, &self.column, &batch))?;
@@ -146,7 +146,7 @@ impl PictureWindows {
         Ok((batch, reader))
     }
 
-    /// The picture of a row of all files; None if it is null.
+    /// The image of a row of all files; None if it is null.
     pub(super) fn picture(&self, row: usize) -> Result<Option<Vec<u8>>> {
         let place = self.window_of(row);
         let window = &self.windows[place];

@@ -1,4 +1,4 @@
-//! What is known of parquet rows without their pictures: labels, texts, ids.
+//! What is known of parquet rows without their images: labels, texts, ids.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Columns, Result};
 
-/// What is known of the rows without their pictures.
+/// What is known of the rows without their images.
 #[derive(Default)]
 pub(super) struct Known {
     /// Row of all files; in order, but not all of them where a column picks the split or several
@@ -191,7 +191,7 @@ impl<'a> Rows<'a> {
 }
 
 impl Known {
-    /// Rows of a file of which nothing but pictures is read.
+    /// Rows of a file of which nothing but images is read.
     pub(super) fn number(&mut self, file: &ParquetFile, start: usize, rows: usize) {
         let name = file.name();
         self.row.extend(start..start + rows);
@@ -229,7 +229,7 @@ impl Known {
         Ok(())
     }
 
-    /// Adds a row, or its captions to the row that shares its picture.
+    /// Adds a row, or its captions to the row that shares its image.
     fn add(&mut self, rows: &Rows, row: usize, reading: &mut Reading) -> Result<()> {
         let place = rows.place(row);
         let captions = rows.captions(row, &place)?;

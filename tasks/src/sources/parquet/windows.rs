@@ -1,4 +1,4 @@
-//! A file's row groups, divided into windows of pictures that are read at once, after a look at
+//! A file's row groups, divided into windows of images that are read at once, after a look at
 //! what they claim.
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
@@ -6,7 +6,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use super::file::{ParquetFile, Window};
 use crate::Result;
 
-/// Bytes of pictures that are read at once, about; one picture at least.
+/// Bytes of images that are read at once, about; one image at least.
 const WINDOW: u64 = 16 << 20;
 /// Most rows of a split; the largest of the tasks has two million.
 const MAX_ROWS: usize = 50_000_000;

@@ -2,7 +2,7 @@
 //! `KEY.webp` with `KEY.cls`, `.txt` or `.npy`; of corpora under any names, members `KEY.jpg` and
 //! `KEY.txt` or `KEY.json`, either alone or both.
 //!
-//! The shards are indexed once, and the index is kept in the user's cache; pictures are read where
+//! The shards are indexed once, and the index is kept in the user's cache; images are read where
 //! they lie, nothing is unpacked.
 
 mod count;

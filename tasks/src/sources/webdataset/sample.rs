@@ -1,4 +1,4 @@
-//! A sample of a shard: where its picture lies, and what goes with it.
+//! A sample of a shard: where its image lies, and what goes with it.
 
 use std::path::Path;
 

@@ -9,14 +9,14 @@ pub(super) const MAX_SIDE: u64 = 1 << 20;
 /// Largest header of a vector: numpy's has some 128 bytes.
 const MAX_HEADER: usize = 1024;
 
-/// What goes with a picture.
+/// What goes with an image.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum SampleKind {
     /// Of so many classes.
     Labels(usize),
     /// A caption on each line.
     Captions,
-    /// Nothing, or a text; a text may also be without a picture.
+    /// Nothing, or a text; a text may also be without an image.
     Anything,
 }
 

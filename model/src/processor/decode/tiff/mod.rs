@@ -74,7 +74,7 @@ fn check<R: Read + Seek>(file: &mut Decoder<R>) -> Outcome<()> {
     Ok(())
 }
 
-/// The picture as its orientation has it (1 to 8, as in the tag).
+/// The image as its orientation has it (1 to 8, as in the tag).
 fn turned(picture: Picture, orientation: u16) -> Picture {
     if !(2..=8).contains(&orientation) {
         return picture;

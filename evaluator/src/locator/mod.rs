@@ -20,7 +20,7 @@ pub(crate) use jobs::{jobs_of, model_jobs, source_jobs};
 
 /// Where things are looked for.
 #[derive(Debug)]
-pub struct Places {
+pub struct DataLocator {
     /// The folder of --data.
     pub data: Option<PathBuf>,
     /// What a bundle in it says.
@@ -31,7 +31,7 @@ pub struct Places {
     pub quiet: bool,
 }
 
-impl Places {
+impl DataLocator {
     /// Looks in `data` and in the cache that the environment names.
     pub fn new(data: Option<PathBuf>, offline: bool, quiet: bool) -> Result<Self> {
         if let Some(data) = data.as_ref().filter(|data| !data.is_dir()) {

@@ -8,10 +8,10 @@ use flava_model::{
     wanted_files,
 };
 
-use super::{Places, jobs_of, model_jobs};
+use super::{DataLocator, jobs_of, model_jobs};
 use crate::{Error, Result};
 
-impl Places {
+impl DataLocator {
     /// Whether a model of the Hub is here already.
     pub fn has_model(&self, repo: &RepoId) -> bool {
         self.model_here(repo).is_some()

@@ -13,10 +13,10 @@ use flava_tasks::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Places, jobs_of, source_jobs};
+use super::{DataLocator, jobs_of, source_jobs};
 use crate::{Error, Result};
 
-impl Places {
+impl DataLocator {
     /// The best source for a task, fetched if it is nowhere and the network may be used.
     pub fn source<'a>(
         &self,
@@ -124,7 +124,7 @@ impl Places {
     }
 }
 
-impl Locate for Places {
+impl Locate for DataLocator {
     fn locate(&self, source: &Source) -> Option<Located> {
         if matches!(source.format, SourceFormat::Mini { .. }) {
             return Some(Located {
