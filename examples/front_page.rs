@@ -1,4 +1,4 @@
-//! CorpusSampler the images of README: scenes of the mini suite with their captions, and the
+//! Draws the images of README: scenes of the mini suite with their captions, and the
 //! training of the embedded model.
 //!
 //!     cargo run --release --example front_page      writes docs/images/{world.png, training.svg}

@@ -1,4 +1,4 @@
-//! CorpusSampler the data that the task files beside this file are about: shapes, sentences about
+//! Draws the data that the task files beside this file are about: shapes, sentences about
 //! them, questions and captions.
 //!
 //!     cargo run --example make_data      writes examples/data

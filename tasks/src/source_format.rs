@@ -136,7 +136,7 @@ pub enum SourceFormat {
         /// Folder of the images.
         images: String,
     },
-    /// SampledBatch by this program.
+    /// Drawn by this program.
     Mini {
         /// What is drawn.
         world: MiniWorld,

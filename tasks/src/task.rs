@@ -15,7 +15,7 @@ pub enum Suite {
     ZeroShot,
     /// The paper's tasks on other splits than the one that stands for it.
     Variants,
-    /// SampledBatch from emoji: needs no data and no network.
+    /// Drawn from emoji: needs no data and no network.
     Mini,
     /// A user's own.
     Own,

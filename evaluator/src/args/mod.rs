@@ -26,7 +26,7 @@ pub enum SuiteArg {
     ZeroShot,
     /// The paper's tasks on other splits.
     Variants,
-    /// SampledBatch from emoji.
+    /// Drawn from emoji.
     Mini,
     /// Those of --task-file.
     Own,

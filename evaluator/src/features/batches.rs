@@ -14,7 +14,7 @@ const BATCH_TOKENS: usize = 4096;
 pub(crate) struct RowBatches {
     /// The rows, in the order in which they go.
     order: Vec<usize>,
-    /// DataLocator in that order.
+    /// Positions in that order.
     pub(crate) places: Vec<Range<usize>>,
 }
 

@@ -45,7 +45,7 @@ type PlacesOfBatches = Arc<Vec<Vec<usize>>>;
 
 /// A batch on its way to the network.
 pub(crate) struct Batch {
-    /// DataLocator among the rows.
+    /// Indices among the rows.
     pub(crate) places: Vec<usize>,
     pixels: Vec<Pixels>,
 }

@@ -12,7 +12,7 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// CorpusSampler for `steps` steps; a step's corpus depends on the seed and the step alone.
+    /// Draws for `steps` steps; a step's corpus depends on the seed and the step alone.
     pub fn new(shares: &[f64], steps: usize, seed: u64) -> Self {
         let total: f64 = shares.iter().sum();
         let mut drawn = vec![0; shares.len()];

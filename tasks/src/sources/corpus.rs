@@ -64,7 +64,7 @@ pub enum Corpus {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },
-    /// SampledBatch from emoji.
+    /// Drawn from emoji.
     Mini {
         /// `pairs`, `pictures` or `texts`.
         world: MiniWorld,
