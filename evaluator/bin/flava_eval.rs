@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use flava_base::{escaped, listen, say};
 use flava_evaluator::{
     Outcome, Plan,
@@ -12,7 +12,7 @@ use flava_evaluator::{
         TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
-    console::{DONE, INTERRUPTED, PARTLY, ended, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, print},
     dry_run, embed, fetch, run, score, verify,
 };
 use flava_results::{Published, published};
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => compare_runs(args),
         Some(Command::Cache(args)) => stored_features(args),
         Some(Command::Embed(args)) => write_features(args),
+        Some(Command::Help(asked)) => help(asked, EvalArgs::command()).map_err(Into::into),
         None => evaluate(&args.run),
     };
     ended(result)

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use flava_base::{escaped, listen, say};
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
-    console::{DONE, INTERRUPTED, PARTLY, ended, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, print},
     dry_run, recipe_of, run, submit,
 };
 use flava_results::Record;
@@ -24,6 +24,9 @@ fn main() -> ExitCode {
             .map(|text| print(&text))
             .map(|()| DONE)
             .map_err(Into::into),
+        Some(FinetuneCommand::Help(asked)) => {
+            help(asked, FinetuneArgs::command()).map_err(Into::into)
+        }
         None => finetune(&args.run),
     };
     ended(result)

@@ -1,8 +1,10 @@
 //! How the programs end and what they print.
 
-use std::{fmt::Display, process::ExitCode};
+use std::{fmt::Display, fs, process::ExitCode};
 
-use flava_base::{escaped, say};
+use flava_base::{escaped, say, write_atomic};
+
+use crate::{Result, args::HelpCommand};
 
 /// Everything that was asked for was done.
 pub const DONE: u8 = 0;
@@ -28,4 +30,34 @@ pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
 pub fn print(text: &str) {
     let lines: Vec<_> = text.split('\n').map(escaped).collect();
     flava_base::print(&lines.join("\n"));
+}
+
+/// Completions or the manual of a program.
+pub fn help(asked: &HelpCommand, mut program: clap::Command) -> Result<u8> {
+    let name = program.get_name().to_owned();
+    match asked {
+        HelpCommand::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut program, name, &mut script);
+            flava_base::print(String::from_utf8_lossy(&script).trim_end());
+        }
+        HelpCommand::Man { folder } => {
+            fs::create_dir_all(folder).map_err(|e| flava_base::Error::io(folder, e))?;
+            program.build();
+            let pages = [program.clone()];
+            for page in pages.iter().chain(program.get_subcommands()) {
+                let name = match page.get_name() {
+                    own if own == name => format!("{name}.1"),
+                    command => format!("{name}-{command}.1"),
+                };
+                let path = folder.join(name);
+                let mut text = Vec::new();
+                clap_mangen::Man::new(page.clone())
+                    .render(&mut text)
+                    .map_err(|e| flava_base::Error::io(&path, e))?;
+                write_atomic(&path, &text)?;
+            }
+        }
+    }
+    Ok(DONE)
 }

@@ -3,9 +3,9 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use flava_base::{listen, say};
-use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, print};
+use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, help, print};
 use flava_pretrain::{
     Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
 };
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Init(args) => untrained(args),
         Command::Recipes { name } => recipes(name.as_deref()),
         Command::Ablation { runs, out } => ablation_table(runs, out),
+        Command::Help(asked) => help(asked, PretrainArgs::command()).map_err(Into::into),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use flava_evaluator::args::HelpCommand;
 use flava_model::runtime::{DeviceChoice, Precision};
 
 /// Pretrains FLAVA from images, texts and pairs of them, by a recipe: tokenizer, visual codebook,
@@ -53,6 +54,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE", default_value = "ablation.csv")]
         out: PathBuf,
     },
+    /// Help beyond --help.
+    #[command(flatten)]
+    Help(HelpCommand),
 }
 
 /// Running a recipe.

@@ -38,17 +38,25 @@ pub fn distillation(config: &FlavaConfig, stage: &DinoStage, global: f64, local:
     4.0 * global + 3.0 * local
 }
 
-/// Shares of a batch's patches and words that are hidden, on average.
-struct HiddenShares {
-    patches: f64,
-    words: f64,
+/// Shares of a batch's patches and words that are hidden.
+#[derive(Clone, Copy, Debug)]
+pub struct HiddenShares {
+    /// Of the patches, as many as are hidden at most.
+    pub patches: f64,
+    /// Of the words, on average.
+    pub words: f64,
 }
 
-/// By flava-full's block masks and BERT's rule.
-const HIDDEN: HiddenShares = HiddenShares {
-    patches: 0.38,
-    words: 0.15,
-};
+impl HiddenShares {
+    /// Of block masks of so many patches at most, and words hidden at a rate.
+    pub fn new(config: &FlavaConfig, patches: usize, words: f64) -> Self {
+        let all = config.image_config.grid().pow(2) as f64;
+        Self {
+            patches: patches as f64 / all,
+            words,
+        }
+    }
+}
 
 /// The sizes of a batch.
 struct BatchSizes<'a> {
@@ -137,8 +145,14 @@ impl<'a> BatchSizes<'a> {
 }
 
 /// Of a training step of a batch: `rows` rows, the longest text of `tokens` tokens.
-pub fn batch(config: &FlavaConfig, kind: RowKind, rows: usize, tokens: usize) -> f64 {
-    let sizes = BatchSizes::new(config, rows, tokens, &HIDDEN);
+pub fn batch(
+    config: &FlavaConfig,
+    kind: RowKind,
+    rows: usize,
+    tokens: usize,
+    hidden: &HiddenShares,
+) -> f64 {
+    let sizes = BatchSizes::new(config, rows, tokens, hidden);
     let forward = match kind {
         RowKind::Images => sizes.pictures(sizes.hidden_patches) + sizes.patch_head(),
         RowKind::Texts => sizes.texts(sizes.hidden_words) + sizes.word_head(),

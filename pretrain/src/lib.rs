@@ -18,7 +18,7 @@ mod sampling;
 pub use args::{Command, PretrainArgs, RunArgs};
 pub use dino::{Dino, DinoSetup};
 pub use error::{Error, Result};
-pub use flops::batch as step_flops;
+pub use flops::{HiddenShares, batch as step_flops};
 pub use joint::{
     Batch, BatchTotals, BlockMasks, ExampleTransform, FlavaForPreTraining, ImageTokenizer,
     InputOptions, JointTraining, Losses, MaskedText, OnEmpty, PatchLabels, PretrainingDataset,

@@ -1,9 +1,11 @@
 //! `results.csv`: a line for each score. It holds what was measured and nothing of when or how
 //! fast: the same measurements give the same bytes.
 
+use serde_json::{Map, Value};
+
 use crate::{Record, csv_line::csv_line};
 
-/// Columns; new ones are added at the end.
+/// Columns, each a field of a score or of its record; new ones are added at the end.
 const COLUMNS: [&str; 32] = [
     "task",
     "variant",
@@ -41,54 +43,42 @@ const COLUMNS: [&str; 32] = [
 
 /// The whole table of some records, with its head.
 pub fn csv_table(records: &[Record]) -> String {
-    let line = |fields: [String; 32]| csv_line(fields.iter().map(|field| cell(field)));
-    let mut table = line(COLUMNS.map(str::to_owned));
+    let mut table = csv_line(COLUMNS.map(cell));
     for record in records {
-        (0..record.metrics.len()).for_each(|metric| table.push_str(&line(row(record, metric))));
+        let fields = fields(record);
+        for (index, score) in record.metrics.iter().enumerate() {
+            let mut row = fields.clone();
+            row.extend(self::fields(score));
+            if index > 0 {
+                row.remove("chance"); // of the main metric alone
+            }
+            let text = |column| row.get(column).map_or_else(String::new, text);
+            table.push_str(&csv_line(COLUMNS.map(|column| cell(&text(column)))));
+        }
     }
     table
 }
 
-fn row(record: &Record, metric: usize) -> [String; 32] {
-    let score = &record.metrics[metric];
-    [
-        record.task.clone(),
-        record.variant.clone(),
-        record.task_version.to_string(),
-        record.family.clone(),
-        record.protocol.clone(),
-        record.method.clone(),
-        record.feature.clone(),
-        score.split.clone(),
-        score.metric.clone(),
-        score.value.to_string(),
-        score.standard_error.to_string(),
-        score.ci_low.to_string(),
-        score.ci_high.to_string(),
-        score.interval.clone(),
-        if metric == 0 {
-            record.chance.to_string()
-        } else {
-            String::new()
-        },
-        score.n.to_string(),
-        record.skipped.to_string(),
-        record.train_rows.to_string(),
-        record.model.clone(),
-        record.model_revision.clone(),
-        record.model_fingerprint.clone(),
-        record.data.clone(),
-        record.data_revision.clone(),
-        record.data_fingerprint.clone(),
-        record.transform.clone(),
-        record.precision.clone(),
-        record.seed.to_string(),
-        record.publishable.to_string(),
-        record.initialisation.clone(),
-        record.recipe.clone(),
-        record.recipe_digest.clone(),
-        record.departures.join("; "),
-    ]
+/// What serde writes of a record or a score.
+fn fields(of: &impl serde::Serialize) -> Map<String, Value> {
+    match serde_json::to_value(of) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// A field as text: a number by its shortest digits that read back the same, a list with
+/// semicolons.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(text).collect::<Vec<_>>().join("; "),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(String::new, |n| n.to_string())
+        }
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 /// A cell that a spreadsheet takes for text: what begins as a formula does, and is no number, has

@@ -18,9 +18,9 @@ use flava_model::{
     runtime::{Autocast, Precision, Progress, prepare_memory},
 };
 use flava_pretrain::{
-    CorpusSampler, ExampleTransform, FlavaForPreTraining, ImageTokenizer, JointTraining, Mixture,
-    OnEmpty, Order, PatchLabels, PretrainingDataset, PretrainingInputs, Rank, RowKind,
-    TrainingSchedule, VisualTokens, WordMasks, step_flops,
+    CorpusSampler, ExampleTransform, FlavaForPreTraining, HiddenShares, ImageTokenizer,
+    JointTraining, Mixture, OnEmpty, Order, PatchLabels, PretrainingDataset, PretrainingInputs,
+    Rank, RowKind, TrainingSchedule, VisualTokens, WordMasks, step_flops,
 };
 use flava_tasks::{
     Dataset,
@@ -119,6 +119,10 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         kind,
         rows as usize,
         sequences.unwrap_or_default().1 as usize,
+        &HiddenShares {
+            patches: 75.0 / 196.0,
+            words: 0.15,
+        },
     );
     let bound = peak_flops(Device::Cpu, precision).unwrap();
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })

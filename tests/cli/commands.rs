@@ -6,7 +6,10 @@ use flava_results::{Published, published};
 use flava_tasks::{Registry, Suite};
 use tempfile::tempdir;
 
-use crate::support::{fixtures::write_data, program::flava_eval};
+use crate::support::{
+    fixtures::write_data,
+    program::{Run, flava_eval, program},
+};
 
 #[test]
 fn tasks_are_listed_and_shown() {
@@ -213,4 +216,35 @@ fn quiet_runs_say_nothing_but_the_result() {
     );
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     assert!(run.stdout.contains("mini-sentence"));
+}
+
+/// What a shell completes by, and a page of the manual for each command.
+#[test]
+fn completions_and_the_manual_are_written() {
+    let folder = tempdir().unwrap();
+    for (name, page) in [
+        ("flava-eval", "flava-eval-score.1"),
+        ("flava-finetune", "flava-finetune-predict.1"),
+        ("flava-pretrain", "flava-pretrain-run.1"),
+    ] {
+        let run = |args: &[&str]| -> Run {
+            let output = program(name, folder.path(), &[], args).output();
+            output.unwrap().into()
+        };
+        for shell in ["bash", "zsh", "fish"] {
+            let script = run(&["completions", shell]);
+            assert!(
+                script.code == 0 && script.stdout.contains(name),
+                "{}",
+                script.stderr
+            );
+            assert!(script.stdout.contains("offline"), "{name} {shell}");
+        }
+        assert_eq!(run(&["man", "pages"]).code, 0);
+        let text = fs::read_to_string(folder.path().join("pages").join(page)).unwrap();
+        assert!(
+            text.contains(".SH NAME") && text.contains(".SH OPTIONS"),
+            "{page}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{DataArgs, ModelArgs, ProtocolArg, RunArgs, SuiteArg};
+use super::{DataArgs, HelpCommand, ModelArgs, ProtocolArg, RunArgs, SuiteArg};
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
 /// image-text tasks.
@@ -49,6 +49,9 @@ pub enum Command {
     Compare(CompareArgs),
     /// List or remove stored features.
     Cache(CacheArgs),
+    /// Help beyond --help.
+    #[command(flatten)]
+    Help(HelpCommand),
 }
 
 /// Listing tasks.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{DataArgs, ModelArgs};
+use super::{DataArgs, HelpCommand, ModelArgs};
 
 /// Fine-tunes a FLAVA checkpoint on a task.
 ///
@@ -45,6 +45,9 @@ pub enum FinetuneCommand {
         #[arg(long, value_name = "FILE")]
         task_file: Vec<PathBuf>,
     },
+    /// Help beyond --help.
+    #[command(flatten)]
+    Help(HelpCommand),
 }
 
 /// Training.

@@ -6,7 +6,8 @@ mod run;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use flava_model::runtime::{DeviceChoice, Precision};
 use flava_tasks::{Protocol, Suite};
 
@@ -86,6 +87,22 @@ pub struct DataArgs {
     /// start from.
     #[arg(long, value_name = "FILE")]
     pub task_file: Vec<PathBuf>,
+}
+
+/// Help beyond `--help`, the same for all programs.
+#[derive(Debug, Subcommand)]
+pub enum HelpCommand {
+    /// Print what a shell needs to complete commands: source <(PROGRAM completions bash).
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write the manual, a page for the program and one for each command.
+    Man {
+        /// Folder of the pages.
+        #[arg(value_name = "DIR", default_value = "man")]
+        folder: PathBuf,
+    },
 }
 
 /// How a model is loaded and run.

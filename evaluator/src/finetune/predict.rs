@@ -7,7 +7,6 @@ use flava_model::{
 use flava_results::MetricValue;
 use flava_tasks::{
     Label, Metric, Outputs, Predictions,
-    metrics::official_accuracy,
     predictions::{Logits, shared},
 };
 use tch::{Device, Kind, Tensor};
@@ -197,26 +196,8 @@ pub(crate) fn scored(
 
 /// The best score that is reachable with the answers of the vocabulary, by the official rule.
 pub(crate) fn ceiling(network: &Network, rows: &Rows) -> Option<f64> {
-    let Output::Answers { answers } = &network.output else {
-        return None;
-    };
-    let known = answers.places();
-    let best = |&row: &usize| {
-        let Label::Answers(given) = rows.dataset().label(row) else {
-            return 0.0;
-        };
-        let processed: Vec<String> = given
-            .iter()
-            .map(|answer| flava_tasks::metrics::process_answer(answer))
-            .collect();
-        let score = |answer: &String| {
-            if known.contains_key(answer.as_str()) {
-                official_accuracy(&given, answer)
-            } else {
-                0.0
-            }
-        };
-        processed.iter().map(score).fold(0.0, f64::max)
-    };
-    Some(rows.indices().iter().map(best).sum::<f64>() / rows.len().max(1) as f64)
+    match &network.output {
+        Output::Answers { answers } => Some(answers.ceiling(rows.dataset(), rows.indices())),
+        _ => None,
+    }
 }

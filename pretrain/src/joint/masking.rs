@@ -21,6 +21,11 @@ pub struct BlockMasks {
 }
 
 impl BlockMasks {
+    /// Patches that are hidden, at most.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// As `config` describes them; flava-full's masks at most 75 of 196 patches.
     pub fn new(config: &ImageProcessorConfig) -> Self {
         let low = config.mask_group_min_aspect_ratio;

@@ -21,7 +21,8 @@ use super::{
     rows::ExampleTransform,
 };
 use crate::{
-    Error, Result, flops,
+    Error, Result,
+    flops::{self, HiddenShares},
     recipe::RowKind,
     sampling::{Mixture, prefetch},
 };
@@ -195,7 +196,14 @@ impl Learner for JointTraining {
     }
 
     fn flops(&self, batch: &Batch) -> f64 {
-        flops::batch(self.config(), batch.kind(), batch.len(), batch.longest())
+        let words = match batch.kind() {
+            RowKind::Pairs => self.preparation.words[1].0,
+            RowKind::Images | RowKind::Texts => self.preparation.words[0].0,
+        };
+        let (config, patches) = (self.config(), self.preparation.masks.total());
+        let hidden = HiddenShares::new(config, patches, words.rate);
+        let (rows, tokens) = (batch.len(), batch.longest());
+        flops::batch(config, batch.kind(), rows, tokens, &hidden)
     }
 
     fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {

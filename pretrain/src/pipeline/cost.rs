@@ -4,8 +4,8 @@ use flava_model::{FlavaConfig, config::BlockConfig, runtime::Fill};
 
 use crate::{
     codebook::{PATCH, flops_of_patch, networks},
-    flops,
-    recipe::{CodebookStage, RowKind, Share, Stage, TrainStage},
+    flops::{self, HiddenShares},
+    recipe::{CodebookStage, ImageMasks, RowKind, Share, Stage, TrainStage},
 };
 
 /// Numbers of a stack of blocks.
@@ -79,7 +79,7 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
 }
 
 /// Operations of all steps of a stage.
-pub(super) fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
+pub(super) fn flops_of(stage: &Stage, config: &FlavaConfig, masks: ImageMasks) -> f64 {
     match stage {
         Stage::Codebook(stage) if stage.from.is_empty() => flops_of_codebook(stage, config),
         Stage::Tokenizer(_) | Stage::Codebook(_) => 0.0,
@@ -88,7 +88,7 @@ pub(super) fn flops_of(stage: &Stage, config: &FlavaConfig) -> f64 {
             let (global, local) = (2.0 * rows, stage.local_crops as f64 * rows);
             stage.schedule.steps as f64 * flops::distillation(config, stage, global, local)
         }
-        Stage::Train(stage) => flops_of_train(stage, config),
+        Stage::Train(stage) => flops_of_train(stage, config, masks),
     }
 }
 
@@ -99,16 +99,16 @@ fn flops_of_codebook(stage: &CodebookStage, config: &FlavaConfig) -> f64 {
     pictures as f64 * patches * flops_of_patch(&store)
 }
 
-fn flops_of_train(stage: &TrainStage, config: &FlavaConfig) -> f64 {
+fn flops_of_train(stage: &TrainStage, config: &FlavaConfig, masks: ImageMasks) -> f64 {
     let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
     let flops_of_share = |share: &Share| {
         let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
-        let tokens = if share.rows == RowKind::Texts {
-            stage.text_length
-        } else {
-            stage.caption_length
+        let (tokens, words) = match share.rows {
+            RowKind::Pairs => (stage.caption_length, stage.caption_masks),
+            RowKind::Images | RowKind::Texts => (stage.text_length, stage.text_masks),
         };
-        share.ratio / all * flops::batch(config, share.rows, rows, tokens)
+        let hidden = HiddenShares::new(config, masks.total, words.rate);
+        share.ratio / all * flops::batch(config, share.rows, rows, tokens, &hidden)
     };
     let step: f64 = stage.mixture.iter().map(flops_of_share).sum();
     stage.schedule.steps as f64 * step

@@ -33,7 +33,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
     lines.extend(plan.corpora());
     let mut total = 0.0;
     for (name, stage) in job.stages() {
-        let flops = flops_of(stage, &plan.config);
+        let flops = flops_of(stage, &plan.config, job.recipe.image_masks);
         total += flops;
         lines.push(plan.stage(name, stage, flops));
         lines.extend(plan.evaluation(stage));

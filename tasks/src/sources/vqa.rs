@@ -14,7 +14,10 @@ use super::{
     listing::{Listing, Picture, Row},
     reading::read_json,
 };
-use crate::{Error, Result, metrics::soft_score};
+use crate::{
+    Error, Result,
+    metrics::{official_accuracy, process_answer},
+};
 
 #[derive(Deserialize)]
 struct Questions {
@@ -209,25 +212,21 @@ impl AnswerVocabulary {
         }
     }
 
-    /// The mean score of whoever always gave the best answer of the vocabulary: no classifier over
-    /// it can do better.
-    pub fn ceiling(&self, split: &dyn Dataset, process: impl Fn(&str) -> String) -> f64 {
+    /// The mean official accuracy of whoever always gave the best answer of the vocabulary to some
+    /// rows of a split: no classifier over it can do better.
+    pub fn ceiling(&self, split: &dyn Dataset, rows: &[usize]) -> f64 {
         let known: HashSet<&str> = self.answers.iter().map(String::as_str).collect();
-        let best = |index| {
-            let Label::Answers(answers) = split.label(index) else {
+        let best = |&row: &usize| {
+            let Label::Answers(given) = split.label(row) else {
                 return 0.0;
             };
-            let answers: Vec<String> = answers.iter().map(|answer| process(answer)).collect();
-            let score = |answer: &String| {
-                if known.contains(answer.as_str()) {
-                    soft_score(&answers, answer)
-                } else {
-                    0.0
-                }
-            };
-            answers.iter().map(score).fold(0.0, f64::max)
+            let processed = given.iter().map(|answer| process_answer(answer));
+            let reachable = processed.filter(|answer| known.contains(answer.as_str()));
+            reachable
+                .map(|answer| official_accuracy(&given, &answer))
+                .fold(0.0, f64::max)
         };
-        (0..split.len()).map(best).sum::<f64>() / split.len().max(1) as f64
+        rows.iter().map(best).sum::<f64>() / rows.len().max(1) as f64
     }
 }
 
