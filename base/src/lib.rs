@@ -12,6 +12,7 @@ mod lock;
 mod lr_decay;
 mod nearest;
 pub mod overrides;
+pub mod pickle;
 mod random;
 mod read;
 mod sealed;

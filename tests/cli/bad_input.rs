@@ -341,6 +341,10 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
         [&pickle[..], b"."].concat()
     };
     // Tensors that share the name of a storage and a size, and copies of one size.
+    let tensor = |i: usize| {
+        let name = text(i.to_string().as_bytes());
+        [&name[..], b"h\x00(h\x01K\x00h\x02h\x02tR"].concat()
+    };
     let wide = |count: usize, key: usize, dimensions: usize| {
         let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00(".to_vec();
         pickle.extend(
@@ -356,9 +360,9 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
         pickle.extend(
             [
                 &b"K\x01".repeat(dimensions)[..],
-                b"tq\x02(",
-                &b"h\x00(h\x01K\x00h\x02h\x02tR".repeat(count),
-                b"t.",
+                b"tq\x02}(",
+                &(0..count).flat_map(tensor).collect::<Vec<u8>>(),
+                b"u.",
             ]
             .concat(),
         );
@@ -388,6 +392,22 @@ fn pickles_that_cost_out_of_proportion_are_refused() {
         (
             [&b"\x80\x02"[..], &b"(".repeat(1 << 21), b"."].concat(),
             "more than",
+        ),
+        // One value that is remembered again and again.
+        (
+            [&b"\x80\x04N"[..], &b"\x94".repeat(1 << 24), b"."].concat(),
+            "more than",
+        ),
+        // A class of a long name that is made again and again.
+        (
+            [
+                &text(&vec![b'a'; 1 << 20])[..],
+                b"q\x00",
+                &b"h\x00h\x00\x93".repeat(1 << 16),
+                b".",
+            ]
+            .concat(),
+            "a class whose name has",
         ),
         (
             [&b"\x80\x02"[..], &b"]".repeat(1 << 21), b"."].concat(),

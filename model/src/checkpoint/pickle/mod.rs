@@ -1,13 +1,10 @@
 //! `torch.save` zip files, read without running pickle.
 //!
-//! The machine beside this knows the opcodes and the handful of names that a dictionary of tensors
-//! is made of. Every other opcode, class or function is refused by name, so a file can do nothing
-//! but describe tensors. Values lie in an arena: neither nesting nor sharing can exhaust the stack
-//! or memory.
+//! [`flava_base::pickle`] knows the opcodes; the handful of names that a dictionary of tensors is
+//! made of stand in `tensors.rs`. Every other class or function is refused by name, so a file can
+//! do nothing but describe tensors.
 
-mod input;
-mod machine;
-mod value;
+mod tensors;
 mod view;
 
 use std::{
@@ -18,12 +15,13 @@ use std::{
     sync::Arc,
 };
 
+use flava_base::pickle;
 use memmap2::Mmap;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::file::CheckpointTensor;
 use crate::{Error, Result};
-use machine::Machine;
+use tensors::{Tensors, allow};
 use view::Outcome;
 
 /// Largest `data.pkl` that is read; flava-full's has some 60 kB.
@@ -38,22 +36,20 @@ pub(super) fn read(path: &Path, map: &Arc<Mmap>) -> Result<BTreeMap<String, Chec
 
 fn read_archive(map: &Arc<Mmap>) -> Outcome<BTreeMap<String, CheckpointTensor>> {
     let members = members(map)?;
-    let (root, pickle) = pickle_of(&members)?;
+    let (root, bytes) = pickle_of(&members)?;
     if let Some(range) = members.get(&format!("{root}byteorder"))
         && &map[range.clone()] != b"little"
     {
         return Err("was written on a big-endian machine".into());
     }
-    if pickle.len() > MAX_PICKLE {
-        return Err(format!("its data.pkl has {} bytes", pickle.len()));
+    if bytes.len() > MAX_PICKLE {
+        return Err(format!("its data.pkl has {} bytes", bytes.len()));
     }
-    let mut machine = Machine::new(&map[pickle]);
-    let top = machine
-        .run()
-        .map_err(|reason| format!("{reason} (byte {} of data.pkl)", machine.at()))?;
+    let pickle = pickle::load(&map[bytes], &allow);
+    let pickle = pickle.map_err(|reason| format!("its data.pkl: {reason}"))?;
     let mut tensors = BTreeMap::new();
     let storage = |key: &str| members.get(&format!("{root}data/{key}")).cloned();
-    machine.collect(top, "", 0, &mut |name, view| {
+    Tensors::of(&pickle).collect(&mut |name, view| {
         let tensor = view
             .open(map, &storage)
             .map_err(|reason| format!("tensor {name}: {reason}"))?;

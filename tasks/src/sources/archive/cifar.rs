@@ -1,9 +1,12 @@
 //! CIFAR: the binary version, or the Python version, whose pickles are read without running any.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use flava_base::pickle::{self, Id, Object, Pickle, Value};
 
 use super::{
     super::{
@@ -11,7 +14,6 @@ use super::{
         raw_pictures::{InMemory, PictureSize, PixelOrder},
         reading::read_limited,
     },
-    pickle,
     pixels::MAX_FILE,
     places::trains,
 };
@@ -140,11 +142,13 @@ impl Tiny {
             Cifar::Ten => "labels",
             Cifar::Hundred => "fine_labels",
         };
-        let content = pickle::read(file)?;
-        let labels = content.entry(key).and_then(pickle::Value::integers);
+        // Any class may be mentioned, since none is used: only arrays of bytes mean anything here.
+        let content = pickle::load(file, &|_| Ok(()))?;
+        let labels = entry(&content, key);
+        let labels = labels.and_then(|labels| content.ints(labels));
         let rows = labels.as_ref().map_or(0, Vec::len);
-        let data = content.entry("data");
-        let pixels = data.and_then(|data| data.array_bytes(&[rows, TINY]));
+        let data = entry(&content, "data");
+        let pixels = data.and_then(|data| array_bytes(&content, data, [rows, TINY]));
         let (Some(pixels), Some(labels)) = (pixels, labels) else {
             return Err(format!(
                 "is no batch of CIFAR: it has no data row by row, or no {key}"
@@ -158,7 +162,65 @@ impl Tiny {
             let class = usize::try_from(label).map_err(|_| format!("the label {label} is none"))?;
             self.classes.push(class);
         }
-        self.bytes.extend_from_slice(pixels);
+        self.bytes.extend_from_slice(&pixels);
         Ok(())
     }
+}
+
+/// What the dictionary that a pickle is holds under `key`, which may be a text or bytes.
+fn entry(pickle: &Pickle<'_>, key: &str) -> Option<Id> {
+    let Value::Dict(pairs) = pickle.get(pickle.top()) else {
+        return None;
+    };
+    let is_key = |id| content_bytes(pickle, id).is_some_and(|bytes| *bytes == *key.as_bytes());
+    let pair = pairs.iter().find(|&&(name, _)| is_key(name));
+    pair.map(|&(_, value)| value)
+}
+
+/// The bytes of a numpy array of unsigned bytes of this shape, row by row: what was set on it is
+/// version, shape, type, whether it is stored column by column, content.
+fn array_bytes<'a>(pickle: &Pickle<'a>, id: Id, shape: [usize; 2]) -> Option<Cow<'a, [u8]>> {
+    let Value::Object(array) = pickle.get(id) else {
+        return None;
+    };
+    let &[_, sizes, dtype, by_columns, content] = pickle.items(array.state?)? else {
+        return None;
+    };
+    let by_rows = matches!(pickle.get(by_columns), Value::Int(0) | Value::Bool(false));
+    let wanted = shape.map(|size| size as i64);
+    let fits = by_rows && is_u8(pickle, dtype) && pickle.ints(sizes)? == wanted;
+    fits.then(|| content_bytes(pickle, content)).flatten()
+}
+
+/// `dtype('u1', ...)`.
+fn is_u8(pickle: &Pickle<'_>, id: Id) -> bool {
+    let Value::Object(dtype) = pickle.get(id) else {
+        return false;
+    };
+    let arguments = pickle.arguments(dtype);
+    let first = arguments.first().and_then(|&first| pickle.text(first));
+    first == Some("u1")
+}
+
+/// Bytes as they are, or as `_codecs.encode(text, 'latin1')`, which is how Python 3 writes them at
+/// protocol 2: a UTF-8 text of characters below 256.
+fn content_bytes<'a>(pickle: &Pickle<'a>, id: Id) -> Option<Cow<'a, [u8]>> {
+    match pickle.get(id) {
+        Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+        Value::Object(call) if is_latin1(pickle, call) => {
+            let text = pickle.text(*pickle.arguments(call).first()?)?;
+            let bytes: Option<Vec<u8>> = text
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).ok())
+                .collect();
+            bytes.map(Cow::Owned)
+        }
+        _ => None,
+    }
+}
+
+fn is_latin1(pickle: &Pickle<'_>, call: &Object) -> bool {
+    let arguments = pickle.arguments(call);
+    let codec = arguments.get(1).and_then(|&codec| pickle.text(codec));
+    pickle.function(call) == "_codecs.encode" && codec == Some("latin1")
 }

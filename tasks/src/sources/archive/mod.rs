@@ -7,7 +7,6 @@ mod lists;
 mod mat_bounds;
 mod matlab;
 mod pcam;
-mod pickle;
 mod pixels;
 mod places;
 mod scenes;
