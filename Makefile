@@ -35,7 +35,7 @@ pretrain-mini: setup ## make the embedded model again, from nothing, into pretra
 
 # The paper's columns at mini size, one after the other, with a fifth of the mini recipe's joint steps; what is done already is not done
 # again. The stages before joint training are made once, for the first column.
-COLUMNS ?= flava flava-beit-init flava-without-init flava-mm flava-c flava-c-local mim mlm
+COLUMNS ?= flava $(filter-out flava,$(basename $(notdir $(wildcard pretrain/recipes/columns/*.toml))))
 SEEDS ?= 0 1 2
 SHORTER := --set joint.schedule.steps=800 --set joint.schedule.warmup=100
 MEASURED := mini-groups,mini-things-knn,mini-things-few-shot,mini-zero-shot,mini-retrieval,mini-retrieval-reranked,mini-vqa,mini-entailment,mini-sentence,mini-paraphrase

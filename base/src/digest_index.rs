@@ -118,36 +118,36 @@ impl DigestIndex {
     /// good as none.
     pub fn digests(&self, paths: &[PathBuf]) -> Vec<Result<[u8; 32]>> {
         let mut by_folder: HashMap<&Path, Vec<usize>> = HashMap::new();
-        for (place, path) in paths.iter().enumerate() {
+        for (position, path) in paths.iter().enumerate() {
             by_folder
                 .entry(path.parent().unwrap_or(Path::new("")))
                 .or_default()
-                .push(place);
+                .push(position);
         }
         let mut digests: Vec<Result<[u8; 32]>> = paths.iter().map(|_| Ok([0; 32])).collect();
-        for (folder, places) in by_folder {
+        for (folder, positions) in by_folder {
             let kept = self.kept(folder);
             let mut known: Folder = kept
                 .as_ref()
                 .and_then(|kept| read_sealed(FORM, kept))
                 .unwrap_or_default();
-            let name = |place: usize| {
-                paths[place]
+            let name = |position: usize| {
+                paths[position]
                     .file_name()
                     .unwrap_or_default()
                     .as_encoded_bytes()
                     .to_owned()
             };
-            let hashed: Vec<Result<Hashed>> = places
+            let hashed: Vec<Result<Hashed>> = positions
                 .par_iter()
-                .map(|&place| hashed(&paths[place], known.get(&name(place))))
+                .map(|&position| hashed(&paths[position], known.get(&name(position))))
                 .collect();
             let mut fresh = false;
-            for (place, hashed) in places.into_iter().zip(hashed) {
+            for (position, hashed) in positions.into_iter().zip(hashed) {
                 if let Ok(hashed) = &hashed {
-                    fresh |= known.insert(name(place), *hashed) != Some(*hashed);
+                    fresh |= known.insert(name(position), *hashed) != Some(*hashed);
                 }
-                digests[place] = hashed.map(|hashed| hashed.sha256);
+                digests[position] = hashed.map(|hashed| hashed.sha256);
             }
             if let Some((kept, bytes)) = kept.filter(|_| fresh).zip(seal(FORM, &known)) {
                 let folder = kept.parent().unwrap_or(Path::new(""));

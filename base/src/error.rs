@@ -27,8 +27,8 @@ pub enum Error {
         reason: String,
     },
     /// Another program writes to the folder.
-    #[error("{}: another run (process {process}) is using this folder; wait for it, or choose \
-             another with --out", escaped(&folder.to_string_lossy()))]
+    #[error("{}: another run (process {process}) is using this folder\nhint: wait for it, or \
+             choose another with --out", escaped(&folder.to_string_lossy()))]
     Locked {
         /// The folder.
         folder: PathBuf,

@@ -24,7 +24,7 @@ pub fn did_you_mean<'a, N: AsRef<str> + ?Sized + 'a>(
     if near.is_empty() {
         String::new()
     } else {
-        format!("; did you mean {}?", near.join(" or "))
+        format!("\nhint: did you mean {}?", near.join(" or "))
     }
 }
 
@@ -35,12 +35,18 @@ mod tests {
     #[test]
     fn the_nearest_come_first_and_far_ones_not_at_all() {
         let known = ["cifar10", "cifar100", "mnist"];
-        assert_eq!(did_you_mean("minst", known, 2), "; did you mean mnist?");
+        assert_eq!(
+            did_you_mean("minst", known, 2),
+            "\nhint: did you mean mnist?"
+        );
         assert_eq!(
             did_you_mean("cifar", known, 2),
-            "; did you mean cifar10 or cifar100?"
+            "\nhint: did you mean cifar10 or cifar100?"
         );
-        assert_eq!(did_you_mean("cifar", known, 1), "; did you mean cifar10?");
+        assert_eq!(
+            did_you_mean("cifar", known, 1),
+            "\nhint: did you mean cifar10?"
+        );
         assert_eq!(did_you_mean("glue", known, 3), "");
     }
 }

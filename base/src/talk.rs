@@ -11,6 +11,24 @@ pub fn say(line: &str) {
     let _heard = writeln!(stderr().lock(), "{}", escaped(line));
 }
 
+/// What stands between an error's message and each hint what to do about it.
+pub const HINT: &str = "\nhint: ";
+
+/// Says what went wrong on stderr, each of its hints on a line of its own.
+pub fn say_error(error: &str) {
+    for line in error_lines(&format!("error: {error}")) {
+        say(&line);
+    }
+}
+
+/// An error's message and each of its hints, a line each for what is said line by line.
+pub fn error_lines(error: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut parts = error.split(HINT);
+    let message = parts.next().map(Cow::from);
+    let hints = parts.map(|hint| format!("hint: {hint}").into());
+    message.into_iter().chain(hints)
+}
+
 /// Prints text with a line end on stdout, as it is.
 pub fn print(text: &str) {
     let mut out = stdout().lock();
@@ -41,5 +59,12 @@ mod tests {
     fn control_characters_are_written_out() {
         assert_eq!(escaped("a\x1b[2Jb\nc\u{9b}"), "a\\u{1b}[2Jb\\nc\\u{9b}");
         assert_eq!(escaped("häschen 🐇"), "häschen 🐇");
+    }
+
+    #[test]
+    fn an_error_and_its_hints_are_lines_of_their_own() {
+        let lines: Vec<_> = error_lines("a\nb: broken\nhint: mend it\nhint: or not").collect();
+        assert_eq!(lines, ["a\nb: broken", "hint: mend it", "hint: or not"]);
+        assert_eq!(error_lines("plain").collect::<Vec<_>>(), ["plain"]);
     }
 }

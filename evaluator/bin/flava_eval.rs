@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
-use flava_base::{escaped, listen, say};
+use clap::CommandFactory;
+use flava_base::{escaped, listen, say, say_error};
 use flava_evaluator::{
     Outcome, Plan,
     args::{
@@ -12,16 +12,14 @@ use flava_evaluator::{
         TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
     dry_run, embed, fetch, run, score, verify,
 };
 use flava_results::{Published, published};
-use flava_tasks::{Registry, Task};
+use flava_tasks::{Protocol, Registry, Task};
 
 fn main() -> ExitCode {
-    flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::prepare_memory();
-    let args = EvalArgs::parse();
+    let args: EvalArgs = parse();
     let result = match &args.command {
         Some(Command::Tasks(args)) => tasks(args),
         Some(Command::Fetch(args)) => fetch_files(args),
@@ -76,7 +74,7 @@ fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
         print_tables(outcome);
     }
     for (task, error) in &outcome.failures {
-        say(&format!("error: task {task}: {error}"));
+        say_error(&format!("task {task}: {error}"));
     }
     if outcome.interrupted {
         say("interrupted: the same command goes on from here");
@@ -109,7 +107,7 @@ fn fetch_files(args: &FetchArgs) -> Result<u8> {
         print(&fetched.plan);
     }
     for (task, error) in &fetched.failures {
-        say(&format!("error: task {task}: {error}"));
+        say_error(&format!("task {task}: {error}"));
     }
     Ok(if fetched.failures.is_empty() {
         DONE
@@ -185,14 +183,39 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
         print(&serde_json::to_string_pretty(&tasks)?);
         return Ok(DONE);
     }
-    for task in tasks {
-        let (suite, family, method) = (task.suite.name(), task.family.name(), task.method.name());
-        print(&format!(
-            "{:26} {suite:9} {family:10} {method:12} {}",
-            task.name, task.summary
-        ));
-    }
+    print(&flava_results::rows_table(
+        &[
+            "task", "aliases", "suite", "family", "method", "train", "test", "question",
+        ],
+        tasks.into_iter().map(listed),
+        5..7,
+    ));
     Ok(DONE)
+}
+
+/// A task's line in the list, with the rows that the protocol asks for, else those of its first
+/// source.
+fn listed(task: &Task) -> Vec<String> {
+    let demand = task.assign(Protocol::Flava).and_then(|task| task.demand);
+    let (fit, test) = match (&demand, task.sources.first()) {
+        (Some(demand), _) => (demand.fit, demand.test),
+        (None, Some(source)) => (source.fit_rows(), source.test.rows),
+        (None, None) => (0, 0),
+    };
+    let count = |rows: usize| match rows {
+        0 => "-".to_owned(),
+        _ => rows.to_string(),
+    };
+    vec![
+        task.name.clone(),
+        task.aliases.join(", "),
+        task.suite.name().into(),
+        task.family.name().into(),
+        task.method.name().into(),
+        count(fit),
+        count(test),
+        task.summary.clone(),
+    ]
 }
 
 fn is_listed(task: &Task, args: &TasksArgs) -> bool {

@@ -3,20 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
-use flava_base::{escaped, listen, say};
+use clap::CommandFactory;
+use flava_base::{escaped, listen, say, say_error};
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
     dry_run, recipe_of, run, submit,
 };
 use flava_results::Record;
 
 fn main() -> ExitCode {
-    flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::prepare_memory();
-    let args = FinetuneArgs::parse();
+    let args: FinetuneArgs = parse();
     listen();
     let result = match &args.command {
         Some(FinetuneCommand::Predict(args)) => predict(args),
@@ -44,7 +42,7 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     for seed in args.seed..=last {
         let outcome = run(&Plan::of_tuning(args, seed)?)?;
         for (task, error) in &outcome.failures {
-            say(&format!("error: {task}, seed {seed}: {error}"));
+            say_error(&format!("{task}, seed {seed}: {error}"));
         }
         if outcome.interrupted {
             say("interrupted: the same command goes on from here");

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use flava_base::{file_digest, hex, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Its name in the bundle's folder.
 const MANIFEST: &str = "manifest.json";
@@ -58,12 +58,11 @@ impl Manifest {
         if !path.exists() {
             return Ok(None);
         }
-        let broken =
-            |e: &dyn ToString| Error::Other(format!("{}: {}", path.display(), e.to_string()));
         let text = flava_base::read_text(&path, MAX_MANIFEST)?;
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| broken(&e))
+        let manifest = serde_json::from_str(&text);
+        Ok(Some(
+            manifest.map_err(|e| flava_base::Error::file(&path, e))?,
+        ))
     }
 
     /// The commit that the files of a folder were fetched from.
@@ -98,7 +97,7 @@ impl Manifest {
 
     /// Writes it, and a text of terms and credits beside it.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let json = serde_json::to_string_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
+        let json = serde_json::to_string_pretty(self)?;
         write(&folder.join(MANIFEST), &format!("{json}\n"))?;
         let mut notice = String::from(
             "# Data in this folder\n\nFetched by flava-eval; each set keeps its own terms.\n",

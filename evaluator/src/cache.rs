@@ -18,8 +18,9 @@ pub(crate) fn store() -> Option<Store> {
 
 /// Lists or removes; what is to be printed.
 pub fn cache(command: &CacheCommand) -> Result<String> {
-    let store = store().ok_or_else(|| {
-        Error::Other("there is no cache folder: neither FLAVA_CACHE nor HOME is set".into())
+    let store = store().ok_or_else(|| Error::Lacking {
+        what: "cache folder",
+        reason: "there is no cache folder: neither FLAVA_CACHE nor HOME is set".into(),
     })?;
     let days = match command {
         CacheCommand::Ls => None,
@@ -32,7 +33,7 @@ pub fn cache(command: &CacheCommand) -> Result<String> {
         }
         if days.is_some() {
             fs::remove_dir_all(&entry.folder)
-                .map_err(|e| Error::Other(format!("{}: {e}", entry.folder.display())))?;
+                .map_err(|e| flava_base::Error::io(&entry.folder, e))?;
         }
         total += entry.bytes;
         lines.push(line(&entry));

@@ -67,10 +67,11 @@ pub fn compare(args: &CompareArgs) -> Result<Comparison> {
 fn nothing_compared(left_out: &[(String, String)]) -> Error {
     let reason = |(name, reason): &(String, String)| format!("{name}: {reason}");
     let reasons: Vec<String> = left_out.iter().map(reason).collect();
-    Error::Other(format!(
-        "the two runs have no task that can be compared: {}",
-        reasons.join("; ")
-    ))
+    let reasons = reasons.join("; ");
+    Error::Lacking {
+        what: "task to compare",
+        reason: format!("the two runs have no task that can be compared: {reasons}"),
+    }
 }
 
 /// Probabilities corrected for the number of tasks.
@@ -84,16 +85,15 @@ fn correct(tasks: &mut [Compared]) {
 fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Result<Compared> {
     check_same(first, second)?;
     let main = main_score(first);
-    let metric: Metric = serde_json::from_value(main.metric.clone().into())
-        .map_err(|e| Error::Other(e.to_string()))?;
+    let metric: Metric = serde_json::from_value(main.metric.clone().into())?;
     let predicted = read_predictions(&args.first, first)?;
     let others = read_predictions(&args.second, second)?;
     let is_same = |score: &&MetricValue| score.metric == main.metric && score.split == main.split;
-    let other = second
-        .metrics
-        .iter()
-        .find(is_same)
-        .ok_or_else(|| Error::Other(format!("the second run has no {}", main.metric)))?;
+    let none = || Error::Lacking {
+        what: "metric",
+        reason: format!("the second run has no {}", main.metric),
+    };
+    let other = second.metrics.iter().find(is_same).ok_or_else(none)?;
     check_told(main.value, metric.value(&predicted, &first.task))?;
     check_told(other.value, metric.value(&others, &first.task))?;
     let difference = metric.compare(&predicted, &others, &first.task)?;
@@ -111,21 +111,24 @@ fn compare_records(args: &CompareArgs, first: &Record, second: &Record) -> Resul
 fn check_told(told: f64, computed: Option<f64>) -> Result<()> {
     let computed = computed.unwrap_or(f64::NAN);
     if (computed - told).abs() > 1e-9 {
-        return Err(Error::Other(format!(
-            "its predictions give {computed}, its record says {told}: they are of different runs"
-        )));
+        return Err(Error::Mismatch {
+            what: "score",
+            reason: format!(
+                "its predictions give {computed}, its record says {told}: they are of different runs"
+            ),
+        });
     }
     Ok(())
 }
 
 /// Both records are of the same rows of the same task.
 fn check_same(first: &Record, second: &Record) -> Result<()> {
-    let same = |what: &str, a: &str, b: &str| {
+    let same = |what: &'static str, a: &str, b: &str| {
         if a == b {
-            Ok(())
-        } else {
-            Err(Error::Other(format!("its {what} differs: {a} and {b}")))
+            return Ok(());
         }
+        let reason = format!("its {what} differs: {a} and {b}");
+        Err(Error::Mismatch { what, reason })
     };
     same(
         "task version",
@@ -150,11 +153,14 @@ fn read_predictions(folder: &Path, record: &Record) -> Result<Predictions> {
     let path = RunFolder::predictions_in(folder, &record.name(), None);
     match Predictions::read(&path)? {
         Some((predictions, of)) if of == record.task => Ok(predictions),
-        _ => Err(Error::Other(format!(
-            "{}: holds no predictions of {}",
-            path.display(),
-            record.task
-        ))),
+        _ => Err(Error::Mismatch {
+            what: "task",
+            reason: format!(
+                "{}: holds no predictions of {}",
+                path.display(),
+                record.task
+            ),
+        }),
     }
 }
 

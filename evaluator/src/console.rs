@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, fs, process::ExitCode};
 
-use flava_base::{escaped, say, write_atomic};
+use clap::{CommandFactory, FromArgMatches};
+use flava_base::{escaped, say_error, write_atomic};
+use flava_model::runtime::{cuda_version, load_cuda, prepare_memory, torch_version};
+use flava_results::COMMIT;
 
 use crate::{Result, args::HelpCommand};
 
@@ -15,11 +18,32 @@ pub const NOTHING: u8 = 2;
 /// Ctrl-C was pressed: what shells call it.
 pub const INTERRUPTED: u8 = 130;
 
+/// What was typed, after libtorch is made ready: must be the first thing in `main`. Ends the
+/// program where it asks for help or the version, or cannot be understood.
+pub fn parse<A: CommandFactory + FromArgMatches>() -> A {
+    load_cuda(); // before anything else asks libtorch
+    prepare_memory();
+    let mut command = A::command().long_version(long_version());
+    let matches = command.get_matches_mut();
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The version, its commit, and what computes.
+fn long_version() -> String {
+    let cuda = match (cuda_version(), tch::Cuda::device_count()) {
+        (Some(version), 1) => format!("CUDA {version}, 1 GPU"),
+        (Some(version), count) => format!("CUDA {version}, {count} GPUs"),
+        (None, _) => "no CUDA in use".to_owned(),
+    };
+    let (version, torch) = (env!("CARGO_PKG_VERSION"), torch_version());
+    format!("{version}\ncommit {COMMIT}\nlibtorch {torch}, {cuda}")
+}
+
 /// A program's end: what it says of an error, and its exit code.
 pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
     result
         .unwrap_or_else(|error| {
-            say(&format!("error: {error}")); // each message is whole: its causes are inside
+            say_error(&error.to_string()); // each message is whole: its causes are inside
             NOTHING
         })
         .into()

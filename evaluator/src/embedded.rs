@@ -46,13 +46,10 @@ pub(crate) fn folder() -> Result<PathBuf> {
         }
         match unpack(&folder) {
             Ok(()) => return Ok(folder),
-            Err(error) => reasons.push(error.to_string()),
+            Err(error) => reasons.push(error),
         }
     }
-    Err(Error::Other(format!(
-        "the embedded model cannot be unpacked: {}; set FLAVA_CACHE to a folder that can be written",
-        reasons.join("; ")
-    )))
+    Err(Error::Unpack { reasons })
 }
 
 /// Whether all files are there, byte for byte: others may have written to the place.

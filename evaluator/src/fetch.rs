@@ -8,7 +8,7 @@ use std::{
 
 use flava_model::{
     Error as ModelError,
-    hub::{Hub, Job, Listing, Place, RepoId, RepoKind},
+    hub::{Destination, Hub, Job, Listing, RepoId, RepoKind},
 };
 use flava_tasks::{Method, Protocol, Source, Task, select, sources::PROMPT_FILES};
 use indicatif::HumanBytes;
@@ -54,22 +54,22 @@ struct Needs {
 
 /// Finds out what is needed, says so, and fetches it.
 pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
-    let places = DataLocator {
+    let locator = DataLocator {
         data: None,
         manifest: None,
         hub: Hub::from_environment(false).into(),
         quiet: args.quiet,
     };
     let mut fetched = Fetched::default();
-    let needs = needs(&places, args, &mut fetched.failures)?;
-    fetched.plan = needs.describe(&places.hub, args.to.as_ref());
+    let needs = needs(&locator, args, &mut fetched.failures)?;
+    fetched.plan = needs.describe(&locator.hub, args.to.as_ref());
     if !args.quiet {
         fetched.plan.lines().for_each(flava_base::say);
     }
     if args.dry_run {
         return Ok(fetched);
     }
-    places.fetch(&needs.jobs())?;
+    locator.fetch(&needs.jobs())?;
     if let Some(to) = &args.to {
         needs.seal(to)?;
     }
@@ -78,7 +78,7 @@ pub fn fetch(args: &FetchArgs) -> Result<Fetched> {
 
 /// What is asked for needs; tasks whose data cannot be found go to the failures.
 fn needs(
-    places: &DataLocator,
+    locator: &DataLocator,
     args: &FetchArgs,
     failures: &mut Vec<(String, Error)>,
 ) -> Result<Needs> {
@@ -89,10 +89,10 @@ fn needs(
     };
     let mut needs = Needs::default();
     if let Some(model) = &args.model {
-        needs.add(model_part(places, model, args.to.as_ref())?)?;
+        needs.add(model_part(locator, model, args.to.as_ref())?)?;
     }
     for task in tasks {
-        match of_task(places, task, args) {
+        match of_task(locator, task, args) {
             Ok(None) => {}
             Ok(Some(of_task)) => needs.add_task(&task.name, of_task)?,
             Err(error) => failures.push((task.name.clone(), error)),
@@ -114,10 +114,13 @@ impl Needs {
             return Ok(());
         };
         if known.commit != part.commit {
-            return Err(Error::Other(format!(
-                "{} is needed at {} and at {}: fetch the tasks apart",
-                part.folder, known.commit, part.commit
-            )));
+            let (folder, one, other) = (&part.folder, &known.commit, &part.commit);
+            return Err(Error::Mismatch {
+                what: "commit",
+                reason: format!(
+                    "{folder} is needed at {one} and at {other}: fetch the tasks apart"
+                ),
+            });
         }
         for job in part.jobs {
             let is_known = |other: &Job| other.file.path == job.file.path;
@@ -169,39 +172,43 @@ impl Needs {
     }
 }
 
-fn place(to: Option<&PathBuf>, folder: &str) -> Place {
-    to.map_or(Place::Cache, |to| Place::Folder(to.join(folder)))
+fn destination(to: Option<&PathBuf>, folder: &str) -> Destination {
+    to.map_or(Destination::Cache, |to| {
+        Destination::Folder(to.join(folder))
+    })
 }
 
-fn model_part(places: &DataLocator, model: &str, to: Option<&PathBuf>) -> Result<Part> {
+fn model_part(locator: &DataLocator, model: &str, to: Option<&PathBuf>) -> Result<Part> {
     let repo = RepoId::parse(RepoKind::Model, model).map_err(ModelError::from)?;
-    let listing = places.hub.list(&repo).map_err(ModelError::from)?;
+    let listing = locator.hub.list(&repo).map_err(ModelError::from)?;
     let folder = format!("models/{}", repo.name);
     Ok(Part {
         commit: listing.repo.revision.clone(),
-        jobs: model_jobs(&listing, &place(to, &folder))?,
+        jobs: model_jobs(&listing, &destination(to, &folder))?,
         folder,
     })
 }
 
 /// What a task needs; nothing if its data is drawn.
-fn of_task(places: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
+fn of_task(locator: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
     let is_drawn = |source: &Source| source.repo.is_empty() && source.folder.is_empty();
     if task.sources.iter().all(is_drawn) {
         return Ok(None);
     }
     let protocol = Protocol::from(args.protocol);
-    let assignment = task
-        .assign(protocol)
-        .ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
-    let (repo, listing, source) = places.hub_files(task, &assignment, args.allow_mismatch)?;
+    let none = || Error::Lacking {
+        what: "protocol",
+        reason: format!("has no protocol {}", protocol.name()),
+    };
+    let assignment = task.assign(protocol).ok_or_else(none)?;
+    let (repo, listing, source) = locator.hub_files(task, &assignment, args.allow_mismatch)?;
     let to = args.to.as_ref();
     let mut parts = vec![Part {
-        jobs: source_jobs(&listing, source, &place(to, &repo.name)),
+        jobs: source_jobs(&listing, source, &destination(to, &repo.name)),
         folder: repo.name.clone(),
         commit: listing.repo.revision.clone(),
     }];
-    parts.extend(prompts_of(places, &assignment.method, &listing, to)?);
+    parts.extend(prompts_of(locator, &assignment.method, &listing, to)?);
     let splits = source
         .splits()
         .map(|split| (split.name.clone(), split.rows));
@@ -218,7 +225,7 @@ fn of_task(places: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Option
 /// The class names and templates of a zero-shot task that are neither in its row nor beside its
 /// data: of the first repository that has them.
 fn prompts_of(
-    places: &DataLocator,
+    locator: &DataLocator,
     method: &Method,
     listing: &Listing,
     to: Option<&PathBuf>,
@@ -237,7 +244,7 @@ fn prompts_of(
     }
     let mut refused = None;
     for repository in prompts {
-        match prompts_part(places, repository, to) {
+        match prompts_part(locator, repository, to) {
             Ok(part) => return Ok(Some(part)),
             Err(error) => refused = refused.or(Some(error)),
         }
@@ -246,10 +253,10 @@ fn prompts_of(
 }
 
 /// The class names and templates of a repository that is fetched for nothing else.
-fn prompts_part(places: &DataLocator, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
+fn prompts_part(locator: &DataLocator, repository: &str, to: Option<&PathBuf>) -> Result<Part> {
     let repo = RepoId::parse(RepoKind::Dataset, repository).map_err(ModelError::from)?;
-    let listing = places.hub.list(&repo).map_err(ModelError::from)?;
-    let jobs = jobs_of(&listing, &PROMPT_FILES, &place(to, &repo.name));
+    let listing = locator.hub.list(&repo).map_err(ModelError::from)?;
+    let jobs = jobs_of(&listing, &PROMPT_FILES, &destination(to, &repo.name));
     Ok(Part {
         folder: repo.name,
         commit: listing.repo.revision,

@@ -35,10 +35,11 @@ pub(crate) fn scores_of_all(
         .collect();
     let lacking = each.iter().position(|scores| !has_main(scores, metrics));
     if let Some(lacking) = lacking {
-        let (metric, split) = (metrics[0].name(), &predictions[lacking].0);
-        return Err(Error::Other(format!(
-            "{metric} is not defined of the answers to split {split}"
-        )));
+        let split = &predictions[lacking].0;
+        return Err(Error::Undefined {
+            metric: metrics[0],
+            reason: format!("is not defined of the answers to split {split}"),
+        });
     }
     let [first, second] = &each[..] else {
         return Ok(each.into_iter().flatten().collect());
@@ -91,6 +92,8 @@ fn value(metric: Metric, score: Score, split: &str) -> MetricValue {
         ci_high: score.ci_high,
         interval: score.interval.name().into(),
         n: score.n,
+        unit: metric.unit().into(),
+        higher_is_better: metric.higher_is_better(),
     }
 }
 
@@ -99,24 +102,26 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
     let registry = registry_of(&args.data_args.task_file)?;
     let tasks = select(&registry, &args.task, flava_tasks::Suite::Paper)?;
     let [task] = tasks[..] else {
-        return Err(Error::Other(format!(
-            "--task {}: names {} tasks",
-            args.task,
-            tasks.len()
-        )));
+        return Err(Error::Argument {
+            argument: "--task",
+            value: args.task.clone(),
+            reason: format!("names {} tasks", tasks.len()),
+        });
     };
     let protocol: Protocol = args.data_args.protocol.into();
-    let none = || Error::Other(format!("{} has no protocol {}", task.name, protocol.name()));
+    let none = || Error::Lacking {
+        what: "protocol",
+        reason: format!("{} has no protocol {}", task.name, protocol.name()),
+    };
     let assignment = task.assign(protocol).ok_or_else(none)?;
     let (predictions, split) = read_predictions(args, task, &assignment)?;
     let metrics = &assignment.metrics;
     let found = scores(metrics, &predictions, &task.name, &split);
     if !has_main(&found, metrics) {
-        return Err(Error::Other(format!(
-            "{} cannot be computed from {}",
-            metrics[0].name(),
-            args.predictions.display()
-        )));
+        return Err(Error::Undefined {
+            metric: metrics[0],
+            reason: format!("cannot be computed from {}", args.predictions.display()),
+        });
     }
     Ok(found)
 }
@@ -146,11 +151,13 @@ fn own_predictions(args: &ScoreArgs, task: &Task) -> Result<Option<Predictions>>
         return Ok(None);
     }
     match Predictions::read(path)? {
-        Some((_, of)) if of != task.name => Err(Error::Other(format!(
-            "{}: holds predictions of {of}, not of {}",
-            path.display(),
-            task.name
-        ))),
+        Some((_, of)) if of != task.name => {
+            let (path, name) = (path.display(), &task.name);
+            Err(Error::Mismatch {
+                what: "task",
+                reason: format!("{path}: holds predictions of {of}, not of {name}"),
+            })
+        }
         own => Ok(own.map(|(own, _)| own)),
     }
 }
@@ -161,8 +168,12 @@ fn open_data<'a>(
     task: &'a Task,
     assignment: &Assignment,
 ) -> Result<OpenTask<'a>> {
-    let places = DataLocator::new(args.data_args.data.clone(), args.data_args.offline, true)?;
-    let choice = places.source(task, assignment, args.data_args.allow_mismatch)?;
+    let locator = DataLocator::new(
+        args.data_args.data.clone(),
+        args.data_args.network.offline,
+        true,
+    )?;
+    let choice = locator.source(task, assignment, args.data_args.allow_mismatch)?;
     let opened = OpenTask::open(task, choice, args.seed)?;
     for note in &opened.notes {
         flava_base::say(&format!("note: {note}"));

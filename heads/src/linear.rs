@@ -58,8 +58,8 @@ impl LinearHead {
     /// device; of two classes the first is 0.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
         let (device, kind) = (features.device(), Kind::Float);
-        let place = |t: &Tensor| t.f_to_device(device)?.f_to_kind(kind);
-        let (weight, bias) = (place(&self.weight)?, place(&self.bias)?);
+        let position = |t: &Tensor| t.f_to_device(device)?.f_to_kind(kind);
+        let (weight, bias) = (position(&self.weight)?, position(&self.bias)?);
         let scores = features
             .f_to_kind(kind)?
             .f_matmul(&weight.tr())?

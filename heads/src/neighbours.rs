@@ -79,8 +79,10 @@ impl Neighbours {
         let queries = unit_length(features)?;
         let (count, _) = queries.size2()?;
         let similarities = queries.f_matmul(&self.features.f_transpose(0, 1)?)?; // [chunk, training rows]
-        let (nearest, places) = similarities.f_topk(most, 1, true, true)?;
-        let classes = self.labels.f_index_select(0, &places.f_flatten(0, -1)?)?;
+        let (nearest, positions) = similarities.f_topk(most, 1, true, true)?;
+        let classes = self
+            .labels
+            .f_index_select(0, &positions.f_flatten(0, -1)?)?;
         Ok(Nearest {
             classes: classes.f_view([count, most])?,
             weights: (nearest.f_to_kind(Kind::Double)? / self.temperature).f_exp()?,

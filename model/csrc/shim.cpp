@@ -15,10 +15,12 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <torch/version.h>
 
 #include <cmath>
 #include <optional>
@@ -135,6 +137,18 @@ at::Generator generator(int device) {
 
 extern "C" {
 const char* flava_last_error() { return last_error.c_str(); }
+
+// The libtorch that this was compiled against, such as 2.11.0.
+const char* flava_torch_version() { return TORCH_VERSION; }
+
+// The CUDA runtime's version as it numbers them (12080 is 12.8), 0 where there is none.
+int64_t flava_cuda_version() {
+  try {
+    return at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().versionCUDART() : 0;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
 
 // weight: [out, in], dense. out: the same in oneDNN's blocked layout, chosen for `rows` input rows.
 int flava_pack_linear(const Tensor* weight, int64_t rows, Tensor** out) {

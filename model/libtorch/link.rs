@@ -2,7 +2,10 @@
 //! libtorch where torch-sys found it (`LIBTORCH`, or what `make setup` fetched), with no
 //! environment variable.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 /// The folder of libtorch's libraries, passed on by torch-sys; also set as this package's rpath.
 ///
@@ -18,4 +21,8 @@ pub fn libtorch_lib() -> PathBuf {
 #[allow(dead_code, reason = "the model's own build script calls libtorch_lib")]
 fn main() {
     libtorch_lib();
+    // Recipes are embedded by folder: a new file makes their crate again.
+    if Path::new("recipes").is_dir() {
+        println!("cargo:rerun-if-changed=recipes");
+    }
 }

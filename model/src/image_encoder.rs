@@ -65,7 +65,7 @@ impl PatchEmbeddings {
 }
 
 #[derive(Debug)]
-struct PictureEmbeddings {
+struct ImageEmbeddings {
     cls_token: Tensor,
     mask_token: Option<Tensor>,
     position_embeddings: Tensor,
@@ -74,7 +74,7 @@ struct PictureEmbeddings {
     site: TracePoint,
 }
 
-impl PictureEmbeddings {
+impl ImageEmbeddings {
     fn new(vars: &Vars, config: &ImageConfig) -> Self {
         let size = config.hidden_size;
         Self {
@@ -162,7 +162,7 @@ pub fn resize_positions(table: &Tensor, rows: i64, columns: i64) -> Result<Tenso
 /// `flava.image_model`.
 #[derive(Debug)]
 pub struct ImageEncoder {
-    embeddings: PictureEmbeddings,
+    embeddings: ImageEmbeddings,
     encoder: Encoder,
     pooler: Pooler,
     image_size: i64,
@@ -172,7 +172,7 @@ impl ImageEncoder {
     /// The encoder under `vars`.
     pub fn new(vars: &Vars, config: &ImageConfig, kind: AttentionKind) -> Self {
         Self {
-            embeddings: PictureEmbeddings::new(&(vars / "embeddings"), config),
+            embeddings: ImageEmbeddings::new(&(vars / "embeddings"), config),
             encoder: Encoder::new(vars, &config.block(), kind),
             pooler: Pooler::new(&(vars / "pooler"), config.hidden_size),
             image_size: config.image_size,

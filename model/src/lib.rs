@@ -6,6 +6,7 @@ pub mod codebook;
 pub mod config;
 mod error;
 mod flava;
+pub mod flops;
 pub mod hub;
 mod image_encoder;
 pub mod layers;

@@ -1,6 +1,6 @@
 //! A checkpoint ready to use: weights, preprocessing and identity from one directory.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use flava_base::hex;
 use sha2::{Digest, Sha256};
@@ -40,14 +40,16 @@ impl Default for LoadOptions {
 /// FLAVA's encoders for inference, with what turns files into their inputs.
 #[derive(Debug)]
 pub struct Pretrained {
-    /// The encoders.
-    pub flava: Flava,
+    /// None where only what describes them was read.
+    flava: Option<Flava>,
     /// Their configuration.
     pub config: FlavaConfig,
     /// How images are prepared.
     pub image: ImageProcessorConfig,
     /// How texts are prepared.
     pub text: Arc<TextProcessor>,
+    /// How many parameters each part has, such as `image_model`.
+    pub parameters: BTreeMap<String, u64>,
     /// A digest of the weights.
     pub fingerprint: String,
     /// What of the checkpoint fitted.
@@ -100,6 +102,16 @@ impl Pretrained {
     /// Loads a Hugging Face directory: config.json, weights, `preprocessor_config.json`, tokenizer
     /// files.
     pub fn open(directory: &Path, options: LoadOptions) -> Result<Self> {
+        Self::read(directory, options, true)
+    }
+
+    /// As [`Self::open`], with the same checks, but without the encoders: for who trains them, and
+    /// loads them to that end.
+    pub fn describe(directory: &Path, options: LoadOptions) -> Result<Self> {
+        Self::read(directory, options, false)
+    }
+
+    fn read(directory: &Path, options: LoadOptions, with_encoders: bool) -> Result<Self> {
         if !directory.is_dir() {
             return Err(Error::file(
                 directory,
@@ -110,34 +122,55 @@ impl Pretrained {
             config,
             image,
             text,
-            mut notes,
+            notes,
         } = Description::open(directory)?;
         let checkpoint = Checkpoint::open(directory)?;
-        let mut store = VarStore::new(options.device);
+        let device = if with_encoders {
+            options.device
+        } else {
+            Device::Cpu
+        };
+        let mut store = VarStore::new(device);
         store.set_kind(options.precision.kind());
         let vars = Vars::root(&store, Fill::Unset) / "flava";
-        let flava = Flava::new(&vars, &config, options.attention);
-        let report = checkpoint.load_into(&store)?;
+        let mut flava = Flava::new(&vars, &config, options.attention);
+        let report = if with_encoders {
+            checkpoint.load_into(&store)?
+        } else {
+            checkpoint.compare(&store)?
+        };
         report.require(&["flava"])?;
-        if !report.unexpected.is_empty() {
-            notes.push(format!(
-                "{report}: the tensors that are no part of FLAVA were left out"
-            ));
-        }
-        let loaded = Self {
-            flava,
+        let mut described = Self {
+            flava: None,
             config,
             image,
             text: Arc::new(text),
+            parameters: parameters(&store),
             fingerprint: checkpoint.fingerprint(),
             report,
             notes,
             options,
         };
-        loaded.finish(store).map_err(|e| match e {
+        described.check().map_err(|e| match e {
             Error::Config(reason) => Error::file(directory, reason),
             other => other,
-        })
+        })?;
+        if with_encoders {
+            store.freeze();
+            flava.pack();
+            described.flava = Some(flava);
+        }
+        Ok(described)
+    }
+
+    /// The encoders.
+    ///
+    /// # Errors
+    /// If the model was described only.
+    pub fn flava(&self) -> Result<&Flava> {
+        let reason = "the encoders were not loaded, as this run only trains";
+        let none = || Error::Config(reason.into());
+        self.flava.as_ref().ok_or_else(none)
     }
 
     /// A digest of the weights and of how they are put together.
@@ -146,8 +179,14 @@ impl Pretrained {
         format!("{}-{config}", self.fingerprint)
     }
 
-    /// Checks that the parts fit each other and prepares the weights for inference.
-    fn finish(mut self, mut store: VarStore) -> Result<Self> {
+    /// Checks that the parts fit each other, and notes what a reader should know.
+    fn check(&mut self) -> Result<()> {
+        if !self.report.unexpected.is_empty() {
+            self.notes.push(format!(
+                "{}: the tensors that are no part of FLAVA were left out",
+                self.report
+            ));
+        }
         let side = self.config.image_config.image_size as usize;
         if let Some((height, width)) = self.image.transform(PassOrder::default()).output_size()
             && (height, width) != (side, side)
@@ -156,11 +195,9 @@ impl Pretrained {
                 "the image processor's file gives {height}x{width} pixels, config.json wants {side}x{side}"
             )));
         }
-        self.check_words()?;
-        store.freeze();
-        self.flava.pack();
-        Ok(self)
+        self.check_words()
     }
+
     /// Checks that the embedding is of the tokenizer's words, and notes rows beyond them.
     fn check_words(&mut self) -> Result<()> {
         let rows = self.config.text_config.vocab_size as usize;
@@ -185,6 +222,16 @@ impl Pretrained {
         ));
         Ok(())
     }
+}
+
+/// How many parameters each part of the encoders has.
+fn parameters(store: &VarStore) -> BTreeMap<String, u64> {
+    let mut parts = BTreeMap::new();
+    for (name, variable) in store.variables() {
+        let part = name.split('.').nth(1).unwrap_or_default();
+        *parts.entry(part.to_owned()).or_default() += variable.numel() as u64;
+    }
+    parts
 }
 
 /// Files of a model's folder that describe its weights.

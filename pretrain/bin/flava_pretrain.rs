@@ -3,18 +3,16 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use flava_base::{listen, say};
-use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, help, print};
+use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print};
 use flava_pretrain::{
     Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
 };
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
 fn main() -> ExitCode {
-    flava_model::runtime::load_cuda(); // before anything else asks libtorch
-    flava_model::runtime::prepare_memory();
-    let args = PretrainArgs::parse();
+    let args: PretrainArgs = parse();
     listen();
     ended(match &args.command {
         Command::Run(args) => pretrain(args, None),

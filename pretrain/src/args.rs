@@ -3,8 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use flava_evaluator::args::HelpCommand;
-use flava_model::runtime::{DeviceChoice, Precision};
+use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs};
+
+/// Examples at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  flava-pretrain run mini                              a small model, from nothing
+  flava-pretrain run mini --dry-run                    its sizes, memory and time
+  flava-pretrain run flava-base --data DIR --set joint.schedule.steps=1000
+  flava-pretrain recipes mini > mine.toml              a recipe to start from";
 
 /// Pretrains FLAVA from images, texts and pairs of them, by a recipe: tokenizer, visual codebook,
 /// both encoders alone, all together.
@@ -20,7 +27,8 @@ use flava_model::runtime::{DeviceChoice, Precision};
     name = "flava-pretrain",
     version,
     arg_required_else_help = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_long_help = EXAMPLES
 )]
 pub struct PretrainArgs {
     /// What to do.
@@ -78,11 +86,14 @@ pub struct RunArgs {
     /// Seed of weights, order, masks and views.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Print what would be run: sizes, memory, operations and time; train nothing.
+    /// Print what would be run: sizes, memory, operations and time.
+    ///
+    /// Train nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Rows that go through the encoders at once; the contrastive loss is over the whole batch all
-    /// the same [default: all].
+    /// Rows that go through the encoders at once [default: all].
+    ///
+    /// The contrastive loss is over the whole batch all the same.
     #[arg(
         long,
         value_name = "N",
@@ -95,19 +106,10 @@ pub struct RunArgs {
     /// more time.
     #[arg(long, help_heading = "Running")]
     pub recompute: bool,
-    /// Where to run: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", help_heading = "Running")]
-    pub device: DeviceChoice,
-    /// Kind of products: f32, or bf16 and f16 over weights and norms in f32.
-    #[arg(long, default_value = "f32", help_heading = "Running")]
-    pub precision: Precision,
-    /// Threads of the model and of reading [default: all cores].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
-    pub threads: Option<u16>,
-    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
-    #[arg(long, help_heading = "Running")]
-    pub offline: bool,
-    /// No talk on stderr.
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
+    /// Whether the network may be used.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Where it is computed.
+    #[command(flatten)]
+    pub device_args: DeviceArgs,
 }

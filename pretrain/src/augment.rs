@@ -1,7 +1,7 @@
 //! Random views of images: crops for joint training (torchmultimodal's), and DINO's (its paper's
 //! appendix A, after BYOL).
 
-use flava_model::processor::{Filter, PassOrder, Picture, PixelSize, resize};
+use flava_model::processor::{DecodedImage, Filter, PassOrder, PixelSize, resize};
 use image::{RgbImage, imageops};
 use rand::{Rng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
@@ -28,13 +28,13 @@ fn three_to_four() -> [f64; 2] {
 }
 
 impl Crop {
-    /// A part of `picture` in its own resolution.
-    pub fn apply(&self, picture: &Picture, rng: &mut impl Rng) -> Picture {
-        let (left, top, width, height) = self.place(picture.width, picture.height, rng);
+    /// A part of `image` in its own resolution.
+    pub fn apply(&self, image: &DecodedImage, rng: &mut impl Rng) -> DecodedImage {
+        let (left, top, width, height) = self.rectangle(image.width, image.height, rng);
         let flip = rng.random::<f64>() < self.flip;
         let mut rgb = Vec::with_capacity(width * height * 3);
         for y in top..top + height {
-            let row = &picture.rgb[(y * picture.width + left) * 3..][..width * 3];
+            let row = &image.rgb[(y * image.width + left) * 3..][..width * 3];
             if flip {
                 row.as_chunks::<3>()
                     .0
@@ -45,11 +45,11 @@ impl Crop {
                 rgb.extend_from_slice(row);
             }
         }
-        Picture { width, height, rgb }
+        DecodedImage { width, height, rgb }
     }
 
     /// Left, top, width and height, as torchvision's `RandomResizedCrop` draws them.
-    fn place(
+    fn rectangle(
         &self,
         width: usize,
         height: usize,
@@ -140,9 +140,9 @@ pub struct View<'a> {
 
 impl View<'_> {
     /// A view of an image.
-    pub fn apply(&self, picture: &Picture, rng: &mut impl Rng) -> Picture {
+    pub fn apply(&self, image: &DecodedImage, rng: &mut impl Rng) -> DecodedImage {
         let (side, colours) = (self.side, self.colours);
-        let part = self.crop.apply(picture, rng);
+        let part = self.crop.apply(image, rng);
         let mut rgb = resized(&part, side);
         if rng.random::<f64>() < colours.jitter {
             jitter(&mut rgb, colours, rng);
@@ -159,22 +159,22 @@ impl View<'_> {
             solarize(&mut rgb);
         }
         let (width, height) = (side, side);
-        Picture { width, height, rgb }
+        DecodedImage { width, height, rgb }
     }
 }
 
 /// An image's pixels in a square of `side` pixels.
-fn resized(picture: &Picture, side: usize) -> Vec<u8> {
+fn resized(image: &DecodedImage, side: usize) -> Vec<u8> {
     let from = PixelSize {
-        width: picture.width,
-        height: picture.height,
+        width: image.width,
+        height: image.height,
     };
     let to = PixelSize {
         width: side,
         height: side,
     };
     let order = PassOrder::default();
-    resize::<3>(&picture.rgb, from, to, Filter::Bicubic, order)
+    resize::<3>(&image.rgb, from, to, Filter::Bicubic, order)
 }
 
 /// A square image blurred with standard deviation `sigma`.
@@ -207,7 +207,7 @@ struct Jitter {
 }
 
 impl Jitter {
-    fn draw(colours: &Colours, rng: &mut impl Rng) -> Self {
+    fn sample(colours: &Colours, rng: &mut impl Rng) -> Self {
         let mut around =
             |strength: f64| between([(1.0 - strength).max(0.0), 1.0 + strength], rng) as f32;
         Self {
@@ -248,7 +248,7 @@ impl Jitter {
 
 /// The four changes in random order, as torchvision's `ColorJitter` makes them.
 fn jitter(rgb: &mut [u8], colours: &Colours, rng: &mut impl Rng) {
-    let jitter = Jitter::draw(colours, rng);
+    let jitter = Jitter::sample(colours, rng);
     let mut order = [0, 1, 2, 3];
     order.shuffle(rng);
     let pixels = rgb.as_chunks_mut::<3>().0;
@@ -297,11 +297,11 @@ mod tests {
 
     use super::*;
 
-    fn picture() -> Picture {
+    fn image() -> DecodedImage {
         let rgb = (0..40 * 30)
             .flat_map(|i| [(i % 40 * 6) as u8, (i / 40 * 8) as u8, 90])
             .collect();
-        Picture {
+        DecodedImage {
             width: 40,
             height: 30,
             rgb,
@@ -318,7 +318,7 @@ mod tests {
         let mut rng = stream(0, "crops");
         let mut flipped = 0;
         for _ in 0..500 {
-            let part = crop.apply(&picture(), &mut rng);
+            let part = crop.apply(&image(), &mut rng);
             let (share, ratio) = (
                 (part.width * part.height) as f64 / 1200.0,
                 part.width as f64 / part.height as f64,
@@ -336,8 +336,8 @@ mod tests {
             ratio: [4.0 / 3.0, 4.0 / 3.0],
             flip: 0.0,
         };
-        assert_eq!(whole.apply(&picture(), &mut rng).rgb, picture().rgb);
-        let narrow = Picture {
+        assert_eq!(whole.apply(&image(), &mut rng).rgb, image().rgb);
+        let narrow = DecodedImage {
             width: 1,
             height: 9,
             rgb: vec![7; 27],

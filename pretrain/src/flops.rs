@@ -1,32 +1,12 @@
 //! Floating-point operations of a training step, counted from the sizes: products only, the
 //! backward pass at twice the forward one.
 
-use flava_model::{FlavaConfig, config::BlockConfig};
-
-use crate::{
-    joint::reads_masked_pairs,
-    recipe::{DinoStage, RowKind},
+use flava_model::{
+    FlavaConfig,
+    flops::{blocks, image},
 };
 
-/// Of a stack of blocks over `rows` sequences of `seq` tokens, forward; after its attention the
-/// last block computes `finished` tokens of each only.
-fn blocks(config: &BlockConfig, rows: f64, seq: f64, finished: f64) -> f64 {
-    let (size, wide) = (config.hidden_size as f64, config.intermediate_size as f64);
-    let (attention, rest) = (
-        2.0 * 3.0 * size * size + 4.0 * seq * size,
-        2.0 * (size * size + 2.0 * size * wide),
-    );
-    let layers = config.num_hidden_layers as f64;
-    rows * (layers * seq * attention + ((layers - 1.0) * seq + finished) * rest)
-}
-
-/// Of the image encoder over images with `patches` patches, forward, embeddings included;
-/// `finished` as for [`blocks`].
-fn image(config: &FlavaConfig, rows: f64, patches: f64, finished: f64) -> f64 {
-    let image = &config.image_config;
-    let patch = 2.0 * (image.patch_size.pow(2) * image.num_channels * image.hidden_size) as f64;
-    blocks(&image.block(), rows, patches + 1.0, finished) + rows * patches * patch
-}
+use crate::recipe::{DinoStage, LossWeights, RowKind};
 
 /// Of a training step of self-distillation over so many large and small views. The teacher, which
 /// reads the large ones, has no backward pass.
@@ -83,7 +63,7 @@ impl<'a> BatchSizes<'a> {
         }
     }
 
-    fn pictures(&self, finished: f64) -> f64 {
+    fn images(&self, finished: f64) -> f64 {
         image(self.config, self.rows, self.patches, finished)
     }
 
@@ -110,7 +90,7 @@ impl<'a> BatchSizes<'a> {
     fn masked_pairs(&self) -> f64 {
         let (config, size) = (self.config, self.config.hidden_size as f64);
         let seq = 2.0 + self.patches + self.tokens;
-        let encoders = self.pictures(self.patches + 1.0)
+        let encoders = self.images(self.patches + 1.0)
             + self.texts(self.tokens)
             + self.rows * (seq - 1.0) * 2.0 * size * size;
         let block = config.multimodal_config.block();
@@ -129,12 +109,12 @@ impl<'a> BatchSizes<'a> {
     /// Pairs as they are, for the contrastive loss.
     fn unmasked_pairs(&self) -> f64 {
         let size = self.config.hidden_size as f64;
-        self.pictures(1.0) + self.texts(1.0) + 4.0 * self.rows * self.rows * size
+        self.images(1.0) + self.texts(1.0) + 4.0 * self.rows * self.rows * size
     }
 
     fn pairs(&self) -> f64 {
         let mut forward = 0.0;
-        if reads_masked_pairs(self.config) {
+        if LossWeights::of(self.config).read_masked_pairs() {
             forward += self.masked_pairs();
         }
         if self.config.global_contrastive_weight > 0.0 {
@@ -154,7 +134,7 @@ pub fn batch(
 ) -> f64 {
     let sizes = BatchSizes::new(config, rows, tokens, hidden);
     let forward = match kind {
-        RowKind::Images => sizes.pictures(sizes.hidden_patches) + sizes.patch_head(),
+        RowKind::Images => sizes.images(sizes.hidden_patches) + sizes.patch_head(),
         RowKind::Texts => sizes.texts(sizes.hidden_words) + sizes.word_head(),
         RowKind::Pairs => sizes.pairs(),
     };

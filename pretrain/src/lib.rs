@@ -25,7 +25,7 @@ pub use joint::{
     PretrainingInputs, PretrainingOutput, VisualTokens, WordMasks,
 };
 pub use pipeline::{Job, dry_run, init, job_of, run};
-pub use recipe::{Recipe, RowKind, Stage, TrainingSchedule};
+pub use recipe::{LossWeights, Recipe, RowKind, Stage, TrainingSchedule};
 pub use sampling::{CorpusSampler, Mixture, Order, Rank, SampledBatch};
 
 /// An error once Ctrl-C was pressed.

@@ -1,14 +1,18 @@
 //! The table of an ablation: the paper's columns beside each other, each a mean over the seeds that
 //! were run.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::{Error, Record, Result, csv_line::csv_line, read_records};
 
 /// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
-const COLUMNS: [&str; 8] = [
+const PAPER_COLUMNS: [&str; 8] = [
     "mim",
     "mlm",
     "flava-c-local",
@@ -29,6 +33,12 @@ const HEAD: [&str; 8] = [
     "ci_high",
     "sd_over_seeds",
 ];
+/// Where a column stands: the paper's in its order, then others by name.
+pub fn column_order(name: &str) -> (usize, &str) {
+    let position = PAPER_COLUMNS.iter().position(|column| *column == name);
+    (position.unwrap_or(PAPER_COLUMNS.len()), name)
+}
+
 /// Standard errors to either side that hold 95 % of a normal distribution.
 const TWO_SIDED_95: f64 = 1.96;
 
@@ -61,32 +71,37 @@ pub struct Cell {
 pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
     let runs = read_runs(folder)?;
     if runs.is_empty() {
-        let columns = COLUMNS.join(", ");
-        let reason = format!("holds no COLUMN/seed-N/runs; columns are {columns}");
+        let reason = "holds no COLUMN/seed-N/runs, where a column is a recipe's name without mini-";
         return Err(Error::file(folder, reason));
     }
     if let Some(problem) = problem(&runs) {
         return Err(Error::file(folder, problem));
     }
     let cells = runs.iter();
-    let cells = cells.map(|((_, column), records)| cell(COLUMNS[*column], records));
+    let cells = cells.map(|((_, column), records)| cell(&column.1, records));
     Ok(cells.collect())
 }
 
 /// The records of each cell, by the task's place and the column's.
-type Runs = BTreeMap<(usize, usize), Vec<Record>>;
+type Runs = BTreeMap<(usize, (usize, String)), Vec<Record>>;
 
 fn read_runs(folder: &Path) -> Result<Runs> {
     let mut runs = Runs::new();
     let mut tasks: Vec<String> = Vec::new();
-    for (column, name) in COLUMNS.iter().enumerate() {
-        for seed in folders(&folder.join(name))? {
+    for column in folders(folder)? {
+        let name = column.file_name().unwrap_or_default().to_string_lossy();
+        let (position, name) = column_order(&name);
+        for seed in folders(&column)? {
+            if !seed.join("runs").is_dir() {
+                continue;
+            }
             for record in read_records(&seed.join("runs"))? {
                 let known = tasks.iter().position(|known| *known == record.name());
                 let task = known.unwrap_or_else(|| {
                     tasks.push(record.name());
                     tasks.len() - 1
                 });
+                let column = (position, name.to_owned());
                 runs.entry((task, column)).or_default().push(record);
             }
         }
@@ -161,8 +176,8 @@ fn student(degrees: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees).map_or(TWO_SIDED_95, |t| t.inverse_cdf(0.975))
 }
 
-/// The folders in a folder, sorted; none where it is not there.
-fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+/// The folders in a folder, those of columns in their order; none where it is not there.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
@@ -170,9 +185,14 @@ fn folders(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     let mut found: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.join("runs").is_dir())
+        .filter(|path| path.is_dir())
         .collect();
-    found.sort();
+    let position = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (position, name) = column_order(&name);
+        (position, name.to_owned())
+    };
+    found.sort_by_key(position);
     Ok(found)
 }
 
@@ -200,8 +220,9 @@ fn csv_row(cell: &Cell) -> [String; 8] {
 /// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 %
 /// interval.
 pub fn ablation_markdown(cells: &[Cell]) -> String {
-    let is_there = |column: &&str| cells.iter().any(|cell| cell.column == **column);
-    let columns: Vec<&str> = COLUMNS.into_iter().filter(is_there).collect();
+    let mut columns: Vec<&str> = cells.iter().map(|cell| cell.column.as_str()).collect();
+    columns.sort_by_key(|name| column_order(name));
+    columns.dedup();
     let mut tasks: Vec<(&str, &str)> = Vec::new();
     for cell in cells {
         if !tasks.contains(&(&cell.task, &cell.metric)) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{Record, csv_line::csv_line};
 
 /// Columns, each a field of a score or of its record; new ones are added at the end.
-const COLUMNS: [&str; 32] = [
+const COLUMNS: [&str; 37] = [
     "task",
     "variant",
     "task_version",
@@ -39,6 +39,11 @@ const COLUMNS: [&str; 32] = [
     "recipe",
     "recipe_digest",
     "departures",
+    "unit",
+    "higher_is_better",
+    "rows_of",
+    "parameters",
+    "flops_per_row",
 ];
 
 /// The whole table of some records, with its head.

@@ -1,5 +1,9 @@
 //! Results of evaluation: records with their provenance, the folder of a run, CSV, tables,
-//! averages. No torch.
+//! averages, and what is made of them. No torch.
+
+/// Commit that the program was built from, with `-dirty` where its sources had been changed since;
+/// "debug" in a debug build, "unknown" without git.
+pub const COMMIT: &str = env!("FLAVA_COMMIT");
 
 mod ablation;
 mod averages;
@@ -8,14 +12,16 @@ mod csv_table;
 mod error;
 mod published;
 mod record;
+mod run;
 mod run_folder;
 mod table;
 
-pub use ablation::{Cell, ablation, ablation_csv, ablation_markdown};
+pub use ablation::{Cell, ablation, ablation_csv, ablation_markdown, column_order};
 pub use averages::{Average, averages, averages_text, median};
 pub use csv_table::csv_table;
 pub use error::{Error, Result};
 pub use published::{Published, published};
 pub use record::{MetricValue, Record};
+pub use run::Run;
 pub use run_folder::{RunFolder, State, Status, read_records, timestamp};
 pub use table::{rows_table, table};

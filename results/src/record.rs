@@ -36,6 +36,16 @@ pub struct MetricValue {
     pub interval: String,
     /// Rows or queries that it is over.
     pub n: usize,
+    /// What the value is: "share", 0 to 1, or "correlation", -1 to 1.
+    #[serde(default)]
+    pub unit: String,
+    /// Whether more of it is better.
+    #[serde(default = "yes")]
+    pub higher_is_better: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A task measured on a checkpoint.
@@ -71,6 +81,9 @@ pub struct Record {
     pub train_rows: usize,
     /// Rows left out because their image was broken.
     pub skipped: usize,
+    /// Rows of the split, of which those that were scored are a part; 0 where nobody knows.
+    #[serde(default)]
+    pub rows_of: usize,
     /// Where the checkpoint came from.
     pub model: String,
     /// Commit of the repository it came from; empty where nobody knows.
@@ -78,6 +91,17 @@ pub struct Record {
     pub model_revision: String,
     /// Digest of its weights.
     pub model_fingerprint: String,
+    /// Parameters of the encoders that were read, their projections included; 0 where nobody
+    /// knows.
+    #[serde(default)]
+    pub parameters: u64,
+    /// Floating-point operations of their forward pass over one row, a text at its longest; 0
+    /// where nobody knows.
+    #[serde(default)]
+    pub flops_per_row: f64,
+    /// The Hub's name of such tasks, such as `image-classification`.
+    #[serde(default)]
+    pub hub_task: String,
     /// Where the rows came from.
     pub data: String,
     /// Commit of the repository they came from; empty where nobody knows.
@@ -118,6 +142,9 @@ pub struct Record {
     pub details: serde_json::Map<String, serde_json::Value>,
     /// Version of this program.
     pub program: String,
+    /// Commit that it was built from.
+    #[serde(default)]
+    pub commit: String,
     /// When the task ended, UTC.
     pub date: String,
     /// How long it took, in seconds.
@@ -207,6 +234,8 @@ mod tests {
             ci_high: 1.0,
             interval: "wilson".into(),
             n: 9,
+            unit: "share".into(),
+            higher_is_better: true,
         };
         Record {
             task: task.into(),
@@ -222,6 +251,10 @@ mod tests {
             chance: 0.1,
             train_rows: 4,
             skipped: 0,
+            rows_of: 9,
+            parameters: 86_000_000,
+            flops_per_row: 35e9,
+            hub_task: "image-classification".into(),
             model: "a, \"quoted\" folder".into(),
             model_revision: String::new(),
             model_fingerprint: "00".into(),
@@ -241,6 +274,7 @@ mod tests {
             notes: Vec::new(),
             details: serde_json::Map::new(),
             program: "flava".into(),
+            commit: "debug".into(),
             date: "2026-01-31T12:00:00Z".into(),
             seconds: 1.5,
         }

@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// Data that is there and is not what the protocol asks for.
     #[error(
-        "the data for {task} does not deserve the protocol's name: {}. --allow-mismatch runs it and marks the record; --protocol as-published takes a source's own rows",
+        "the data for {task} does not deserve the protocol's name: {}\nhint: --allow-mismatch runs it and marks the record; --protocol as-published takes a source's own rows",
         reasons.join("; ")
     )]
     Mismatch {
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("predictions: {0}")]
     Predictions(String),
     /// A name that no task has.
-    #[error("there is no task {name:?}{hint}. `flava-eval tasks` lists them")]
+    #[error("there is no task {name:?}{hint}\nhint: `flava-eval tasks` lists them")]
     UnknownTask {
         /// What was asked for.
         name: String,

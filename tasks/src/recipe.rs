@@ -4,56 +4,19 @@
 use std::path::Path;
 
 use flava_base::{LrDecay, did_you_mean, hex, overrides::Override};
+use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::{Error, Family, Method, Result, Task, Tower};
 
-/// A built-in recipe: its name and text.
-type BuiltIn = (&'static str, &'static str);
-
-/// What tasks without a recipe of their own take.
-const TEXT: BuiltIn = ("text", include_str!("../recipes/text.toml"));
-const MULTIMODAL: BuiltIn = ("multimodal", include_str!("../recipes/multimodal.toml"));
-const VISION: BuiltIn = ("vision", include_str!("../recipes/vision.toml"));
-
-/// Built-in recipes and their names; a task's own, or that of its family's default.
-const BUILT_IN: [BuiltIn; 18] = [
-    ("glue-cola", include_str!("../recipes/glue-cola.toml")),
-    ("glue-mnli", include_str!("../recipes/glue-mnli.toml")),
-    ("glue-mrpc", include_str!("../recipes/glue-mrpc.toml")),
-    ("glue-qnli", include_str!("../recipes/glue-qnli.toml")),
-    ("glue-qqp", include_str!("../recipes/glue-qqp.toml")),
-    ("glue-rte", include_str!("../recipes/glue-rte.toml")),
-    ("glue-sst2", include_str!("../recipes/glue-sst2.toml")),
-    ("glue-stsb", include_str!("../recipes/glue-stsb.toml")),
-    ("vqav2", include_str!("../recipes/vqav2.toml")),
-    ("snli-ve", include_str!("../recipes/snli-ve.toml")),
-    (
-        "hateful-memes",
-        include_str!("../recipes/hateful-memes.toml"),
-    ),
-    TEXT,
-    MULTIMODAL,
-    VISION,
-    (
-        "mini-paraphrase-tuned",
-        include_str!("../recipes/mini-paraphrase-tuned.toml"),
-    ),
-    (
-        "mini-vqa-tuned",
-        include_str!("../recipes/mini-vqa-tuned.toml"),
-    ),
-    (
-        "mini-entailment-tuned",
-        include_str!("../recipes/mini-entailment-tuned.toml"),
-    ),
-    (
-        "mini-groups-tuned",
-        include_str!("../recipes/mini-groups-tuned.toml"),
-    ),
-];
+/// The built-in recipes: a task's own, or those of a kind of encoder.
+static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/recipes");
+/// Names of those that tasks without a recipe of their own take.
+const TEXT: &str = "text";
+const MULTIMODAL: &str = "multimodal";
+const VISION: &str = "vision";
 
 /// Version of the rules that all recipes share. 2: what does not decay is biases, norms, tables of
 /// positions and tokens, as in pretraining; words and the patch projection do.
@@ -243,27 +206,34 @@ impl Recipe {
 
 /// Name and text of the recipe of a file, or of the task's built-in one.
 fn text_of(task: &Task, file: Option<&Path>) -> Result<(String, String)> {
-    let Some(path) = file else {
-        let (name, text) = built_in(task);
-        return Ok((name.to_owned(), text.to_owned()));
-    };
-    let text = flava_base::read_text(path, flava_base::MAX_SETTINGS)?;
-    Ok((path.display().to_string(), text))
+    if let Some(path) = file {
+        let text = flava_base::read_text(path, flava_base::MAX_SETTINGS)?;
+        return Ok((path.display().to_string(), text));
+    }
+    let name = built_in(task);
+    let text = embedded(name).unwrap_or_default();
+    Ok((name.to_owned(), text.to_owned()))
+}
+
+/// Text of a built-in recipe.
+fn embedded(name: &str) -> Option<&'static str> {
+    BUILT_IN.get_file(format!("{name}.toml"))?.contents_utf8()
 }
 
 /// The task's own recipe; that of its benchmark's other splits; that of its encoder.
-fn built_in(task: &Task) -> BuiltIn {
-    let other_split = |recipe: &str| {
-        let rest = task.name.strip_prefix(recipe);
-        recipe == "hateful-memes" && rest.is_some_and(|rest| rest.starts_with('-'))
-    };
-    let find = |fits: &dyn Fn(&str) -> bool| BUILT_IN.into_iter().find(|(recipe, _)| fits(recipe));
-    find(&|recipe| recipe == task.name)
-        .or_else(|| find(&other_split))
-        .unwrap_or_else(|| of_encoder(task))
+fn built_in(task: &Task) -> &str {
+    let benchmark = "hateful-memes";
+    let rest = task.name.strip_prefix(benchmark);
+    if embedded(&task.name).is_some() {
+        &task.name
+    } else if rest.is_some_and(|rest| rest.starts_with('-')) {
+        benchmark
+    } else {
+        of_encoder(task)
+    }
 }
 
-fn of_encoder(task: &Task) -> BuiltIn {
+fn of_encoder(task: &Task) -> &'static str {
     match (&task.method, task.family) {
         (Method::FineTune { feature }, _) => match feature.tower {
             Tower::Text => TEXT,
@@ -325,12 +295,6 @@ mod tests {
                 assert!(!recipe.aims_at.is_empty());
             }
         }
-        assert_eq!(
-            BUILT_IN.len(),
-            std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes"))
-                .unwrap()
-                .count()
-        );
     }
 
     #[test]

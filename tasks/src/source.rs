@@ -87,12 +87,12 @@ impl Source {
         if matches!(self.format, SourceFormat::Mini { .. }) {
             "mini (drawn)"
         } else {
-            self.place()
+            self.data_folder()
         }
     }
 
     /// Its folder under `--data`.
-    pub fn place(&self) -> &str {
+    pub fn data_folder(&self) -> &str {
         if self.repo.is_empty() {
             &self.folder
         } else {

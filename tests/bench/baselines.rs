@@ -100,13 +100,13 @@ fn labels(rows: &dyn Dataset) -> Tensor {
 }
 
 fn pixels(rows: &dyn Dataset) -> Tensor {
-    let picture = |row| {
-        let picture = decode(&rows.get(row).unwrap().image.unwrap()).unwrap();
+    let image = |row| {
+        let image = decode(&rows.get(row).unwrap().image.unwrap()).unwrap();
         resize::<3>(
-            &picture.rgb,
+            &image.rgb,
             PixelSize {
-                width: picture.width,
-                height: picture.height,
+                width: image.width,
+                height: image.height,
             },
             PixelSize {
                 width: SIDE,
@@ -117,7 +117,7 @@ fn pixels(rows: &dyn Dataset) -> Tensor {
         )
     };
     let flat: Vec<f32> = (0..rows.len())
-        .flat_map(picture)
+        .flat_map(image)
         .map(|byte| f32::from(byte) / 255.0)
         .collect();
     Tensor::from_slice(&flat).view([rows.len() as i64, -1])
@@ -130,7 +130,9 @@ fn words(train: &dyn Dataset, test: &dyn Dataset) -> (Tensor, Tensor) {
         texts
             .iter()
             .enumerate()
-            .flat_map(|(place, text)| text.split(' ').map(move |word| (place, word.to_owned())))
+            .flat_map(|(position, text)| {
+                text.split(' ').map(move |word| (position, word.to_owned()))
+            })
             .collect()
     };
     let mut known: HashMap<(usize, String), usize> = HashMap::new();
@@ -143,8 +145,8 @@ fn words(train: &dyn Dataset, test: &dyn Dataset) -> (Tensor, Tensor) {
     let counts = |rows: &dyn Dataset| {
         let mut flat = vec![0f32; rows.len() * known.len()];
         for row in 0..rows.len() {
-            for place in split(rows, row).iter().filter_map(|word| known.get(word)) {
-                flat[row * known.len() + place] += 1.0;
+            for position in split(rows, row).iter().filter_map(|word| known.get(word)) {
+                flat[row * known.len() + position] += 1.0;
             }
         }
         Tensor::from_slice(&flat).view([rows.len() as i64, -1])

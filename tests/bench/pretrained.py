@@ -17,7 +17,7 @@ from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageCodeb
 import parity
 import peer
 
-COLUMNS = ["mim", "mlm", "flava-c-local", "flava-c", "flava-mm", "flava-without-init", "flava-beit-init", "flava"]
+COLUMNS = sorted(name.removesuffix(".toml") for name in os.listdir(os.path.join(peer.ROOT, "pretrain/recipes/columns")))
 STEPS = {"codebook": 3, "text": 3, "image": 3, "beit": 3, "joint": 4}
 SENTENCES = ["two large cat face left of one small cake on a blue background", "how many animals are there ? three", "Überraschung 123!"]
 TOLERANCE = 1e-4

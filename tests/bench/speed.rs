@@ -35,8 +35,8 @@ fn main() {
         ["parquet", folder] => parquet(Path::new(folder)),
         ["shards", folder] => shards(Path::new(folder)),
         ["bootstrap", rows] => bootstrap(rows.parse().unwrap()),
-        ["retrieval", pictures, captions] => {
-            retrieval(pictures.parse().unwrap(), captions.parse().unwrap())
+        ["retrieval", images, captions] => {
+            retrieval(images.parse().unwrap(), captions.parse().unwrap())
         }
         ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
         _ => {
@@ -75,7 +75,7 @@ fn image(model: &str, batch: i64, precision: &str) -> serde_json::Value {
         .to_kind(model.options.precision.kind());
     let inputs = ImageInputs::new(pixels);
     let seconds = timed(REPEATS, || {
-        drop(model.flava.encode_image_cls(&inputs).unwrap());
+        drop(model.flava().unwrap().encode_image_cls(&inputs).unwrap());
     });
     let flops = image_flops(&model) * batch as f64;
     json!({ "images_per_s": batch as f64 / seconds, "gflops": flops / seconds / 1e9 })
@@ -110,7 +110,7 @@ fn text(model: &str, file: &str) -> serde_json::Value {
         tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
         for batch in encodings.chunks(64) {
             let inputs = text_batch(batch, model.text.pad_id(), Device::Cpu).unwrap();
-            drop(model.flava.encode_text_cls(&inputs).unwrap());
+            drop(model.flava().unwrap().encode_text_cls(&inputs).unwrap());
         }
     });
     json!({ "sentences_per_s": sentences.len() as f64 / seconds, "tokens_per_sentence": tokens as f64 / sentences.len() as f64 })
@@ -131,8 +131,8 @@ fn preprocess(folder: &Path) -> serde_json::Value {
             drop(transform.apply(&decode(b).unwrap()));
         }
     });
-    let pictures: Vec<_> = bytes.iter().map(|b| decode(b).unwrap()).collect();
-    let transforming = timed(3, || pictures.iter().for_each(|p| drop(transform.apply(p))));
+    let images: Vec<_> = bytes.iter().map(|b| decode(b).unwrap()).collect();
+    let transforming = timed(3, || images.iter().for_each(|p| drop(transform.apply(p))));
     let mut digest = Sha256::new();
     for bytes in bytes.iter().take(50) {
         let (pixels, _) = transform.apply(&decode(bytes).unwrap());
@@ -279,19 +279,19 @@ fn bootstrap(rows: usize) -> serde_json::Value {
 }
 
 /// Ranks both ways, and the matrix products alone.
-fn retrieval(pictures: i64, captions: i64) -> serde_json::Value {
+fn retrieval(image_count: i64, captions: i64) -> serde_json::Value {
     let random = |rows: i64| Tensor::randn([rows, 768], (Kind::Float, Device::Cpu));
-    let (images, texts) = (random(pictures), random(captions));
+    let (images, texts) = (random(image_count), random(captions));
     let owners: Vec<usize> = (0..captions as usize)
-        .map(|caption| caption * pictures as usize / captions as usize)
+        .map(|caption| caption * image_count as usize / captions as usize)
         .collect();
-    let mut owned = vec![Vec::new(); pictures as usize];
+    let mut owned = vec![Vec::new(); image_count as usize];
     owners
         .iter()
         .enumerate()
         .for_each(|(caption, &owner)| owned[owner].push(caption));
     let seconds = timed(3, || {
-        drop(flava_evaluator::ranks(&images, &texts, |picture| &owned[picture]).unwrap());
+        drop(flava_evaluator::ranks(&images, &texts, |image| &owned[image]).unwrap());
         drop(
             flava_evaluator::ranks(&texts, &images, |caption| {
                 std::slice::from_ref(&owners[caption])

@@ -15,24 +15,24 @@ use tch::{Device, Kind, Tensor};
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [model, pictures, sentences, out, copy] = &args[..] else {
+    let [model, images, sentences, out, copy] = &args[..] else {
         eprintln!("usage: states MODEL PICTURES SENTENCES OUT.safetensors COPY");
         std::process::exit(2);
     };
     let model = Path::new(model);
     write_states(
         model,
-        Path::new(pictures),
+        Path::new(images),
         Path::new(sentences),
         Path::new(out),
     );
     write_copy(model, Path::new(copy));
 }
 
-fn write_states(model: &Path, pictures: &Path, sentences: &Path, out: &Path) {
+fn write_states(model: &Path, images: &Path, sentences: &Path, out: &Path) {
     let _guard = tch::no_grad_guard();
     let model = Pretrained::open(model, LoadOptions::default()).unwrap();
-    let mut files: Vec<_> = fs::read_dir(pictures)
+    let mut files: Vec<_> = fs::read_dir(images)
         .unwrap()
         .map(|e| e.unwrap().path())
         .collect();
@@ -51,21 +51,29 @@ fn write_states(model: &Path, pictures: &Path, sentences: &Path, out: &Path) {
         Device::Cpu,
     )
     .unwrap();
-    let image = model.flava.encode_image(&image_inputs).unwrap();
-    let text = model.flava.encode_text(&text_inputs).unwrap();
+    let image = model.flava().unwrap().encode_image(&image_inputs).unwrap();
+    let text = model.flava().unwrap().encode_text(&text_inputs).unwrap();
     let multimodal = model
-        .flava
+        .flava()
+        .unwrap()
         .encode_multimodal(&image, &text, text_inputs.attention_mask.as_ref())
         .unwrap();
-    let cls_only = model.flava.encode_image_cls(&image_inputs).unwrap();
+    let cls_only = model
+        .flava()
+        .unwrap()
+        .encode_image_cls(&image_inputs)
+        .unwrap();
     let tensors = [
         ("pixel_values", image_inputs.pixel_values.shallow_clone()),
         ("input_ids", text_inputs.input_ids.shallow_clone()),
         (
             "image_embedding",
-            model.flava.project_image(&image).unwrap(),
+            model.flava().unwrap().project_image(&image).unwrap(),
         ),
-        ("text_embedding", model.flava.project_text(&text).unwrap()),
+        (
+            "text_embedding",
+            model.flava().unwrap().project_text(&text).unwrap(),
+        ),
         ("image_cls", cls_only.cls()),
         ("image", image.last_hidden_state),
         ("text", text.last_hidden_state),

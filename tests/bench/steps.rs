@@ -169,7 +169,7 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
         let words = VisualTokens::open(file, &dataset, &tokenizer, &progress).unwrap();
         PatchLabels::Known(Arc::new(words))
     });
-    let draws = CorpusSampler {
+    let samples = CorpusSampler {
         name: "pairs".into(),
         order: Order::new("pairs", DRAWN, DRAWN, 0),
         dataset,
@@ -177,7 +177,7 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
         batch_size: rows,
     };
     let reader = PretrainingDataset {
-        draws,
+        samples,
         kind: RowKind::Pairs,
         labels,
     };

@@ -65,27 +65,20 @@ fn recipes_that_cannot_be_run_are_refused_with_the_nearest_name() {
 fn corpora_that_are_missing_cut_or_empty_are_named_before_the_first_step() {
     let folder = tempdir().unwrap();
     let path = folder.path();
-    let picture = digit(3, 0);
+    let image = digit(3, 0);
     fs::write(path.join("empty.txt"), "\n \n").unwrap();
     for number in [0, 2] {
         write_tar(
             &path.join(format!("gap-{number:03}.tar")),
-            &[("a.png", &picture), ("a.txt", b"a")],
+            &[("a.png", &image), ("a.txt", b"a")],
         );
     }
-    write_tar(
-        &path.join("cut.tar"),
-        &[("a.png", &picture), ("a.txt", b"a")],
-    );
+    write_tar(&path.join("cut.tar"), &[("a.png", &image), ("a.txt", b"a")]);
     let whole = fs::read(path.join("cut.tar")).unwrap();
     fs::write(path.join("cut.tar"), &whole[..700]).unwrap();
     write_tar(
         &path.join("twice.tar"),
-        &[
-            ("a.png", &picture),
-            ("b.png", &picture),
-            ("a.png", &picture),
-        ],
+        &[("a.png", &image), ("b.png", &image), ("a.png", &image)],
     );
     fs::write(
         path.join("packed.tar"),
@@ -179,19 +172,19 @@ fn parts_of_other_models_are_refused_with_the_shapes() {
 
 /// Some broken images are left out and counted, too many end the training.
 #[test]
-fn broken_pictures_are_counted_up_to_a_limit() {
+fn broken_images_are_counted_up_to_a_limit() {
     let folder = tempdir().unwrap();
-    let pictures = folder.path().join("pictures/deep");
-    fs::create_dir_all(&pictures).unwrap();
+    let images = folder.path().join("pictures/deep");
+    fs::create_dir_all(&images).unwrap();
     for number in 0..60 {
         fs::write(
-            pictures.join(format!("{number}.png")),
+            images.join(format!("{number}.png")),
             digit(number % 10, number),
         )
         .unwrap();
     }
-    fs::write(pictures.join("x.png"), b"no picture").unwrap();
-    fs::write(pictures.join("y.png"), &digit(1, 1)[..40]).unwrap();
+    fs::write(images.join("x.png"), b"no picture").unwrap();
+    fs::write(images.join("y.png"), &digit(1, 1)[..40]).unwrap();
     write_tiny_recipe(folder.path(), "");
     let corpus = r#"corpora.images={format="image_folder", path="pictures"}"#;
     let run = |out: &str, most: &str| {
@@ -418,7 +411,7 @@ fn training_whose_losses_are_not_finite_stops_and_names_the_rows() {
     );
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(
-        run.stderr.contains("are not finite") && run.stderr.contains("Lower learning_rate"),
+        run.stderr.contains("are not finite") && run.stderr.contains("lower learning_rate"),
         "{}",
         run.stderr
     );

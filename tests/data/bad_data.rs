@@ -17,23 +17,23 @@ fn task(name: &str) -> Task {
     Registry::built_in().unwrap().get(name).unwrap().clone()
 }
 
-fn source<'a>(task: &'a Task, place: &str) -> &'a Source {
+fn source<'a>(task: &'a Task, position: &str) -> &'a Source {
     task.sources
         .iter()
-        .find(|source| source.place() == place)
+        .find(|source| source.data_folder() == position)
         .unwrap()
 }
 
 /// What opening a spoilt test split says.
-fn refusal(name: &str, place: &str, spoil: impl FnOnce(&Path)) -> String {
+fn refusal(name: &str, position: &str, spoil: impl FnOnce(&Path)) -> String {
     let data = tempdir().unwrap();
     let task = task(name);
-    let source = source(&task, place);
+    let source = source(&task, position);
     write_source(data.path(), &task, source);
-    let root = data.path().join(place);
+    let root = data.path().join(position);
     if matches!(source.format, SourceFormat::Archive { .. }) {
         fs::remove_file(&root).unwrap();
-        copy_folder(&archives().join(place), &root);
+        copy_folder(&archives().join(position), &root);
     }
     spoil(&root);
     task.open_split(source, &source.test, &root, 0)
@@ -361,13 +361,13 @@ fn broken_archives_name_the_file_and_the_place() {
             &["testlist01.txt", "line 1", "names no class"],
         ),
     ];
-    for (name, place, file, [from, to], needles) in cases {
+    for (name, position, file, [from, to], needles) in cases {
         assert_says(
-            &refusal(name, place, |root| edit(&root.join(file), from, to)),
+            &refusal(name, position, |root| edit(&root.join(file), from, to)),
             needles,
         );
     }
-    for (name, place, file, size, needles) in [
+    for (name, position, file, size, needles) in [
         (
             "stl10",
             "stl10_binary",
@@ -412,7 +412,7 @@ fn broken_archives_name_the_file_and_the_place() {
         ),
     ] {
         assert_says(
-            &refusal(name, place, |root| cut(&root.join(file), size)),
+            &refusal(name, position, |root| cut(&root.join(file), size)),
             needles,
         );
     }

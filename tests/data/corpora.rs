@@ -14,17 +14,17 @@ fn open(corpus: Corpus, root: &Path) -> Arc<dyn Dataset> {
 }
 
 #[test]
-fn shards_have_pictures_texts_or_both() {
+fn shards_have_images_texts_or_both() {
     let folder = tempdir().unwrap();
-    let picture = digit(1, 0);
+    let image = digit(1, 0);
     write_tar(
         &folder.path().join("s-000.tar"),
         &[
-            ("a.png", &picture),
+            ("a.png", &image),
             ("a.txt", b"one\ntwo\n"),
-            ("b.png", &picture),
+            ("b.png", &image),
             ("b.json", br#"{"caption": "three", "url": "x"}"#),
-            ("c.png", &picture),
+            ("c.png", &image),
             ("c.json", b"no json"),
         ],
     );
@@ -48,15 +48,15 @@ fn shards_have_pictures_texts_or_both() {
             assert_eq!(example.texts, shards.texts_of(row).unwrap());
             (
                 example.id,
-                example.image.is_some_and(|bytes| bytes == picture),
+                example.image.is_some_and(|bytes| bytes == image),
                 example.texts,
             )
         })
         .collect();
-    let row = |id: &str, picture, texts: &[&str]| {
+    let row = |id: &str, image, texts: &[&str]| {
         (
             id.to_owned(),
-            picture,
+            image,
             texts.iter().map(|text| (*text).to_owned()).collect(),
         )
     };
@@ -75,7 +75,7 @@ fn parquet_folders_and_lines_of_json() {
     let folder = tempdir().unwrap();
     let path = folder.path();
     write_parquet(&path.join("p-0.parquet"), "image", &digits(7), 3);
-    let pictures = open(
+    let images = open(
         Corpus::Parquet {
             files: "p-*.parquet".into(),
             image: "image".into(),
@@ -84,7 +84,7 @@ fn parquet_folders_and_lines_of_json() {
         path,
     );
     assert_eq!(
-        (pictures.len(), pictures.get(6).unwrap().image.unwrap()),
+        (images.len(), images.get(6).unwrap().image.unwrap()),
         (7, digit(6, 0))
     );
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), Some("y"), None]));

@@ -166,13 +166,13 @@ fn every_codec_and_every_kind_of_text_and_label_is_read() {
 
 #[test]
 fn images_are_read_from_every_kind_of_column() {
-    let pictures: Vec<Vec<u8>> = (0..3).map(|class| digit(class, 1)).collect();
+    let images: Vec<Vec<u8>> = (0..3).map(|class| digit(class, 1)).collect();
     let labels: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2]));
-    let plain = BinaryArray::from_iter_values(&pictures);
+    let plain = BinaryArray::from_iter_values(&images);
     let keys = Int32Array::from(vec![0, 1, 2]);
     let columns: [ArrayRef; 3] = [
         Arc::new(plain.clone()),
-        Arc::new(LargeBinaryArray::from_iter_values(&pictures)),
+        Arc::new(LargeBinaryArray::from_iter_values(&images)),
         Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(plain.clone())).unwrap()),
     ];
     for column in columns {
@@ -187,7 +187,7 @@ fn images_are_read_from_every_kind_of_column() {
             .into_iter()
             .map(|row| row.image.unwrap())
             .collect();
-        assert_eq!(read, pictures, "{kind}");
+        assert_eq!(read, images, "{kind}");
     }
     // A path alone is a file beside, or named where it leads out.
     let path = |path: &str| -> ArrayRef {
@@ -242,20 +242,20 @@ fn corpus(folder: &Path, members: &[(&str, &[u8])]) -> (Vec<Member>, Vec<String>
 #[test]
 fn members_are_put_together_as_webdataset_does() {
     let folder = tempdir().unwrap();
-    let picture = digit(1, 1);
+    let image = digit(1, 1);
     let (rows, notes) = corpus(
         folder.path(),
         &[
-            ("a.JPG", &picture),
+            ("a.JPG", &image),
             (
                 "a.json",
                 br#"{"caption": "one", "similarity": NaN, "bounds": [-Infinity, Infinity]}"#,
             ),
-            ("b.png", &picture),
+            ("b.png", &image),
             ("b.TXT", b"two"),
-            ("c.Png", &picture),
+            ("c.Png", &image),
             ("c.JSON", br#"{"text": "three"}"#),
-            ("photo 2.1.jpg", &picture),
+            ("photo 2.1.jpg", &image),
             ("photo 2.1.txt", b"four"),
             ("f.cls", b"3"),
             ("README", b"none"),
@@ -283,7 +283,7 @@ fn members_are_put_together_as_webdataset_does() {
 /// The endings of a task's shards may be written in capitals, as a corpus's.
 #[test]
 fn endings_in_capitals_are_read_as_any() {
-    let picture = digit(1, 1);
+    let image = digit(1, 1);
     let open = |task: &str, ending: &str, label: &[u8]| {
         let data = tempdir().unwrap();
         let registry = Registry::built_in().unwrap();
@@ -298,9 +298,9 @@ fn endings_in_capitals_are_read_as_any() {
         write_tar(
             &file,
             &[
-                ("a.JPG", &picture),
+                ("a.JPG", &image),
                 (&format!("a.{ending}"), label),
-                ("b.png", &picture),
+                ("b.png", &image),
                 (&format!("b.{ending}"), label),
             ],
         );
@@ -320,7 +320,7 @@ fn endings_in_capitals_are_read_as_any() {
 #[test]
 fn archives_of_git_are_read_and_what_follows_their_end_is_not_lost() {
     let folder = tempdir().unwrap();
-    let picture = digit(1, 1);
+    let image = digit(1, 1);
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::XGlobalHeader);
@@ -329,7 +329,7 @@ fn archives_of_git_are_read_and_what_follows_their_end_is_not_lost() {
     archive
         .append_data(&mut header, "pax_global_header", &comment[..])
         .unwrap();
-    for (name, bytes) in [("a.png", &picture[..]), ("a.txt", b"one")] {
+    for (name, bytes) in [("a.png", &image[..]), ("a.txt", b"one")] {
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
@@ -351,7 +351,7 @@ fn archives_of_git_are_read_and_what_follows_their_end_is_not_lost() {
     assert!(open().unwrap_err().contains("more follows its end"));
     fs::write(&path, [&bytes[..], &vec![0; 4 << 20]].concat()).unwrap();
     assert!(open().unwrap_err().contains("bytes follow its end"));
-    write_tar(&path, &[("a.1.png", &picture), ("a.2.png", &picture)]);
+    write_tar(&path, &[("a.1.png", &image), ("a.2.png", &image)]);
     assert!(
         open()
             .unwrap_err()

@@ -41,10 +41,10 @@ fn rows(dataset: &dyn Dataset) -> Vec<(usize, String)> {
             (dataset.id(index), dataset.label(index)),
             (example.id, Label::Class(class))
         );
-        let picture = decode(&example.image.unwrap()).unwrap();
+        let image = decode(&example.image.unwrap()).unwrap();
         (
             class,
-            Sha256::digest(&picture.rgb)
+            Sha256::digest(&image.rgb)
                 .iter()
                 .map(|b| format!("{b:02x}"))
                 .collect(),
@@ -110,7 +110,8 @@ fn every_source_reads_what_its_row_describes() {
         for source in &task.sources {
             write_source(data.path(), &task, source);
             for split in source.splits() {
-                let opened = task.open_split(source, split, &data.path().join(source.place()), 0);
+                let opened =
+                    task.open_split(source, split, &data.path().join(source.data_folder()), 0);
                 let dataset = opened
                     .unwrap_or_else(|e| {
                         panic!("{} {} {}: {e}", task.name, source.name(), split.name)
@@ -188,7 +189,7 @@ fn check_rows(task: &Task, source: &Source, dataset: &dyn Dataset) {
 }
 
 #[test]
-fn lists_of_pictures_are_read_as_lines_and_as_json() {
+fn lists_of_images_are_read_as_lines_and_as_json() {
     let data = tempdir().unwrap();
     fs::create_dir(data.path().join("a b")).unwrap();
     for row in 0..3 {
@@ -246,7 +247,7 @@ fn npy(values: &[i64]) -> Vec<u8> {
 }
 
 #[test]
-fn several_labels_of_a_picture_are_read_from_a_vector() {
+fn several_labels_of_a_image_are_read_from_a_vector() {
     let data = tempdir().unwrap();
     let mut archive = tar::Builder::new(fs::File::create(data.path().join("0.tar")).unwrap());
     add_member(&mut archive, "s0.png", &digit(1, 0));
@@ -327,7 +328,12 @@ fn captions_in_rows_of_their_own_are_gathered() {
         .unwrap();
     write_source(data.path(), &task, source);
     let dataset = task
-        .open_split(source, &source.test, &data.path().join(source.place()), 0)
+        .open_split(
+            source,
+            &source.test,
+            &data.path().join(source.data_folder()),
+            0,
+        )
         .unwrap()
         .dataset;
     assert_eq!(dataset.len(), 2, "four rows about two images");
@@ -349,7 +355,7 @@ fn rows_are_picked_by_a_split_column_and_labels_by_their_names() {
     task.sources[0].format = SourceFormat::Parquet { columns };
     task.sources[0].test.name = "val".into();
     write_source(data.path(), &task, &task.sources[0]);
-    let root = data.path().join(task.sources[0].place());
+    let root = data.path().join(task.sources[0].data_folder());
     let open = |name: &str| {
         let split = Split {
             name: name.into(),
@@ -376,7 +382,12 @@ fn answers_are_counted_and_bound_what_can_be_reached() {
     let source = &task.sources[0];
     write_source(data.path(), &task, source);
     let dataset = task
-        .open_split(source, &source.test, &data.path().join(source.place()), 0)
+        .open_split(
+            source,
+            &source.test,
+            &data.path().join(source.data_folder()),
+            0,
+        )
         .unwrap()
         .dataset;
     let same = |answer: &str| answer.to_owned();
@@ -406,7 +417,7 @@ fn a_dry_run_tells_ready_from_mismatched_from_missing() {
         for source in task
             .sources
             .iter()
-            .filter(|source| source.place() != "ylecun/mnist")
+            .filter(|source| source.data_folder() != "ylecun/mnist")
         {
             if task.name != "dtd" {
                 write_source(&data, &task, source);

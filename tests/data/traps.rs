@@ -18,23 +18,23 @@ fn task(name: &str) -> Task {
     Registry::built_in().unwrap().get(name).unwrap().clone()
 }
 
-fn source<'a>(task: &'a Task, place: &str) -> &'a Source {
+fn source<'a>(task: &'a Task, position: &str) -> &'a Source {
     task.sources
         .iter()
-        .find(|source| source.place() == place)
+        .find(|source| source.data_folder() == position)
         .unwrap()
 }
 
 /// A folder with a model and, under `data`, some sources of a task.
-fn lab(name: &str, places: &[&str]) -> TempDir {
+fn lab(name: &str, positions: &[&str]) -> TempDir {
     let folder = tempdir().unwrap();
     write_model(
         &folder.path().join("model"),
         Architecture::FlavaForPreTraining,
     );
     let task = task(name);
-    for place in places {
-        write_source(&folder.path().join("data"), &task, source(&task, place));
+    for position in positions {
+        write_source(&folder.path().join("data"), &task, source(&task, position));
     }
     folder
 }
@@ -58,7 +58,7 @@ fn record(folder: &Path, task: &str) -> Value {
 }
 
 #[test]
-fn coco_5k_is_5000_pictures_and_25010_captions() {
+fn coco_5k_is_5000_images_and_25010_captions() {
     let folder = lab("coco", &["clip-benchmark/wds_mscoco_captions"]);
     let refused = run(folder.path(), "coco", &[]);
     assert_eq!(refused.code, 1);
@@ -141,7 +141,7 @@ fn kitti_runs_clips_rows_and_says_so() {
         .join("data/clip-benchmark/wds_vtab-kitti_closest_vehicle_distance");
     let rows: Vec<_> = digits(40)
         .into_iter()
-        .map(|(picture, label)| (picture, label % 4))
+        .map(|(image, label)| (image, label % 4))
         .collect();
     write_webdataset(&root.join("train"), &rows, 40);
     write_webdataset(&root.join("test"), &rows, 40);
@@ -161,8 +161,8 @@ fn kitti_runs_clips_rows_and_says_so() {
 fn a_source_that_is_gone_is_replaced_by_the_next_that_has_the_rows() {
     let data = tempdir().unwrap();
     let task = task("pets");
-    for place in ["clip-benchmark/wds_vtab-pets", "oxford-iiit-pet"] {
-        write_source(data.path(), &task, source(&task, place));
+    for position in ["clip-benchmark/wds_vtab-pets", "oxford-iiit-pet"] {
+        write_source(data.path(), &task, source(&task, position));
     }
     let folder = tempdir().unwrap();
     let data = data.path().to_str().unwrap();

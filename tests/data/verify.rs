@@ -105,7 +105,7 @@ fn answers_that_are_chosen_from_are_counted() {
 }
 
 #[test]
-fn unreadable_pictures_are_named() {
+fn unreadable_images_are_named() {
     let folder = tempdir().unwrap();
     write_data(&folder.path().join("data"));
     let mut rows = digits(60);

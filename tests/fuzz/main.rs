@@ -102,7 +102,7 @@ fn main() {
 fn build(work: &Path, words: &[String]) -> Vec<Target> {
     type Build = fn(&mut Targets, &Path);
     let kinds: [(&str, Build); 9] = [
-        ("picture", Targets::pictures),
+        ("picture", Targets::images),
         ("weights", Targets::weights),
         ("model", Targets::model),
         ("source", Targets::sources),
@@ -239,17 +239,16 @@ struct Turns(Vec<Vec<usize>>);
 
 impl Turns {
     fn of(targets: &[Target]) -> Self {
-        let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        targets
-            .iter()
-            .enumerate()
-            .for_each(|(place, target)| places.entry(&target.name).or_default().push(place));
-        Self(places.into_values().collect())
+        let mut positions: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        targets.iter().enumerate().for_each(|(position, target)| {
+            positions.entry(&target.name).or_default().push(position)
+        });
+        Self(positions.into_values().collect())
     }
 
     fn at(&self, input: usize) -> usize {
-        let places = &self.0[input % self.0.len()];
-        places[input / self.0.len() % places.len()]
+        let positions = &self.0[input % self.0.len()];
+        positions[input / self.0.len() % positions.len()]
     }
 }
 

@@ -82,7 +82,7 @@ pub fn mutate(rng: &mut StdRng, whole: &[u8], text: bool) -> Vec<u8> {
 }
 
 /// A place, more often near the ends, where headers and indices are.
-fn place(rng: &mut StdRng, length: usize) -> usize {
+fn position(rng: &mut StdRng, length: usize) -> usize {
     match rng.random_range(0..4) {
         0 => rng.random_range(0..length.min(512)),
         1 => length - 1 - rng.random_range(0..length.min(512)),
@@ -92,13 +92,13 @@ fn place(rng: &mut StdRng, length: usize) -> usize {
 
 /// A stretch of at most so many bytes.
 fn stretch(rng: &mut StdRng, length: usize, most: usize) -> std::ops::Range<usize> {
-    let from = place(rng, length);
+    let from = position(rng, length);
     from..length.min(from + rng.random_range(1..=most))
 }
 
 fn spoil_bytes(rng: &mut StdRng, bytes: &mut Vec<u8>) {
     let length = bytes.len();
-    let at = place(rng, length);
+    let at = position(rng, length);
     match rng.random_range(0..10) {
         0 => bytes[at] ^= 1 << rng.random_range(0..8),
         1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff, rng.random()][rng.random_range(0..6)],
@@ -181,7 +181,7 @@ fn spoil_text(rng: &mut StdRng, bytes: &mut Vec<u8>) {
             }
         }
         _ => {
-            let at = place(rng, text.len().max(1));
+            let at = position(rng, text.len().max(1));
             let at = (0..=at.min(text.len()))
                 .rev()
                 .find(|&at| text.is_char_boundary(at))

@@ -101,13 +101,14 @@ fn rows(dataset: &dyn Dataset) -> Result<String, String> {
     );
     for row in 0..dataset.len().min(ROWS) {
         let example = dataset.get(row).map_err(text_of)?;
-        let picture = example.image.as_ref().map(|bytes| {
-            decode(bytes).map_or_else(|e| e.to_string(), |picture| short(&picture.rgb))
-        });
+        let image = example
+            .image
+            .as_ref()
+            .map(|bytes| decode(bytes).map_or_else(|e| e.to_string(), |image| short(&image.rgb)));
         let (slice, cluster) = (dataset.slice(row), dataset.cluster(row));
         write!(
             all,
-            "{} {:?} {:?} {picture:?} {slice:?} {cluster} ",
+            "{} {:?} {:?} {image:?} {slice:?} {cluster} ",
             example.id, example.texts, example.label
         )
         .unwrap();
@@ -144,14 +145,14 @@ impl Targets {
         self.all.last_mut().unwrap().sealed = true;
     }
 
-    pub fn pictures(&mut self, folder: &Path) {
+    pub fn images(&mut self, folder: &Path) {
         let read = |file: &Path| {
-            let picture = decode(&fs::read(file).unwrap()).map_err(text_of)?;
+            let image = decode(&fs::read(file).unwrap()).map_err(text_of)?;
             Ok(format!(
                 "{}x{} {}",
-                picture.width,
-                picture.height,
-                short(&picture.rgb)
+                image.width,
+                image.height,
+                short(&image.rgb)
             ))
         };
         for file in files(&golden().join("pillow"))
@@ -289,9 +290,9 @@ impl Targets {
     }
 
     fn source(&mut self, data: &Path, task: &'static Task, source: &'static Source) {
-        let root = data.join(source.place());
+        let root = data.join(source.data_folder());
         if matches!(source.format, SourceFormat::Archive { .. }) {
-            copy(&archives().join(source.place()), &root);
+            copy(&archives().join(source.data_folder()), &root);
         } else {
             write_source(data, task, source);
         }
@@ -300,11 +301,11 @@ impl Targets {
             .next()
             .unwrap()
             .to_lowercase();
-        let mut pictures = 0;
+        let mut images = 0;
         for file in files(&root) {
-            let is_picture = flava_base::is_image(&file.to_string_lossy());
-            pictures += usize::from(is_picture);
-            if is_picture && pictures > 1 {
+            let is_image = flava_base::is_image(&file.to_string_lossy());
+            images += usize::from(is_image);
+            if is_image && images > 1 {
                 continue;
             }
             let text = ["txt", "csv", "json", "jsonl", "tsv"].contains(&&*ending(&file));

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicI64, Ordering},
 };
 
-use flava_model::hub::{Hub, HubError, Job, Listing, Place, RepoId, RepoKind};
+use flava_model::hub::{Destination, Hub, HubError, Job, Listing, RepoId, RepoKind};
 use tempfile::{TempDir, tempdir};
 
 use crate::support::hub_server::{FaultKind, HubServer, ServedRepo, TOKEN};
@@ -53,22 +53,22 @@ fn id(revision: &str) -> RepoId {
     RepoId::new(RepoKind::Dataset, NAME, revision).unwrap()
 }
 
-fn jobs(listing: &Listing, place: &Place) -> Vec<Job> {
+fn jobs(listing: &Listing, destination: &Destination) -> Vec<Job> {
     listing
         .files
         .iter()
         .map(|file| Job {
             repo: listing.repo.clone(),
             file: file.clone(),
-            place: place.clone(),
+            destination: destination.clone(),
         })
         .collect()
 }
 
-fn fetch_all(hub: &Hub, place: &Place) -> Result<(), HubError> {
+fn fetch_all(hub: &Hub, destination: &Destination) -> Result<(), HubError> {
     let listing = hub.list(&id("main"))?;
     let total = AtomicI64::new(0);
-    let jobs = jobs(&listing, place);
+    let jobs = jobs(&listing, destination);
     hub.fetch(&jobs, &|bytes| {
         total.fetch_add(bytes, Ordering::Relaxed);
     })?;
@@ -90,7 +90,7 @@ fn assert_same(folder: &Path, repo: &ServedRepo) {
 fn files_land_in_the_cache_as_python_lays_it_out() {
     let (server, cache) = setup(repo());
     let hub = hub(&server, cache.path(), Some(TOKEN));
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     let commit = repo().commit();
     let folder = cache.path().join("datasets--owner--data");
     assert_eq!(
@@ -134,7 +134,7 @@ fn files_land_in_the_cache_as_python_lays_it_out() {
         "one listing, in three pages"
     );
     // Again, by another program: nothing but the question which commit main is, and what it holds.
-    fetch_all(&self::hub(&server, cache.path(), None), &Place::Cache).unwrap();
+    fetch_all(&self::hub(&server, cache.path(), None), &Destination::Cache).unwrap();
     let seen = server.take_seen();
     assert!(
         seen.len() == 4 && seen.iter().all(|s| s.path.contains("/api/")),
@@ -160,16 +160,16 @@ fn a_folder_gets_plain_files_and_takes_them_from_the_cache() {
     let (server, cache) = setup(repo());
     let to = tempdir().unwrap();
     let hub = hub(&server, cache.path(), None);
-    fetch_all(&hub, &Place::Folder(to.path().join("a"))).unwrap();
+    fetch_all(&hub, &Destination::Folder(to.path().join("a"))).unwrap();
     assert_same(&to.path().join("a"), &repo());
     assert!(
         fs::symlink_metadata(to.path().join("a/README.md"))
             .unwrap()
             .is_file()
     );
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     server.take_seen();
-    fetch_all(&hub, &Place::Folder(to.path().join("b"))).unwrap();
+    fetch_all(&hub, &Destination::Folder(to.path().join("b"))).unwrap();
     assert_same(&to.path().join("b"), &repo());
     assert!(
         server
@@ -185,7 +185,7 @@ fn cut_downloads_go_on_where_they_ended() {
     let (server, cache) = setup(repo());
     let hub = hub(&server, cache.path(), None);
     server.fault("data_train-00000", 2, FaultKind::Cut(1_000_000));
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     assert_same(&hub.snapshot(&id("main")).unwrap().folder, &repo());
     let starts: Vec<String> = server
         .take_seen()
@@ -205,7 +205,7 @@ fn cut_downloads_go_on_where_they_ended() {
     server.fault("data_train-00000", 1, FaultKind::Cut(1_000_000));
     server.fault("data_train-00000", 9, FaultKind::NoRanges);
     let hub = self::hub(&server, cache.path(), None);
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     assert_same(&hub.snapshot(&id("main")).unwrap().folder, &repo());
 }
 
@@ -226,7 +226,7 @@ fn a_killed_download_leaves_what_python_and_we_go_on_with() {
     fs::create_dir_all(blob.parent().unwrap()).unwrap();
     let bytes = &repo().files[&file.path];
     fs::write(blob.with_extension("incomplete"), &bytes[..2_000_000]).unwrap();
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     assert!(
         server
             .take_seen()
@@ -237,7 +237,7 @@ fn a_killed_download_leaves_what_python_and_we_go_on_with() {
     // Half a file of something else: noticed by its checksum, fetched anew.
     fs::remove_file(&blob).unwrap();
     fs::write(blob.with_extension("incomplete"), vec![7; 1_000_000]).unwrap();
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     assert!(fs::read(&blob).unwrap() == *bytes);
 }
 
@@ -251,7 +251,9 @@ fn wrong_bytes_and_error_pages_never_become_files() {
         let (server, cache) = setup(repo());
         server.fault("train-00001", 99, kind.clone());
         let hub = hub(&server, cache.path(), None);
-        let error = fetch_all(&hub, &Place::Cache).unwrap_err().to_string();
+        let error = fetch_all(&hub, &Destination::Cache)
+            .unwrap_err()
+            .to_string();
         if matches!(kind, FaultKind::WrongByte) {
             assert!(
                 error.contains("data/train-00001-of-00002.parquet") && error.contains("checksum"),
@@ -287,7 +289,7 @@ fn a_busy_hub_is_asked_again_after_the_time_it_names() {
     server.fault("train-00001", 2, FaultKind::Status(503, Some(0)));
     let hub = hub(&server, cache.path(), None);
     let start = std::time::Instant::now();
-    fetch_all(&hub, &Place::Cache).unwrap();
+    fetch_all(&hub, &Destination::Cache).unwrap();
     assert!(start.elapsed().as_secs_f64() >= 1.0);
     assert_same(&hub.snapshot(&id("main")).unwrap().folder, &repo());
     server.fault("/revision/", 99, FaultKind::Status(429, Some(0)));
@@ -308,7 +310,7 @@ fn refusals_say_what_to_do() {
         let hub = hub(&server, cache.path(), token);
         let error = hub
             .list(&id(revision))
-            .and_then(|listing| hub.fetch(&jobs(&listing, &Place::Cache), &|_| ()))
+            .and_then(|listing| hub.fetch(&jobs(&listing, &Destination::Cache), &|_| ()))
             .unwrap_err();
         let text = error.to_string();
         assert!(!text.contains("hf_"), "no token in {text}");
@@ -379,7 +381,8 @@ fn a_renamed_repository_is_followed_and_named() {
         .list(&RepoId::new(RepoKind::Dataset, "owner/old", "").unwrap())
         .unwrap();
     assert_eq!(listing.renamed.as_deref(), Some("owner/new"));
-    hub.fetch(&jobs(&listing, &Place::Cache), &|_| ()).unwrap();
+    hub.fetch(&jobs(&listing, &Destination::Cache), &|_| ())
+        .unwrap();
 }
 
 #[test]
@@ -414,7 +417,9 @@ fn two_programs_share_one_download() {
     let (server, cache) = setup(repo());
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| fetch_all(&hub(&server, cache.path(), None), &Place::Cache).unwrap());
+            scope.spawn(|| {
+                fetch_all(&hub(&server, cache.path(), None), &Destination::Cache).unwrap()
+            });
         }
     });
     let fetched: Vec<_> = server

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use flava_model::hub::{Hub, Job, Place, RepoId, RepoKind};
+use flava_model::hub::{Destination, Hub, Job, RepoId, RepoKind};
 use tempfile::tempdir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -194,7 +194,7 @@ fn answers_that_trickle_are_given_up_within_two_minutes() {
                 let job = |file| Job {
                     repo: listing.repo.clone(),
                     file,
-                    place: Place::Cache,
+                    destination: Destination::Cache,
                 };
                 hub.fetch(
                     &listing.files.iter().cloned().map(job).collect::<Vec<_>>(),

@@ -31,7 +31,7 @@ fn read(path: &Path) -> (Vec<String>, HashMap<String, Tensor>) {
 }
 
 #[test]
-fn pictures_become_features_in_the_order_of_their_names() {
+fn images_become_features_in_the_order_of_their_names() {
     let folder = tempdir().unwrap();
     let model = folder.path().join("model");
     write_model(&model, Architecture::FlavaModel);
@@ -65,7 +65,7 @@ fn pictures_become_features_in_the_order_of_their_names() {
         .map(|class| transform.apply(&decode(&digit(class, 0)).unwrap()))
         .into();
     let inputs: ImageInputs = image_batch(&pixels, Device::Cpu, Kind::Float).unwrap();
-    let output = model.flava.encode_image(&inputs).unwrap();
+    let output = model.flava().unwrap().encode_image(&inputs).unwrap();
     assert_eq!(
         difference(&features["cls"], &output.cls(), 1e-5, 1e-5),
         None
@@ -73,7 +73,7 @@ fn pictures_become_features_in_the_order_of_their_names() {
     assert_eq!(
         difference(
             &features["embedding"],
-            &model.flava.project_image(&output).unwrap(),
+            &model.flava().unwrap().project_image(&output).unwrap(),
             1e-5,
             1e-5
         ),
@@ -113,7 +113,7 @@ fn texts_become_features_line_by_line_whatever_their_neighbours() {
     for (i, line) in lines.iter().enumerate() {
         let encoding = model.text.encode(&[Text::Single(line)], 40).unwrap();
         let alone: TextInputs = text_batch(&encoding, model.text.pad_id(), Device::Cpu).unwrap();
-        let output = model.flava.encode_text(&alone).unwrap();
+        let output = model.flava().unwrap().encode_text(&alone).unwrap();
         let row = features["cls"].narrow(0, i as i64, 1);
         assert_eq!(
             difference(&row, &output.cls(), 1e-5, 1e-5),

@@ -118,12 +118,18 @@ fn weights_take_the_precision_that_is_asked_for() {
         let pixels = tch::Tensor::zeros([2, 3, 32, 32], (precision.kind(), tch::Device::Cpu));
         let _guard = tch::no_grad_guard();
         let output = model
-            .flava
+            .flava()
+            .unwrap()
             .encode_image(&flava_model::ImageInputs::new(pixels))
             .unwrap();
         assert_eq!(output.cls().kind(), precision.kind());
         assert_eq!(
-            model.flava.project_image(&output).unwrap().kind(),
+            model
+                .flava()
+                .unwrap()
+                .project_image(&output)
+                .unwrap()
+                .kind(),
             Kind::Float
         );
     }

@@ -65,12 +65,12 @@ fn shares() {
 
 /// Five rows an image, and images that are easy or hard.
 #[test]
-fn shares_of_rows_that_share_pictures() {
-    for pictures in [30, 200] {
+fn shares_of_rows_that_share_images() {
+    for images in [30, 200] {
         coverage(Interval::Clustered, 0.6, 2000, |seed| {
             let mut rng = stream(seed, "clusters");
             let mut right = Vec::new();
-            for _ in 0..pictures {
+            for _ in 0..images {
                 let p = if rng.random_bool(0.5) { 0.9 } else { 0.3 };
                 right.extend((0..5).map(|_| usize::from(rng.random_bool(p))));
             }
@@ -305,10 +305,10 @@ fn recalls() {
     coverage(Interval::Clustered, 0.5, 2000, |seed| {
         let mut rng = stream(seed, "recall");
         let mut images = Vec::new();
-        for picture in 0..100 {
+        for image in 0..100 {
             let p = if rng.random_bool(0.5) { 0.85 } else { 0.15 };
             images.extend((0..5).map(|_| Ranked {
-                picture,
+                image,
                 rank: if rng.random_bool(p) { 1 } else { 2 },
             }));
         }

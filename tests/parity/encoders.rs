@@ -95,14 +95,14 @@ fn padding_changes_nothing() {
         if packed {
             flava.pack();
         }
-        let pictures = flava.encode_image(&image).unwrap();
+        let images = flava.encode_image(&image).unwrap();
         let padded = TextInputs {
             attention_mask: Some(mask.shallow_clone()),
             ..TextInputs::new(text.input_ids.shallow_clone())
         };
         let states = flava.encode_text(&padded).unwrap();
         let joint = flava
-            .encode_multimodal(&pictures, &states, Some(&mask))
+            .encode_multimodal(&images, &states, Some(&mask))
             .unwrap()
             .cls();
         for row in 0..mask.size()[0] {
@@ -118,13 +118,10 @@ fn padding_changes_nothing() {
                 None,
                 "row {row}, packed: {packed}"
             );
-            let picture = flava
+            let image = flava
                 .encode_image(&ImageInputs::new(image.pixel_values.narrow(0, row, 1)))
                 .unwrap();
-            let one = flava
-                .encode_multimodal(&picture, &alone, None)
-                .unwrap()
-                .cls();
+            let one = flava.encode_multimodal(&image, &alone, None).unwrap().cls();
             assert_eq!(
                 difference(&one, &joint.narrow(0, row, 1), TOLERANCE, TOLERANCE),
                 None,

@@ -252,7 +252,7 @@ fn add_logits(output: PretrainingOutput, outputs: &mut Named) {
 
 /// Everything that differs in one case.
 struct Check<'a> {
-    place: String,
+    position: String,
     golden: &'a Golden,
     case: &'a str,
     compared: usize,
@@ -268,7 +268,7 @@ impl<'a> Check<'a> {
         };
         if let Some(problem) = problem {
             self.wrong
-                .push(format!("{} {}: {name} {problem}", self.place, self.case));
+                .push(format!("{} {}: {name} {problem}", self.position, self.case));
         }
     }
 
@@ -349,7 +349,7 @@ fn check_gradients(check: &mut Check, model: &Model, loss: Option<&Tensor>) {
     if relative > TOLERANCE {
         check.wrong.push(format!(
             "{} {}: gradient norm {ours}, expected {norm}",
-            check.place, check.case
+            check.position, check.case
         ));
     }
     for name in check.info("no_grad").as_array().unwrap() {
@@ -360,7 +360,7 @@ fn check_gradients(check: &mut Check, model: &Model, loss: Option<&Tensor>) {
         {
             check.wrong.push(format!(
                 "{} {}: {name} has a gradient",
-                check.place, check.case
+                check.position, check.case
             ));
         }
     }
@@ -385,7 +385,7 @@ fn check_forward(check: &mut Check, model: &Model) {
         if !harness && run.outputs.contains_key(name) {
             check.wrong.push(format!(
                 "{} {}: {name} should not be computed",
-                check.place, check.case
+                check.position, check.case
             ));
         }
     }
@@ -495,9 +495,9 @@ fn every_golden_case_is_reproduced() {
         let golden = Golden::open(&dir);
         for case in golden.cases() {
             for kind in [AttentionKind::Plain, AttentionKind::Fused] {
-                let place = format!("{} {kind:?}", dir.file_name().unwrap().to_string_lossy());
+                let position = format!("{} {kind:?}", dir.file_name().unwrap().to_string_lossy());
                 let mut check = Check {
-                    place,
+                    position,
                     golden: &golden,
                     case,
                     compared: 0,

@@ -249,19 +249,19 @@ fn retrieval_ranks_count_ties_against_the_model() {
     for (i, case) in golden("retrieval").iter().enumerate() {
         let owners = integers(&case["owners"]);
         let scores = matrix(&case["similarity"]);
-        let (captions, pictures) = (owners.len(), scores.len() / owners.len());
-        let row = |picture: usize| &scores[picture * captions..(picture + 1) * captions];
-        let owned = |picture: usize| {
+        let (captions, images) = (owners.len(), scores.len() / owners.len());
+        let row = |image: usize| &scores[image * captions..(image + 1) * captions];
+        let owned = |image: usize| {
             (0..captions)
-                .filter(|&caption| owners[caption] == picture)
+                .filter(|&caption| owners[caption] == image)
                 .collect::<Vec<_>>()
         };
-        let texts: Vec<usize> = (0..pictures)
-            .map(|picture| rank(row(picture), &owned(picture)))
+        let texts: Vec<usize> = (0..images)
+            .map(|image| rank(row(image), &owned(image)))
             .collect();
         let column = |caption: usize| {
-            (0..pictures)
-                .map(|picture| scores[picture * captions + caption])
+            (0..images)
+                .map(|image| scores[image * captions + caption])
                 .collect::<Vec<f32>>()
         };
         let images: Vec<usize> = (0..captions)
@@ -275,7 +275,7 @@ fn retrieval_ranks_count_ties_against_the_model() {
             ),
             "case {i}"
         );
-        let ranked = |(picture, rank)| Ranked { picture, rank };
+        let ranked = |(image, rank)| Ranked { image, rank };
         let outputs = Outputs::Ranks {
             texts: texts.into_iter().enumerate().map(ranked).collect(),
             images: owners.iter().copied().zip(images).map(ranked).collect(),

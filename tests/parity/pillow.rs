@@ -71,10 +71,10 @@ fn every_file_decodes_to_pillows_bytes_or_is_refused() {
             }
             Err(_) if refused_on_purpose(name) => {}
             Err(error) => wrong.push(format!("{name} ({}): {error}", expected["mode"])),
-            Ok(picture) if (picture.width, picture.height) != size(&expected["size"]) => {
-                wrong.push(format!("{name}: {}x{}", picture.width, picture.height));
+            Ok(image) if (image.width, image.height) != size(&expected["size"]) => {
+                wrong.push(format!("{name}: {}x{}", image.width, image.height));
             }
-            Ok(picture) if sha256(&picture.rgb) != expected["sha256"] => {
+            Ok(image) if sha256(&image.rgb) != expected["sha256"] => {
                 wrong.push(format!("{name} ({}) has other bytes", expected["mode"]));
             }
             Ok(_) => {}

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use flava_model::{
     LoadOptions, Pretrained,
     checkpoint::Architecture,
-    processor::{ImageProcessorConfig, PassOrder, Picture, Text, TextProcessor},
+    processor::{DecodedImage, ImageProcessorConfig, PassOrder, Text, TextProcessor},
 };
 use serde_json::Value;
 use tempfile::tempdir;
@@ -181,7 +181,7 @@ fn pixels_of_a_folder_of_transformers_5_are_its_own() {
             .map(|v| v.as_f64().unwrap() as f32)
             .collect::<Vec<f32>>()
     };
-    let picture = Picture {
+    let image = DecodedImage {
         height: image["height"].as_u64().unwrap() as usize,
         width: image["width"].as_u64().unwrap() as usize,
         rgb: image["rgb"]
@@ -194,10 +194,10 @@ fn pixels_of_a_folder_of_transformers_5_are_its_own() {
     let config = ImageProcessorConfig::from_directory(&folder("v5"))
         .unwrap()
         .unwrap();
-    let pixels = config.transform(PassOrder::default()).apply(&picture).0;
+    let pixels = config.transform(PassOrder::default()).apply(&image).0;
     let codebook = config
         .codebook_transform(PassOrder::default())
-        .apply(&picture)
+        .apply(&image)
         .0;
     assert!(max_difference(&pixels, &floats("pixel_values")) < 1e-5);
     assert!(max_difference(&codebook, &floats("codebook_pixel_values")) < 1e-5);

@@ -214,7 +214,7 @@ fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     }
     .open(Path::new("."), 0)
     .unwrap();
-    let draws = CorpusSampler {
+    let samples = CorpusSampler {
         name: "pairs".into(),
         order: Order::new("pairs", 64, 64, 0),
         dataset,
@@ -222,7 +222,7 @@ fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
         batch_size: 24,
     };
     let reader = PretrainingDataset {
-        draws,
+        samples,
         kind: RowKind::Pairs,
         labels: PatchLabels::Codebook,
     };
@@ -361,7 +361,7 @@ fn a_batch_of_views_in_parts_is_the_whole() {
         }
         .open(Path::new("."), 0)
         .unwrap();
-        let draws = CorpusSampler {
+        let samples = CorpusSampler {
             name: "images".into(),
             order: Order::new("images", 32, 32, 0),
             dataset,
@@ -374,7 +374,7 @@ fn a_batch_of_views_in_parts_is_the_whole() {
             processor,
             pass_order: PassOrder::default(),
             text,
-            draws,
+            samples,
             seed: 3,
             threads: 2,
             precision: Precision::F32,

@@ -165,19 +165,17 @@ fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: Wri
     let paths: ArrayRef = Arc::new(StringArray::from_iter_values(
         (0..rows.len()).map(|i| format!("{i}.png")),
     ));
-    let pictures = StructArray::from(vec![
+    let images = StructArray::from(vec![
         (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
         (Arc::new(Field::new("path", DataType::Utf8, true)), paths),
     ]);
     let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(
         rows.iter().map(|(_, label)| *label),
     ));
-    let pictures: ArrayRef = Arc::new(pictures);
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        (image, pictures, true),
-        ("label", labels, true),
-    ])
-    .unwrap();
+    let images: ArrayRef = Arc::new(images);
+    let batch =
+        RecordBatch::try_from_iter_with_nullable([(image, images, true), ("label", labels, true)])
+            .unwrap();
     let mut writer = ArrowWriter::try_new(
         File::create(path).unwrap(),
         batch.schema(),

@@ -32,11 +32,11 @@ pub fn archives() -> &'static Path {
 
 /// Writes all splits of a source below `data`; archives are linked to.
 pub fn write_source(data: &Path, task: &Task, source: &Source) {
-    let root = data.join(source.place());
+    let root = data.join(source.data_folder());
     fs::create_dir_all(root.parent().unwrap()).unwrap();
     if matches!(source.format, SourceFormat::Archive { .. }) {
         if !root.exists() {
-            std::os::unix::fs::symlink(archives().join(source.place()), root).unwrap();
+            std::os::unix::fs::symlink(archives().join(source.data_folder()), root).unwrap();
         }
         return;
     }
@@ -74,7 +74,7 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
     }
 }
 
-fn picture(row: usize) -> Vec<u8> {
+fn image(row: usize) -> Vec<u8> {
     digit(row % 10, row / 10)
 }
 
@@ -103,15 +103,15 @@ fn table(columns: &Columns, split: &Split, classes: usize) -> Vec<(String, Array
             found.push((name.to_owned(), column));
         }
     };
-    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values((0..ROWS).map(picture)));
-    let pictures = StructArray::from(vec![
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values((0..ROWS).map(image)));
+    let images = StructArray::from(vec![
         (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
         (
             Arc::new(Field::new("path", DataType::Utf8, true)),
             strings((0..ROWS).map(|row| format!("{row}.png"))),
         ),
     ]);
-    add(&columns.image, Arc::new(pictures));
+    add(&columns.image, Arc::new(images));
     for name in &columns.texts {
         add(
             name,
@@ -183,7 +183,7 @@ fn write_shard(folder: &Path, captions: bool, classes: usize) {
     fs::write(folder.join("nshards.txt"), "1\n").unwrap();
     let mut archive = tar::Builder::new(File::create(folder.join("0.tar")).unwrap());
     for row in 0..ROWS {
-        add_member(&mut archive, &format!("s{row:07}.png"), &picture(row));
+        add_member(&mut archive, &format!("s{row:07}.png"), &image(row));
         if captions {
             add_member(
                 &mut archive,
@@ -205,18 +205,18 @@ pub fn write_vqa(questions: &Path, annotations: &Path, images: &Path, split: &st
     fs::create_dir_all(images).unwrap();
     let (mut asked, mut answered) = (Vec::new(), Vec::new());
     for row in 0..ROWS {
-        let (image, id) = (40 + row / 2, 1000 + row);
+        let (number, id) = (40 + row / 2, 1000 + row);
         fs::write(
-            images.join(format!("COCO_{split}_{image:012}.jpg")),
-            picture(row / 2),
+            images.join(format!("COCO_{split}_{number:012}.jpg")),
+            image(row / 2),
         )
         .unwrap();
         asked.push(
-            json!({ "image_id": image, "question": format!("What is {row}?"), "question_id": id }),
+            json!({ "image_id": number, "question": format!("What is {row}?"), "question_id": id }),
         );
         let answers: Vec<_> =
             (1..=10).map(|a| json!({ "answer": if a < 8 { "yes" } else { "no" }, "answer_confidence": "yes", "answer_id": a })).collect();
-        answered.push(json!({ "question_id": id, "image_id": image, "question_type": "what", "answer_type": "yes/no", "multiple_choice_answer": "yes", "answers": answers }));
+        answered.push(json!({ "question_id": id, "image_id": number, "question_type": "what", "answer_type": "yes/no", "multiple_choice_answer": "yes", "answers": answers }));
     }
     let wrap = |name: &str, items: Vec<serde_json::Value>| json!({ "info": {}, "data_type": "mscoco", "data_subtype": split, "license": {}, name: items });
     fs::write(questions, wrap("questions", asked).to_string()).unwrap();
@@ -227,11 +227,7 @@ pub fn write_snli_ve(file: &Path, images: &Path, key: &str, ending: &str) {
     fs::create_dir_all(images).unwrap();
     let mut lines = String::new();
     for row in 0..ROWS {
-        fs::write(
-            images.join(format!("{}.jpg", 77 + row / 2)),
-            picture(row / 2),
-        )
-        .unwrap();
+        fs::write(images.join(format!("{}.jpg", 77 + row / 2)), image(row / 2)).unwrap();
         let gold = ["entailment", "neutral", "contradiction"][row % 3];
         let line = json!({
             key: format!("{}{ending}", 77 + row / 2), "annotator_labels": ["neutral"], "captionID": format!("{}.jpg#0", 77 + row / 2),
@@ -248,7 +244,7 @@ fn write_memes(file: &Path) {
     fs::create_dir_all(&folder).unwrap();
     let mut lines = String::new();
     for row in 0..ROWS {
-        fs::write(folder.join(format!("{row:05}.png")), picture(row)).unwrap();
+        fs::write(folder.join(format!("{row:05}.png")), image(row)).unwrap();
         let line = json!({ "id": row, "img": format!("img/{row:05}.png"), "label": row % 2, "text": format!("meme {row}") });
         lines.push_str(&(line.to_string() + "\n"));
     }
@@ -259,7 +255,7 @@ fn write_karpathy(file: &Path, images: &Path) {
     let image = |row: usize| {
         let name = format!("COCO_val2014_{row:012}.jpg");
         fs::create_dir_all(images.join("val2014")).unwrap();
-        fs::write(images.join("val2014").join(&name), picture(row)).unwrap();
+        fs::write(images.join("val2014").join(&name), image(row)).unwrap();
         let sentences: Vec<_> =
             (0..5 + row % 2).map(|s| json!({ "raw": format!("Caption {s} of {row}."), "tokens": [], "imgid": row, "sentid": s })).collect();
         json!({ "filepath": "val2014", "filename": name, "imgid": row, "split": if row < ROWS { "test" } else { "restval" }, "sentences": sentences, "cocoid": row })

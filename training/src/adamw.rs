@@ -188,13 +188,13 @@ impl AdamW {
             if mean.size() != parameter.size() || square.size() != parameter.size() {
                 return Err(lacking());
             }
-            let place = |t: Tensor| t.f_to_device(parameter.device());
+            let position = |t: Tensor| t.f_to_device(parameter.device());
             self.moments.insert(
                 name,
                 Moments {
-                    mean: place(mean)?,
-                    square: place(square)?,
-                    steps: place(steps)?,
+                    mean: position(mean)?,
+                    square: position(square)?,
+                    steps: position(steps)?,
                 },
             );
         }

@@ -16,7 +16,7 @@ pub enum Error {
     Model(#[from] flava_model::Error),
     /// A folder that holds a training of something else.
     #[error(
-        "{folder}: holds a training of other settings, weights or data; choose another --out, or \
+        "{folder}: holds a training of other settings, weights or data\nhint: choose another --out, or \
          remove it"
     )]
     OtherTraining {
@@ -24,7 +24,7 @@ pub enum Error {
         folder: String,
     },
     /// A saved state that cannot be gone on from.
-    #[error("{reason}. Remove {folder} to begin again")]
+    #[error("{reason}\nhint: remove {folder} to begin again")]
     DamagedState {
         /// What is wrong, and where.
         reason: String,
@@ -32,7 +32,7 @@ pub enum Error {
         folder: String,
     },
     /// Losses, gradients or weights that are no numbers.
-    #[error("{reason}. Lower learning_rate, or set clip_norm")]
+    #[error("{reason}\nhint: lower learning_rate, or set clip_norm")]
     NotFinite {
         /// Which, and when.
         reason: String,

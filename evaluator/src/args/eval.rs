@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{DataArgs, HelpCommand, ModelArgs, ProtocolArg, RunArgs, SuiteArg};
+use super::{
+    DataArgs, HelpCommand, ModelArgs, NetworkArgs, ProtocolArg, RunArgs, SuiteArg, examples,
+};
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
 /// image-text tasks.
@@ -21,7 +23,8 @@ use super::{DataArgs, HelpCommand, ModelArgs, ProtocolArg, RunArgs, SuiteArg};
     version,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_long_help = examples::EVAL
 )]
 pub struct EvalArgs {
     /// What to do instead of running tasks.
@@ -36,18 +39,25 @@ pub struct EvalArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the tasks, or show one.
+    #[command(after_long_help = examples::TASKS)]
     Tasks(TasksArgs),
     /// Fetch the data of tasks, and a model, from the Hugging Face Hub.
+    #[command(after_long_help = examples::FETCH)]
     Fetch(FetchArgs),
     /// Check the data of tasks: files, counts, labels, class names, duplicates.
+    #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Write the features of images or texts to a safetensors file.
+    #[command(after_long_help = examples::EMBED)]
     Embed(EmbedArgs),
     /// Score predictions: of an earlier run, or of another program.
+    #[command(after_long_help = examples::SCORE)]
     Score(ScoreArgs),
     /// Compare two runs, task by task on the same rows.
+    #[command(after_long_help = examples::COMPARE)]
     Compare(CompareArgs),
     /// List or remove stored features.
+    #[command(after_long_help = examples::CACHE)]
     Cache(CacheArgs),
     /// Help beyond --help.
     #[command(flatten)]
@@ -128,7 +138,9 @@ pub struct VerifyArgs {
     /// What `all` and the families mean.
     #[arg(long, value_enum, default_value = "paper")]
     pub suite: SuiteArg,
-    /// Look for duplicates among a random sample of so many rows of each split; 0 looks for none.
+    /// Look for duplicates among a random sample of so many rows of each split.
+    ///
+    /// 0 looks for none.
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
     /// Seed of sampling and drawing.
@@ -210,20 +222,25 @@ pub struct EmbedArgs {
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
-    /// Folder of images, searched with its subfolders; ids are their paths below it, sorted.
+    /// Folder of images, searched with its subfolders.
+    ///
+    /// Ids are their paths below it, sorted.
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
-    /// File with a text on each line; ids are the line numbers from 1.
+    /// File with a text on each line.
+    ///
+    /// Ids are the line numbers from 1.
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
     /// Safetensors file to write: cls [n, width], the unnormalised CLS states, and embedding [n,
-    /// projection], projected and of unit length; the metadata's ids is a JSON list in the same
-    /// order.
+    /// projection], projected and of unit length.
+    ///
+    /// The metadata's ids is a JSON list in the same order.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
-    #[arg(long)]
-    pub offline: bool,
+    /// Whether the network may be used.
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,

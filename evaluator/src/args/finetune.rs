@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{DataArgs, HelpCommand, ModelArgs};
+use super::{DataArgs, HelpCommand, ModelArgs, examples};
 
 /// Fine-tunes a FLAVA checkpoint on a task.
 ///
@@ -21,7 +21,8 @@ use super::{DataArgs, HelpCommand, ModelArgs};
     version,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_long_help = examples::FINETUNE
 )]
 pub struct FinetuneArgs {
     /// What to do instead of training.
@@ -36,8 +37,10 @@ pub struct FinetuneArgs {
 #[derive(Debug, Subcommand)]
 pub enum FinetuneCommand {
     /// Answer a test set in the form that its server takes.
+    #[command(after_long_help = examples::PREDICT)]
     Predict(PredictArgs),
     /// Print a task's recipe, to start one of your own from.
+    #[command(after_long_help = examples::RECIPE)]
     Recipe {
         /// The task.
         task: String,
@@ -82,8 +85,9 @@ pub struct FinetuneRunArgs {
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Rows that go through the network at once; gradients of a batch are summed up [default: all,
-    /// fewer where memory is short].
+    /// Rows that go through the network at once [default: all, fewer where memory is short].
+    ///
+    /// Gradients of a batch are summed up.
     #[arg(
         long,
         value_name = "N",
@@ -96,7 +100,9 @@ pub struct FinetuneRunArgs {
     /// more time.
     #[arg(long, help_heading = "Running")]
     pub recompute: bool,
-    /// Go on from OUT/last, and fail if there is none; without, it is gone on from if it is there.
+    /// Go on from OUT/last, and fail if there is none.
+    ///
+    /// Without, it is gone on from if it is there.
     #[arg(long, help_heading = "Running")]
     pub resume: bool,
     /// Print the recipe and what data is there, and train nothing.

@@ -1,6 +1,7 @@
 //! The command lines of the programs: what both take, and what each takes alone.
 
 mod eval;
+mod examples;
 mod finetune;
 mod run;
 
@@ -8,8 +9,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use flava_model::runtime::{DeviceChoice, Precision};
+use flava_model::runtime::{DeviceChoice, Precision, set_threads};
 use flava_tasks::{Protocol, Suite};
+use tch::Device;
+
+use crate::Result;
 
 pub use eval::{
     CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, ScoreArgs,
@@ -80,9 +84,9 @@ pub struct DataArgs {
     /// Run on data that is not what the protocol asks for, and mark the record.
     #[arg(long)]
     pub allow_mismatch: bool,
-    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
-    #[arg(long)]
-    pub offline: bool,
+    /// Whether the network may be used.
+    #[command(flatten)]
+    pub network: NetworkArgs,
     /// A file of tasks of your own; may be repeated. `flava-eval tasks show NAME` prints one to
     /// start from.
     #[arg(long, value_name = "FILE")]
@@ -93,11 +97,13 @@ pub struct DataArgs {
 #[derive(Debug, Subcommand)]
 pub enum HelpCommand {
     /// Print what a shell needs to complete commands: source <(PROGRAM completions bash).
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions {
         /// Which shell.
         shell: Shell,
     },
     /// Write the manual, a page for the program and one for each command.
+    #[command(after_long_help = examples::MAN)]
     Man {
         /// Folder of the pages.
         #[arg(value_name = "DIR", default_value = "man")]
@@ -105,16 +111,69 @@ pub enum HelpCommand {
     },
 }
 
+/// Where a program computes and what it says, the same for all programs.
+#[derive(Debug, Args)]
+pub struct DeviceArgs {
+    /// Device: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto", help_heading = "Running")]
+    pub device: DeviceChoice,
+    /// Compute precision: f32, bf16 or f16.
+    ///
+    /// Training keeps weights and norms in f32.
+    #[arg(long, default_value = "f32", help_heading = "Running")]
+    pub precision: Precision,
+    /// Threads of the model and of data loading [default: all cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
+    pub threads: Option<u16>,
+    /// Suppress progress output.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl DeviceArgs {
+    /// The device, and the number of threads, which libtorch is told; what `auto` chose is said on
+    /// stderr.
+    ///
+    /// # Errors
+    ///
+    /// A device that is not there.
+    pub fn resolve(&self) -> Result<(Device, usize)> {
+        let device = self.device.resolve()?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or_else(cores, usize::from);
+        set_threads(threads);
+        if self.device == DeviceChoice::Auto && !self.quiet {
+            let (name, precision) = (device_name(device), self.precision.name());
+            flava_base::say(&format!("device: {name} in {precision}, {threads} threads"));
+        }
+        Ok((device, threads))
+    }
+}
+
+/// A device as it is written in records: cpu or cuda:N.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
+/// Whether the network may be used, the same for all programs.
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// Open no socket; `HF_HUB_OFFLINE=1` does the same.
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// How a model is loaded and run.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Where to run: auto, cpu, cuda or cuda:N.
-    #[arg(long, default_value = "auto", help_heading = "Running")]
-    pub device: DeviceChoice,
-    /// Precision of weights and activations: f32, bf16 or f16.
-    #[arg(long, default_value = "f32", help_heading = "Running")]
-    pub precision: Precision,
+    /// Where.
+    #[command(flatten)]
+    pub device_args: DeviceArgs,
     /// Rows that are encoded at once: a number, or auto, which steps down where memory is short.
+    ///
     /// Scores depend on it by rounding at most.
     #[arg(
         long,
@@ -123,19 +182,16 @@ pub struct ModelArgs {
         help_heading = "Running"
     )]
     pub batch_size: BatchSize,
-    /// Threads of the model and of decoding [default: all cores].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
-    pub threads: Option<u16>,
-    /// Pillow's way of resizing: 13 (today's) or 12 and before; about one byte in a hundred of tall
-    /// images differs.
+    /// Pillow's way of resizing: 13 (today's) or 12 and before.
+    ///
+    /// About one byte in a hundred of tall images differs.
     #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u8).range(12..=13), value_name = "VERSION", help_heading = "Running")]
     pub pillow: u8,
-    /// Leave rows with broken images out instead of failing the task; they are counted.
+    /// Leave rows with broken images out instead of failing the task.
+    ///
+    /// They are counted.
     #[arg(long, help_heading = "Running")]
     pub skip_broken: bool,
-    /// No progress on stderr.
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
 }
 
 /// How many rows are encoded at once.
@@ -166,7 +222,7 @@ impl BatchSize {
 impl std::str::FromStr for BatchSize {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.parse() {
             _ if text == "auto" => Ok(Self::Auto),
             Ok(rows @ 1..=4096) => Ok(Self::Rows(rows)),

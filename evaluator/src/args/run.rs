@@ -51,12 +51,15 @@ pub struct RunArgs {
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Run the tasks of linear probes by another method; their records then carry its name.
+    /// Run the tasks of linear probes by another method.
+    ///
+    /// Their records then carry its name.
     #[arg(long, value_enum, value_name = "METHOD")]
     pub method: Option<MethodArg>,
     /// Read other states than the tasks' rows say: `image_cls`, `image_mean`, `image_pooler`,
-    /// `image_embedding`, `image_layerN`, and so for text and multimodal; several, separated by
-    /// commas, are read in one pass.
+    /// `image_embedding`, `image_layerN`, and so for text and multimodal.
+    ///
+    /// Several, separated by commas, are read in one pass.
     #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
     pub features: Vec<flava_tasks::Feature>,
     /// Probes: try all 97 penalties, and not some fifteen by halving.
@@ -80,7 +83,9 @@ pub struct RunArgs {
     /// Run tasks again whose records are there.
     #[arg(long, help_heading = "Running")]
     pub again: bool,
-    /// Folder for results. The same command goes on where it was stopped.
+    /// Folder for results.
+    ///
+    /// The same command goes on where it was stopped.
     #[arg(
         long,
         value_name = "DIR",

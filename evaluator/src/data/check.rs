@@ -15,7 +15,10 @@ impl Plan {
                 let opened = open(self, task, &task_run.assignment);
                 let ready =
                     opened.and_then(|opened| prompts(self, task, &task_run.assignment, &opened));
-                ready.map_err(|error| Error::Other(format!("{}: {error}", task.name)))?;
+                ready.map_err(|error| Error::OfTask {
+                    task: task.name.clone(),
+                    source: Box::new(error),
+                })?;
             }
         }
         Ok(())

@@ -83,7 +83,7 @@ impl<'a> OpenTask<'a> {
         if there < 2 {
             let class = counts.iter().position(|count| *count > 0);
             let class = class.unwrap_or_default();
-            return Err(Error::Other(format!(
+            return Err(Error::UnfitRows(format!(
                 "all {rows} rows of split {name} are of class {class}: there is nothing to tell apart"
             )));
         }
@@ -143,9 +143,9 @@ fn one_label_space(task: &Task, mut splits: Vec<&mut OpenSplit>) -> Result<Vec<S
         Some(("the task".to_owned(), task.class_names.clone()))
     };
     if let Some((of, names)) = space {
-        let space = LabelSpace::new(&of, names).map_err(Error::Other)?;
+        let space = LabelSpace::new(&of, names).map_err(Error::Classes)?;
         for split in &mut splits {
-            notes.extend(split.renumber(&space).map_err(Error::Other)?);
+            notes.extend(split.renumber(&space).map_err(Error::Classes)?);
         }
         notes.extend(note_of_unnamed(&splits, &of));
     }
@@ -175,10 +175,10 @@ pub(crate) fn open<'a>(
     task: &'a Task,
     assignment: &Assignment,
 ) -> Result<OpenTask<'a>> {
-    let choice = plan.places.source(task, assignment, plan.allow_mismatch)?;
+    let choice = plan.locator.source(task, assignment, plan.allow_mismatch)?;
     let first = OpenTask::open(task, choice.clone(), plan.seed);
     let is_whole = first.as_ref().is_ok_and(|open| open.mismatches.is_empty());
-    let mut opened = if !is_whole && plan.places.complete(&choice)? {
+    let mut opened = if !is_whole && plan.locator.complete(&choice)? {
         OpenTask::open(task, choice, plan.seed)?
     } else {
         first?

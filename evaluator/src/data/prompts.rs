@@ -79,11 +79,11 @@ fn passed_over(plan: &Plan, task: &Task) -> Option<String> {
 /// Those of a folder of --prompts.
 fn of_folder(folder: &Path) -> Result<ChosenPrompts> {
     let missing = || {
-        Error::Other(format!(
-            "--prompts: {} has not both {}",
-            folder.display(),
-            PROMPT_FILES.join(" and ")
-        ))
+        let (folder, files) = (folder.display(), PROMPT_FILES.join(" and "));
+        Error::Usage {
+            argument: "--prompts",
+            reason: format!("--prompts: {folder} has not both {files}"),
+        }
     };
     let prompts = read_prompts(folder)?.ok_or_else(missing)?;
     Ok(ChosenPrompts::new(prompts, folder.display()))
@@ -122,16 +122,17 @@ fn nowhere(task: &Task) -> Error {
         "give a folder with {}/classnames.txt and {0}/zeroshot_classification_templates.txt as --prompts",
         task.name
     );
-    Error::Other(format!(
-        "there are no class names and templates beside its data: {where_to}"
-    ))
+    Error::Lacking {
+        what: "prompts",
+        reason: format!("there are no class names and templates beside its data: {where_to}"),
+    }
 }
 
 /// The first of some repositories that is there or can be fetched, and its commit.
 fn of_repository(plan: &Plan, repositories: &[String]) -> Result<Option<ChosenPrompts>> {
     let mut refused = None;
     for repository in repositories {
-        match plan.places.prompts(repository) {
+        match plan.locator.prompts(repository) {
             Ok(Some(Located { root, revision })) => {
                 let name = repository.split('@').next().unwrap_or_default();
                 if let Some(found) = read_prompts(&root)? {
@@ -166,7 +167,7 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
     let names = &prompts.class_names;
     let count = names.len();
     if count != task.classes {
-        return Err(Error::Other(format!(
+        return Err(Error::Classes(format!(
             "there are {count} class names for {} classes",
             task.classes
         )));
@@ -178,7 +179,7 @@ fn check_names(task: &Task, prompts: &Prompts, own: Option<&[String]>) -> Result
     };
     let name = &names[first];
     let moved = moved.len();
-    Err(Error::Other(format!(
+    Err(Error::Classes(format!(
         "class names and labels are in different orders ({moved} differ): {name:?} is class {first} among the names and class {theirs} in the data"
     )))
 }

@@ -40,9 +40,9 @@ impl Images {
         let (files, others): (Vec<PathBuf>, Vec<PathBuf>) =
             walk(folder)?.into_iter().partition(is_file_of_image);
         if files.is_empty() {
-            let (place, endings) = (folder.display(), IMAGE_ENDINGS.join(", "));
-            let reason = format!("{place}: there are no images ({endings}) below it");
-            return Err(Error::Other(reason));
+            let (folder, endings) = (folder.display(), IMAGE_ENDINGS.join(", "));
+            let reason = format!("{folder}: there are no images ({endings}) below it");
+            return Err(Error::UnfitRows(reason));
         }
         if let Some(first) = others.first() {
             let (count, first) = (others.len(), path_text(first));

@@ -24,17 +24,22 @@ const TEXTS_AT_ONCE: usize = 1 << 14;
 pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
     let settings = Settings::new(&args.model_args)?;
     let mut spool = Spool::create(&args.out)?;
-    let places = DataLocator::new(None, args.offline, settings.quiet)?;
+    let positions = DataLocator::new(None, args.network.offline, settings.quiet)?;
     let model = ModelChoice::new(args.model.as_ref())?
-        .load(&settings, &places)?
+        .load(&settings, &positions)?
         .model;
     let skipped = match (&args.images, &args.texts) {
         (Some(folder), _) => embed_images(folder, &model, &settings, &mut spool)?,
         (None, Some(file)) => embed_texts(file, &model, &settings, &mut spool)?,
-        (None, None) => return Err(Error::Other("--images or --texts is needed".into())),
+        (None, None) => {
+            return Err(Error::Usage {
+                argument: "--images",
+                reason: "--images or --texts is needed".into(),
+            });
+        }
     };
     if spool.ids.is_empty() {
-        return Err(Error::Other(format!(
+        return Err(Error::UnfitRows(format!(
             "nothing to embed ({skipped} broken images were left out)"
         )));
     }

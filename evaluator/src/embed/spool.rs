@@ -33,9 +33,13 @@ impl Spool {
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         if out.exists() && !out.is_file() {
-            return Err(Error::Other(format!("--out {}: is no file", out.display())));
+            return Err(Error::Argument {
+                argument: "--out",
+                value: out.display().to_string(),
+                reason: "is no file".into(),
+            });
         }
-        let io = |e: io::Error| Error::Other(format!("{}: {e}", folder.display()));
+        let io = |e: io::Error| flava_base::Error::io(folder, e);
         fs::create_dir_all(folder).map_err(io)?;
         let part = || {
             tempfile::tempfile_in(folder)
@@ -60,7 +64,7 @@ impl Spool {
                 "{} ids are too long for the head of a safetensors file: embed fewer at a time",
                 self.ids.len() + ids.len()
             );
-            return Err(Error::Other(reason));
+            return Err(Error::UnfitRows(reason));
         }
         self.ids.extend(ids);
         for (i, rows) in [cls, embedding].into_iter().enumerate() {
@@ -71,9 +75,7 @@ impl Spool {
             self.widths[i] = rows.size()[1];
             let mut bytes = vec![0; rows.numel() * 4];
             rows.f_copy_data_u8(&mut bytes, rows.numel())?;
-            self.parts[i]
-                .write_all(&bytes)
-                .map_err(|e| Error::Other(format!("writing features: {e}")))?;
+            self.parts[i].write_all(&bytes).map_err(Error::Spool)?;
         }
         Ok(())
     }

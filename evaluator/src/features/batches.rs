@@ -15,7 +15,7 @@ pub(crate) struct RowBatches {
     /// The rows, in the order in which they go.
     order: Vec<usize>,
     /// Positions in that order.
-    pub(crate) places: Vec<Range<usize>>,
+    pub(crate) positions: Vec<Range<usize>>,
 }
 
 impl RowBatches {
@@ -25,7 +25,7 @@ impl RowBatches {
         order.sort_by_key(|&text| encodings[text].input_ids.len());
         let ordered: Vec<&Encoding> = order.iter().map(|&text| &encodings[text]).collect();
         Self {
-            places: by_tokens(&ordered),
+            positions: by_tokens(&ordered),
             order,
         }
     }
@@ -34,27 +34,29 @@ impl RowBatches {
     pub(crate) fn in_order(rows: usize, size: usize) -> Self {
         Self {
             order: (0..rows).collect(),
-            places: cut(0..rows, size).collect(),
+            positions: cut(0..rows, size).collect(),
         }
     }
 
     /// The rows of a batch.
-    pub(crate) fn rows(&self, places: Range<usize>) -> &[usize] {
-        &self.order[places]
+    pub(crate) fn rows(&self, positions: Range<usize>) -> &[usize] {
+        &self.order[positions]
     }
 
     /// The rows of each batch.
     pub(super) fn batches(&self) -> impl Iterator<Item = &[usize]> {
-        self.places.iter().map(|places| self.rows(places.clone()))
+        self.positions
+            .iter()
+            .map(|positions| self.rows(positions.clone()))
     }
 
     /// Values that stand in the order of the batches, in that of the rows.
     pub(crate) fn in_row_order(&self, values: &Tensor) -> Result<Tensor> {
-        let mut places = vec![0i64; self.order.len()];
-        for (place, &row) in self.order.iter().enumerate() {
-            places[row] = place as i64;
+        let mut positions = vec![0i64; self.order.len()];
+        for (position, &row) in self.order.iter().enumerate() {
+            positions[row] = position as i64;
         }
-        Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
+        Ok(values.f_index_select(0, &Tensor::from_slice(&positions))?)
     }
 }
 

@@ -92,15 +92,15 @@ impl<'a> Extractor<'a> {
             Tower::Multimodal => config.multimodal_config.num_hidden_layers,
         };
         match feature.tap {
-            Tap::Layer(n) if i64::from(n) > layers => Err(Error::Other(format!(
-                "{}: that encoder has {layers} blocks",
-                feature.name()
-            ))),
+            Tap::Layer(n) if i64::from(n) > layers => Err(Error::Lacking {
+                what: "feature",
+                reason: format!("{}: that encoder has {layers} blocks", feature.name()),
+            }),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn images<'p>(
+    pub(crate) fn image_batch<'p>(
         &self,
         pixels: impl Iterator<Item = &'p Pixels>,
     ) -> Result<ImageInputs> {

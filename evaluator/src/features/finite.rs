@@ -14,16 +14,16 @@ pub(crate) fn non_finite_rows(values: &Tensor) -> Result<Vec<i64>> {
 /// Refuses features \[positions, width\] that are not finite.
 pub(crate) fn check_finite(
     values: &Tensor,
-    places: &[usize],
+    positions: &[usize],
     id: &dyn Fn(usize) -> String,
     feature: Feature,
 ) -> Result<()> {
     let bad = non_finite_rows(values)?;
-    let Some(first) = bad.first().and_then(|&row| places.get(row as usize)) else {
+    let Some(first) = bad.first().and_then(|&row| positions.get(row as usize)) else {
         return Ok(());
     };
     let reason = "a number of it is not finite: the weights are damaged, or the precision is too low for them";
-    Err(Error::Other(format!(
+    Err(Error::NotFinite(format!(
         "{} of {}: {reason}",
         feature.name(),
         id(*first)

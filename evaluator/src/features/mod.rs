@@ -67,7 +67,10 @@ impl Features {
     pub(crate) fn classes(&self) -> Result<Vec<usize>> {
         let class = |(label, id): (&Label, &String)| match label {
             Label::Class(class) => Ok(*class),
-            _ => Err(Error::Other(format!("{id} has no class"))),
+            _ => Err(Error::RowLacks {
+                id: id.clone(),
+                what: "class",
+            }),
         };
         self.labels.iter().zip(&self.ids).map(class).collect()
     }

@@ -24,16 +24,16 @@ impl Extractor<'_> {
         let wanted = self.wanted(&rows.origin, feature);
         let made = match feature.tower {
             Tower::Text => self.texts(rows, &wanted)?,
-            Tower::Image | Tower::Multimodal => self.pictures(rows, &wanted)?,
+            Tower::Image | Tower::Multimodal => self.images(rows, &wanted)?,
         };
-        if made.places.is_empty() {
-            return Err(Error::Other(format!(
+        if made.positions.is_empty() {
+            return Err(Error::UnfitRows(format!(
                 "split {}: every one of its {} rows is broken",
                 rows.split.name,
                 rows.len()
             )));
         }
-        Ok(Features::new(rows, &made.places, made.values))
+        Ok(Features::new(rows, &made.positions, made.values))
     }
 
     /// The feature that is asked for, and what later tasks will want of the same rows and encoder.
@@ -63,14 +63,14 @@ impl Extractor<'_> {
 
     /// Features of rows with images, and of the texts with them where the multimodal encoder is
     /// asked.
-    fn pictures(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
+    fn images(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
         let id = |row: usize| rows.id(row);
         let pass = Pass {
             wanted,
             data: &rows.inputs,
             name: &format!("{}: images", rows.split.name),
             rows: rows.len(),
-            preparation: self.preparation_of_pictures(wanted[0].tower),
+            preparation: self.preparation_of_images(wanted[0].tower),
             shards_of_block: 1,
             blocks: blocks_of(rows.len(), self.fits.get()),
             id: &id,
@@ -80,14 +80,14 @@ impl Extractor<'_> {
         let mut made = self.run(&pass, stored, |_| {
             let prepared = self.unbroken(loader.next().unwrap_or_default())?;
             let values = self.encode_fitting(&prepared, wanted)?;
-            let places = prepared.into_iter().map(|row| row.position).collect();
-            Ok(Made { places, values })
+            let positions = prepared.into_iter().map(|row| row.position).collect();
+            Ok(Made { positions, values })
         })?;
         Ok(made.swap_remove(0))
     }
 
     /// How images become pixels, and their texts tokens, for keys.
-    fn preparation_of_pictures(&self, tower: Tower) -> String {
+    fn preparation_of_images(&self, tower: Tower) -> String {
         let mut preparation = self.transform().id();
         if tower == Tower::Multimodal {
             preparation = format!("{preparation}, {}", self.tokenization());
@@ -163,8 +163,8 @@ impl Extractor<'_> {
 
     /// Each wanted feature of a batch of rows.
     fn encode(&self, rows: &[Prepared], wanted: &[Feature]) -> Result<Vec<Tensor>> {
-        let flava = &self.model.flava;
-        let images = self.images(rows.iter().map(|row| &row.pixels))?;
+        let flava = self.model.flava()?;
+        let images = self.image_batch(rows.iter().map(|row| &row.pixels))?;
         let asked = output_rows(wanted);
         if wanted[0].tower == Tower::Image {
             let output = flava.encode_image_rows(&images, &asked)?;

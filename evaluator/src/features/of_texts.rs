@@ -24,19 +24,19 @@ impl Extractor<'_> {
     /// tie exactly.
     pub(crate) fn text_embeddings(&self, texts: &[Text], name: &str) -> Result<Tensor> {
         let (mut distinct, mut known) = (Vec::new(), HashMap::new());
-        let mut places: Vec<i64> = Vec::with_capacity(texts.len());
+        let mut positions: Vec<i64> = Vec::with_capacity(texts.len());
         for text in texts {
             let next = distinct.len() as i64;
-            let place = *known.entry(format!("{text:?}")).or_insert(next);
-            if place == next {
+            let position = *known.entry(format!("{text:?}")).or_insert(next);
+            if position == next {
                 distinct.push(*text);
             }
-            places.push(place);
+            positions.push(position);
         }
         let id = |text: usize| format!("{:?}", distinct[text]);
         let wanted = [Feature::TEXT_EMBEDDING];
         let values = self.first_of_texts(&distinct, name, &id, &wanted)?.values;
-        Ok(values.f_index_select(0, &Tensor::from_slice(&places))?)
+        Ok(values.f_index_select(0, &Tensor::from_slice(&positions))?)
     }
 
     /// The first of some features of texts, in the order given.
@@ -73,8 +73,8 @@ impl Extractor<'_> {
         };
         self.run(&pass, self.stored(&pass), |batch| {
             let values = self.encode_texts(batch.iter().map(|&text| &encodings[text]), wanted)?;
-            let places = batch.to_vec();
-            Ok(Made { places, values })
+            let positions = batch.to_vec();
+            Ok(Made { positions, values })
         })
     }
 
@@ -85,7 +85,7 @@ impl Extractor<'_> {
         wanted: &[Feature],
     ) -> Result<Vec<Tensor>> {
         let inputs = self.text_inputs(encodings)?;
-        let flava = &self.model.flava;
+        let flava = self.model.flava()?;
         let output = flava.encode_text_rows(&inputs, &output_rows(wanted))?;
         read_all(flava, wanted, &output, inputs.attention_mask.as_ref())
     }

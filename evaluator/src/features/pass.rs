@@ -69,7 +69,7 @@ pub(super) struct Stored {
 /// Features of one batch.
 pub(super) struct Made {
     /// Positions of the rows that gave any.
-    pub(super) places: Vec<usize>,
+    pub(super) positions: Vec<usize>,
     /// Of each wanted feature \[places, width\]; empty where no row gave any.
     pub(super) values: Vec<Tensor>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Made {
 /// Features of the batches of one block.
 #[derive(Default)]
 struct Block {
-    places: Vec<usize>,
+    positions: Vec<usize>,
     parts: Vec<Vec<Tensor>>,
 }
 
@@ -86,7 +86,7 @@ impl Block {
         if !made.values.is_empty() {
             self.parts.push(made.values);
         }
-        self.places.extend(made.places);
+        self.positions.extend(made.positions);
     }
 }
 
@@ -188,7 +188,7 @@ impl Extractor<'_> {
     fn checked(&self, pass: &Pass, made: Made) -> Result<Made> {
         let values = self.rounded(made.values)?;
         for (values, feature) in values.iter().zip(pass.wanted) {
-            check_finite(values, &made.places, pass.id, *feature)?;
+            check_finite(values, &made.positions, pass.id, *feature)?;
         }
         Ok(Made { values, ..made })
     }
@@ -207,7 +207,7 @@ impl Extractor<'_> {
         let features = made.parts.first().map_or(0, Vec::len);
         for feature in 0..features {
             let values = joined(&made.parts, feature)?;
-            for (shard, piece) in divided(&made.places, &values, shards.clone())? {
+            for (shard, piece) in divided(&made.positions, &values, shards.clone())? {
                 if let Some(shards) = stored.shards.get(feature) {
                     self.keep(shards, shard, &piece);
                 }
@@ -234,20 +234,20 @@ impl Extractor<'_> {
 
 /// Features by the positions of their rows, cut into shards, in the order of the positions.
 fn divided(
-    places: &[usize],
+    positions: &[usize],
     values: &Tensor,
     shards: Range<usize>,
 ) -> Result<Vec<(usize, FeatureShard)>> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|&row| places[row]);
+    let mut order: Vec<usize> = (0..positions.len()).collect();
+    order.sort_by_key(|&row| positions[row]);
     let mut pieces = Vec::with_capacity(shards.len());
     for shard in shards {
-        let is_of = |row: &usize| places[*row] / SHARD == shard;
+        let is_of = |row: &usize| positions[*row] / SHARD == shard;
         let rows: Vec<usize> = order.iter().copied().filter(is_of).collect();
         let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let piece = FeatureShard {
             values: values.f_index_select(0, &Tensor::from_slice(&index))?,
-            places: rows.into_iter().map(|row| places[row]).collect(),
+            positions: rows.into_iter().map(|row| positions[row]).collect(),
         };
         pieces.push((shard, piece));
     }
@@ -256,10 +256,10 @@ fn divided(
 
 /// Shards, one below the other; those of which every row is broken have none.
 fn whole(shards: Vec<Option<FeatureShard>>) -> Result<FeatureShard> {
-    let (mut places, mut parts) = (Vec::new(), Vec::new());
+    let (mut positions, mut parts) = (Vec::new(), Vec::new());
     for shard in shards.into_iter().flatten() {
-        if !shard.places.is_empty() {
-            places.extend(shard.places);
+        if !shard.positions.is_empty() {
+            positions.extend(shard.positions);
             parts.push(shard.values);
         }
     }
@@ -268,7 +268,7 @@ fn whole(shards: Vec<Option<FeatureShard>>) -> Result<FeatureShard> {
     } else {
         Tensor::f_cat(&parts, 0)?
     };
-    Ok(FeatureShard { places, values })
+    Ok(FeatureShard { positions, values })
 }
 
 /// The feature at `i` of all batches, one below the other.

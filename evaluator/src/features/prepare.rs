@@ -137,8 +137,8 @@ impl Preparation {
         };
         let missing = || broken("there is no image".into());
         let bytes = example.image.as_ref().ok_or_else(missing)?;
-        let picture = decode(bytes).map_err(|e| broken(e.to_string()))?;
-        let pixels = self.transform.apply(&picture);
+        let image = decode(bytes).map_err(|e| broken(e.to_string()))?;
+        let pixels = self.transform.apply(&image);
         let mut encoding = None;
         if let Some((text, max_tokens)) = &self.text {
             let parts = text_of_row(&example.id, &example.texts)?;
@@ -157,7 +157,7 @@ pub(crate) fn text_of_row<'t>(id: &str, texts: &'t [String]) -> Result<Text<'t>>
     match texts {
         [a] => Ok(Text::Single(a)),
         [a, b] => Ok(Text::Pair(a, b)),
-        _ => Err(Error::Other(format!(
+        _ => Err(Error::UnfitRows(format!(
             "{id}: {} texts where one or a pair is read",
             texts.len()
         ))),

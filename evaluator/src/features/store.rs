@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Rows of one shard.
 pub(crate) const SHARD: usize = 512;
@@ -80,7 +80,7 @@ pub(crate) struct Shards {
 
 /// Features of some rows: the positions of those that gave any, and their numbers.
 pub(crate) struct FeatureShard {
-    pub(crate) places: Vec<usize>,
+    pub(crate) positions: Vec<usize>,
     /// \[places, width\], f32.
     pub(crate) values: Tensor,
 }
@@ -90,7 +90,8 @@ pub(crate) struct FeatureShard {
 struct Description {
     key: String,
     shard: usize,
-    places: Vec<usize>,
+    #[serde(rename = "places")]
+    positions: Vec<usize>,
     /// Of all of these, of shape and type, and of the numbers.
     sha256: String,
 }
@@ -102,7 +103,7 @@ impl Description {
             "{}\n{} {:?} {:?} {:?}\n",
             self.key,
             self.shard,
-            self.places,
+            self.positions,
             values.dtype(),
             values.shape()
         ));
@@ -197,10 +198,10 @@ impl Shards {
         };
         let bytes = bytes_of(&piece.values, kind)?;
         let path = self.path(shard);
-        let broken = |e: &dyn std::fmt::Display| Error::Other(format!("{}: {e}", path.display()));
+        let broken = |e: &dyn std::fmt::Display| flava_base::Error::file(&path, e);
         let size = vec![rows as usize, width as usize];
         let view = TensorView::new(dtype, size, &bytes).map_err(|e| broken(&e))?;
-        let description = self.description(shard, &piece.places, &view);
+        let description = self.description(shard, &piece.positions, &view);
         let text = serde_json::to_string(&description).map_err(|e| broken(&e))?;
         let metadata = HashMap::from([(DESCRIPTION.to_owned(), text)]);
         let file =
@@ -219,11 +220,11 @@ impl Shards {
         Ok(write_atomic(&about, text.as_bytes())?)
     }
 
-    fn description(&self, shard: usize, places: &[usize], values: &TensorView) -> Description {
+    fn description(&self, shard: usize, positions: &[usize], values: &TensorView) -> Description {
         let mut description = Description {
             key: self.about.key(),
             shard,
-            places: places.to_vec(),
+            positions: positions.to_vec(),
             sha256: String::new(),
         };
         description.sha256 = description.digest(values);
@@ -260,21 +261,21 @@ impl Shards {
             return Err("is the shard of other features");
         }
         let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        let rows = description.places.len() as i64;
-        if size.len() != 2 || size[0] != rows || !self.has(shard, &description.places) {
+        let rows = description.positions.len() as i64;
+        if size.len() != 2 || size[0] != rows || !self.has(shard, &description.positions) {
             return Err("is damaged");
         }
         Ok(FeatureShard {
-            places: description.places,
+            positions: description.positions,
             values: values_of(&view, &size).map_err(|_| "is damaged")?,
         })
     }
 
     /// Whether rows of these positions can stand in a shard in this order.
-    fn has(&self, shard: usize, places: &[usize]) -> bool {
-        let is_within = |place: &usize| place / SHARD == shard && *place < self.about.rows;
-        let is_ascending = places.array_windows::<2>().all(|[a, b]| a < b);
-        places.iter().all(is_within) && is_ascending
+    fn has(&self, shard: usize, positions: &[usize]) -> bool {
+        let is_within = |position: &usize| position / SHARD == shard && *position < self.about.rows;
+        let is_ascending = positions.array_windows::<2>().all(|[a, b]| a < b);
+        positions.iter().all(is_within) && is_ascending
     }
 }
 
@@ -315,14 +316,14 @@ mod tests {
         }
     }
 
-    fn piece(places: std::ops::Range<usize>) -> FeatureShard {
-        let values: Vec<f32> = places
+    fn piece(positions: std::ops::Range<usize>) -> FeatureShard {
+        let values: Vec<f32> = positions
             .clone()
-            .flat_map(|place| [place as f32, 0.5])
+            .flat_map(|position| [position as f32, 0.5])
             .collect();
         FeatureShard {
             values: Tensor::from_slice(&values).view([-1, 2]),
-            places: places.collect(),
+            positions: positions.collect(),
         }
     }
 
@@ -339,7 +340,7 @@ mod tests {
         let read = shards.read(1).unwrap().unwrap();
         assert_eq!(
             (
-                read.places,
+                read.positions,
                 Vec::<f32>::try_from(read.values.flatten(0, -1))
                     .unwrap()
                     .len()

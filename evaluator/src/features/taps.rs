@@ -35,9 +35,11 @@ fn read(
         (Tap::Embedding, _) => flava.project_image(output)?,
         (Tap::Layer(n), _) => {
             let states = output.cls_of_layers.get(usize::from(n) - 1);
-            states
-                .ok_or_else(|| Error::Other(format!("there is no {}", feature.name())))?
-                .shallow_clone()
+            let none = || Error::Lacking {
+                what: "feature",
+                reason: format!("there is no {}", feature.name()),
+            };
+            states.ok_or_else(none)?.shallow_clone()
         }
     };
     Ok(values.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)

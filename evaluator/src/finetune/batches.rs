@@ -41,23 +41,23 @@ pub(crate) struct TrainingRows {
 }
 
 /// The places of each batch of a pass.
-type PlacesOfBatches = Arc<Vec<Vec<usize>>>;
+type BatchPositions = Arc<Vec<Vec<usize>>>;
 
 /// A batch on its way to the network.
 pub(crate) struct Batch {
     /// Indices among the rows.
-    pub(crate) places: Vec<usize>,
+    pub(crate) positions: Vec<usize>,
     pixels: Vec<Pixels>,
 }
 
 /// The pass that was asked for last, by its number: the next step is mostly of the same.
 #[derive(Default)]
-struct LastPass(Mutex<Option<(usize, PlacesOfBatches)>>);
+struct LastPass(Mutex<Option<(usize, BatchPositions)>>);
 
 impl LastPass {
     /// The batches of a pass.
-    fn get(&self, pass: usize, rows: &TrainingRows) -> Result<PlacesOfBatches> {
-        let panicked = |_| Error::Other("a loader's thread panicked".into());
+    fn get(&self, pass: usize, rows: &TrainingRows) -> Result<BatchPositions> {
+        let panicked = |_| Error::Internal("a loader's thread panicked");
         let mut known = self.0.lock().map_err(panicked)?;
         match &*known {
             Some((number, batches)) if *number == pass => Ok(Arc::clone(batches)),
@@ -103,12 +103,15 @@ impl TrainingRows {
         let purpose = format!("fine-tuning, pass {pass}");
         let mut rng = stream(self.seed, &purpose);
         let mut order: Vec<usize> = (0..self.len()).collect();
-        order.sort_by_cached_key(|&place| {
-            (id_rank(self.seed, &purpose, &self.rows.id(place)), place)
+        order.sort_by_cached_key(|&position| {
+            (
+                id_rank(self.seed, &purpose, &self.rows.id(position)),
+                position,
+            )
         });
         if !self.encodings.is_empty() {
             for pool in order.chunks_mut(POOL * self.batch_size) {
-                pool.sort_by_key(|&place| self.encodings[place].input_ids.len());
+                pool.sort_by_key(|&position| self.encodings[position].input_ids.len());
             }
         }
         let batches = order.chunks(self.batch_size);
@@ -133,15 +136,15 @@ impl TrainingRows {
         })
     }
 
-    fn load(&self, places: Vec<usize>) -> Result<Batch> {
+    fn load(&self, positions: Vec<usize>) -> Result<Batch> {
         let pixels = match &self.preparation {
             None => Vec::new(),
-            Some(preparation) => places
+            Some(preparation) => positions
                 .iter()
-                .map(|&place| Ok(preparation.at(&self.rows, place)?.pixels))
+                .map(|&position| Ok(preparation.at(&self.rows, position)?.pixels))
                 .collect::<Result<_>>()?,
         };
-        Ok(Batch { places, pixels })
+        Ok(Batch { positions, pixels })
     }
 
     /// The inputs of some of a batch's rows.
@@ -151,8 +154,10 @@ impl TrainingRows {
         part: Range<usize>,
         network: &Network,
     ) -> Result<Inputs> {
-        let places = &batch.places[part.clone()];
-        let encodings = places.iter().filter_map(|&place| self.encodings.get(place));
+        let positions = &batch.positions[part.clone()];
+        let encodings = positions
+            .iter()
+            .filter_map(|&position| self.encodings.get(position));
         inputs(
             encodings,
             batch.pixels.get(part).unwrap_or_default(),
@@ -167,22 +172,28 @@ impl TrainingRows {
         part: Range<usize>,
         network: &Network,
     ) -> Result<Tensor> {
-        let places = &batch.places[part];
-        let targets: Vec<&Target> = places.iter().map(|&place| &self.targets[place]).collect();
+        let positions = &batch.positions[part];
+        let targets: Vec<&Target> = positions
+            .iter()
+            .map(|&position| &self.targets[position])
+            .collect();
         let targets = target_tensor(&targets, network.output.width())?;
         Ok(targets.f_to_device(network.store.device())?)
     }
 
     /// Ids of some rows.
-    pub(crate) fn ids(&self, places: &[usize]) -> Vec<String> {
-        places.iter().map(|&place| self.rows.id(place)).collect()
+    pub(crate) fn ids(&self, positions: &[usize]) -> Vec<String> {
+        positions
+            .iter()
+            .map(|&position| self.rows.id(position))
+            .collect()
     }
 
     /// Tokens of some rows, padding left out.
-    pub(crate) fn tokens(&self, places: &[usize]) -> usize {
-        places
+    pub(crate) fn tokens(&self, positions: &[usize]) -> usize {
+        positions
             .iter()
-            .filter_map(|&place| self.encodings.get(place))
+            .filter_map(|&position| self.encodings.get(position))
             .map(|encoding| encoding.input_ids.len())
             .sum()
     }

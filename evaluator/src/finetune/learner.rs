@@ -97,9 +97,7 @@ fn check_chosen(trained: &Trained) -> Result<()> {
     if trained.state.best.is_some() && is_there(&trained.folder) {
         return Ok(());
     }
-    let never = "no evaluation gave a score: the model gives every row the same answer \
-                 (another learning_rate or clip_norm may help)";
-    Err(Error::Other(never.into()))
+    Err(Error::NeverScored)
 }
 
 /// The learning rates of a recipe, of which a pass over the rows has so many batches.
@@ -181,7 +179,7 @@ impl Learner for TaskLearner<'_> {
     }
 
     fn ids(&self, batch: &Batch) -> Vec<String> {
-        self.rows.ids(&batch.places)
+        self.rows.ids(&batch.positions)
     }
 
     fn flops(&self, _batch: &Batch) -> f64 {
@@ -201,9 +199,9 @@ impl Learner for TaskLearner<'_> {
     }
 
     fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
-        let (rows, device) = (batch.places.len(), self.network.store.device());
+        let (rows, device) = (batch.positions.len(), self.network.store.device());
         let mut metrics = StepMetrics::new(rows);
-        metrics.tokens = self.rows.tokens(&batch.places);
+        metrics.tokens = self.rows.tokens(&batch.positions);
         tch::manual_seed(step.seed);
         for part in step.parts(rows) {
             let share = part.len() as f64 / rows as f64;

@@ -35,10 +35,13 @@ pub fn recipe_of(
     let registry = registry_of(task_files)?;
     let tasks = select(&registry, task, Suite::Paper)?;
     let [task] = tasks[..] else {
-        return Err(Error::Other(format!("{task} names {} tasks", tasks.len())));
+        return Err(Error::Usage {
+            argument: "TASK",
+            reason: format!("{task} names {} tasks", tasks.len()),
+        });
     };
     let (recipe, name) = Recipe::of(task, file, settings)?;
-    let text = toml::to_string(&recipe).map_err(|e| Error::Other(e.to_string()))?;
+    let text = toml::to_string(&recipe)?;
     Ok(format!(
         "# recipe {name}, for {}\n{}",
         task.name,

@@ -128,12 +128,12 @@ impl Network {
             feature: start.feature,
             output: start.output,
         };
-        network.place(device);
+        network.move_to(device);
         Ok(network)
     }
 
     /// Moves the variables to a device; gradients are of what is trained alone.
-    fn place(&mut self, device: Device) {
+    fn move_to(&mut self, device: Device) {
         self.store.set_device(device);
         for (name, variable) in self.store.variables() {
             let _set = variable.set_requires_grad(self.trains(&name));
@@ -178,10 +178,10 @@ impl Network {
             (Tower::Image, _, Some(images)) => self.flava.encode_image_cls(images)?.cls(),
             (Tower::Multimodal, Some(text), Some(images)) => self.joint_cls(text, images)?,
             _ => {
-                return Err(Error::Other(format!(
-                    "{} needs an image and a text",
-                    self.feature.name()
-                )));
+                return Err(Error::Lacking {
+                    what: "image or text",
+                    reason: format!("{} needs an image and a text", self.feature.name()),
+                });
             }
         };
         Ok(self.head.forward(&cls, train)?)
@@ -202,9 +202,10 @@ fn check_side(side: usize, patch: i64) -> Result<()> {
     if side as i64 % patch == 0 {
         return Ok(());
     }
-    Err(Error::Other(format!(
-        "image_size {side} is no multiple of the patches' {patch}"
-    )))
+    Err(Error::Usage {
+        argument: "image_size",
+        reason: format!("image_size {side} is no multiple of the patches' {patch}"),
+    })
 }
 
 /// A checkpoint's encoders into the store; a table of positions of another size is resized.
@@ -212,7 +213,7 @@ fn load(folder: &Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut report = checkpoint.load_into(store)?;
     let mut others = report.mismatched.iter();
-    if let Some(place) = others.position(|(name, ..)| name == POSITIONS) {
+    if let Some(position) = others.position(|(name, ..)| name == POSITIONS) {
         let table = checkpoint.tensors()[POSITIONS].to_tensor()?;
         let grid = config.image_config.grid();
         let resized = resize_positions(&table.f_to_kind(Kind::Float)?, grid, grid)?;
@@ -220,7 +221,7 @@ fn load(folder: &Path, store: &VarStore, config: &FlavaConfig) -> Result<()> {
         let variable = variables.get_mut(POSITIONS);
         if let Some(variable) = variable.filter(|variable| variable.size() == resized.size()) {
             tch::no_grad(|| variable.set_data(&resized));
-            report.mismatched.remove(place);
+            report.mismatched.remove(position);
         }
     }
     Ok(report.require(&["flava"])?)

@@ -39,7 +39,7 @@ impl Output {
             Label::Answers(_) => Ok(Self::Answers {
                 answers: vocabulary(rows, recipe.answer_min_count)?,
             }),
-            Label::Classes(_) | Label::None => Err(Error::Other(format!(
+            Label::Classes(_) | Label::None => Err(Error::UnfitRows(format!(
                 "the rows of {} have no labels that a head could be trained on",
                 task.name
             ))),
@@ -83,10 +83,11 @@ impl Output {
 fn vocabulary(rows: &Rows, min_count: usize) -> Result<AnswerVocabulary> {
     let answers = AnswerVocabulary::count(&[rows.dataset()], min_count, process_answer);
     if answers.answers.len() < 2 {
-        let reason = "fewer than two answers are that of so many training questions";
-        return Err(Error::Other(format!(
-            "answer_min_count {min_count}: {reason}"
-        )));
+        return Err(Error::Argument {
+            argument: "answer_min_count",
+            value: min_count.to_string(),
+            reason: "fewer than two answers are that of so many training questions".into(),
+        });
     }
     check_targets(rows, &answers)?;
     Ok(answers)
@@ -94,7 +95,7 @@ fn vocabulary(rows: &Rows, min_count: usize) -> Result<AnswerVocabulary> {
 
 /// An answer is right in part by how many people gave it: where few were asked, nothing is.
 fn check_targets(rows: &Rows, answers: &AnswerVocabulary) -> Result<()> {
-    let known = answers.places();
+    let known = answers.positions();
     let mut most = 0;
     for &row in rows.indices() {
         let Label::Answers(given) = rows.dataset().label(row) else {
@@ -115,5 +116,5 @@ fn check_targets(rows: &Rows, answers: &AnswerVocabulary) -> Result<()> {
     );
     let remedy = "VQA's accuracy takes the answers of ten people, and one that a single person gave counts for nothing. \
                   Repeat each answer ten times, or give the answers as classes (a label column) with metric accuracy";
-    Err(Error::Other(format!("{reason}; {remedy}")))
+    Err(Error::UnfitRows(format!("{reason}; {remedy}")))
 }

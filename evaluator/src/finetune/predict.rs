@@ -33,25 +33,25 @@ pub(crate) fn outputs(
     let _guard = tch::no_grad_guard();
     let device = network.store.device();
     let texts = encodings(rows, network, max_tokens)?;
-    let pictures = preparation(network, settings);
+    let images = preparation(network, settings);
     // Texts of like length go together; rows with images stay in their order, in which they are
     // read best.
-    let batches = match &pictures {
+    let batches = match &images {
         Some(_) => RowBatches::in_order(rows.len(), settings.batch_size.rows(device)),
         None => RowBatches::by_length(&texts),
     };
     let bar = progress.task(&format!("{}: answers", rows.split.name), rows.len());
-    let mut loader = pictures.map(|pictures| pictures.start(rows, batches.places.clone()));
-    let mut parts = Vec::with_capacity(batches.places.len());
-    for places in &batches.places {
+    let mut loader = images.map(|images| images.start(rows, batches.positions.clone()));
+    let mut parts = Vec::with_capacity(batches.positions.len());
+    for positions in &batches.positions {
         check_interrupted()?;
         let prepared = loader.as_mut().and_then(Iterator::next);
         let pixels = pixels_of(prepared.unwrap_or_default())?;
-        let rows = batches.rows(places.clone());
+        let rows = batches.rows(positions.clone());
         let texts = rows.iter().filter_map(|&row| texts.get(row));
         let inputs = inputs(texts, &pixels, network)?;
         parts.push(outputs_of_batch(network, &inputs, settings)?);
-        bar.add(places.len());
+        bar.add(positions.len());
     }
     batches.in_row_order(&Tensor::f_cat(&parts, 0)?)
 }
@@ -83,21 +83,21 @@ pub(crate) fn answers(network: &Network, outputs: &Tensor) -> Result<Vec<String>
         Output::Classes { .. } => best(outputs)?.iter().map(ToString::to_string).collect(),
         Output::Answers { answers } => best(outputs)?
             .into_iter()
-            .map(|place| answers.answers[place].clone())
+            .map(|position| answers.answers[position].clone())
             .collect(),
     })
 }
 
 fn best(outputs: &Tensor) -> Result<Vec<usize>> {
     let best: Vec<i64> = outputs.f_argmax(1, false)?.try_into()?;
-    Ok(best.into_iter().map(|place| place as usize).collect())
+    Ok(best.into_iter().map(|position| position as usize).collect())
 }
 
 /// An error that names the first row with a number that is none.
 pub(crate) fn finite(outputs: &Tensor, ids: &[String]) -> Result<()> {
     let bad = non_finite_rows(outputs)?;
     match bad.first() {
-        Some(&row) => Err(Error::Other(format!(
+        Some(&row) => Err(Error::NotFinite(format!(
             "{}: the head's output is not a number (and of {} rows in all)",
             ids[row as usize],
             bad.len()
@@ -166,11 +166,9 @@ fn of_values(outputs: &Tensor, rows: &Rows) -> Result<Outputs> {
 fn gold<T>(rows: &Rows, of: impl Fn(Label) -> Option<T>) -> Result<Vec<T>> {
     let dataset = rows.dataset();
     let gold = |&row: &usize| {
-        of(dataset.label(row)).ok_or_else(|| {
-            Error::Other(format!(
-                "{} has no label that the answer could be compared with",
-                dataset.id(row)
-            ))
+        of(dataset.label(row)).ok_or_else(|| Error::RowLacks {
+            id: dataset.id(row),
+            what: "label that the answer could be compared with",
         })
     };
     rows.indices().iter().map(gold).collect()

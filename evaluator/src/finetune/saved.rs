@@ -83,8 +83,7 @@ impl FinetunedModel {
     /// The same, if every file of the folder is as it was written.
     pub(crate) fn read_whole(folder: &Path) -> Result<Self> {
         if is_there(&folder.join(MANIFEST)) {
-            let meant = format!("(if that was meant, remove {MANIFEST})");
-            verify_folder(folder).map_err(|e| Error::Other(format!("{e} {meant}")))?;
+            verify_folder(folder).map_err(|source| Error::Changed { source })?;
         }
         Self::read(folder)
     }
@@ -101,7 +100,7 @@ impl FinetunedModel {
         )?;
         let head = network.head_variables().collect();
         write_tensors(&folder.join(HEAD), head)?;
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
+        let text = serde_json::to_string_pretty(self)?;
         Ok(flava_base::write_atomic(
             &folder.join(DESCRIPTION),
             format!("{text}\n").as_bytes(),

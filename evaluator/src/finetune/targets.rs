@@ -23,16 +23,14 @@ pub(super) enum Target {
 /// What is right for each row.
 pub(super) fn targets(rows: &Rows, output: &Output) -> Result<Vec<Target>> {
     let known = if let Output::Answers { answers } = output {
-        answers.places()
+        answers.positions()
     } else {
         HashMap::new()
     };
     let target = |&row: &usize| {
-        target(rows.dataset().label(row), output, &known).ok_or_else(|| {
-            Error::Other(format!(
-                "{} has no label of the kind that its neighbours have",
-                rows.dataset().id(row)
-            ))
+        target(rows.dataset().label(row), output, &known).ok_or_else(|| Error::RowLacks {
+            id: rows.dataset().id(row),
+            what: "label of the kind that its neighbours have",
         })
     };
     rows.indices().iter().map(target).collect()
@@ -59,11 +57,11 @@ fn target(label: Label, output: &Output, known: &HashMap<&str, usize>) -> Option
 fn scores_of_answers(given: &[String], known: &HashMap<&str, usize>) -> Vec<(usize, f32)> {
     let mut scores: Vec<(usize, f32)> = Vec::new();
     for answer in given {
-        let Some(&place) = known.get(answer.as_str()) else {
+        let Some(&position) = known.get(answer.as_str()) else {
             continue;
         };
-        if !scores.iter().any(|(other, _)| *other == place) {
-            scores.push((place, soft_score(given, answer) as f32));
+        if !scores.iter().any(|(other, _)| *other == position) {
+            scores.push((position, soft_score(given, answer) as f32));
         }
     }
     scores

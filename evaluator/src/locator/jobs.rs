@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use flava_model::{
-    hub::{Job, Listing, Place},
+    hub::{Destination, Job, Listing},
     wanted_files,
 };
 use flava_tasks::Source;
@@ -11,21 +11,27 @@ use flava_tasks::Source;
 use crate::{Error, Result};
 
 /// The files of a model that are needed.
-pub(crate) fn model_jobs(listing: &Listing, place: &Place) -> Result<Vec<Job>> {
+pub(crate) fn model_jobs(listing: &Listing, destination: &Destination) -> Result<Vec<Job>> {
     let paths: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
-    let wanted = wanted_files(&paths)
-        .map_err(|reason| Error::Other(format!("{}: {reason}", listing.repo)))?;
-    Ok(jobs_of(listing, &wanted, place))
+    let wanted = wanted_files(&paths).map_err(|reason| Error::Lacking {
+        what: "files",
+        reason: format!("{}: {reason}", listing.repo),
+    })?;
+    Ok(jobs_of(listing, &wanted, destination))
 }
 
 /// The files of a source that its splits need.
-pub(crate) fn source_jobs(listing: &Listing, source: &Source, place: &Place) -> Vec<Job> {
+pub(crate) fn source_jobs(
+    listing: &Listing,
+    source: &Source,
+    destination: &Destination,
+) -> Vec<Job> {
     let paths = listing.files.iter().map(|file| file.path.as_str());
-    jobs_of(listing, &source.wanted(paths), place)
+    jobs_of(listing, &source.wanted(paths), destination)
 }
 
 /// Some files by their paths.
-pub(crate) fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<Job> {
+pub(crate) fn jobs_of(listing: &Listing, wanted: &[&str], destination: &Destination) -> Vec<Job> {
     let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let files = listing
         .files
@@ -35,7 +41,7 @@ pub(crate) fn jobs_of(listing: &Listing, wanted: &[&str], place: &Place) -> Vec<
         .map(|file| Job {
             repo: listing.repo.clone(),
             file: file.clone(),
-            place: place.clone(),
+            destination: destination.clone(),
         })
         .collect()
 }

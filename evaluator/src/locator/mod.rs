@@ -35,10 +35,11 @@ impl DataLocator {
     /// Looks in `data` and in the cache that the environment names.
     pub fn new(data: Option<PathBuf>, offline: bool, quiet: bool) -> Result<Self> {
         if let Some(data) = data.as_ref().filter(|data| !data.is_dir()) {
-            return Err(Error::Other(format!(
-                "--data {}: there is no such folder",
-                data.display()
-            )));
+            return Err(Error::Argument {
+                argument: "--data",
+                value: data.display().to_string(),
+                reason: "there is no such folder".into(),
+            });
         }
         let manifest = data.as_deref().map(Manifest::load).transpose()?.flatten();
         Ok(Self {
@@ -51,9 +52,9 @@ impl DataLocator {
 
     /// What lies at a place in the folder of --data, with the commit that a bundle's manifest
     /// tells.
-    pub(crate) fn in_data(&self, place: &str) -> Option<Located> {
-        let root = self.data.as_ref()?.join(place);
-        let of_manifest = || self.manifest.as_ref()?.revision(place);
+    pub(crate) fn in_data(&self, destination: &str) -> Option<Located> {
+        let root = self.data.as_ref()?.join(destination);
+        let of_manifest = || self.manifest.as_ref()?.revision(destination);
         root.is_dir().then(|| Located {
             revision: of_manifest().unwrap_or_default(),
             root,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flava_model::{
     Error as ModelError,
-    hub::{Place, RepoId, RepoKind, files_below},
+    hub::{Destination, RepoId, RepoKind, files_below},
     wanted_files,
 };
 
@@ -37,7 +37,7 @@ impl DataLocator {
         }
         let listing = self.hub.list(repo).map_err(ModelError::from)?;
         self.say_renamed(repo, &listing);
-        let jobs = model_jobs(&listing, &Place::Cache)?;
+        let jobs = model_jobs(&listing, &Destination::Cache)?;
         self.fetch(&jobs)?;
         let snapshot = self.fetched(repo, &listing)?;
         Ok((snapshot.folder, snapshot.commit))
@@ -50,19 +50,22 @@ impl DataLocator {
         if folder.is_dir() {
             return Ok(folder);
         }
-        let unknown = "is no folder, and no owner/name on the Hub";
-        let repo = RepoId::parse(RepoKind::Model, model)
-            .map_err(|_| Error::Other(format!("{model}: {unknown}")))?;
+        let repo = RepoId::parse(RepoKind::Model, model).map_err(|_| Error::Lacking {
+            what: "model",
+            reason: format!("{model}: is no folder, and no owner/name on the Hub"),
+        })?;
         if let Some(snapshot) = self.hub.snapshot(&repo)
             && names.iter().any(|name| snapshot.folder.join(name).exists())
         {
             return Ok(snapshot.folder);
         }
         let listing = self.hub.list(&repo).map_err(ModelError::from)?;
-        let jobs = jobs_of(&listing, names, &Place::Cache);
+        let jobs = jobs_of(&listing, names, &Destination::Cache);
         if jobs.is_empty() {
-            let names = names.join(", ");
-            return Err(Error::Other(format!("{model} has none of {names}")));
+            return Err(Error::Lacking {
+                what: "files",
+                reason: format!("{model} has none of {}", names.join(", ")),
+            });
         }
         self.fetch(&jobs)?;
         Ok(self.fetched(&repo, &listing)?.folder)

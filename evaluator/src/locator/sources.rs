@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use flava_base::{cache_folder, hex};
 use flava_model::{
     Error as ModelError,
-    hub::{HubError, Listing, Place, RepoId, RepoKind, Snapshot},
+    hub::{Destination, HubError, Listing, RepoId, RepoKind, Snapshot},
 };
 use flava_tasks::{
     Assignment, Source, SourceFormat, Task,
@@ -29,7 +29,7 @@ impl DataLocator {
                 if self.may_fetch() =>
             {
                 let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
-                self.fetch(&source_jobs(&listing, source, &Place::Cache))?;
+                self.fetch(&source_jobs(&listing, source, &Destination::Cache))?;
                 let choice = task.find_source(assignment, self, allow_mismatch)?;
                 mark_complete(&choice);
                 Ok(choice)
@@ -54,7 +54,10 @@ impl DataLocator {
                 Err(reason) => reasons.push(reason),
             }
         }
-        Err(Error::Other(reasons.join("; ")))
+        Err(Error::Lacking {
+            what: "source",
+            reason: reasons.join("; "),
+        })
     }
 
     /// The files of a repository, or why another source is to be tried.
@@ -96,7 +99,7 @@ impl DataLocator {
         let repo = RepoId::new(RepoKind::Dataset, name, &choice.located.revision)
             .map_err(ModelError::from)?;
         let listing = self.hub.list(&repo).map_err(ModelError::from)?;
-        let jobs = source_jobs(&listing, choice.source, &Place::Cache);
+        let jobs = source_jobs(&listing, choice.source, &Destination::Cache);
         let lacking = jobs.iter().any(|job| !self.hub.is_done(job));
         if lacking {
             self.fetch(&jobs)?;
@@ -118,7 +121,7 @@ impl DataLocator {
             return Ok(None);
         }
         let listing = self.hub.list(&repo).map_err(ModelError::from)?;
-        self.fetch(&jobs_of(&listing, files, &Place::Cache))?;
+        self.fetch(&jobs_of(&listing, files, &Destination::Cache))?;
         let snapshot = self.hub.snapshot(&listing.repo);
         Ok(snapshot.filter(is_whole).map(located))
     }
@@ -132,14 +135,14 @@ impl Locate for DataLocator {
                 revision: String::new(),
             });
         }
-        if let Some(located) = self.in_data(source.place()) {
+        if let Some(located) = self.in_data(source.data_folder()) {
             return Some(located);
         }
         let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
         self.hub.snapshot(&repo).map(located)
     }
 
-    fn places(&self) -> String {
+    fn searched(&self) -> String {
         let cache = format!("the cache {}", self.hub.cache().display());
         self.data.as_ref().map_or(cache.clone(), |data| {
             format!("{} or {cache}", data.display())

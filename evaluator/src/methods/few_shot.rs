@@ -58,7 +58,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
         by_shots.insert(shots.to_string(), summary);
         reported = Some(draws);
     }
-    let draws = reported.ok_or_else(|| Error::Other("no shots were drawn".into()))?;
+    let draws = reported.ok_or(Error::Internal("no shots were drawn"))?;
     let (shots, rows) = (draws.shots, draws.median.rows);
     let ids: Vec<&str> = rows
         .iter()
@@ -147,8 +147,10 @@ impl<'a> FewShot<'a> {
         let (head, _) = probe.fit(&[(PENALTY, None)], &OPTIONS)?.remove(0);
         let predictions = classified(self.test, &head.forward(&self.scored)?)?;
         let metric = self.input.assignment.metrics[0];
-        let name = metric.name();
-        let undefined = || Error::Other(format!("{name} is not defined of these predictions"));
+        let undefined = || Error::Undefined {
+            metric,
+            reason: "is not defined of these predictions".into(),
+        };
         let score = metric.value(&predictions, &self.input.task.name);
         Ok(Draw {
             number,

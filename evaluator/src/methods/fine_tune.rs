@@ -94,10 +94,11 @@ fn tuned_before(input: &MethodInput) -> Result<Option<PathBuf>> {
     }
     let saved = FinetunedModel::read(folder)?;
     if saved.task != input.task.name || saved.task_version != input.task.version {
-        return Err(Error::Other(format!(
-            "the checkpoint was fine-tuned on {} (version {})",
-            saved.task, saved.task_version
-        )));
+        let (task, version) = (&saved.task, saved.task_version);
+        return Err(Error::Mismatch {
+            what: "task",
+            reason: format!("the checkpoint was fine-tuned on {task} (version {version})"),
+        });
     }
     Ok(Some(folder.clone()))
 }
@@ -107,7 +108,7 @@ fn check_class_names(saved: &FinetunedModel, splits: &Splits) -> Result<()> {
     match splits.test.dataset().class_names() {
         Some(names) if !saved.class_names.is_empty() && names != saved.class_names => {
             let reason = "the checkpoint was trained on classes in another order or of other names";
-            Err(Error::Other(format!(
+            Err(Error::Classes(format!(
                 "{reason}: {} and {}",
                 saved.class_names.join(", "),
                 names.join(", ")
@@ -143,12 +144,14 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
     let tuning = &plan.tuning;
     let train = input.train()?;
     let (recipe, recipe_name) = Recipe::of(input.task, tuning.recipe.as_deref(), &tuning.set)?;
-    let none = || Error::Other("there is nothing to fine-tune".into());
-    let feature = input.assignment.method.feature().ok_or_else(none)?;
+    let none = Error::Internal("there is nothing to fine-tune");
+    let feature = input.assignment.method.feature().ok_or(none)?;
     if settings.skip_broken && feature.tower != Tower::Text {
         let remedy = "mend the images, or take their rows out of the data";
-        let reason = format!("--skip-broken is not for fine-tuning: {remedy}");
-        return Err(Error::Other(reason));
+        return Err(Error::Usage {
+            argument: "--skip-broken",
+            reason: format!("--skip-broken is not for fine-tuning: {remedy}"),
+        });
     }
     let head = Output::of(input.task, train, &recipe)?;
     let folder = prepare_folder(input)?;
@@ -198,9 +201,11 @@ fn prepare_folder(input: &MethodInput) -> Result<PathBuf> {
         }
     }
     if plan.tuning.resume && !has_training(&folder)? {
-        let place = folder.display();
-        let reason = format!("--resume: there is nothing to go on from in {place}");
-        return Err(Error::Other(reason));
+        let folder = folder.display();
+        return Err(Error::Usage {
+            argument: "--resume",
+            reason: format!("--resume: there is nothing to go on from in {folder}"),
+        });
     }
     fs::create_dir_all(&folder).map_err(|e| io(&folder, e))?;
     Ok(folder)

@@ -191,7 +191,7 @@ fn divide(train: &Features, seed: u64) -> Result<(Vec<i64>, Vec<i64>)> {
         .map(|(cluster, rank)| (rank, cluster))
         .collect();
     if clusters.len() < 2 {
-        return Err(Error::Other(format!(
+        return Err(Error::UnfitRows(format!(
             "{} training rows are too few for a probe",
             train.ids.len()
         )));

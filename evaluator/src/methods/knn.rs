@@ -41,7 +41,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
         by_k.insert(k.min(rows as i64).to_string(), json!(accuracy));
         reported.get_or_insert(predictions);
     }
-    let reported = reported.ok_or_else(|| Error::Other("no k was tried".into()))?;
+    let reported = reported.ok_or(Error::Internal("no k was tried"))?;
     let mut output = MethodOutput::new(vec![reported]);
     output.skipped = train.skipped + test.skipped;
     output.train_rows = rows;

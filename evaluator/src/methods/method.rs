@@ -59,14 +59,17 @@ pub(crate) struct MethodInput<'a> {
 
 impl MethodInput<'_> {
     pub(super) fn train(&self) -> Result<&Rows> {
-        let missing = || Error::Other(format!("{} has no training split", self.task.name));
+        let missing = || Error::Lacking {
+            what: "split",
+            reason: format!("{} has no training split", self.task.name),
+        };
         self.splits.train.as_ref().ok_or_else(missing)
     }
 
     /// The feature that the method reads.
     pub(super) fn feature(&self) -> Result<Feature> {
-        let none = || Error::Other("the method reads no feature".into());
-        self.assignment.method.feature().ok_or_else(none)
+        let none = Error::Internal("the method reads no feature");
+        self.assignment.method.feature().ok_or(none)
     }
 
     /// The features of the test splits with what `scores` makes of them: logits \[rows, classes\].

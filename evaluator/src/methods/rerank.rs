@@ -48,7 +48,10 @@ impl<'a> Reranking<'a> {
         captions: &'a [&'a str],
         image_rows: &'a [usize],
     ) -> Result<Self> {
-        let none = || Error::Other("the checkpoint has no itm_head to rank with".into());
+        let none = || Error::Lacking {
+            what: "itm_head",
+            reason: "the checkpoint has no itm_head to rank with".into(),
+        };
         Ok(Self {
             pairs,
             captions,
@@ -113,8 +116,8 @@ impl<'a> Reranking<'a> {
             captions.sort_unstable();
             captions.dedup();
             let pixels = prepared.into_iter().collect::<Result<Vec<_>>>()?;
-            let inputs = extractor.images(pixels.iter().map(|row| &row.pixels))?;
-            let encoded = extractor.model.flava.encode_image(&inputs)?;
+            let inputs = extractor.image_batch(pixels.iter().map(|row| &row.pixels))?;
+            let encoded = extractor.model.flava()?.encode_image(&inputs)?;
             for some in captions.chunks(BATCH) {
                 let found = self.match_with(&encoded, some)?;
                 scores.extend(some.iter().map(|&caption| (image, caption)).zip(found));
@@ -139,14 +142,15 @@ impl<'a> Reranking<'a> {
             last_hidden_state: repeat(&image.last_hidden_state)?,
             cls_of_layers: Vec::new(),
         };
-        let text = model.flava.encode_text(&inputs)?;
+        let flava = model.flava()?;
+        let text = flava.encode_text(&inputs)?;
         let mask = inputs.attention_mask.as_ref();
-        let output = model.flava.encode_multimodal_cls(&image, &text, mask)?;
+        let output = flava.encode_multimodal_cls(&image, &text, mask)?;
         let logits = self.head.forward(&output.cls())?.f_to_kind(Kind::Float)?; // [pairs, 2]
         let matching = logits.f_select(1, 1)?;
         let scores: Vec<f32> = matching.f_sub(&logits.f_select(1, 0)?)?.try_into()?;
         match scores.iter().position(|score| !score.is_finite()) {
-            Some(at) => Err(Error::Other(format!(
+            Some(at) => Err(Error::NotFinite(format!(
                 "the matching head's score of {:?} is not finite",
                 self.captions[some[at]]
             ))),

@@ -23,7 +23,7 @@ pub(super) fn run(input: &MethodInput, reranked: Option<usize>) -> Result<Method
         None => (ranks_of_captions(&pairs)?, ranks_of_images(&pairs)?),
         Some(best) => Reranking::new(input, &pairs, &captions, &images.rows)?.ranks(best)?,
     };
-    let ranked = |(picture, rank)| Ranked { picture, rank };
+    let ranked = |(image, rank)| Ranked { image, rank };
     let owners = pairs.owners.iter().copied();
     let outputs = Outputs::Ranks {
         texts: by_image.into_iter().enumerate().map(ranked).collect(),
@@ -58,9 +58,10 @@ fn texts_of(input: &MethodInput, images: &Features) -> Result<Vec<Vec<String>>> 
     for (&row, id) in images.rows.iter().zip(&images.ids) {
         let texts = dataset.get(row)?.texts;
         if texts.is_empty() {
-            return Err(Error::Other(format!(
-                "{id} has no caption that could be found"
-            )));
+            return Err(Error::RowLacks {
+                id: id.clone(),
+                what: "caption that could be found",
+            });
         }
         all.push(texts);
     }

@@ -30,7 +30,10 @@ struct ClassOrder {
 }
 
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
-    let none = || Error::Other("there are no class names and templates".into());
+    let none = || Error::Lacking {
+        what: "prompts",
+        reason: "there are no class names and templates".into(),
+    };
     let prompts = input.prompts.ok_or_else(none)?;
     let extractor = input.extractor;
     let classes = class_embeddings(prompts, extractor)?; // [classes, projection]

@@ -30,7 +30,7 @@ pub struct Plan {
     /// Whether data that is not the protocol's is used all the same.
     pub allow_mismatch: bool,
     /// Where models and data are.
-    pub places: DataLocator,
+    pub locator: DataLocator,
     /// Folder of class names and templates.
     pub prompts: Option<PathBuf>,
     /// Folder of the results.
@@ -93,17 +93,23 @@ fn tasks_of(registry: &Registry, list: &str, suite: Suite) -> Result<Vec<Task>> 
         .collect())
 }
 
-fn places_of(data: &DataArgs, model: &ModelArgs) -> Result<DataLocator> {
-    DataLocator::new(data.data.clone(), data.offline, model.quiet)
+fn locator_of(data: &DataArgs, model: &ModelArgs) -> Result<DataLocator> {
+    DataLocator::new(
+        data.data.clone(),
+        data.network.offline,
+        model.device_args.quiet,
+    )
 }
 
 impl Plan {
     /// Decides a run.
     pub fn new(args: &RunArgs) -> Result<Self> {
         if let Some(folder) = args.prompts.as_ref().filter(|folder| !folder.is_dir()) {
-            let folder = folder.display();
-            let reason = format!("--prompts {folder}: there is no such folder");
-            return Err(Error::Other(reason));
+            return Err(Error::Argument {
+                argument: "--prompts",
+                value: folder.display().to_string(),
+                reason: "there is no such folder".into(),
+            });
         }
         let (data, model) = (&args.data_args, &args.model_args);
         let default = match args.model {
@@ -112,11 +118,11 @@ impl Plan {
         };
         let suite = args.suite.map_or(default, Into::into);
         let tasks = tasks_of(&registry_of(&data.task_file)?, &args.tasks, suite)?;
-        let places = places_of(data, model)?;
+        let locator = locator_of(data, model)?;
         let mut settings = Settings::new(model)?;
         settings.store_f16 = args.store == "f16";
         let model = ModelChoice::new(args.model.as_ref())?;
-        let mut plan = Self::plain(model, tasks, args.out.clone(), places, settings);
+        let mut plan = Self::plain(model, tasks, args.out.clone(), locator, settings);
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
         plan.prompts.clone_from(&args.prompts);
@@ -138,7 +144,7 @@ impl Plan {
         model: ModelChoice,
         tasks: Vec<Task>,
         out: PathBuf,
-        places: DataLocator,
+        locator: DataLocator,
         settings: Settings,
     ) -> Self {
         Self {
@@ -146,7 +152,7 @@ impl Plan {
             tasks,
             protocol: Protocol::Flava,
             allow_mismatch: false,
-            places,
+            locator,
             prompts: None,
             out,
             limit: None,
@@ -167,24 +173,28 @@ impl Plan {
         folder: &Path,
         tasks: &str,
         out: PathBuf,
-        places: DataLocator,
+        locator: DataLocator,
         settings: Settings,
     ) -> Result<Self> {
         let tasks = tasks_of(&registry_of(&[])?, tasks, Suite::Paper)?;
         let model = ModelChoice::Directory(folder.to_owned());
-        Ok(Self::plain(model, tasks, out, places, settings))
+        Ok(Self::plain(model, tasks, out, locator, settings))
     }
 
     /// Decides a fine-tuning, for one of its seeds.
     pub fn of_tuning(args: &FinetuneRunArgs, seed: u64) -> Result<Self> {
         let (data, model) = (&args.data_args, &args.model_args);
-        let none = || Error::Other("name a task, such as vqa".into());
+        let refused = |reason: String| Error::Usage {
+            argument: "TASK",
+            reason,
+        };
+        let none = || refused("name a task, such as vqa".into());
         let name = args.task.as_ref().ok_or_else(none)?;
         let tasks = tasks_of(&registry_of(&data.task_file)?, name, Suite::Paper)?;
         let [task] = tasks.as_slice() else {
             let count = tasks.len();
             let reason = format!("{name} names {count} tasks: one is fine-tuned at a time");
-            return Err(Error::Other(reason));
+            return Err(refused(reason));
         };
         Recipe::of(task, args.recipe.as_deref(), &args.set)?;
         let out = if args.seeds > 1 {
@@ -192,9 +202,9 @@ impl Plan {
         } else {
             args.out.clone()
         };
-        let (places, settings) = (places_of(data, model)?, Settings::new(model)?);
+        let (locator, settings) = (locator_of(data, model)?, Settings::new(model)?);
         let model = ModelChoice::new(args.model.as_ref())?;
-        let mut plan = Self::plain(model, tasks, out, places, settings);
+        let mut plan = Self::plain(model, tasks, out, locator, settings);
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
         plan.limit = args.limit.map(|n| n as usize);

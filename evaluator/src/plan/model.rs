@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flava_model::{
-    Pretrained,
+    LoadOptions, Pretrained,
     hub::{RepoId, RepoKind},
 };
 
@@ -31,6 +31,9 @@ pub struct Loaded {
     pub folder: PathBuf,
 }
 
+/// [`Pretrained::open`] or [`Pretrained::describe`].
+type ReadModel = fn(&Path, LoadOptions) -> flava_model::Result<Pretrained>;
+
 impl ModelChoice {
     pub(crate) fn new(model: Option<&String>) -> Result<Self> {
         let Some(text) = model else {
@@ -49,10 +52,10 @@ impl ModelChoice {
             }));
         }
         let repo = RepoId::parse(RepoKind::Model, text);
-        repo.map(Self::Hub).map_err(|_| {
-            Error::Other(format!(
-                "--model {text}: is no folder, and no owner/name on the Hub"
-            ))
+        repo.map(Self::Hub).map_err(|_| Error::Argument {
+            argument: "--model",
+            value: text.clone(),
+            reason: "is no folder, and no owner/name on the Hub".into(),
         })
     }
 
@@ -66,14 +69,23 @@ impl ModelChoice {
     }
 
     /// Loads it for inference.
-    pub fn load(&self, settings: &Settings, places: &DataLocator) -> Result<Loaded> {
+    pub fn load(&self, settings: &Settings, locator: &DataLocator) -> Result<Loaded> {
+        self.read(Pretrained::open, settings, locator)
+    }
+
+    /// Reads all of it but the encoders, which training loads itself.
+    pub fn describe(&self, settings: &Settings, locator: &DataLocator) -> Result<Loaded> {
+        self.read(Pretrained::describe, settings, locator)
+    }
+
+    fn read(&self, read: ReadModel, settings: &Settings, locator: &DataLocator) -> Result<Loaded> {
         let (folder, revision) = match self {
             Self::Embedded => (embedded::folder()?, String::new()),
             Self::Directory(path) => (path.clone(), String::new()),
-            Self::Hub(repo) => places.model(repo)?,
+            Self::Hub(repo) => locator.model(repo)?,
         };
         Ok(Loaded {
-            model: Pretrained::open(&folder, settings.load)?,
+            model: read(&folder, settings.load)?,
             revision,
             folder,
         })

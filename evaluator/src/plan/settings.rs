@@ -1,14 +1,10 @@
 //! How a model is run.
 
-use flava_model::{
-    AttentionKind, LoadOptions,
-    processor::PassOrder,
-    runtime::{DeviceChoice, LoaderOptions, set_threads},
-};
+use flava_model::{AttentionKind, LoadOptions, processor::PassOrder, runtime::LoaderOptions};
 
 use crate::{
     Result,
-    args::{BatchSize, ModelArgs},
+    args::{BatchSize, ModelArgs, device_name},
 };
 
 /// How a model is run.
@@ -31,16 +27,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves the device, saying on stderr what `auto` chose, and sets libtorch's threads.
+    /// What the arguments say, with the device and the threads that are there.
     pub fn new(args: &ModelArgs) -> Result<Self> {
-        let device = args.device.resolve()?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = args.threads.map_or(cores, usize::from);
-        set_threads(threads);
-        let settings = Self {
+        let (device, threads) = args.device_args.resolve()?;
+        Ok(Self {
             load: LoadOptions {
                 device,
-                precision: args.precision,
+                precision: args.device_args.precision,
                 attention: AttentionKind::Fused,
             },
             batch_size: args.batch_size,
@@ -52,16 +45,8 @@ impl Settings {
                 PassOrder::Pillow13
             },
             skip_broken: args.skip_broken,
-            quiet: args.quiet,
-        };
-        if args.device == DeviceChoice::Auto && !args.quiet {
-            flava_base::say(&format!(
-                "device: {} in {}, {threads} threads",
-                settings.device_name(),
-                args.precision.name()
-            ));
-        }
-        Ok(settings)
+            quiet: args.device_args.quiet,
+        })
     }
 
     /// How batches are prepared: on all threads, one batch more than there are of them.
@@ -74,9 +59,6 @@ impl Settings {
 
     /// As it is written in records.
     pub fn device_name(&self) -> String {
-        match self.load.device {
-            tch::Device::Cuda(index) => format!("cuda:{index}"),
-            _ => "cpu".into(),
-        }
+        device_name(self.load.device)
     }
 }

@@ -33,7 +33,10 @@ impl TaskRun {
         let Some(feature) = assignment.method.feature() else {
             let name = &task.name;
             let reason = format!("{name} is run by {method}: there is nothing to fine-tune");
-            return Err(Error::Other(reason));
+            return Err(Error::Usage {
+                argument: "TASK",
+                reason,
+            });
         };
         Ok(Self {
             task: task.clone(),
@@ -50,7 +53,10 @@ impl Plan {
     /// The ways in which a task is run, one for each feature that is asked for.
     pub(crate) fn task_runs(&self, task: &Task) -> Result<Vec<TaskRun>> {
         let protocol = self.protocol.name();
-        let none = || Error::Other(format!("{} has no protocol {protocol}", task.name));
+        let none = || Error::Lacking {
+            what: "protocol",
+            reason: format!("{} has no protocol {protocol}", task.name),
+        };
         let assignment = task.assign(self.protocol).ok_or_else(none)?;
         if self.tuning.always {
             return Ok(vec![TaskRun::tuned(task, assignment)?]);
@@ -76,7 +82,10 @@ impl Plan {
         if task_runs.is_empty() {
             let (name, feature) = (&task.name, feature.name());
             let reason = format!("{name} reads {feature}: none of --features is of that encoder");
-            return Err(Error::Other(reason));
+            return Err(Error::Usage {
+                argument: "--features",
+                reason,
+            });
         }
         Ok(task_runs)
     }

@@ -70,11 +70,11 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
 /// Seconds that a row takes, if the model is here.
 fn time_per_row(plan: &Plan) -> Result<Option<f64>> {
     if let ModelChoice::Hub(repo) = &plan.model
-        && !plan.places.has_model(repo)
+        && !plan.locator.has_model(repo)
     {
         return Ok(None);
     }
-    let loaded = plan.model.load(&plan.settings, &plan.places)?;
+    let loaded = plan.model.load(&plan.settings, &plan.locator)?;
     measure(&loaded.model).map(Some)
 }
 
@@ -98,7 +98,7 @@ impl DataState {
         let TaskRun {
             task, assignment, ..
         } = task_run;
-        let choice = task.find_source(assignment, &plan.places, true)?;
+        let choice = task.find_source(assignment, &plan.locator, true)?;
         let opened = OpenTask::open(task, choice, plan.seed)?;
         let count = |split: &OpenSplit| {
             let have = split.dataset.len();
@@ -137,9 +137,10 @@ fn measure(model: &Pretrained) -> Result<f64> {
     let side = model.config.image_config.image_size;
     let pixels = Tensor::f_zeros([BATCH, 3, side, side], (Kind::Float, model.options.device))?;
     let inputs = ImageInputs::new(pixels.f_to_kind(model.options.precision.kind())?);
-    model.flava.encode_image_cls(&inputs)?; // the first run allocates and compiles
+    let flava = model.flava()?;
+    flava.encode_image_cls(&inputs)?; // the first run allocates and compiles
     let start = Instant::now();
-    let cls = model.flava.encode_image_cls(&inputs)?.cls();
+    let cls = flava.encode_image_cls(&inputs)?.cls();
     let _waited = cls.f_sum(Kind::Float)?.double_value(&[]);
     Ok(start.elapsed().as_secs_f64() / BATCH as f64)
 }

@@ -4,10 +4,12 @@
 mod estimate;
 mod key;
 mod record;
+mod size;
 mod task;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use flava_base::error_lines;
 use flava_model::runtime::Progress;
 use flava_results::{Record, RunFolder, timestamp};
 use flava_tasks::{Feature, Method, Source, Task};
@@ -50,6 +52,12 @@ impl Planned {
             .collect()
     }
 
+    /// Whether this is a training, or cannot be anything.
+    fn trains(&self) -> bool {
+        let fine_tunes = |run: &TaskRun| matches!(run.assignment.method, Method::FineTune { .. });
+        self.task_run.as_ref().map_or(true, fine_tunes)
+    }
+
     fn of_task(plan: &Plan, task: &Task) -> Vec<Self> {
         let ready = |task_run: TaskRun| Self {
             name: task_run.name(),
@@ -82,7 +90,12 @@ impl Planned {
 pub fn run(plan: &Plan) -> Result<Outcome> {
     let planned = Planned::of(plan);
     let names: Vec<String> = planned.iter().map(|planned| planned.name.clone()).collect();
-    let loaded = plan.model.load(&plan.settings, &plan.places)?;
+    // Training loads the encoders itself.
+    let loaded = if planned.iter().all(Planned::trains) {
+        plan.model.describe(&plan.settings, &plan.locator)?
+    } else {
+        plan.model.load(&plan.settings, &plan.locator)?
+    };
     let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
     let rows = planned.iter().map(|planned| planned.rows(plan.limit)).sum();
     let progress = progress(plan, rows)?;
@@ -107,15 +120,16 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         outcome.notes.push(embedded::NOTE.into());
     }
     let mut reached = 0;
-    for (index, task) in planned.iter().enumerate() {
-        tasks.extractor.later = later(&planned[index + 1..]);
-        let result = match &task.task_run {
-            Ok(task_run) => tasks.run(task_run, &mut folder),
-            Err(error) => Err(Error::Other(error.to_string())),
-        };
-        reached += task.rows(plan.limit);
+    let mut rest = VecDeque::from(planned);
+    while let Some(planned) = rest.pop_front() {
+        tasks.extractor.later = later(&rest);
+        let rows = planned.rows(plan.limit);
+        let result = planned
+            .task_run
+            .and_then(|task_run| tasks.run(&task_run, &mut folder));
+        reached += rows;
         progress.reach(reached);
-        outcome.take(&task.name, result, &mut folder, &progress)?;
+        outcome.take(&planned.name, result, &mut folder, &progress)?;
         if outcome.interrupted {
             break;
         }
@@ -162,7 +176,9 @@ impl Outcome {
             }
             Err(Error::Interrupted) => self.interrupted = true,
             Err(error) => {
-                progress.say(&format!("{name}: failed: {error}"));
+                for line in error_lines(&format!("{name}: failed: {error}")) {
+                    progress.say(&line);
+                }
                 folder.fail(name, &error.to_string())?;
                 self.failures.push((name.to_owned(), error));
             }
@@ -186,7 +202,7 @@ fn describe(plan: &Plan, names: &[String]) -> Value {
 }
 
 /// The features that later tasks will read of each split.
-fn later(planned: &[Planned]) -> HashMap<String, Vec<Feature>> {
+fn later(planned: &VecDeque<Planned>) -> HashMap<String, Vec<Feature>> {
     let mut later: HashMap<String, Vec<Feature>> = HashMap::new();
     let task_runs = planned
         .iter()

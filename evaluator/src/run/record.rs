@@ -6,7 +6,10 @@ use flava_results::{MetricValue, Record, RunFolder, timestamp};
 use flava_tasks::{Metric, Predictions, Tower};
 use serde_json::{Map, Value, json};
 
-use super::task::Tasks;
+use super::{
+    size::{Size, hub_task},
+    task::Tasks,
+};
 use crate::{
     Error, Result, TaskRun,
     data::OpenTask,
@@ -82,6 +85,7 @@ impl Tasks<'_> {
             task, assignment, ..
         } = task_run;
         let transform = self.transform(task_run, &output);
+        let size = Size::of(&assignment.method, &self.extractor);
         Record {
             task: task.name.clone(),
             variant: task_run.variant.clone(),
@@ -96,6 +100,10 @@ impl Tasks<'_> {
             chance: task.chance,
             train_rows: output.train_rows,
             skipped: output.skipped,
+            rows_of: test.dataset().len(),
+            parameters: size.parameters,
+            flops_per_row: size.flops_per_row,
+            hub_task: hub_task(&assignment.method, task.family, assignment.metrics[0]).into(),
             model: self.plan.model.name(),
             model_revision: self.loaded.revision.clone(),
             model_fingerprint: self.loaded.model.fingerprint.clone(),
@@ -115,6 +123,7 @@ impl Tasks<'_> {
             notes: told.notes,
             details: output.details,
             program: program(),
+            commit: flava_results::COMMIT.into(),
             date: timestamp(),
             seconds: 0.0,
         }
@@ -184,9 +193,9 @@ fn metrics(
 ) -> Result<Vec<MetricValue>> {
     let assignment = &task_run.assignment;
     let mut metrics = scores_of_all(&assignment.metrics, predictions, &task_run.task.name)?;
-    let main = assignment.metrics[0].name();
+    let main = assignment.metrics[0];
     match metrics.first_mut() {
-        Some(first) if first.metric == main => {
+        Some(first) if first.metric == main.name() => {
             if spread > 0.0 {
                 widen(first, spread);
             }
@@ -194,8 +203,10 @@ fn metrics(
         }
         _ => {
             let method = assignment.method.name();
-            let reason = format!("{main} cannot be computed from what {method} gives");
-            Err(Error::Other(reason))
+            Err(Error::Undefined {
+                metric: main,
+                reason: format!("cannot be computed from what {method} gives"),
+            })
         }
     }
 }

@@ -125,6 +125,6 @@ impl Tasks<'_> {
 
 /// What rows of a split are called before anybody has opened it.
 pub(super) fn origin(source: &Source, split: &Split) -> String {
-    let (place, format) = (source.place(), &source.format);
-    format!("{place} {format:?} {} {}", split.files, split.name)
+    let (folder, format) = (source.data_folder(), &source.format);
+    format!("{folder} {format:?} {} {}", split.files, split.name)
 }

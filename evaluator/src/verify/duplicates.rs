@@ -97,12 +97,12 @@ impl Sample {
     }
 
     /// A row's fingerprints, or what it is called where it cannot be read.
-    fn read(&self, place: usize) -> Result<Print, String> {
-        let index = self.indices[place];
+    fn read(&self, position: usize) -> Result<Print, String> {
+        let index = self.indices[position];
         let name = || self.dataset.id(index);
         let example = self.dataset.get(index).map_err(|_| name())?;
         let print = print(&example).map_err(|_| name())?;
-        let perceptual = print.perceptual.filter(|_| self.is_first[place]);
+        let perceptual = print.perceptual.filter(|_| self.is_first[position]);
         Ok(Print {
             perceptual,
             ..print
@@ -116,8 +116,8 @@ impl Sample {
             rows.div_ceil(ROWS_AT_ONCE),
             LoaderOptions::default(),
             move |part| {
-                let places = part * ROWS_AT_ONCE..rows.min((part + 1) * ROWS_AT_ONCE);
-                places.map(|place| self.read(place)).collect()
+                let locator = part * ROWS_AT_ONCE..rows.min((part + 1) * ROWS_AT_ONCE);
+                locator.map(|position| self.read(position)).collect()
             },
         )
     }
@@ -197,8 +197,8 @@ struct Index {
 impl Index {
     fn add(&mut self, print: &Print) {
         self.exact.insert(print.exact);
-        for (place, word) in informative(print) {
-            let known = self.words.entry((place, word)).or_default();
+        for (position, word) in informative(print) {
+            let known = self.words.entry((position, word)).or_default();
             if let Some(perceptual) = print.perceptual.filter(|_| known.len() < MAX_COMPARED) {
                 known.push(perceptual);
             }
@@ -245,8 +245,8 @@ fn print(example: &Example) -> Result<Print, String> {
             perceptual: None,
         });
     };
-    let picture = decode(bytes).map_err(|e| e.to_string())?;
-    let (width, height, pixels) = (picture.width, picture.height, &picture.rgb);
+    let image = decode(bytes).map_err(|e| e.to_string())?;
+    let (width, height, pixels) = (image.width, image.height, &image.rgb);
     (width, height, pixels).hash(&mut hasher);
     Ok(Print {
         exact: hasher.finish(),

@@ -29,15 +29,15 @@ pub fn verify(args: &VerifyArgs) -> Result<Verified> {
     let registry = registry_of(&args.data_args.task_file)?;
     let tasks = select(&registry, &args.tasks, args.suite.into())?;
     // Checking is about what is there: nothing is fetched.
-    let places = DataLocator::new(args.data_args.data.clone(), true, args.quiet)?;
-    let broken_files = match (&places.manifest, &places.data) {
+    let locator = DataLocator::new(args.data_args.data.clone(), true, args.quiet)?;
+    let broken_files = match (&locator.manifest, &locator.data) {
         (Some(manifest), Some(data)) => manifest.broken(data),
         _ => Vec::new(),
     };
     let progress = Progress::new(tasks.len(), "tasks", args.quiet);
     let checker = Checker {
         protocol: args.data_args.protocol.into(),
-        places: &places,
+        locator: &locator,
         args,
         progress: &progress,
     };
@@ -52,7 +52,7 @@ pub fn verify(args: &VerifyArgs) -> Result<Verified> {
 /// What tasks are checked by.
 struct Checker<'a> {
     protocol: Protocol,
-    places: &'a DataLocator,
+    locator: &'a DataLocator,
     args: &'a VerifyArgs,
     progress: &'a Progress,
 }
@@ -82,10 +82,12 @@ impl Checker<'_> {
 
     fn inspect(&self, task: &Task, found: &mut TaskCheck) -> Result<()> {
         let protocol = self.protocol;
-        let assignment = task
-            .assign(protocol)
-            .ok_or_else(|| Error::Other(format!("has no protocol {}", protocol.name())))?;
-        let choice = task.find_source(&assignment, self.places, true)?;
+        let none = || Error::Lacking {
+            what: "protocol",
+            reason: format!("has no protocol {}", protocol.name()),
+        };
+        let assignment = task.assign(protocol).ok_or_else(none)?;
+        let choice = task.find_source(&assignment, self.locator, true)?;
         choice.source.name().clone_into(&mut found.source);
         found.revision.clone_from(&choice.located.revision);
         let opened = OpenTask::open(task, choice, self.args.seed)?;

@@ -106,8 +106,8 @@ impl Examples {
 
     /// Losses and gradients, divided by the number of examples, of all places in one pass over the
     /// features.
-    pub(super) fn evaluate(&self, places: &[Tensor], kind: Kind) -> Result<Vec<Evaluation>> {
-        let mut pass = Pass::new(places, self.columns(), kind)?;
+    pub(super) fn evaluate(&self, positions: &[Tensor], kind: Kind) -> Result<Vec<Evaluation>> {
+        let mut pass = Pass::new(positions, self.columns(), kind)?;
         let rows = (SCORES_AT_ONCE / (pass.count * pass.columns))
             .clamp(*CHUNK_ROWS.start(), *CHUNK_ROWS.end());
         for (block, labels) in self.blocks.iter().zip(&self.labels) {
@@ -162,9 +162,9 @@ struct Pass {
 }
 
 impl Pass {
-    fn new(places: &[Tensor], columns: i64, kind: Kind) -> Result<Self> {
-        let count = places.len() as i64;
-        let stacked = Tensor::f_cat(places, 0)?; // [problems * columns, features + 1]
+    fn new(positions: &[Tensor], columns: i64, kind: Kind) -> Result<Self> {
+        let count = positions.len() as i64;
+        let stacked = Tensor::f_cat(positions, 0)?; // [problems * columns, features + 1]
         let features = stacked.size()[1] - 1;
         let weight = stacked.narrow(1, 0, features).f_to_kind(kind)?;
         let double = (Kind::Double, stacked.device());
@@ -229,18 +229,18 @@ fn sigmoid(scores: Tensor, labels: &Tensor) -> Result<(Tensor, Tensor)> {
 /// The same of scores \[rows, problems, classes\].
 fn softmax(scores: &Tensor, labels: &Tensor) -> Result<(Tensor, Tensor)> {
     let (rows, problems, _) = scores.size3()?;
-    let place = labels
+    let position = labels
         .f_view([rows, 1, 1])?
         .f_expand([rows, problems, 1], false)?;
     let mut log_probs = scores.f_log_softmax(-1, scores.kind())?;
-    let right = log_probs.f_gather(2, &place, false)?; // [rows, problems, 1]
+    let right = log_probs.f_gather(2, &position, false)?; // [rows, problems, 1]
     let loss = right
         .f_sum_dim_intlist([0i64, 2].as_slice(), false, Kind::Double)?
         .f_neg()?;
     let mut residual = log_probs.f_exp_()?;
     let minus = Tensor::f_full([1, 1, 1], -1.0, (scores.kind(), scores.device()))?
         .f_expand([rows, problems, 1], false)?;
-    Ok((loss, residual.f_scatter_add_(2, &place, &minus)?))
+    Ok((loss, residual.f_scatter_add_(2, &position, &minus)?))
 }
 
 /// Starts and lengths of pieces of at most `most` rows.

@@ -158,8 +158,11 @@ impl Probe {
                 double,
             )?);
         };
-        let place = |t: &Tensor| t.f_to_device(double.1)?.f_to_kind(double.0);
-        let parts = [place(&head.weight)?, place(&head.bias)?.f_unsqueeze(1)?];
+        let position = |t: &Tensor| t.f_to_device(double.1)?.f_to_kind(double.0);
+        let parts = [
+            position(&head.weight)?,
+            position(&head.bias)?.f_unsqueeze(1)?,
+        ];
         Ok(Tensor::f_cat(&parts, 1)?)
     }
 

@@ -135,6 +135,27 @@ impl Checkpoint {
     /// Each takes its variable's kind and device. Variables that the checkpoint lacks keep their
     /// values.
     pub fn load_into(&self, store: &VarStore) -> Result<LoadReport> {
+        self.fit(store, |variable, tensor| {
+            let value = tensor
+                .to_tensor()?
+                .f_to_kind(variable.kind())?
+                .f_to_device(variable.device())?;
+            tch::no_grad(|| variable.set_data(&value));
+            Ok(())
+        })
+    }
+
+    /// What [`Self::load_into`] would report, with no value read.
+    pub fn compare(&self, store: &VarStore) -> Result<LoadReport> {
+        self.fit(store, |_, _| Ok(()))
+    }
+
+    /// Does something with each variable and the tensor that fits it, and returns what did not fit.
+    fn fit(
+        &self,
+        store: &VarStore,
+        act: impl Fn(&mut Tensor, &CheckpointTensor) -> Result<()>,
+    ) -> Result<LoadReport> {
         let mut report = LoadReport::new(&self.path);
         let mut variables: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
         for (name, tensor) in &self.tensors {
@@ -156,11 +177,7 @@ impl Checkpoint {
                     reason,
                 });
             }
-            let value = tensor
-                .to_tensor()?
-                .f_to_kind(variable.kind())?
-                .f_to_device(variable.device())?;
-            tch::no_grad(|| variable.set_data(&value));
+            act(&mut variable, tensor)?;
         }
         report.add_missing(variables.into_keys());
         Ok(report)

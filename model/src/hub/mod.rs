@@ -28,7 +28,7 @@ pub use download::is_intact;
 pub use error::HubError;
 pub use remote::{Commit, FileBody, Remote};
 pub use repo::{Checksum, RemoteFile, RepoId, RepoKind};
-pub use store::{Place, Snapshot, files_below};
+pub use store::{Destination, Snapshot, files_below};
 
 use download::{Fetch, Meter, fetch_file};
 use environment::Environment;
@@ -58,7 +58,7 @@ pub struct Job {
     /// Which file.
     pub file: RemoteFile,
     /// Where to.
-    pub place: Place,
+    pub destination: Destination,
 }
 
 /// The Hub as far as the network may be used, and its cache.
@@ -171,23 +171,23 @@ impl Hub {
     pub fn is_done(&self, job: &Job) -> bool {
         let target = self.target(job);
         has_size(&target, &job.file)
-            && match job.place {
-                Place::Cache => {
+            && match job.destination {
+                Destination::Cache => {
                     let commit = &job.repo.revision;
                     let folder = self.store.snapshot_folder(&job.repo, commit);
                     folder.join(&job.file.path).exists()
                 }
                 // A folder is not named by what is in it: a file of an earlier commit may have the
                 // same size.
-                Place::Folder(_) => is_intact(&target, &job.file).unwrap_or(false),
+                Destination::Folder(_) => is_intact(&target, &job.file).unwrap_or(false),
             }
     }
 
     /// Where a job's bytes will lie.
     fn target(&self, job: &Job) -> PathBuf {
-        match &job.place {
-            Place::Cache => self.store.blob(&job.repo, &job.file),
-            Place::Folder(folder) => folder.join(&job.file.path),
+        match &job.destination {
+            Destination::Cache => self.store.blob(&job.repo, &job.file),
+            Destination::Folder(folder) => folder.join(&job.file.path),
         }
     }
 
@@ -226,7 +226,7 @@ impl Hub {
     fn note_revisions(&self, jobs: &[Job]) -> Result<(), HubError> {
         let fetched: BTreeSet<&RepoId> = jobs
             .iter()
-            .filter(|job| job.place == Place::Cache)
+            .filter(|job| job.destination == Destination::Cache)
             .map(|job| &job.repo)
             .collect();
         let listings = lock(&self.listings);
@@ -245,9 +245,9 @@ impl Hub {
             return Ok(());
         }
         make_folder(target.parent().unwrap_or(Path::new(".")))?;
-        match job.place {
-            Place::Cache => self.fetch_to_cache(job, &target, meter),
-            Place::Folder(_) => self.fetch_to_folder(job, &target, meter),
+        match job.destination {
+            Destination::Cache => self.fetch_to_cache(job, &target, meter),
+            Destination::Folder(_) => self.fetch_to_folder(job, &target, meter),
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 
 /// Where a file is to lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// The cache.
     Cache,
     /// `<folder>/<path>`, as a plain file.

@@ -28,7 +28,7 @@ impl Rows {
         Ok(match self {
             Self::All => states.shallow_clone(),
             Self::Cls => states.f_narrow(1, 0, 1)?,
-            Self::At(places) => states.f_reshape([-1, size])?.f_index_select(0, places)?,
+            Self::At(positions) => states.f_reshape([-1, size])?.f_index_select(0, positions)?,
         })
     }
 }

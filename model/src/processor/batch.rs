@@ -25,8 +25,8 @@ pub fn image_batch<'a>(
     }
     let (height, width) = (size.0 as i64, size.1 as i64);
     let mut flat = Vec::with_capacity(pixels.len() * pixels[0].0.len());
-    for (picture, _) in &pixels {
-        flat.extend_from_slice(picture);
+    for (image, _) in &pixels {
+        flat.extend_from_slice(image);
     }
     let pixel_values =
         Tensor::f_from_slice(&flat)?.f_view([pixels.len() as i64, 3, height, width])?; // [batch, 3, height, width]

@@ -10,7 +10,7 @@ mod text;
 mod tokenizer_files;
 
 pub use batch::{Pixels, image_batch, text_batch};
-pub use decode::{Picture, decode};
+pub use decode::{DecodedImage, decode};
 pub use image::{ImageProcessorConfig, ImageTransform};
 pub use resize::{Filter, PassOrder, PixelSize, resize};
 pub use text::{Encoding, Text, TextProcessor};

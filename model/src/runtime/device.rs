@@ -102,6 +102,6 @@ fn why_no_gpu() -> &'static str {
     } else if tch::utils::has_cuda() {
         "The driver is there, but it reports no device to this process."
     } else {
-        "The driver is there, but this libtorch has no CUDA: remove third_party/libtorch and run `make setup` again."
+        "The driver is there, but this libtorch has no CUDA\nhint: remove third_party/libtorch and run `make setup` again."
     }
 }

@@ -13,6 +13,7 @@ mod recompute;
 mod threads;
 pub mod trace;
 mod vars;
+mod version;
 
 pub use autocast::Autocast;
 pub use device::{DeviceChoice, load_cuda};
@@ -25,3 +26,4 @@ pub use progress::{Progress, TaskProgress};
 pub use recompute::recomputed;
 pub use threads::set_threads;
 pub use vars::{Fill, Vars};
+pub use version::{cuda_version, torch_version};

@@ -55,7 +55,7 @@ pub fn recomputed(
         _ => -1,
     };
     let random = state(device)?;
-    let (place, autocast) = (xs.device(), Autocast::now(xs.device())?);
+    let (position, autocast) = (xs.device(), Autocast::now(xs.device())?);
     let output = tch::no_grad(|| layer(xs))?;
     let input = xs.detach();
     let backward: Closure = Box::new(move |gradient| {
@@ -64,7 +64,7 @@ pub fn recomputed(
         let xs = input.detach().set_requires_grad(true);
         let ys = {
             let _autocast = autocast
-                .map(|dtype| Autocast::switch_on(place, dtype))
+                .map(|dtype| Autocast::switch_on(position, dtype))
                 .transpose()?;
             tch::with_grad(|| layer(&xs))
         };

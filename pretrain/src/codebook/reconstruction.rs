@@ -53,7 +53,7 @@ struct Tally {
     /// Sums over images.
     error: f64,
     error_of_mean: f64,
-    pictures: usize,
+    images: usize,
 }
 
 impl Tally {
@@ -62,24 +62,24 @@ impl Tally {
             counts: vec![0; words],
             error: 0.0,
             error_of_mean: 0.0,
-            pictures: 0,
+            images: 0,
         }
     }
 
-    fn add(&mut self, compared: &Compared, pictures: usize) -> Result<()> {
+    fn add(&mut self, compared: &Compared, images: usize) -> Result<()> {
         let sides = [2i64, 3];
         let average = compared
             .original
             .f_mean_dim(sides.as_slice(), true, Kind::Float)?;
-        self.error += compared.squared(&compared.back)? * pictures as f64;
-        self.error_of_mean += compared.squared(&average)? * pictures as f64;
-        self.pictures += pictures;
+        self.error += compared.squared(&compared.back)? * images as f64;
+        self.error_of_mean += compared.squared(&average)? * images as f64;
+        self.images += images;
         Ok(())
     }
 
     fn reconstruction(&self) -> Reconstruction {
         let (usage, perplexity) = usage(&self.counts);
-        let count = self.pictures.max(1) as f64;
+        let count = self.images.max(1) as f64;
         Reconstruction {
             squared_error: self.error / count,
             squared_error_of_mean: self.error_of_mean / count,
@@ -94,7 +94,7 @@ impl CodebookTraining {
     /// originals over reconstructions.
     pub fn measure(&self) -> Result<(Reconstruction, RgbImage)> {
         let _guard = tch::no_grad_guard();
-        let rows = MEASURED.min(self.source.draws.dataset.len());
+        let rows = MEASURED.min(self.source.samples.dataset.len());
         let mut tally = Tally::new(self.config.vocab_size as usize);
         let mut shown = Vec::new();
         for start in (0..rows).step_by(SHOWN) {
@@ -131,9 +131,9 @@ impl CodebookTraining {
 
     /// Writes `reconstructions.png` and `reconstruction.json` into a folder.
     pub fn report(&self, folder: &Path) -> Result<Reconstruction> {
-        let (found, picture) = self.measure()?;
+        let (found, image) = self.measure()?;
         let path = folder.join("reconstructions.png");
-        picture
+        image
             .save(&path)
             .map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         let path = folder.join("reconstruction.json");
@@ -173,8 +173,8 @@ fn unmapped(pixels: &Tensor) -> Result<Tensor> {
 }
 
 /// Images \[count, 3, height, width\] from 0 to 1 as bytes \[count, height, width, 3\].
-fn bytes(pictures: &Tensor) -> Result<Tensor> {
-    Ok(pictures
+fn bytes(images: &Tensor) -> Result<Tensor> {
+    Ok(images
         .f_permute([0, 2, 3, 1])?
         .f_mul_scalar(255.0)?
         .f_round()?
@@ -195,8 +195,8 @@ fn sheet(rows: &[Tensor]) -> Result<RgbImage> {
         let bytes = bytes(row)?;
         for x in 0..count {
             let flat: Vec<u8> = bytes.f_get(x)?.f_flatten(0, -1)?.try_into()?;
-            if let Some(picture) = RgbImage::from_raw(width as u32, height as u32, flat) {
-                imageops::replace(&mut sheet, &picture, x * step_x, y as i64 * step_y);
+            if let Some(image) = RgbImage::from_raw(width as u32, height as u32, flat) {
+                imageops::replace(&mut sheet, &image, x * step_x, y as i64 * step_y);
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     Error, Result,
     augment::Crop,
     recipe::CodebookStage,
-    sampling::{CorpusSampler, Piece, SampledBatch, picture, prefetch},
+    sampling::{CorpusSampler, Piece, SampledBatch, image, prefetch},
 };
 
 const DECODER: &str = "decoder.safetensors";
@@ -34,7 +34,7 @@ const NUMBERS_OF_A_PATCH: f64 = (PATCH * PATCH) as f64 * 3.0;
 /// What the training of a codebook works on.
 pub struct CodebookSetup {
     /// Images.
-    pub draws: CorpusSampler,
+    pub samples: CorpusSampler,
     /// How they are prepared.
     pub transform: ImageTransform,
     /// Of new weights and of parts of images.
@@ -52,38 +52,38 @@ pub struct CodebookTraining {
     pub(super) decoder: Decoder,
     pub(super) store: VarStore,
     stage: CodebookStage,
-    pub(super) source: Arc<PictureSource>,
+    pub(super) source: Arc<ImageSource>,
     threads: usize,
     flops_of_patch: f64,
     step: usize,
 }
 
 /// Where its images come from.
-pub(super) struct PictureSource {
-    pub(super) draws: CorpusSampler,
+pub(super) struct ImageSource {
+    pub(super) samples: CorpusSampler,
     transform: ImageTransform,
     crop: Option<Crop>,
     seed: u64,
 }
 
-impl PictureSource {
+impl ImageSource {
     /// The images in a piece of a step's batch.
     fn piece(&self, step: u64, piece: Piece) -> SampledBatch<Pixels> {
-        self.draws
-            .piece(step, piece, |row, draw| self.pixels(row, Some(draw)))
+        self.samples
+            .piece(step, piece, |row, sample| self.pixels(row, Some(sample)))
     }
 
     /// A row's pixels: of a part of it that the draw decides, or of all of it.
     pub(super) fn pixels(
         &self,
         row: usize,
-        draw: Option<u64>,
+        sample: Option<u64>,
     ) -> std::result::Result<Pixels, String> {
-        let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
-        let whole = picture(example.image.as_deref())?;
-        let part = match (&self.crop, draw) {
-            (Some(crop), Some(draw)) => {
-                let mut rng = stream(self.seed, &format!("codebook, draw {draw}"));
+        let example = self.samples.dataset.get(row).map_err(|e| e.to_string())?;
+        let whole = image(example.image.as_deref())?;
+        let part = match (&self.crop, sample) {
+            (Some(crop), Some(sample)) => {
+                let mut rng = stream(self.seed, &format!("codebook, draw {sample}"));
                 crop.apply(&whole, &mut rng)
             }
             _ => whole,
@@ -113,8 +113,8 @@ impl CodebookTraining {
         fill_convolutions(&store);
         store.set_device(setup.device);
         let flops_of_patch = flops_of_patch(&store);
-        let source = PictureSource {
-            draws: setup.draws,
+        let source = ImageSource {
+            samples: setup.samples,
             transform: setup.transform,
             crop: stage.crop,
             seed: setup.seed,
@@ -163,7 +163,7 @@ impl Learner for CodebookTraining {
 
     fn batches(&self, steps: Range<usize>) -> Batches<SampledBatch<Pixels>, Error> {
         let source = Arc::clone(&self.source);
-        let largest = source.draws.batch_size;
+        let largest = source.samples.batch_size;
         let make = move |step: usize, piece| source.piece(step as u64, piece);
         Box::new(prefetch(steps, largest, self.threads, make))
     }

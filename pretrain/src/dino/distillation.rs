@@ -37,7 +37,7 @@ pub struct DinoSetup {
     /// Its tokenizer.
     pub text: Arc<TextProcessor>,
     /// Images.
-    pub draws: CorpusSampler,
+    pub samples: CorpusSampler,
     /// Of new weights and of views.
     pub seed: u64,
     /// Threads that make views.
@@ -139,7 +139,7 @@ impl Dino {
         copy(&student.store, &teacher_head.store, HEAD)?;
         let centre = Tensor::f_zeros([1, stage.outputs], (Kind::Float, device))?;
         let source = ViewSource {
-            draws: setup.draws,
+            samples: setup.samples,
             transform: ImageTransform {
                 size: None,
                 crop: None,

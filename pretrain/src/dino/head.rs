@@ -26,7 +26,7 @@ impl DinoHead {
     pub fn new(vars: &Vars, size: i64, stage: &DinoStage) -> Self {
         let (hidden, bottleneck) = (stage.hidden, stage.bottleneck);
         let mlp = vars / "mlp";
-        let linear = |place: i64, input, output| Linear::new(&(&mlp / place), input, output);
+        let linear = |position: i64, input, output| Linear::new(&(&mlp / position), input, output);
         Self {
             mlp: [
                 linear(0, size, hidden),

@@ -20,11 +20,11 @@ impl Learner for Dino {
 
     fn batches(&self, steps: Range<usize>) -> Batches<Views, Error> {
         let (source, local_crops) = (Arc::clone(&self.source), self.stage.local_crops);
-        let largest = source.draws.batch_size;
+        let largest = source.samples.batch_size;
         let pieces = prefetch(steps, largest, self.threads, move |step, piece| {
             source.piece(step as u64, piece)
         });
-        Box::new(pieces.map(move |drawn| Ok(Views::new(drawn?, local_crops))))
+        Box::new(pieces.map(move |sampled| Ok(Views::new(sampled?, local_crops))))
     }
 
     fn backward(&mut self, batch: &Views, step: &Step) -> Result<StepMetrics> {

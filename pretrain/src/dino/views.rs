@@ -9,7 +9,7 @@ use flava_training::BrokenRows;
 use crate::{
     augment::View,
     recipe::DinoStage,
-    sampling::{CorpusSampler, Piece, SampledBatch, picture},
+    sampling::{CorpusSampler, Piece, SampledBatch, image},
 };
 
 /// Large views of an image.
@@ -17,7 +17,7 @@ pub(super) const GLOBAL: usize = 2;
 
 /// Where views come from.
 pub(super) struct ViewSource {
-    pub(super) draws: CorpusSampler,
+    pub(super) samples: CorpusSampler,
     pub(super) transform: ImageTransform,
     /// Side of a large view in pixels.
     pub(super) side: usize,
@@ -28,15 +28,15 @@ pub(super) struct ViewSource {
 impl ViewSource {
     /// The views of the images in a piece of a step's batch.
     pub(super) fn piece(&self, step: u64, piece: Piece) -> SampledBatch<Vec<Pixels>> {
-        self.draws
-            .piece(step, piece, |row, draw| self.views(row, draw))
+        self.samples
+            .piece(step, piece, |row, sample| self.views(row, sample))
     }
 
     /// The views of a row: large ones first.
-    fn views(&self, row: usize, draw: u64) -> std::result::Result<Vec<Pixels>, String> {
-        let example = self.draws.dataset.get(row).map_err(|e| e.to_string())?;
-        let whole = picture(example.image.as_deref())?;
-        let mut rng = stream(self.seed, &format!("views, draw {draw}"));
+    fn views(&self, row: usize, sample: u64) -> std::result::Result<Vec<Pixels>, String> {
+        let example = self.samples.dataset.get(row).map_err(|e| e.to_string())?;
+        let whole = image(example.image.as_deref())?;
+        let mut rng = stream(self.seed, &format!("views, draw {sample}"));
         let view = |number: usize| {
             let view = self.kind_of_view(number).apply(&whole, &mut rng);
             self.transform.apply(&view)
@@ -85,12 +85,12 @@ pub struct Views {
 
 impl Views {
     /// Of the views of each row, large ones first.
-    pub(super) fn new(mut drawn: SampledBatch<Vec<Pixels>>, local_crops: usize) -> Self {
+    pub(super) fn new(mut sampled: SampledBatch<Vec<Pixels>>, local_crops: usize) -> Self {
         let mut views = Self {
             global: Vec::new(),
             local: Vec::new(),
-            ids: drawn.ids,
-            broken: drawn.broken,
+            ids: sampled.ids,
+            broken: sampled.broken,
         };
         for number in 0..GLOBAL + local_crops {
             let into = if number < GLOBAL {
@@ -99,7 +99,7 @@ impl Views {
                 &mut views.local
             };
             into.extend(
-                drawn
+                sampled
                     .rows
                     .iter_mut()
                     .map(|pixels| std::mem::take(&mut pixels[number])),

@@ -40,12 +40,12 @@ pub struct InputOptions {
 }
 
 impl Batch {
-    pub(super) fn new(kind: RowKind, drawn: SampledBatch<Row>) -> Self {
+    pub(super) fn new(kind: RowKind, sampled: SampledBatch<Row>) -> Self {
         Self {
             kind,
-            ids: drawn.ids,
-            rows: drawn.rows,
-            broken: drawn.broken,
+            ids: sampled.ids,
+            rows: sampled.rows,
+            broken: sampled.broken,
         }
     }
 
@@ -129,7 +129,7 @@ impl Batch {
     pub fn inputs(&self, part: Range<usize>, options: &InputOptions) -> Result<PretrainingInputs> {
         let mut inputs = PretrainingInputs::default();
         if self.kind != RowKind::Texts {
-            self.add_pictures(&mut inputs, part.clone(), options.device)?;
+            self.add_images(&mut inputs, part.clone(), options.device)?;
         }
         if self.kind != RowKind::Images {
             self.add_texts(&mut inputs, part.clone(), options)?;
@@ -141,7 +141,7 @@ impl Batch {
     }
 
     /// Images, which of their patches are hidden, and what names the patches.
-    fn add_pictures(
+    fn add_images(
         &self,
         inputs: &mut PretrainingInputs,
         part: Range<usize>,

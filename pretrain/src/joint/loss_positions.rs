@@ -22,7 +22,7 @@ pub(crate) struct Sequences {
 #[derive(Debug)]
 pub(crate) struct LossPositions {
     /// Their places in all sequences one after another, \[rows\].
-    pub places: Tensor,
+    pub positions: Tensor,
     /// Their labels, \[rows\]; none where nothing is scored, and every position of the sequences is
     /// read.
     pub labels: Option<Tensor>,
@@ -53,15 +53,15 @@ impl Sequences {
         let asked = self.asked(labelled, labels, ignore, kept)?;
         let found = asked.f_reshape([-1])?.f_nonzero()?.f_squeeze_dim(-1)?; // [rows]
         let sequence = found.f_div_scalar_mode(labelled.max(1), "floor")?;
-        let places = found
+        let positions = found
             .f_add(&sequence.f_mul_scalar(self.length - labelled)?)?
             .f_add_scalar(range.end - labelled)?;
         let labels = labels
             .map(|labels| labels.f_reshape([-1])?.f_index_select(0, &found))
             .transpose()?;
         Ok(LossPositions {
-            sequences: places.size()[0] / labelled.max(1),
-            places,
+            sequences: positions.size()[0] / labelled.max(1),
+            positions,
             labels,
         })
     }
@@ -86,10 +86,10 @@ impl Sequences {
 
     /// The first position of each.
     pub fn cls(self) -> Result<LossPositions> {
-        let places =
+        let positions =
             Tensor::f_arange(self.count, (Kind::Int64, self.device))?.f_mul_scalar(self.length)?;
         Ok(LossPositions {
-            places,
+            positions,
             labels: None,
             sequences: self.count,
         })
@@ -98,11 +98,11 @@ impl Sequences {
 
 /// The rows that an encoder has to give for what is `asked`.
 pub(crate) fn rows_to_compute(asked: &[&LossPositions], all_states: bool) -> Result<Rows> {
-    let places: Vec<&Tensor> = asked.iter().map(|positions| &positions.places).collect();
+    let positions: Vec<&Tensor> = asked.iter().map(|positions| &positions.positions).collect();
     Ok(if all_states {
         Rows::All
     } else {
-        Rows::At(Tensor::f_cat(&places, 0)?.into())
+        Rows::At(Tensor::f_cat(&positions, 0)?.into())
     })
 }
 
@@ -116,13 +116,13 @@ pub(crate) fn states_of(
     if let Rows::At(_) = rows {
         let sizes: Vec<i64> = asked
             .iter()
-            .map(|positions| positions.places.size()[0])
+            .map(|positions| positions.positions.size()[0])
             .collect();
         return Ok(states.f_split_with_sizes(sizes, 0)?);
     }
     Ok(asked
         .iter()
-        .map(|positions| Rows::At(positions.places.shallow_clone().into()).of(states))
+        .map(|positions| Rows::At(positions.positions.shallow_clone().into()).of(states))
         .collect::<std::result::Result<_, _>>()?)
 }
 
@@ -143,7 +143,7 @@ mod tests {
         let positions = sequences.labelled(1..5, Some(&labels), -1, None).unwrap();
         assert_eq!(
             (
-                numbers(&positions.places),
+                numbers(&positions.positions),
                 numbers(&positions.labels.unwrap())
             ),
             (vec![3, 7, 8], vec![7, 8, 9])
@@ -154,14 +154,14 @@ mod tests {
             .unwrap();
         assert_eq!(
             (
-                numbers(&positions.places),
+                numbers(&positions.positions),
                 numbers(&positions.labels.unwrap())
             ),
             (vec![6, 7], vec![8, 9])
         );
         let all = sequences.labelled(1..3, None, -1, Some(&kept)).unwrap();
-        assert_eq!((numbers(&all.places), all.sequences), (vec![6, 7], 1));
-        assert_eq!(numbers(&sequences.cls().unwrap().places), [0, 5]);
+        assert_eq!((numbers(&all.positions), all.sequences), (vec![6, 7], 1));
+        assert_eq!(numbers(&sequences.cls().unwrap().positions), [0, 5]);
         assert!(
             sequences.labelled(3..5, Some(&labels), -1, None).is_err(),
             "three labels for two positions"

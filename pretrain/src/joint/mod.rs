@@ -20,7 +20,6 @@ pub use inputs::{BatchTotals, PretrainingInputs};
 pub use losses::{Losses, OnEmpty, PretrainingOutput};
 pub use masking::{BlockMasks, MaskedText, WordMasks};
 pub use model::FlavaForPreTraining;
-pub(crate) use model::reads_masked_pairs;
 pub use reader::{PatchLabels, PretrainingDataset};
 pub use rows::ExampleTransform;
 pub use training::JointTraining;

@@ -17,7 +17,7 @@ use super::{
     loss_positions::{Sequences, rows_to_compute, states_of},
     losses::{MaskedPrediction, OnEmpty, PretrainingOutput},
 };
-use crate::{Error, Result, codebook::CODEBOOK};
+use crate::{Error, LossWeights, Result, codebook::CODEBOOK};
 
 /// `FlavaForPreTraining`.
 #[derive(Debug)]
@@ -30,8 +30,10 @@ pub struct FlavaForPreTraining {
     pub(super) itm_head: ItmHead,
     pub(super) mmm_image_head: MaskedPredictionHead,
     pub(super) mmm_text_head: MaskedPredictionHead,
-    /// The configuration, with the weights of the losses.
+    /// The configuration.
     pub config: FlavaConfig,
+    /// What each loss counts: of the configuration, until it is told otherwise.
+    pub weights: LossWeights,
     on_empty: OnEmpty,
 }
 
@@ -59,6 +61,7 @@ impl FlavaForPreTraining {
             itm_head: ItmHead::new(&(&root / "itm_head"), config.hidden_size),
             mmm_image_head: patch_head("mmm_image_head"),
             mmm_text_head: token_head("mmm_text_head"),
+            weights: LossWeights::of(&config),
             config,
             on_empty,
         };
@@ -103,7 +106,7 @@ impl FlavaForPreTraining {
     /// Runs the encoders that the batch's losses read, the heads on the rows that are scored, and
     /// the losses.
     pub fn forward(&self, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
-        let joint = reads_masked_pairs(&self.config);
+        let joint = self.weights.read_masked_pairs();
         let masked_text = inputs.masked_text.as_ref().or(inputs.text.as_ref());
         match (&inputs.pixel_values, masked_text) {
             (Some(pixels), Some(_)) if !joint && inputs.text.is_some() => {
@@ -120,7 +123,7 @@ impl FlavaForPreTraining {
     fn images(&self, pixels: &Tensor, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
         let mut output = PretrainingOutput::default();
         let masked = inputs.masked_images(pixels);
-        if self.config.mim_weight <= 0.0 {
+        if self.weights.mim <= 0.0 {
             output.masked_image = Some(self.flava.encode_image(&masked)?);
             return Ok(output);
         }
@@ -139,7 +142,7 @@ impl FlavaForPreTraining {
         let states = states_of(&encoded, &rows, &[&positions])?;
         let total = inputs.totals.map(|totals| totals.patches);
         let scores = self
-            .masked_prediction("mim", &self.mim_head, self.config.mim_weight, total)
+            .masked_prediction("mim", &self.mim_head, self.weights.mim, total)
             .of(&states[0], &positions, &mut output.accuracies)?;
         (output.mim_logits, output.losses.mim) = (scores.logits, scores.loss);
         output.masked_image = Some(encoded);
@@ -149,7 +152,7 @@ impl FlavaForPreTraining {
     /// Texts alone: MLM.
     fn texts(&self, text: &TextInputs, inputs: &PretrainingInputs) -> Result<PretrainingOutput> {
         let mut output = PretrainingOutput::default();
-        if self.config.mlm_weight <= 0.0 {
+        if self.weights.mlm <= 0.0 {
             output.masked_text = Some(self.flava.encode_text(text)?);
             return Ok(output);
         }
@@ -167,7 +170,7 @@ impl FlavaForPreTraining {
         let states = states_of(&encoded, &rows, &[&positions])?;
         let total = inputs.totals.map(|totals| totals.words);
         let scores = self
-            .masked_prediction("mlm", &self.mlm_head, self.config.mlm_weight, total)
+            .masked_prediction("mlm", &self.mlm_head, self.weights.mlm, total)
             .of(&states[0], &positions, &mut output.accuracies)?;
         (output.mlm_logits, output.losses.mlm) = (scores.logits, scores.loss);
         output.masked_text = Some(encoded);
@@ -242,9 +245,4 @@ fn freeze_codebook(store: &VarStore) {
             let _frozen = variable.set_requires_grad(false);
         }
     }
-}
-
-/// Whether a loss reads both of a pair together, with parts hidden.
-pub(crate) fn reads_masked_pairs(config: &FlavaConfig) -> bool {
-    config.itm_weight > 0.0 || config.mmm_image_weight > 0.0 || config.mmm_text_weight > 0.0
 }

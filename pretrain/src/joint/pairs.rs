@@ -99,7 +99,7 @@ impl FlavaForPreTraining {
     ) -> Result<PretrainingOutput> {
         let mut output = PretrainingOutput::default();
         let encoded = self.encode_pairs(pixels, masked_text, inputs, &mut output)?;
-        if let (true, Some(labels)) = (self.config.itm_weight > 0.0, &inputs.itm_labels) {
+        if let (true, Some(labels)) = (self.weights.itm > 0.0, &inputs.itm_labels) {
             output.matching = Some(matching(labels, inputs.totals)?);
         }
         let positions = self.pair_positions(&encoded, inputs, output.matching.as_ref())?;
@@ -114,7 +114,7 @@ impl FlavaForPreTraining {
         output.masked_image = Some(encoded.image);
         output.masked_text = Some(encoded.text);
         output.masked_multimodal = Some(multimodal);
-        if self.config.global_contrastive_weight > 0.0 && inputs.text.is_some() {
+        if self.weights.global_contrastive > 0.0 && inputs.text.is_some() {
             self.global_contrastive(&mut output)?;
         }
         Ok(output)
@@ -162,7 +162,7 @@ impl FlavaForPreTraining {
         let text = inputs
             .text
             .as_ref()
-            .filter(|_| self.config.global_contrastive_weight > 0.0);
+            .filter(|_| self.weights.global_contrastive > 0.0);
         if text.is_some() && inputs.bool_masked_pos.is_some() {
             let image = ImageInputs::new(pixels.shallow_clone());
             output.image = Some(self.flava.encode_image_rows(&image, &unmasked)?);
@@ -191,13 +191,13 @@ impl FlavaForPreTraining {
             patches: None,
             words: None,
         };
-        if config.mmm_image_weight > 0.0 {
+        if self.weights.mmm_image > 0.0 {
             let labels = self.patch_labels(inputs)?;
             let range = PATCHES_START..PATCHES_START + encoded.image_rows()? - 1;
             let patches = sequences.labelled(range, labels.as_ref(), ignore, matching)?;
             positions.patches = Some(patches);
         }
-        if config.mmm_text_weight > 0.0 {
+        if self.weights.mmm_text > 0.0 {
             let range = sequences.length - encoded.text_rows()?..sequences.length;
             let words = sequences.labelled(range, inputs.mlm_labels.as_ref(), ignore, matching)?;
             positions.words = Some(words);
@@ -212,14 +212,14 @@ impl FlavaForPreTraining {
         inputs: &PretrainingInputs,
         output: &mut PretrainingOutput,
     ) -> Result<()> {
-        if self.config.itm_weight <= 0.0 {
+        if self.weights.itm <= 0.0 {
             return Ok(());
         }
         let logits = self.itm_head.forward(cls)?;
         if let Some(labels) = &inputs.itm_labels {
             let total = inputs.totals.map(|totals| totals.pairs);
             let loss = cross_entropy(&logits, labels, -100, total)?;
-            output.losses.itm = Some(loss.f_mul_scalar(self.config.itm_weight)?);
+            output.losses.itm = Some(loss.f_mul_scalar(self.weights.itm)?);
             let accuracy = Accuracy::of("itm", &logits, labels)?;
             output.accuracies.push(accuracy);
         }
@@ -235,7 +235,7 @@ impl FlavaForPreTraining {
         output: &mut PretrainingOutput,
     ) -> Result<()> {
         let total = inputs.totals.map(|totals| totals.patches);
-        let (head, weight) = (&self.mmm_image_head, self.config.mmm_image_weight);
+        let (head, weight) = (&self.mmm_image_head, self.weights.mmm_image);
         let loss = self.masked_prediction("mmm_image", head, weight, total);
         let scores = loss.of(states, positions, &mut output.accuracies)?;
         (output.mmm_image_logits, output.losses.mmm_image) = (scores.logits, scores.loss);
@@ -250,7 +250,7 @@ impl FlavaForPreTraining {
         output: &mut PretrainingOutput,
     ) -> Result<()> {
         let total = inputs.totals.map(|totals| totals.words);
-        let (head, weight) = (&self.mmm_text_head, self.config.mmm_text_weight);
+        let (head, weight) = (&self.mmm_text_head, self.weights.mmm_text);
         let loss = self.masked_prediction("mmm_text", head, weight, total);
         let scores = loss.of(states, positions, &mut output.accuracies)?;
         (output.mmm_text_logits, output.losses.mmm_text) = (scores.logits, scores.loss);
@@ -291,7 +291,7 @@ impl FlavaForPreTraining {
         }
         let loss = logits
             .loss(&labels)?
-            .f_mul_scalar(self.config.global_contrastive_weight)?;
+            .f_mul_scalar(self.weights.global_contrastive)?;
         let accuracies = [
             Accuracy::of("image_to_text", &logits.per_image, &labels)?,
             Accuracy::of("text_to_image", &logits.per_text, &labels)?,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use flava_base::stream;
-use flava_model::processor::Picture;
+use flava_model::processor::DecodedImage;
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Result,
     recipe::RowKind,
-    sampling::{CorpusSampler, Piece, SampledBatch, picture},
+    sampling::{CorpusSampler, Piece, SampledBatch, image},
 };
 
 /// Captions that are drawn before a text of the same words is taken for another's.
@@ -24,7 +24,7 @@ const TRIES: usize = 10;
 /// A corpus in a mixture.
 pub struct PretrainingDataset {
     /// Its rows.
-    pub draws: CorpusSampler,
+    pub samples: CorpusSampler,
     /// What they are read as.
     pub kind: RowKind,
     /// Where the visual tokens of its images come from.
@@ -46,8 +46,8 @@ impl PretrainingDataset {
     /// The batch that is the `nth` of this corpus.
     pub fn batch(&self, nth: u64, preparation: &ExampleTransform) -> Result<Batch> {
         Ok(self.batch_of(
-            self.draws
-                .batch(nth, |index, draw| self.row(index, draw, preparation))?,
+            self.samples
+                .batch(nth, |index, sample| self.row(index, sample, preparation))?,
         ))
     }
 
@@ -58,31 +58,32 @@ impl PretrainingDataset {
         piece: Piece,
         preparation: &ExampleTransform,
     ) -> SampledBatch<Row> {
-        self.draws
-            .piece(nth, piece, |index, draw| self.row(index, draw, preparation))
+        self.samples.piece(nth, piece, |index, sample| {
+            self.row(index, sample, preparation)
+        })
     }
 
     /// A batch of rows that were drawn.
-    pub(crate) fn batch_of(&self, drawn: SampledBatch<Row>) -> Batch {
-        Batch::new(self.kind, drawn)
+    pub(crate) fn batch_of(&self, sampled: SampledBatch<Row>) -> Batch {
+        Batch::new(self.kind, sampled)
     }
 
     fn row(
         &self,
         index: usize,
-        draw: u64,
+        sample: u64,
         preparation: &ExampleTransform,
     ) -> std::result::Result<Row, String> {
-        let dataset = &self.draws.dataset;
-        let purpose = format!("row of {}, draw {draw}", self.draws.name);
+        let dataset = &self.samples.dataset;
+        let purpose = format!("row of {}, draw {sample}", self.samples.name);
         let mut rng = stream(preparation.seed, &purpose);
         let mut row = Row::default();
         let texts = if self.kind == RowKind::Texts {
             dataset.texts_of(index).map_err(|e| e.to_string())?
         } else {
             let example = dataset.get(index).map_err(|e| e.to_string())?;
-            let picture = picture(example.image.as_deref())?;
-            self.add_picture(&mut row, picture, index, preparation, &mut rng)?;
+            let image = image(example.image.as_deref())?;
+            self.add_image(&mut row, image, index, preparation, &mut rng)?;
             row.mask = preparation.masks.sample(&mut rng);
             example.texts
         };
@@ -92,22 +93,22 @@ impl PretrainingDataset {
         Ok(row)
     }
 
-    fn add_picture(
+    fn add_image(
         &self,
         row: &mut Row,
-        picture: Picture,
+        image: DecodedImage,
         index: usize,
         preparation: &ExampleTransform,
         rng: &mut impl Rng,
     ) -> std::result::Result<(), String> {
-        let picture = match &preparation.crop {
-            Some(crop) => crop.apply(&picture, rng),
-            None => picture,
+        let image = match &preparation.crop {
+            Some(crop) => crop.apply(&image, rng),
+            None => image,
         };
-        row.pixels = Some(preparation.transform.apply(&picture));
+        row.pixels = Some(preparation.transform.apply(&image));
         match &self.labels {
             PatchLabels::Unread => {}
-            PatchLabels::Codebook => row.codebook = Some(preparation.codebook.apply(&picture)),
+            PatchLabels::Codebook => row.codebook = Some(preparation.codebook.apply(&image)),
             PatchLabels::Known(words) => {
                 row.labels = words
                     .of(index)
@@ -144,7 +145,7 @@ impl PretrainingDataset {
     /// A text of another row that says something else; none where there seems to be none.
     fn other_text(&self, texts: &[String], rng: &mut impl Rng) -> Result<Option<String>> {
         for _ in 0..TRIES {
-            let dataset = &self.draws.dataset;
+            let dataset = &self.samples.dataset;
             let others = dataset.texts_of(rng.random_range(0..dataset.len()))?;
             if let Some(other) = others
                 .choose(rng)

@@ -16,7 +16,7 @@ use super::{
     batches::{Batch, InputOptions},
     inputs::PretrainingInputs,
     losses::PretrainingOutput,
-    model::{FlavaForPreTraining, reads_masked_pairs},
+    model::FlavaForPreTraining,
     reader::PretrainingDataset,
     rows::ExampleTransform,
 };
@@ -62,7 +62,7 @@ impl JointTraining {
 
     /// Whether a batch's pairs have a contrastive loss.
     fn contrasts(&self, batch: &Batch) -> bool {
-        batch.kind() == RowKind::Pairs && self.config().global_contrastive_weight > 0.0
+        batch.kind() == RowKind::Pairs && self.model.weights.global_contrastive > 0.0
     }
 
     /// Whether the contrastive loss is computed apart from the others, over embeddings of all
@@ -88,7 +88,7 @@ impl JointTraining {
             tch::manual_seed(step.seed.wrapping_add(number as i64));
             if let Some(gradients) = &contrastive {
                 self.carry(gradients, batch, part)?;
-                if !reads_masked_pairs(self.config()) {
+                if !self.model.weights.read_masked_pairs() {
                     continue;
                 }
             }
@@ -155,7 +155,7 @@ impl Learner for JointTraining {
             Arc::clone(&self.mixture),
             Arc::clone(&self.preparation),
         );
-        let sizes = readers.iter().map(|reader| reader.draws.batch_size);
+        let sizes = readers.iter().map(|reader| reader.samples.batch_size);
         let largest = sizes.max().unwrap_or(0);
         let pieces = prefetch(steps.clone(), largest, self.threads, move |step, piece| {
             let (corpus, nth) = mixture.step(step);
@@ -165,7 +165,7 @@ impl Learner for JointTraining {
         Box::new(
             steps
                 .zip(pieces)
-                .map(move |(step, drawn)| Ok(readers[mixture.step(step).0].batch_of(drawn?))),
+                .map(move |(step, sampled)| Ok(readers[mixture.step(step).0].batch_of(sampled?))),
         )
     }
 

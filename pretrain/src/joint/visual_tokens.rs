@@ -12,7 +12,7 @@ use flava_model::{
 use flava_tasks::Dataset;
 use tch::{Device, Kind};
 
-use crate::{Error, Result, interrupted, sampling::picture};
+use crate::{Error, Result, interrupted, sampling::image};
 
 /// Images that go through the codebook at once.
 const BATCH: usize = 32;
@@ -45,7 +45,7 @@ pub struct ImageTokenizer<'a> {
 
 impl ImageTokenizer<'_> {
     /// Images of a corpus in batches, prepared ahead; None for one that is broken.
-    fn pictures(
+    fn images(
         &self,
         dataset: &Arc<dyn Dataset>,
     ) -> impl Iterator<Item = Result<Vec<Option<Pixels>>>> + use<> {
@@ -62,11 +62,11 @@ impl ImageTokenizer<'_> {
     }
 
     /// The words of each patch of some images, one image after the other.
-    fn words(&self, pictures: &[&Pixels]) -> Result<Vec<i64>> {
-        if pictures.is_empty() {
+    fn words(&self, images: &[&Pixels]) -> Result<Vec<i64>> {
+        if images.is_empty() {
             return Ok(Vec::new());
         }
-        let pixels = image_batch(pictures.iter().copied(), self.device, Kind::Float)?.pixel_values;
+        let pixels = image_batch(images.iter().copied(), self.device, Kind::Float)?.pixel_values;
         let words = self.codebook.indices(&pixels)?.f_flatten(1, -1)?;
         let (_, found) = words.size2()?;
         if found != self.patches as i64 {
@@ -89,9 +89,9 @@ fn prepared(
     transform: &ImageTransform,
 ) -> Result<Option<Pixels>> {
     match dataset.get(row) {
-        Ok(example) => Ok(picture(example.image.as_deref())
+        Ok(example) => Ok(image(example.image.as_deref())
             .ok()
-            .map(|picture| transform.apply(&picture))),
+            .map(|image| transform.apply(&image))),
         // What the system refuses now it may give later: no word says so for ever.
         Err(error @ flava_tasks::Error::File(flava_base::Error::Io { .. })) => {
             Err(Error::from(error))
@@ -133,7 +133,7 @@ impl VisualTokens {
             words: Vec::with_capacity(rows * patches),
         };
         let bar = progress.task("visual tokens", rows);
-        for batch in tokenizer.pictures(dataset) {
+        for batch in tokenizer.images(dataset) {
             interrupted()?;
             let batch = batch?;
             all.add(&batch, tokenizer)?;
@@ -148,8 +148,8 @@ impl VisualTokens {
         let whole: Vec<&Pixels> = batch.iter().flatten().collect();
         let words = tokenizer.words(&whole)?;
         let mut words = words.chunks_exact(self.patches);
-        for picture in batch {
-            if let Some(words) = picture.as_ref().and_then(|_| words.next()) {
+        for image in batch {
+            if let Some(words) = image.as_ref().and_then(|_| words.next()) {
                 for &word in words {
                     self.words.push(stored(word)?);
                 }

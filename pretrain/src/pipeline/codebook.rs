@@ -88,7 +88,7 @@ impl Run<'_> {
     ) -> Result<CodebookTraining> {
         let processor = self.job.recipe.processor(config);
         let setup = CodebookSetup {
-            draws: self.draws(&stage.corpus, stage.schedule.batch_size)?,
+            samples: self.samples(&stage.corpus, stage.schedule.batch_size)?,
             transform: processor.codebook_transform(PassOrder::default()),
             seed: self.job.seed,
             device: self.job.device,

@@ -34,13 +34,13 @@ pub(super) fn parameters(config: &FlavaConfig) -> f64 {
 }
 
 /// Bytes of the pixels of a square image.
-fn bytes_of_picture(side: f64) -> f64 {
+fn bytes_of_image(side: f64) -> f64 {
     3.0 * side * side * size_of::<f32>() as f64
 }
 
 /// Bytes of the codebook's pixels of an image.
 fn bytes_for_codebook(config: &FlavaConfig) -> f64 {
-    bytes_of_picture(config.image_config.grid() as f64 * PATCH as f64)
+    bytes_of_image(config.image_config.grid() as f64 * PATCH as f64)
 }
 
 /// Bytes of the pixels of a stage's largest batch, of which one is trained on and about one made
@@ -50,13 +50,13 @@ pub(super) fn bytes_of_batch(stage: &Stage, config: &FlavaConfig) -> f64 {
         Stage::Tokenizer(_) => 0.0,
         Stage::Codebook(stage) => stage.schedule.batch_size as f64 * bytes_for_codebook(config),
         Stage::Dino(stage) => {
-            let global = bytes_of_picture(config.image_config.image_size as f64);
-            let local = bytes_of_picture(stage.local_size as f64);
+            let global = bytes_of_image(config.image_config.image_size as f64);
+            let local = bytes_of_image(stage.local_size as f64);
             stage.schedule.batch_size as f64 * (2.0 * global + stage.local_crops as f64 * local)
         }
         Stage::Train(stage) => {
-            let drawn = stage.mixture.iter().filter(|share| share.ratio > 0.0);
-            drawn
+            let sampled = stage.mixture.iter().filter(|share| share.ratio > 0.0);
+            sampled
                 .map(|share| bytes_of_share(share, stage, config))
                 .fold(0.0, f64::max)
         }
@@ -73,7 +73,7 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
     let row = if share.rows == RowKind::Texts {
         0.0
     } else {
-        bytes_of_picture(config.image_config.image_size as f64) + labels
+        bytes_of_image(config.image_config.image_size as f64) + labels
     };
     share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
 }
@@ -95,8 +95,8 @@ pub(super) fn flops_of(stage: &Stage, config: &FlavaConfig, masks: ImageMasks) -
 fn flops_of_codebook(stage: &CodebookStage, config: &FlavaConfig) -> f64 {
     let (store, ..) = networks(&config.image_codebook_config, stage, Fill::Unset);
     let patches = config.image_config.grid().pow(2) as f64;
-    let pictures = stage.schedule.steps * stage.schedule.batch_size;
-    pictures as f64 * patches * flops_of_patch(&store)
+    let images = stage.schedule.steps * stage.schedule.batch_size;
+    images as f64 * patches * flops_of_patch(&store)
 }
 
 fn flops_of_train(stage: &TrainStage, config: &FlavaConfig, masks: ImageMasks) -> f64 {

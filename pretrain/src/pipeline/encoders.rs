@@ -34,7 +34,7 @@ impl Run<'_> {
             store,
             processor,
             pass_order: PassOrder::default(),
-            draws: self.draws(&stage.corpus, stage.schedule.batch_size)?,
+            samples: self.samples(&stage.corpus, stage.schedule.batch_size)?,
             text: self.text()?,
             seed: self.job.seed,
             threads: self.job.threads,
@@ -83,14 +83,15 @@ impl Run<'_> {
         config.set_dropout(stage.dropout);
         let processor = self.job.recipe.processor(&config);
         let text = self.text()?;
-        let (model, store) = self.model(config)?;
+        let (mut model, store) = self.model(config)?;
+        model.weights = stage.weights;
         let preparation = self.preparation(stage, &processor, &model)?;
-        let drawn = || stage.mixture.iter().filter(|share| share.ratio > 0.0);
+        let sampled = || stage.mixture.iter().filter(|share| share.ratio > 0.0);
         let mut readers = Vec::new();
-        for share in drawn() {
+        for share in sampled() {
             readers.push(self.reader(share, stage, &model, &preparation)?);
         }
-        let ratios: Vec<f64> = drawn().map(|share| share.ratio).collect();
+        let ratios: Vec<f64> = sampled().map(|share| share.ratio).collect();
         Ok(JointTraining {
             mixture: Arc::new(Mixture::new(&ratios, stage.schedule.steps, self.job.seed)),
             model,
@@ -143,7 +144,7 @@ impl Run<'_> {
         };
         let batch_size = share.batch_size.unwrap_or(stage.schedule.batch_size);
         Ok(PretrainingDataset {
-            draws: self.draws(&share.corpus, batch_size)?,
+            samples: self.samples(&share.corpus, batch_size)?,
             kind: share.rows,
             labels,
         })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flava_evaluator::DataLocator;
-use flava_model::runtime::{Precision, set_threads};
+use flava_model::runtime::Precision;
 use tch::Device;
 
 use crate::{
@@ -39,7 +39,7 @@ pub struct Job {
     /// Which part of the data is this process's.
     pub rank: Rank,
     /// Where models are looked for.
-    pub places: DataLocator,
+    pub positions: DataLocator,
     /// Whether no socket is opened.
     pub offline: bool,
     /// Whether nothing is said.
@@ -59,12 +59,8 @@ impl Job {
 /// Decides a run. `until` names the kind of stage that ends it.
 pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
     let recipe = Recipe::open(&args.recipe, &args.set)?;
-    let device = args.device.resolve()?;
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
-    set_threads(threads);
+    let (offline, quiet) = (args.network.offline, args.device_args.quiet);
+    let (device, threads) = args.device_args.resolve()?;
     let until = until
         .map(|kind| stage_of_kind(&recipe, kind, &args.recipe))
         .transpose()?;
@@ -76,15 +72,15 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         out: out.unwrap_or_else(|| default_out(&args.recipe)),
         seed: args.seed,
         device,
-        precision: args.precision,
+        precision: args.device_args.precision,
         threads,
         micro_batch: args.micro_batch,
         recompute: args.recompute,
         until,
         rank: Rank::default(),
-        places: DataLocator::new(None, args.offline, args.quiet)?,
-        offline: args.offline,
-        quiet: args.quiet,
+        positions: DataLocator::new(None, offline, quiet)?,
+        offline,
+        quiet,
     })
 }
 

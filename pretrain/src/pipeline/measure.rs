@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flava_base::error_lines;
 use flava_evaluator::{DataLocator, Outcome, Plan, Settings, args::BatchSize};
 use flava_model::{AttentionKind, LoadOptions, processor::PassOrder};
 use flava_training::Log;
@@ -32,9 +33,11 @@ impl Job {
         offline: bool,
     ) -> Result<Plan> {
         let data = evaluate.data.as_ref().map(|data| self.data.join(data));
-        let places = DataLocator::new(data, offline, self.quiet)?;
+        let positions = DataLocator::new(data, offline, self.quiet)?;
         let (tasks, settings) = (&evaluate.tasks, self.settings());
-        Ok(Plan::of_checkpoint(folder, tasks, out, places, settings)?)
+        Ok(Plan::of_checkpoint(
+            folder, tasks, out, positions, settings,
+        )?)
     }
 
     /// Whether the data that models in training are measured on is there, or can be fetched.
@@ -84,8 +87,10 @@ impl Run<'_> {
             return Err(Error::Interrupted);
         }
         for (task, error) in &outcome.failures {
-            self.progress
-                .say(&format!("{stage}, step {step}: {task} failed: {error}"));
+            let told = format!("{stage}, step {step}: {task} failed: {error}");
+            for line in error_lines(&told) {
+                self.progress.say(&line);
+            }
         }
         let scores = scores_of(&outcome);
         log.note("evaluation", step, &scores)?;

@@ -87,7 +87,7 @@ impl Run<'_> {
 
     /// The folder of a model that no stage makes, with those of `files` that it has.
     pub(super) fn earlier(&self, from: &str, files: &[&str]) -> Result<PathBuf> {
-        Ok(self.job.places.part_of_model(from, files)?)
+        Ok(self.job.positions.part_of_model(from, files)?)
     }
 
     fn corpus_of_recipe(&self, name: &str) -> Result<&Corpus> {
@@ -132,7 +132,7 @@ impl Run<'_> {
     }
 
     /// Batches of a corpus.
-    pub(super) fn draws(&self, name: &str, batch_size: usize) -> Result<CorpusSampler> {
+    pub(super) fn samples(&self, name: &str, batch_size: usize) -> Result<CorpusSampler> {
         let dataset = self.corpus(name)?;
         let order = Order::new(
             name,

@@ -72,7 +72,7 @@ impl Run<'_> {
             differences("", &before, settings, &mut different);
             let (folder, different) = (folder.display(), different.join("; "));
             return Err(Error::Input(format!(
-                "{folder}: was made by other settings ({different}); choose another --out, or remove it"
+                "{folder}: was made by other settings ({different})\nhint: choose another --out, or remove it"
             )));
         }
         fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
@@ -135,7 +135,7 @@ pub(super) fn is_done(folder: &Path, key: &str) -> Result<bool> {
     match fs::read_to_string(&path) {
         Ok(before) if before.trim() == key => Ok(true),
         Ok(_) => {
-            let reason = "was made by other settings or from other corpora; choose another --out, or remove it";
+            let reason = "was made by other settings or from other corpora\nhint: choose another --out, or remove it";
             Err(Error::Input(format!("{}: {reason}", folder.display())))
         }
         Err(_) => Ok(false),

@@ -3,35 +3,23 @@
 use std::path::Path;
 
 use flava_base::{did_you_mean, overrides::merge};
+use include_dir::{Dir, include_dir};
 use toml::{Table, Value};
 
 use crate::{Error, Result};
 
-/// Sizes, and what a model of that size is trained on.
-const SIZES: [(&str, &str); 2] = [
-    ("base", include_str!("../../recipes/base.toml")),
-    ("mini", include_str!("../../recipes/mini.toml")),
-];
-/// The paper's columns: what differs from the whole of it.
-pub(super) const COLUMNS: [(&str, &str); 8] = [
-    ("mim", include_str!("../../recipes/mim.toml")),
-    ("mlm", include_str!("../../recipes/mlm.toml")),
-    (
-        "flava-c-local",
-        include_str!("../../recipes/flava-c-local.toml"),
-    ),
-    ("flava-c", include_str!("../../recipes/flava-c.toml")),
-    ("flava-mm", include_str!("../../recipes/flava-mm.toml")),
-    (
-        "flava-without-init",
-        include_str!("../../recipes/flava-without-init.toml"),
-    ),
-    (
-        "flava-beit-init",
-        include_str!("../../recipes/flava-beit-init.toml"),
-    ),
-    ("flava", include_str!("../../recipes/flava.toml")),
-];
+/// A file for each size, and in `columns` what each of the paper's columns has otherwise than the
+/// whole of it.
+static RECIPES: Dir = include_dir!("$CARGO_MANIFEST_DIR/recipes");
+
+/// The columns: the paper's in its order, then others by name.
+pub(super) fn columns() -> Vec<&'static str> {
+    let files = RECIPES.get_dir("columns").into_iter().flat_map(Dir::files);
+    let names = files.filter_map(|file| file.path().file_stem()?.to_str());
+    let mut names: Vec<&str> = names.collect();
+    names.sort_by_key(|name| flava_results::column_order(name));
+    names
+}
 
 /// A recipe before it is read.
 pub(super) struct Draft {
@@ -55,9 +43,9 @@ fn parse(name: &str, text: &str) -> Result<Table> {
 /// The names of the built-in recipes.
 pub(super) fn names() -> Vec<String> {
     let columns = |prefix: &str| {
-        COLUMNS
-            .iter()
-            .map(|(name, _)| format!("{prefix}{name}"))
+        columns()
+            .into_iter()
+            .map(|name| format!("{prefix}{name}"))
             .collect::<Vec<_>>()
     };
     ["mini".to_owned(), "flava-base".to_owned()]
@@ -119,11 +107,11 @@ fn built_in(name: &str) -> Result<Table> {
             .strip_prefix("mini-")
             .map_or(("base", Some(name)), |column| ("mini", Some(column))),
     };
-    let mut table = parse(name, text_of(&SIZES, size).unwrap_or_default())?;
+    let mut table = parse(name, text_of(size).unwrap_or_default())?;
     let Some(column) = column else {
         return Ok(table);
     };
-    let Some(text) = text_of(&COLUMNS, column) else {
+    let Some(text) = text_of(&format!("columns/{column}")) else {
         let near = did_you_mean(name, &names(), 1);
         let reason = format!("there is no such recipe, and no file of that name (.toml){near}");
         return Err(wrong(name)(reason));
@@ -138,7 +126,6 @@ fn built_in(name: &str) -> Result<Table> {
     Ok(table)
 }
 
-fn text_of(all: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
-    let found = all.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text)
+fn text_of(name: &str) -> Option<&'static str> {
+    RECIPES.get_file(format!("{name}.toml"))?.contents_utf8()
 }

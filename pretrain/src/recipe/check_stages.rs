@@ -204,14 +204,13 @@ impl TrainStage {
 
 impl LossWeights {
     fn check(&self) -> Check {
-        not_negative(&[
-            ("weights.mim", self.mim),
-            ("weights.mlm", self.mlm),
-            ("weights.itm", self.itm),
-            ("weights.global_contrastive", self.global_contrastive),
-            ("weights.mmm_image", self.mmm_image),
-            ("weights.mmm_text", self.mmm_text),
-        ])
+        let named = self.named();
+        let named = named.map(|(name, weight)| (format!("weights.{name}"), weight));
+        not_negative(
+            &named
+                .each_ref()
+                .map(|(name, weight)| (name.as_str(), *weight)),
+        )
     }
 }
 

@@ -29,11 +29,41 @@ pub struct LossWeights {
 }
 
 impl LossWeights {
+    /// Those of a model's configuration.
+    pub fn of(config: &FlavaConfig) -> Self {
+        Self {
+            mim: config.mim_weight,
+            mlm: config.mlm_weight,
+            itm: config.itm_weight,
+            global_contrastive: config.global_contrastive_weight,
+            mmm_image: config.mmm_image_weight,
+            mmm_text: config.mmm_text_weight,
+        }
+    }
+
     /// Writes them into a model's configuration.
     pub fn set(&self, config: &mut FlavaConfig) {
         (config.mim_weight, config.mlm_weight, config.itm_weight) = (self.mim, self.mlm, self.itm);
         (config.mmm_image_weight, config.mmm_text_weight) = (self.mmm_image, self.mmm_text);
         config.global_contrastive_weight = self.global_contrastive;
+    }
+
+    /// Each with its name.
+    pub fn named(&self) -> [(&'static str, f64); 6] {
+        [
+            ("mim", self.mim),
+            ("mlm", self.mlm),
+            ("itm", self.itm),
+            ("global_contrastive", self.global_contrastive),
+            ("mmm_image", self.mmm_image),
+            ("mmm_text", self.mmm_text),
+        ]
+    }
+
+    /// Whether a loss reads both of a pair together, with parts hidden.
+    pub fn read_masked_pairs(&self) -> bool {
+        let weights = [self.itm, self.mmm_image, self.mmm_text];
+        weights.iter().any(|weight| *weight > 0.0)
     }
 
     /// Whether a loss reads the visual tokens of such rows.
@@ -50,14 +80,7 @@ impl LossWeights {
         match rows {
             RowKind::Images => self.mim > 0.0,
             RowKind::Texts => self.mlm > 0.0,
-            RowKind::Pairs => [
-                self.itm,
-                self.global_contrastive,
-                self.mmm_image,
-                self.mmm_text,
-            ]
-            .iter()
-            .any(|weight| *weight > 0.0),
+            RowKind::Pairs => self.global_contrastive > 0.0 || self.read_masked_pairs(),
         }
     }
 }

@@ -15,23 +15,24 @@ impl Mixture {
     /// Draws for `steps` steps; a step's corpus depends on the seed and the step alone.
     pub fn new(shares: &[f64], steps: usize, seed: u64) -> Self {
         let total: f64 = shares.iter().sum();
-        let mut drawn = vec![0; shares.len()];
+        let mut sampled = vec![0; shares.len()];
         let pick = |step: usize| {
-            let mut place = stream(seed, &format!("mixture, step {step}")).random::<f64>() * total;
+            let mut position =
+                stream(seed, &format!("mixture, step {step}")).random::<f64>() * total;
             let last = shares.iter().rposition(|share| *share > 0.0).unwrap_or(0);
             shares
                 .iter()
                 .position(|share| {
-                    place -= share;
-                    place < 0.0
+                    position -= share;
+                    position < 0.0
                 })
                 .unwrap_or(last)
         };
         let steps = (0..steps)
             .map(|step| {
                 let corpus = if shares.len() == 1 { 0 } else { pick(step) };
-                drawn[corpus] += 1;
-                (corpus as u8, drawn[corpus] - 1)
+                sampled[corpus] += 1;
+                (corpus as u8, sampled[corpus] - 1)
             })
             .collect();
         Self { steps }
@@ -44,12 +45,12 @@ impl Mixture {
     }
 
     /// How many of the first `steps` steps each of `corpora` corpora has.
-    pub fn drawn(&self, steps: usize, corpora: usize) -> Vec<u64> {
-        let mut drawn = vec![0; corpora];
+    pub fn sampled(&self, steps: usize, corpora: usize) -> Vec<u64> {
+        let mut sampled = vec![0; corpora];
         self.steps[..steps]
             .iter()
-            .for_each(|(corpus, _)| drawn[usize::from(*corpus)] += 1);
-        drawn
+            .for_each(|(corpus, _)| sampled[usize::from(*corpus)] += 1);
+        sampled
     }
 }
 
@@ -64,14 +65,14 @@ mod tests {
         const STEPS: usize = 50_000;
         let shares = [0.70, 0.15, 0.15];
         let mixture = Mixture::new(&shares, STEPS, 0);
-        for (drawn, share) in mixture.drawn(STEPS, 3).into_iter().zip(shares) {
+        for (sampled, share) in mixture.sampled(STEPS, 3).into_iter().zip(shares) {
             let (mean, sd) = (
                 share * STEPS as f64,
                 (STEPS as f64 * share * (1.0 - share)).sqrt(),
             );
             assert!(
-                (drawn as f64 - mean).abs() < 4.0 * sd,
-                "{drawn}, expected {mean} +- {sd}"
+                (sampled as f64 - mean).abs() < 4.0 * sd,
+                "{sampled}, expected {mean} +- {sd}"
             );
         }
         // No memory: a corpus follows itself as often as its share says.
@@ -84,10 +85,10 @@ mod tests {
     #[test]
     fn a_step_knows_how_many_came_before() {
         let mixture = Mixture::new(&[1.0, 0.0, 2.0], 500, 4);
-        assert_eq!(mixture.drawn(500, 3)[1], 0);
+        assert_eq!(mixture.sampled(500, 3)[1], 0);
         for step in [0, 1, 17, 499] {
             let (corpus, before) = mixture.step(step);
-            assert_eq!(mixture.drawn(step, 3)[corpus], before);
+            assert_eq!(mixture.sampled(step, 3)[corpus], before);
         }
         assert_eq!(
             Mixture::new(&[1.0, 0.0, 2.0], 100, 4).step(99),

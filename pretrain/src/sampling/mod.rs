@@ -10,4 +10,4 @@ pub use mixture::Mixture;
 pub use order::{Order, Rank};
 pub(crate) use prefetch::prefetch;
 pub use sampler::{CorpusSampler, SampledBatch};
-pub(crate) use sampler::{Piece, picture};
+pub(crate) use sampler::{Piece, image};

@@ -27,7 +27,7 @@ impl Default for Rank {
 
 impl Rank {
     /// The draw that is this rank's `nth`, where each rank takes a whole batch in turn.
-    pub fn draw(self, nth: u64, batch_size: usize) -> u64 {
+    pub fn sample(self, nth: u64, batch_size: usize) -> u64 {
         let (batch, row) = (nth / batch_size as u64, nth % batch_size as u64);
         (batch * self.world as u64 + self.rank as u64) * batch_size as u64 + row
     }
@@ -106,9 +106,12 @@ impl Order {
     }
 
     /// The row of a draw; every row comes once in each pass.
-    pub fn row(&self, draw: u64) -> usize {
-        let (pass, place) = (draw / self.rows as u64, (draw % self.rows as u64) as usize);
-        let (block, within) = (place / self.buffer, place % self.buffer);
+    pub fn row(&self, sample: u64) -> usize {
+        let (pass, position) = (
+            sample / self.rows as u64,
+            (sample % self.rows as u64) as usize,
+        );
+        let (block, within) = (position / self.buffer, position % self.buffer);
         let length = self.buffer.min(self.rows - block * self.buffer);
         let mixed = self.buffers.of(pass, block, || {
             self.shuffled(&format!("buffer {pass} {block}"), length)
@@ -117,10 +120,10 @@ impl Order {
     }
 
     /// The row at a place where only shards are shuffled.
-    fn unmixed(&self, pass: u64, place: usize) -> usize {
+    fn unmixed(&self, pass: u64, position: usize) -> usize {
         let count = self.rows.div_ceil(self.shard);
         if count == 1 {
-            return place;
+            return position;
         }
         let shards = self
             .shards
@@ -132,10 +135,10 @@ impl Order {
             .unwrap_or(0);
         let missing = count * self.shard - self.rows;
         let end_of_short = (short + 1) * self.shard - missing;
-        let padded = if place < end_of_short {
-            place
+        let padded = if position < end_of_short {
+            position
         } else {
-            place + missing
+            position + missing
         };
         shards[padded / self.shard] as usize * self.shard + padded % self.shard
     }
@@ -167,7 +170,7 @@ mod tests {
             let order = Order::new("x", rows, buffer, 3);
             for pass in 0..2 {
                 let mut seen: Vec<usize> = (0..rows)
-                    .map(|place| order.row((pass * rows + place) as u64))
+                    .map(|position| order.row((pass * rows + position) as u64))
                     .collect();
                 assert!(rows < 10 || !seen.is_sorted());
                 seen.sort_unstable();
@@ -181,7 +184,7 @@ mod tests {
         let rows = |seed, pass: u64| {
             let order = Order::new("x", 3000, 500, seed);
             (0..3000)
-                .map(|place| order.row(pass * 3000 + place))
+                .map(|position| order.row(pass * 3000 + position))
                 .collect::<Vec<_>>()
         };
         assert_eq!(rows(1, 0), rows(1, 0));
@@ -200,7 +203,7 @@ mod tests {
     fn a_buffer_reads_from_few_shards() {
         let order = Order::new("x", 100 * SHARD, 4 * SHARD, 0);
         let shards: std::collections::HashSet<usize> = (0..4 * SHARD as u64)
-            .map(|draw| order.row(draw) / SHARD)
+            .map(|sample| order.row(sample) / SHARD)
             .collect();
         assert!(shards.len() <= 5, "{}", shards.len());
     }
@@ -208,7 +211,7 @@ mod tests {
     #[test]
     fn ranks_share_the_draws_without_overlap() {
         let mut all: Vec<u64> = (0..3)
-            .flat_map(|rank| (0..40).map(move |nth| Rank { rank, world: 3 }.draw(nth, 8)))
+            .flat_map(|rank| (0..40).map(move |nth| Rank { rank, world: 3 }.sample(nth, 8)))
             .collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..120));

@@ -26,12 +26,12 @@ pub(crate) fn prefetch<T: Send + 'static>(
         threads,
         prefetch: pieces,
     };
-    let mut loader = Loader::new(steps.len() * pieces, options, move |place| {
+    let mut loader = Loader::new(steps.len() * pieces, options, move |position| {
         let piece = Piece {
-            number: place % pieces,
+            number: position % pieces,
             of: pieces,
         };
-        make(first + place / pieces, piece)
+        make(first + position / pieces, piece)
     });
     steps.map(move |_| SampledBatch::join(loader.by_ref().take(pieces)))
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use flava_model::processor::{Picture, decode};
+use flava_model::processor::{DecodedImage, decode};
 use flava_tasks::Dataset;
 use flava_training::BrokenRows;
 
@@ -51,7 +51,7 @@ impl Piece {
     const WHOLE: Self = Self { number: 0, of: 1 };
 
     /// Its places in a batch of `size` rows.
-    fn places(self, size: usize) -> Range<usize> {
+    fn positions(self, size: usize) -> Range<usize> {
         let Self { number, of } = self;
         number * size / of..(number + 1) * size / of
     }
@@ -76,18 +76,18 @@ impl CorpusSampler {
         make: impl Fn(usize, u64) -> std::result::Result<T, String>,
     ) -> SampledBatch<T> {
         let size = self.batch_size;
-        let places = piece.places(size);
-        let mut drawn = SampledBatch::with_capacity(places.len());
-        for place in places {
-            let draw = self.rank.draw(nth * size as u64 + place as u64, size);
-            let row = self.order.row(draw);
+        let positions = piece.positions(size);
+        let mut sampled = SampledBatch::with_capacity(positions.len());
+        for position in positions {
+            let sample = self.rank.sample(nth * size as u64 + position as u64, size);
+            let row = self.order.row(sample);
             let id = || self.dataset.id(row);
-            match make(row, draw) {
-                Ok(made) => drawn.add(id(), made),
-                Err(reason) => drawn.leave_out(|| format!("{} of {}: {reason}", id(), self.name)),
+            match make(row, sample) {
+                Ok(made) => sampled.add(id(), made),
+                Err(reason) => sampled.leave_out(|| format!("{} of {}: {reason}", id(), self.name)),
             }
         }
-        drawn
+        sampled
     }
 }
 
@@ -135,13 +135,13 @@ impl<T> SampledBatch<T> {
 }
 
 /// A row's image, decoded, or why it is broken.
-pub(crate) fn picture(bytes: Option<&[u8]>) -> std::result::Result<Picture, String> {
-    let picture = decode(bytes.ok_or("has no image")?).map_err(|e| e.to_string())?;
-    if picture.width.min(picture.height) < SHORTEST_SIDE {
+pub(crate) fn image(bytes: Option<&[u8]>) -> std::result::Result<DecodedImage, String> {
+    let image = decode(bytes.ok_or("has no image")?).map_err(|e| e.to_string())?;
+    if image.width.min(image.height) < SHORTEST_SIDE {
         return Err(format!(
             "is an image of {}x{} pixels",
-            picture.width, picture.height
+            image.width, image.height
         ));
     }
-    Ok(picture)
+    Ok(image)
 }

@@ -201,10 +201,10 @@ impl RunFolder {
     /// The table of all records in the folder: the plan's in its order, then others by name.
     fn write_table(&mut self) -> Result<()> {
         let mut records = self.whole_records()?;
-        let place = |name: &String| self.order.iter().position(|planned| planned == name);
+        let position = |name: &String| self.order.iter().position(|planned| planned == name);
         records.sort_by_key(|record| {
             let name = record.name();
-            (place(&name).unwrap_or(usize::MAX), name)
+            (position(&name).unwrap_or(usize::MAX), name)
         });
         let table = csv_table(&records);
         let path = self.folder.join("results.csv");

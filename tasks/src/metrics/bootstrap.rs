@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_picture_are_drawn_together() {
+    fn rows_of_a_image_are_drawn_together() {
         let values: Vec<f64> = (0..400)
             .map(|i| f64::from((i / 4 * 7919) % 101) / 101.0)
             .collect();

@@ -98,7 +98,7 @@ fn aligned(first: &Predictions, second: &Predictions) -> Result<Predictions> {
     if first.ids.len() != second.ids.len() || first.len() != second.len() {
         return Err(differ("numbers of rows"));
     }
-    let order = places_in(&second.ids, &first.ids).ok_or_else(|| differ("rows"))?;
+    let order = positions_in(&second.ids, &first.ids).ok_or_else(|| differ("rows"))?;
     let second = second.pick(&order);
     match same_truth(&first.outputs, &second.outputs) {
         None => Err(differ("kinds of answers")),
@@ -108,14 +108,14 @@ fn aligned(first: &Predictions, second: &Predictions) -> Result<Predictions> {
 }
 
 /// Where each of the `wanted` stands among `ids`; None if one does not.
-fn places_in(ids: &[String], wanted: &[String]) -> Option<Vec<usize>> {
-    let places: HashMap<&str, usize> = ids
+fn positions_in(ids: &[String], wanted: &[String]) -> Option<Vec<usize>> {
+    let positions: HashMap<&str, usize> = ids
         .iter()
         .enumerate()
-        .map(|(place, id)| (id.as_str(), place))
+        .map(|(position, id)| (id.as_str(), position))
         .collect();
-    let place = |id: &String| places.get(id.as_str()).copied();
-    wanted.iter().map(place).collect()
+    let position = |id: &String| positions.get(id.as_str()).copied();
+    wanted.iter().map(position).collect()
 }
 
 /// Whether what is right is the same; None of answers of different kinds.
@@ -130,14 +130,14 @@ fn same_truth(first: &Outputs, second: &Outputs) -> Option<bool> {
                 texts: other_texts,
                 images: other_images,
             },
-        ) => same_pictures(texts, other_texts) && same_pictures(images, other_images),
+        ) => same_images(texts, other_texts) && same_images(images, other_images),
         _ => return None,
     })
 }
 
-fn same_pictures(first: &[Ranked], second: &[Ranked]) -> bool {
-    let pictures = |side: &[Ranked]| side.iter().map(|r| r.picture).collect::<Vec<_>>();
-    pictures(first) == pictures(second)
+fn same_images(first: &[Ranked], second: &[Ranked]) -> bool {
+    let images = |side: &[Ranked]| side.iter().map(|r| r.image).collect::<Vec<_>>();
+    images(first) == images(second)
 }
 
 /// The difference of two means over the same rows.
@@ -220,8 +220,8 @@ pub fn holm(ps: &[f64]) -> Vec<f64> {
     order.sort_by(|&a, &b| ps[a].total_cmp(&ps[b]));
     let mut adjusted = vec![0.0; ps.len()];
     let mut least: f64 = 0.0;
-    for (place, &index) in order.iter().enumerate() {
-        least = least.max(ps[index] * (ps.len() - place) as f64).min(1.0);
+    for (position, &index) in order.iter().enumerate() {
+        least = least.max(ps[index] * (ps.len() - position) as f64).min(1.0);
         adjusted[index] = least;
     }
     adjusted

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_always_right_is_as_uncertain_as_there_are_pictures() {
+    fn what_is_always_right_is_as_uncertain_as_there_are_images() {
         let score = mean(
             &[1.0; 40],
             Some(&(0..40).map(|i| i / 4).collect::<Vec<_>>()),

@@ -91,6 +91,19 @@ impl Metric {
         })
     }
 
+    /// What its values are: a "share" of 0 to 1, or a "correlation" of -1 to 1.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Matthews | Self::Pearson | Self::Spearman => "correlation",
+            _ => "share",
+        }
+    }
+
+    /// Whether more of it is better.
+    pub fn higher_is_better(self) -> bool {
+        true // of all that there are
+    }
+
     /// As it is written in files and records.
     pub fn name(self) -> &'static str {
         match self {

@@ -61,20 +61,20 @@ impl Metric {
             return predictions.clusters.clone();
         };
         let queries = if self.recall()?.0 { texts } else { images };
-        shared(queries.iter().map(|ranked| ranked.picture).collect())
+        shared(queries.iter().map(|ranked| ranked.image).collect())
     }
 }
 
 /// Whether each row's class is among its best five; None of fewer classes.
 fn among_the_best(logits: &Logits, gold: &[usize]) -> Option<Vec<f64>> {
     // Of equal logits the lower class comes first.
-    let place = |row: &[f32], gold: usize| {
+    let position = |row: &[f32], gold: usize| {
         let better = |(class, value): (usize, &f32)| {
             *value > row[gold] || (*value == row[gold] && class < gold)
         };
         row.iter().enumerate().filter(|pair| better(*pair)).count()
     };
     let rows = logits.rows().zip(gold);
-    let found = rows.map(|(row, &gold)| f64::from(place(row, gold) < BEST));
+    let found = rows.map(|(row, &gold)| f64::from(position(row, gold) < BEST));
     (logits.classes() >= BEST).then(|| found.collect())
 }

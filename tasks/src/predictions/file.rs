@@ -101,12 +101,12 @@ fn word_lists(rows: &[Arc<[Arc<str>]>]) -> ArrayRef {
 }
 
 fn rank_columns(of_texts: &[Ranked], of_images: &[Ranked]) -> Vec<Column> {
-    let pictures = of_texts.iter().map(|_| "picture");
-    let queries = pictures.chain(of_images.iter().map(|_| "caption"));
+    let images = of_texts.iter().map(|_| "picture");
+    let queries = images.chain(of_images.iter().map(|_| "caption"));
     let all = || of_texts.iter().chain(of_images);
     vec![
         ("query", texts(queries)),
-        ("picture", integers(all().map(|ranked| ranked.picture))),
+        ("picture", integers(all().map(|ranked| ranked.image))),
         ("rank", integers(all().map(|ranked| ranked.rank))),
     ]
 }
@@ -220,16 +220,16 @@ impl Outputs {
 
     fn read_ranks(table: &Table) -> Result<Self> {
         let queries = table.strings("query")?;
-        let pictures = table.integers("picture")?;
+        let of = table.integers("picture")?;
         let ranks = table.integers("rank")?;
         let (mut texts, mut images) = (Vec::new(), Vec::new());
-        for ((picture, rank), query) in pictures.into_iter().zip(ranks).zip(queries) {
+        for ((image, rank), query) in of.into_iter().zip(ranks).zip(queries) {
             let side = if query == "picture" {
                 &mut texts
             } else {
                 &mut images
             };
-            side.push(Ranked { picture, rank });
+            side.push(Ranked { image, rank });
         }
         Ok(Self::Ranks { texts, images })
     }
@@ -245,7 +245,7 @@ mod tests {
         let path = folder.path().join("p.parquet");
         let ids = ["a".to_owned(), "b".to_owned()];
         let logits = Logits::new(vec![0.5, -1.0, 2.0, 3.0], 2, &ids).unwrap();
-        let ranked = |picture, rank| Ranked { picture, rank };
+        let ranked = |image, rank| Ranked { image, rank };
         let kinds = [
             Outputs::Classes {
                 predicted: vec![0, 1],

@@ -70,10 +70,10 @@ impl Logits {
     }
 
     /// The rows at these places, in this order.
-    pub(super) fn pick(&self, places: &[usize]) -> Self {
+    pub(super) fn pick(&self, positions: &[usize]) -> Self {
         let row = |&row: &usize| &self.values[row * self.classes..][..self.classes];
         Self {
-            values: places.iter().flat_map(row).copied().collect(),
+            values: positions.iter().flat_map(row).copied().collect(),
             classes: self.classes,
         }
     }

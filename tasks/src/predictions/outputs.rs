@@ -20,9 +20,9 @@ pub struct Predictions {
 
 /// The images that rows belong to, for [`Predictions::clusters`]; None where no two rows share
 /// one.
-pub fn shared(pictures: Vec<usize>) -> Option<Vec<usize>> {
-    let distinct: HashSet<&usize> = pictures.iter().collect();
-    (distinct.len() < pictures.len()).then_some(pictures)
+pub fn shared(images: Vec<usize>) -> Option<Vec<usize>> {
+    let distinct: HashSet<&usize> = images.iter().collect();
+    (distinct.len() < images.len()).then_some(images)
 }
 
 /// Answers and truth, by kind.
@@ -64,39 +64,42 @@ pub enum Outputs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ranked {
     /// The image the query belongs to.
-    pub picture: usize,
+    pub image: usize,
     /// Rank of the best right item, ties counted against it.
     pub rank: usize,
 }
 
 impl Outputs {
     /// Those of the rows at these places, in this order; of a retrieval all.
-    fn pick(&self, places: &[usize]) -> Self {
+    fn pick(&self, positions: &[usize]) -> Self {
         match self {
             Self::Classes {
                 predicted,
                 gold,
                 logits,
             } => Self::Classes {
-                predicted: some(places, predicted),
-                gold: some(places, gold),
-                logits: logits.as_ref().map(|logits| logits.pick(places)),
+                predicted: some(positions, predicted),
+                gold: some(positions, gold),
+                logits: logits.as_ref().map(|logits| logits.pick(positions)),
             },
             Self::Values { predicted, gold } => Self::Values {
-                predicted: some(places, predicted),
-                gold: some(places, gold),
+                predicted: some(positions, predicted),
+                gold: some(positions, gold),
             },
             Self::Answers { predicted, gold } => Self::Answers {
-                predicted: some(places, predicted),
-                gold: some(places, gold),
+                predicted: some(positions, predicted),
+                gold: some(positions, gold),
             },
             Self::Ranks { .. } => self.clone(),
         }
     }
 }
 
-fn some<T: Clone>(places: &[usize], values: &[T]) -> Vec<T> {
-    places.iter().map(|&place| values[place].clone()).collect()
+fn some<T: Clone>(positions: &[usize], values: &[T]) -> Vec<T> {
+    positions
+        .iter()
+        .map(|&position| values[position].clone())
+        .collect()
 }
 
 impl Predictions {
@@ -117,15 +120,15 @@ impl Predictions {
 
     /// The rows at these places, in this order; of a retrieval all.
     #[must_use]
-    pub fn pick(&self, places: &[usize]) -> Self {
+    pub fn pick(&self, positions: &[usize]) -> Self {
         if matches!(self.outputs, Outputs::Ranks { .. }) {
             return self.clone();
         }
         let clusters = self.clusters.as_ref();
         Self {
-            ids: some(places, &self.ids),
-            clusters: clusters.map(|clusters| some(places, clusters)),
-            outputs: self.outputs.pick(places),
+            ids: some(positions, &self.ids),
+            clusters: clusters.map(|clusters| some(positions, clusters)),
+            outputs: self.outputs.pick(positions),
         }
     }
 

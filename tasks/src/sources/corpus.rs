@@ -66,7 +66,7 @@ pub enum Corpus {
     },
     /// Drawn from emoji.
     Mini {
-        /// `pairs`, `pictures` or `texts`.
+        /// `pairs`, `images` or `texts`.
         world: MiniWorld,
         /// How many.
         rows: usize,

@@ -25,7 +25,7 @@ pub trait Locate {
     fn locate(&self, source: &Source) -> Option<Located>;
 
     /// Where was looked, for messages.
-    fn places(&self) -> String;
+    fn searched(&self) -> String;
 }
 
 /// A source that was found.
@@ -48,14 +48,14 @@ impl Task {
     pub fn find_source(
         &self,
         assignment: &Assignment,
-        places: &dyn Locate,
+        locator: &dyn Locate,
         allow_mismatch: bool,
     ) -> Result<Choice<'_>> {
         let mut refused = Vec::new();
         let mut fallback: Option<Choice> = None;
         for source in &self.sources {
             let shortfall = assignment.shortfall(source);
-            let Some(located) = places.locate(source) else {
+            let Some(located) = locator.locate(source) else {
                 continue;
             };
             if let Some(absent) = source.absent(&located.root) {
@@ -76,7 +76,7 @@ impl Task {
         match fallback {
             Some(choice) if allow_mismatch => Ok(choice),
             Some(_) => Err(self.mismatch(refused)),
-            None => Err(self.missing(&refused, places)),
+            None => Err(self.missing(&refused, locator)),
         }
     }
 
@@ -88,9 +88,9 @@ impl Task {
     }
 
     /// No source is there in full; why those that were found will not do.
-    fn missing(&self, refused: &[String], places: &dyn Locate) -> Error {
+    fn missing(&self, refused: &[String], locator: &dyn Locate) -> Error {
         let names: Vec<&str> = self.sources.iter().map(Source::name).collect();
-        let mut reason = format!("none of {} is in {}", names.join(", "), places.places());
+        let mut reason = format!("none of {} is in {}", names.join(", "), locator.searched());
         if !refused.is_empty() {
             reason = format!("{reason}, or not in full: {}", refused.join("; "));
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     dataset::{Label, checked_label},
-    listing::{Listing, Picture, Row},
+    listing::{ImageAt, Listing, Row},
     reading::read_json_lines,
 };
 use crate::{Error, Result};
@@ -25,14 +25,14 @@ impl Meme {
     fn row(self, lines: &Path, line: usize) -> Result<Row> {
         let label = match self.label {
             Some(label) => {
-                let place = format!("line {line}");
-                Label::Class(checked_label(lines, &place, label.into(), 2)?)
+                let position = format!("line {line}");
+                Label::Class(checked_label(lines, &position, label.into(), 2)?)
             }
             None => Label::None,
         };
         Ok(Row {
             id: self.id(),
-            picture: Picture::File(self.img.into()),
+            image: ImageAt::File(self.img.into()),
             texts: vec![self.text],
             label,
             cluster: 0,

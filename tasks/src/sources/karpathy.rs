@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     dataset::Label,
-    listing::{Listing, Picture, Row},
+    listing::{ImageAt, Listing, Row},
     reading::read_json,
 };
 use crate::{Error, Result};
@@ -56,11 +56,11 @@ type Captioned = (String, Vec<String>);
 pub(super) fn open(file: &Path, images: &Path, split: &str) -> Result<Listing> {
     let captioned = match read_json(file)? {
         CaptionFile::Karpathy { images } => of_split(images, split),
-        CaptionFile::Blip(pairs) => by_picture(pairs),
+        CaptionFile::Blip(pairs) => by_image(pairs),
     };
     let row = |(name, texts): Captioned| Row {
         id: name.clone(),
-        picture: Picture::File(name.into()),
+        image: ImageAt::File(name.into()),
         texts,
         label: Label::None,
         cluster: 0,
@@ -96,17 +96,17 @@ impl Image {
 }
 
 /// One row for each image, in the order of their first occurrence.
-fn by_picture(pairs: Vec<Pair>) -> Vec<Captioned> {
+fn by_image(pairs: Vec<Pair>) -> Vec<Captioned> {
     let mut rows: Vec<Captioned> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
     for Pair { image, caption } in pairs {
-        let place = *places.entry(image.clone()).or_insert_with(|| {
+        let position = *positions.entry(image.clone()).or_insert_with(|| {
             rows.push((image, Vec::new()));
             rows.len() - 1
         });
         match caption {
-            Captions::One(text) => rows[place].1.push(text),
-            Captions::Several(texts) => rows[place].1.extend(texts),
+            Captions::One(text) => rows[position].1.push(text),
+            Captions::Several(texts) => rows[position].1.extend(texts),
         }
     }
     rows

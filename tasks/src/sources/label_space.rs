@@ -51,8 +51,8 @@ impl LabelSpace {
             return Ok(None);
         }
         Self::new(of, names.to_vec())?;
-        let place = |name: &String| self.names.iter().position(|other| other == name);
-        let map: Option<Vec<usize>> = names.iter().map(place).collect();
+        let position = |name: &String| self.names.iter().position(|other| other == name);
+        let map: Option<Vec<usize>> = names.iter().map(position).collect();
         if map
             .as_ref()
             .is_some_and(|map| map.len() == self.names.len())

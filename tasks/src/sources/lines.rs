@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     dataset::{Dataset, Example, ImageOrigin, Label},
-    reading::{MAX_PICTURE, allow_open_files, leads_out, read_limited},
+    reading::{MAX_IMAGE, allow_open_files, leads_out, read_limited},
 };
 use crate::{Error, Result};
 
@@ -116,7 +116,7 @@ impl Lines {
     fn number(&self, index: usize) -> usize {
         let Line { file, start, .. } = self.lines[index];
         let marks = &self.marks[file as usize];
-        let (mark, number) = marks[marks.partition_point(|(place, _)| *place <= start) - 1];
+        let (mark, number) = marks[marks.partition_point(|(position, _)| *position <= start) - 1];
         let mut between = vec![0; (start - mark) as usize];
         let _read = self.files[file as usize]
             .1
@@ -135,8 +135,8 @@ impl Lines {
             let object: Value =
                 flava_base::json_of(&line).map_err(|e| format!("is no JSON: {e}"))?;
             let texts = texts_under(&object, text)?;
-            let picture = picture_under(&object, image)?;
-            Ok((picture.map(|picture| folder.join(picture)), texts))
+            let image = image_under(&object, image)?;
+            Ok((image.map(|image| folder.join(image)), texts))
         };
         parsed()
             .map_err(|reason| Error::data(path, format!("line {} {reason}", self.number(index))))
@@ -156,17 +156,17 @@ fn texts_under(object: &Value, key: &str) -> std::result::Result<Vec<String>, St
 }
 
 /// The image's path under a key, inside its folder; an empty key is not read.
-fn picture_under<'a>(object: &'a Value, key: &str) -> std::result::Result<Option<&'a str>, String> {
+fn image_under<'a>(object: &'a Value, key: &str) -> std::result::Result<Option<&'a str>, String> {
     if key.is_empty() {
         return Ok(None);
     }
-    let picture = object[key]
+    let image = object[key]
         .as_str()
         .ok_or_else(|| format!("has no path under {key:?}"))?;
-    if leads_out(picture) {
-        return Err(format!("names the image {picture:?}, outside its folder"));
+    if leads_out(image) {
+        return Err(format!("names the image {image:?}, outside its folder"));
     }
-    Ok(Some(picture))
+    Ok(Some(image))
 }
 
 fn too_long(path: &Path, number: usize) -> Error {
@@ -221,14 +221,14 @@ impl Dataset for Lines {
     fn image_origin(&self, index: usize) -> ImageOrigin {
         self.parsed(index)
             .ok()
-            .and_then(|(picture, _)| picture)
+            .and_then(|(image, _)| image)
             .map_or(ImageOrigin::None, ImageOrigin::File)
     }
 
     fn get(&self, index: usize) -> Result<Example> {
-        let (picture, texts) = self.parsed(index)?;
-        let image = picture
-            .map(|path| read_limited(&path, MAX_PICTURE))
+        let (image, texts) = self.parsed(index)?;
+        let image = image
+            .map(|path| read_limited(&path, MAX_IMAGE))
             .transpose()?;
         Ok(Example {
             id: self.id(index),

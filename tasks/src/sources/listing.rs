@@ -11,15 +11,15 @@ use std::{
 
 use super::{
     dataset::{Dataset, Example, ImageOrigin, Label, checked_label},
-    raw_pictures::{Pixels, bmp},
-    reading::{MAX_PICTURE, read_limited},
+    raw_images::{Pixels, bmp},
+    reading::{MAX_IMAGE, read_limited},
 };
 use crate::{Error, Result};
 use flava_base::path_text;
 
 /// Where a row's image is.
 #[derive(Clone, Debug)]
-pub(super) enum Picture {
+pub(super) enum ImageAt {
     /// A file below the listing's folder.
     File(PathBuf),
     /// One of the listing's unpacked images.
@@ -30,7 +30,7 @@ pub(super) enum Picture {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) id: String,
-    pub(super) picture: Picture,
+    pub(super) image: ImageAt,
     pub(super) texts: Vec<String>,
     pub(super) label: Label,
     /// Rows of the same cluster share an image.
@@ -43,7 +43,7 @@ impl Row {
         let file = file.into();
         Self {
             id: path_text(&file),
-            picture: Picture::File(file),
+            image: ImageAt::File(file),
             texts: Vec::new(),
             label: Label::Class(class),
             cluster: 0,
@@ -54,7 +54,7 @@ impl Row {
     pub(super) fn of_pixels(index: usize, class: usize) -> Self {
         Self {
             id: index.to_string(),
-            picture: Picture::Pixels(index),
+            image: ImageAt::Pixels(index),
             texts: Vec::new(),
             label: Label::Class(class),
             cluster: 0,
@@ -141,9 +141,9 @@ impl Listing {
             .rows
             .iter()
             .enumerate()
-            .map(|(index, row)| match &row.picture {
-                Picture::File(file) => *first.entry(file).or_insert(index),
-                Picture::Pixels(picture) => *picture,
+            .map(|(index, row)| match &row.image {
+                ImageAt::File(file) => *first.entry(file).or_insert(index),
+                ImageAt::Pixels(image) => *image,
             })
             .collect();
         self.rows
@@ -170,7 +170,7 @@ impl Listing {
         let mut folders: HashMap<&Path, HashSet<OsString>> = HashMap::new();
         let mut missing: Vec<(usize, &Path)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
-            let Picture::File(file) = &row.picture else {
+            let ImageAt::File(file) = &row.image else {
                 continue;
             };
             self.check_inside(&row.id, file)?;
@@ -241,13 +241,13 @@ impl Dataset for Listing {
     }
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
-        match (&self.rows[index].picture, &self.pixels) {
-            (Picture::File(file), _) => ImageOrigin::File(self.folder.join(file)),
-            (Picture::Pixels(picture), Some(pixels)) => ImageOrigin::Part {
+        match (&self.rows[index].image, &self.pixels) {
+            (ImageAt::File(file), _) => ImageOrigin::File(self.folder.join(file)),
+            (ImageAt::Pixels(image), Some(pixels)) => ImageOrigin::Part {
                 files: pixels.files(),
-                at: *picture as u64,
+                at: *image as u64,
             },
-            (Picture::Pixels(_), None) => ImageOrigin::None,
+            (ImageAt::Pixels(_), None) => ImageOrigin::None,
         }
     }
 
@@ -258,16 +258,16 @@ impl Dataset for Listing {
     fn get(&self, index: usize) -> Result<Example> {
         let Row {
             id,
-            picture,
+            image,
             texts,
             label,
             ..
         } = self.rows[index].clone();
-        let image = match (&picture, &self.pixels) {
-            (Picture::File(file), _) => read_limited(&self.folder.join(file), MAX_PICTURE)?,
-            (Picture::Pixels(picture), Some(pixels)) => bmp(&pixels.read(*picture)?, pixels.size())
+        let image = match (&image, &self.pixels) {
+            (ImageAt::File(file), _) => read_limited(&self.folder.join(file), MAX_IMAGE)?,
+            (ImageAt::Pixels(image), Some(pixels)) => bmp(&pixels.read(*image)?, pixels.size())
                 .map_err(|e| Error::data(&self.folder, e))?,
-            (Picture::Pixels(_), None) => {
+            (ImageAt::Pixels(_), None) => {
                 return Err(Error::data(&self.folder, format!("{id} has no image")));
             }
         };

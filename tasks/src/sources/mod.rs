@@ -17,7 +17,7 @@ mod listing;
 mod mini;
 mod parquet;
 mod patterns;
-mod raw_pictures;
+mod raw_images;
 mod reading;
 mod snli_ve;
 mod split;

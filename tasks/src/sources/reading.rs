@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Error, Result};
 
 /// Largest image file.
-pub(super) const MAX_PICTURE: u64 = 1 << 28;
+pub(super) const MAX_IMAGE: u64 = 1 << 28;
 /// Largest file of annotations or lists.
 const MAX_TEXT: u64 = 4 << 30;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     dataset::Label,
-    listing::{Listing, Picture, Row},
+    listing::{ImageAt, Listing, Row},
     reading::read_json_lines,
 };
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 #[derive(Deserialize)]
 struct Hypothesis {
     #[serde(alias = "Flickr30kID", alias = "Flikr30kID", rename = "Flickr30K_ID")]
-    picture: serde_json::Value,
+    image: serde_json::Value,
     #[serde(alias = "sentence", alias = "hypothesis")]
     sentence2: String,
     gold_label: String,
@@ -37,8 +37,8 @@ impl Hypothesis {
             let (label, classes) = (&self.gold_label, CLASSES.join(", "));
             format!("line {number}: gold_label {label:?} is none of {classes}")
         })?;
-        let name = self.picture.as_str();
-        let name = name.map_or_else(|| self.picture.to_string(), str::to_owned);
+        let name = self.image.as_str();
+        let name = name.map_or_else(|| self.image.to_string(), str::to_owned);
         let name = format!("{}.jpg", name.strip_suffix(".jpg").unwrap_or(&name));
         // Pair ids name the caption and its author; the generator gives the same one to several
         // hypotheses of some captions.
@@ -47,7 +47,7 @@ impl Hypothesis {
             .map_or_else(|| number.to_string(), |pair| format!("{number}:{pair}"));
         Ok(Row {
             id,
-            picture: Picture::File(name.into()),
+            image: ImageAt::File(name.into()),
             texts: vec![self.sentence2],
             label: Label::Class(label),
             cluster: 0,

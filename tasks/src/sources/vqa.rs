@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     dataset::{Dataset, Label},
-    listing::{Listing, Picture, Row},
+    listing::{ImageAt, Listing, Row},
     reading::read_json,
 };
 use crate::{
@@ -91,10 +91,10 @@ pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Resul
             kinds.push(answered.kind);
             label = Label::Answers(answered.answers);
         }
-        let file = picture_name(images, &data_subtype, question.image_id);
+        let file = image_name(images, &data_subtype, question.image_id);
         rows.push(Row {
             id: id.to_string(),
-            picture: Picture::File(file.into()),
+            image: ImageAt::File(file.into()),
             texts: vec![question.question],
             label,
             cluster: 0,
@@ -124,7 +124,7 @@ fn answer_to(
 }
 
 /// `COCO_val2014_000000000042.jpg`; some copies leave the first part out.
-fn picture_name(images: &Path, subset: &str, image: u64) -> String {
+fn image_name(images: &Path, subset: &str, image: u64) -> String {
     // The questions of test-dev2015 are about images of test2015.
     let subset = if subset == "test-dev2015" {
         "test2015"
@@ -177,11 +177,11 @@ pub struct AnswerVocabulary {
 
 impl AnswerVocabulary {
     /// The place of each answer.
-    pub fn places(&self) -> HashMap<&str, usize> {
+    pub fn positions(&self) -> HashMap<&str, usize> {
         self.answers
             .iter()
             .enumerate()
-            .map(|(place, answer)| (answer.as_str(), place))
+            .map(|(position, answer)| (answer.as_str(), position))
             .collect()
     }
 
@@ -235,6 +235,6 @@ fn most_given(answers: &[Arc<str>]) -> Option<&Arc<str>> {
     let times = |answer: &Arc<str>| answers.iter().filter(|other| *other == answer).count();
     let numbered = answers.iter().enumerate();
     numbered
-        .max_by_key(|(place, answer)| (times(answer), std::cmp::Reverse(*place)))
+        .max_by_key(|(position, answer)| (times(answer), std::cmp::Reverse(*position)))
         .map(|(_, answer)| answer)
 }

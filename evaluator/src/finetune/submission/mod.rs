@@ -5,6 +5,7 @@ mod text;
 
 use std::{fs, path::PathBuf};
 
+use flava_base::HINT;
 use flava_model::runtime::Progress;
 use flava_tasks::{
     Demands, Protocol, Registry, Source, SourceFormat, Split, Submission, SubmissionFormat, Suite,
@@ -27,18 +28,17 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     let saved = FinetunedModel::read_whole(&folder)?;
     let registry = registry_of(&args.data_args.task_file)?;
     let task = task_of(&registry, &saved, args)?;
-    let (data, offline) = (args.data_args.data.clone(), args.data_args.offline);
-    let places = DataLocator::new(data, offline, settings.quiet)?;
+    let (data, offline) = (args.data_args.data.clone(), args.data_args.network.offline);
+    let locator = DataLocator::new(data, offline, settings.quiet)?;
     let mut network = saved.network(&folder, settings.load.device)?;
     let wanted = wanted(task, args.split.as_deref())?;
-    fs::create_dir_all(&args.out)
-        .map_err(|e| Error::Other(format!("{}: {e}", args.out.display())))?;
+    fs::create_dir_all(&args.out).map_err(|e| flava_base::Error::io(&args.out, e))?;
     let progress = Progress::new(wanted.len(), "files", settings.quiet);
     let max_tokens = saved.recipe.max_tokens;
     let mut written = Vec::new();
     for submission in wanted {
         check_interrupted()?;
-        let rows = open(task, &submission, &places, args)?;
+        let rows = open(task, &submission, &locator, args)?;
         let outputs = predict::outputs(&mut network, &rows, max_tokens, &settings, &progress)?;
         let answered = answered(&network, &rows, &outputs)?;
         let text = answered.text(&submission, task.classes)?;
@@ -53,7 +53,11 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
 
 /// The folder of --model.
 fn tuned_folder(args: &PredictArgs) -> Result<PathBuf> {
-    let refused = |reason: &str| Error::Other(format!("--model {}: {reason}", args.model));
+    let refused = |reason: &str| Error::Argument {
+        argument: "--model",
+        value: args.model.clone(),
+        reason: reason.to_owned(),
+    };
     match ModelChoice::new(Some(&args.model))? {
         ModelChoice::Directory(folder) if is_tuned(&folder) => Ok(folder),
         ModelChoice::Directory(_) => Err(refused("holds no fine-tuned model")),
@@ -70,20 +74,27 @@ fn task_of<'r>(
     let name = args.task.as_ref().unwrap_or(&saved.task);
     let tasks = select(registry, name, Suite::Paper)?;
     let [task] = tasks[..] else {
-        return Err(Error::Other("predict takes one task".into()));
+        return Err(Error::Usage {
+            argument: "--task",
+            reason: "predict takes one task".into(),
+        });
     };
     if task.name != saved.task {
-        return Err(Error::Other(format!(
-            "--model {}: was fine-tuned on {}, not on {}",
-            args.model, saved.task, task.name
-        )));
+        let (model, own, other) = (&args.model, &saved.task, &task.name);
+        return Err(Error::Mismatch {
+            what: "task",
+            reason: format!("--model {model}: was fine-tuned on {own}, not on {other}"),
+        });
     }
     if task.version != saved.task_version {
         let reason = format!(
             "was fine-tuned on version {} of {}, which is at version {} now",
             saved.task_version, task.name, task.version
         );
-        return Err(Error::Other(format!("--model {}: {reason}", args.model)));
+        return Err(Error::Mismatch {
+            what: "task version",
+            reason: format!("--model {}: {reason}", args.model),
+        });
     }
     Ok(task)
 }
@@ -110,15 +121,18 @@ fn answered(network: &Network, rows: &Rows, outputs: &Tensor) -> Result<Answered
 fn wanted(task: &Task, split: Option<&str>) -> Result<Vec<Submission>> {
     let Some(name) = split else {
         if task.submissions.is_empty() {
-            return Err(Error::Other(format!(
-                "{} has no official test set: name a split with --split",
-                task.name
-            )));
+            let remedy = "name a split with --split";
+            return Err(Error::Usage {
+                argument: "--split",
+                reason: format!("{} has no official test set: {remedy}", task.name),
+            });
         }
         return Ok(task.submissions.clone());
     };
-    let split = split_of(task, name)
-        .ok_or_else(|| Error::Other(format!("{} has no split {name}", task.name)))?;
+    let split = split_of(task, name).ok_or_else(|| Error::Lacking {
+        what: "split",
+        reason: format!("{} has no split {name}", task.name),
+    })?;
     let official = task.submissions.first();
     let format = official.map_or(SubmissionFormat::Csv, |submission| submission.format);
     let labels = official.map(|submission| submission.labels.clone());
@@ -148,23 +162,28 @@ fn split_of<'t>(task: &'t Task, name: &str) -> Option<&'t Split> {
 fn open(
     task: &Task,
     submission: &Submission,
-    places: &DataLocator,
+    locator: &DataLocator,
     args: &PredictArgs,
 ) -> Result<Rows> {
     let alone = with_split(task, &submission.split);
-    let assignment = alone
-        .assign(Protocol::Flava)
-        .ok_or_else(|| Error::Other("has no protocol".into()))?;
+    let none = || Error::Lacking {
+        what: "protocol",
+        reason: "has no protocol".into(),
+    };
+    let assignment = alone.assign(Protocol::Flava).ok_or_else(none)?;
     let allow_mismatch = args.data_args.allow_mismatch;
-    let choice = places.source(&alone, &assignment, allow_mismatch)?;
+    let choice = locator.source(&alone, &assignment, allow_mismatch)?;
     let opened = OpenTask::open(&alone, choice, args.seed)?;
     let (count, expected) = (opened.test.dataset.len(), submission.split.rows);
     if expected > 0 && count != expected && !allow_mismatch {
         let name = &submission.split.name;
-        let reason = format!("split {name} has {count} rows, {expected} are expected");
-        return Err(Error::Other(format!(
-            "{reason}: a test server refuses anything but all (--allow-mismatch writes them)"
-        )));
+        return Err(Error::Mismatch {
+            what: "rows",
+            reason: format!(
+                "split {name} has {count} rows, {expected} are expected: a test server refuses \
+                 anything but all{HINT}--allow-mismatch writes them"
+            ),
+        });
     }
     for note in &opened.notes {
         flava_base::say(&format!("note: {note}"));

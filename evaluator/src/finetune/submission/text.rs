@@ -43,16 +43,16 @@ impl Answered {
         let entry = |(id, answer): (&String, &String)| {
             let number = id
                 .parse::<u64>()
-                .map_err(|_| Error::Other(format!("{id}: is no question_id")))?;
+                .map_err(|_| Error::Submission(format!("{id}: is no question_id")))?;
             Ok(json!({ "question_id": number, "answer": answer }))
         };
         let entries = self.ids.iter().zip(&self.answers).map(entry);
         let entries = entries.collect::<Result<Vec<_>>>()?;
-        serde_json::to_string(&entries).map_err(|e| Error::Other(e.to_string()))
+        Ok(serde_json::to_string(&entries)?)
     }
 
     fn hateful_memes(&self) -> Result<String> {
-        let missing = || Error::Other("the head has no two classes".into());
+        let missing = || Error::Submission("the head has no two classes".into());
         let probabilities = self.probabilities.as_ref().ok_or_else(missing)?;
         let rows = self.ids.iter().zip(&self.answers).zip(probabilities);
         let lines = rows.map(|((id, answer), p)| format!("{id},{p:.6},{answer}\n"));
@@ -95,14 +95,17 @@ fn by_index(ids: &[String]) -> Result<Vec<(u64, usize)>> {
     let number = |(row, id): (usize, &String)| {
         let number = id
             .parse::<u64>()
-            .map_err(|_| Error::Other(format!("{id}: is no idx, as others are")))?;
+            .map_err(|_| Error::Submission(format!("{id}: is no idx, as others are")))?;
         Ok((number, row))
     };
     let numbers = ids.iter().enumerate().map(number);
     let mut numbers = numbers.collect::<Result<Vec<_>>>()?;
     numbers.sort_unstable();
     match numbers.array_windows::<2>().find(|[a, b]| a.0 == b.0) {
-        Some([(twice, _), _]) => Err(Error::Other(format!("the idx {twice} is there twice"))),
+        Some([(twice, _), _]) => {
+            let reason = format!("the idx {twice} is there twice");
+            Err(Error::Submission(reason))
+        }
         None => Ok(numbers),
     }
 }

@@ -4,8 +4,8 @@
 use image::ImageFormat;
 
 use super::{
+    decoded_image::{DecodedImage, Outcome, checked_size, whole},
     other::other,
-    picture::{Outcome, Picture, checked_size, whole},
 };
 
 /// Bytes before the header that says how large it is.
@@ -87,7 +87,7 @@ impl Header<'_> {
     }
 }
 
-pub(super) fn bmp(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn bmp(bytes: &[u8]) -> Outcome<DecodedImage> {
     let header = Header(bytes);
     let (bits, compression) = (header.bits(), header.compression());
     let masks = header.masks();
@@ -108,25 +108,25 @@ pub(super) fn bmp(bytes: &[u8]) -> Outcome<Picture> {
         plain[30..34].fill(0);
         return other(&plain, ImageFormat::Bmp);
     }
-    let mut picture = other(bytes, ImageFormat::Bmp)?;
+    let mut image = other(bytes, ImageFormat::Bmp)?;
     if bits == 16 {
         let told = compression == MASKS;
-        cut_down(&mut picture, if told { masks } else { MASKS_16[1] });
+        cut_down(&mut image, if told { masks } else { MASKS_16[1] });
     }
-    Ok(picture)
+    Ok(image)
 }
 
 /// Values of as many bits as the masks have, brought to eight bits as Pillow does it.
-fn cut_down(picture: &mut Picture, masks: [u32; 3]) {
+fn cut_down(image: &mut DecodedImage, masks: [u32; 3]) {
     let highest = masks.map(|mask| (1u32 << mask.count_ones().clamp(1, 8)) - 1);
-    for pixel in picture.rgb.chunks_exact_mut(3) {
+    for pixel in image.rgb.chunks_exact_mut(3) {
         for (value, highest) in pixel.iter_mut().zip(highest) {
             *value = ((u32::from(*value) * highest + 127) / 255 * 255 / highest) as u8;
         }
     }
 }
 
-fn run_lengths(header: &Header, four_bits: bool) -> Outcome<Picture> {
+fn run_lengths(header: &Header, four_bits: bool) -> Outcome<DecodedImage> {
     let (width, tall) = (header.word(18) as i32, header.word(22) as i32);
     let (width, height) = checked_size(
         u64::try_from(width).unwrap_or(0),

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU64;
 
-use super::picture::{MAX_PIXELS, Outcome, Picture, checked_size, whole};
+use super::decoded_image::{DecodedImage, MAX_PIXELS, Outcome, checked_size, whole};
 
-pub(super) fn gif(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn gif(bytes: &[u8]) -> Outcome<DecodedImage> {
     let mut decoder = opened(bytes)?;
     let screen = (usize::from(decoder.width()), usize::from(decoder.height()));
     let global = decoder.global_palette().map(<[u8]>::to_vec);

@@ -7,9 +7,9 @@ use std::{
 
 use mozjpeg::ColorSpace;
 
-use super::picture::{Outcome, Picture, checked_size, cmyk_to_rgb, whole};
+use super::decoded_image::{DecodedImage, Outcome, checked_size, cmyk_to_rgb, whole};
 
-pub(super) fn jpeg(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn jpeg(bytes: &[u8]) -> Outcome<DecodedImage> {
     let ended = Cell::new(false);
     let reader = Whole {
         rest: bytes,

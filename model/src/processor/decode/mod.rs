@@ -7,10 +7,10 @@
 //! read as Pillow reads it is refused.
 
 mod bmp;
+mod decoded_image;
 mod gif;
 mod jpeg;
 mod other;
-mod picture;
 mod png;
 mod pnm;
 mod tiff;
@@ -19,15 +19,15 @@ use image::ImageFormat;
 
 use crate::{Error, Result};
 
-use picture::Outcome;
-pub use picture::Picture;
+pub use decoded_image::DecodedImage;
+use decoded_image::Outcome;
 
 /// How a `BigTIFF` of little-endian numbers begins; Pillow reads no other.
 const BIG_TIFF: &[u8] = b"II+\0";
 
 /// Decodes a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file. Whatever is in it, the answer is a
 /// image or an error.
-pub fn decode(bytes: &[u8]) -> Result<Picture> {
+pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
     if let Some(what) = flava_base::impostor(bytes) {
         return Err(Error::Image(what.into()));
     }
@@ -37,9 +37,9 @@ pub fn decode(bytes: &[u8]) -> Result<Picture> {
     } else {
         image::guess_format(bytes).map_err(|_| unknown())?
     };
-    let picture = guarded(bytes, format);
+    let image = guarded(bytes, format);
     let name = format.extensions_str()[0];
-    picture.map_err(|reason| Error::Image(format!("broken {name} image: {reason}")))
+    image.map_err(|reason| Error::Image(format!("broken {name} image: {reason}")))
 }
 
 /// What is said of a decoder that panicked.
@@ -47,11 +47,11 @@ const GAVE_UP: &str = "the decoder gave up";
 
 /// libjpeg reports errors by unwinding out of its C code, with its words; no other decoder is free
 /// of mistakes.
-fn guarded(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
+fn guarded(bytes: &[u8], format: ImageFormat) -> Outcome<DecodedImage> {
     let caught = std::panic::AssertUnwindSafe(|| decode_format(bytes, format));
     let decoded = flava_base::guarded(|| std::panic::catch_unwind(caught));
     let panic = match decoded.unwrap_or_else(|| Err(Box::new(()))) {
-        Ok(picture) => return picture,
+        Ok(image) => return image,
         Err(panic) => panic,
     };
     let said = panic.downcast_ref::<String>();
@@ -59,7 +59,7 @@ fn guarded(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
     Err(said.cloned().unwrap_or_else(|| GAVE_UP.into()))
 }
 
-fn decode_format(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
+fn decode_format(bytes: &[u8], format: ImageFormat) -> Outcome<DecodedImage> {
     match format {
         ImageFormat::Jpeg => jpeg::jpeg(bytes),
         ImageFormat::Gif => gif::gif(bytes),

@@ -4,9 +4,9 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 
-use super::picture::{Outcome, Picture, checked_size, whole};
+use super::decoded_image::{DecodedImage, Outcome, checked_size, whole};
 
-pub(super) fn other(bytes: &[u8], format: ImageFormat) -> Outcome<Picture> {
+pub(super) fn other(bytes: &[u8], format: ImageFormat) -> Outcome<DecodedImage> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.no_limits(); // the size is checked below, before anything is decoded
     let decoder = reader.into_decoder().map_err(|e| e.to_string())?;

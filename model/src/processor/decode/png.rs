@@ -5,8 +5,8 @@
 use image::ImageFormat;
 
 use super::{
+    decoded_image::{DecodedImage, Outcome},
     other::other,
-    picture::{Outcome, Picture},
 };
 
 /// Bytes that every PNG begins with.
@@ -22,7 +22,7 @@ enum Position {
     AfterData,
 }
 
-pub(super) fn png(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn png(bytes: &[u8]) -> Outcome<DecodedImage> {
     let mut prelude = Prelude {
         plain: bytes[..SIGNATURE.min(bytes.len())].to_vec(),
         head: &[],

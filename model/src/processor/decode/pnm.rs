@@ -1,7 +1,7 @@
 //! PBM, PGM and PPM as Pillow reads them: values are scaled to eight bits with halves to the even
 //! number, grey of more bits to sixteen and then cut at 255.
 
-use super::picture::{Outcome, Picture, checked_size, whole};
+use super::decoded_image::{DecodedImage, Outcome, checked_size, whole};
 
 /// Longest number of a header.
 const LONGEST: usize = 10;
@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 }
 
-pub(super) fn pnm(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn pnm(bytes: &[u8]) -> Outcome<DecodedImage> {
     let kind = match bytes.get(..2) {
         Some([b'P', kind @ b'1'..=b'6']) => *kind,
         _ => return Err("this kind of PNM is not read".into()),

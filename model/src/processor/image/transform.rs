@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use flava_base::hex;
 use sha2::{Digest, Sha256};
 
-use crate::processor::{Filter, PassOrder, Picture, PixelSize, resize};
+use crate::processor::{DecodedImage, Filter, PassOrder, PixelSize, resize};
 
 /// (height, width).
 type Size = (usize, usize);
@@ -34,11 +34,11 @@ pub struct ImageTransform {
 }
 
 impl ImageTransform {
-    /// Channels-first pixels of `picture`, \[3, height, width\] flattened, and their (height,
+    /// Channels-first pixels of `image`, \[3, height, width\] flattened, and their (height,
     /// width).
-    pub fn apply(&self, picture: &Picture) -> (Vec<f32>, Size) {
-        let mut size = (picture.height, picture.width);
-        let mut rgb = Cow::Borrowed(picture.rgb.as_slice());
+    pub fn apply(&self, image: &DecodedImage) -> (Vec<f32>, Size) {
+        let mut size = (image.height, image.width);
+        let mut rgb = Cow::Borrowed(image.rgb.as_slice());
         if let Some(to) = self.size {
             let (from, to_size) = (pixels(size), pixels(to));
             rgb = resize::<3>(&rgb, from, to_size, self.filter, self.order).into();

@@ -87,13 +87,13 @@ fn named_special(map: &Map<String, Value>) -> Outcome<Vec<Token>> {
                 .as_array()
                 .ok_or("additional_special_tokens is no list")?;
             found.extend(list.iter().map(of).collect::<Outcome<Vec<_>>>()?);
-        } else if let Some(place) = SPECIAL_KEYS.iter().position(|key| key == name) {
+        } else if let Some(position) = SPECIAL_KEYS.iter().position(|key| key == name) {
             let token = of(value)?;
-            if token.text() != SPECIAL[place] {
+            if token.text() != SPECIAL[position] {
                 return Err(format!(
                     "{name} is {:?}; only {} is implemented",
                     token.text(),
-                    SPECIAL[place]
+                    SPECIAL[position]
                 ));
             }
         }

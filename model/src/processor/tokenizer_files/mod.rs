@@ -252,7 +252,7 @@ fn all_added(numbered: &BTreeMap<u32, Token>, special: &[Token]) -> Vec<AddedTok
         .map(|token| token.added(special_texts.contains(token.text())))
         .collect();
     // Unknown, separator, padding, class and mask token: the order in which they would get ids.
-    let named = [1, 3, 0, 2, 4].map(|place| Token::Text(SPECIAL[place].to_owned()));
+    let named = [1, 3, 0, 2, 4].map(|position| Token::Text(SPECIAL[position].to_owned()));
     for token in named.iter().chain(special) {
         if !added.iter().any(|known| known.content == token.text()) {
             added.push(token.added(true));

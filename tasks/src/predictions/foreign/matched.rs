@@ -19,7 +19,7 @@ struct Matched<'a> {
     file: &'a Foreign,
     dataset: &'a dyn Dataset,
     /// For each row, its place in the file.
-    places: Vec<usize>,
+    positions: Vec<usize>,
     ids: Vec<String>,
     labels: Vec<Label>,
 }
@@ -32,7 +32,7 @@ impl Foreign {
         let matched = Matched {
             file: self,
             dataset,
-            places: self.places(dataset)?,
+            positions: self.positions(dataset)?,
             ids: rows.clone().map(|row| dataset.id(row)).collect(),
             labels: rows.clone().map(|row| dataset.label(row)).collect(),
         };
@@ -74,7 +74,7 @@ impl Matched<'_> {
             .answers
             .as_ref()
             .ok_or_else(|| self.no_answers())?;
-        Ok(&answers[self.places[row]])
+        Ok(&answers[self.positions[row]])
     }
 
     fn no_answers(&self) -> Error {
@@ -111,19 +111,19 @@ impl Matched<'_> {
             return Err(self.file.broken(reason));
         }
         let rows: Vec<&[f32]> = logits.rows().collect();
-        let values = self.places.iter().flat_map(|&place| rows[place]);
+        let values = self.positions.iter().flat_map(|&position| rows[position]);
         Logits::new(values.copied().collect(), classes, &self.ids).map(Some)
     }
 
     /// The answers as classes, which those of the largest logits must be.
     fn classes_of_answers(&self, classes: usize, best: Option<&[usize]>) -> Result<Vec<usize>> {
-        let texts = (0..self.places.len()).map(|row| self.text(row).map(str::trim));
+        let texts = (0..self.positions.len()).map(|row| self.text(row).map(str::trim));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         let answers = ClassAnswers::new(texts, self.dataset.class_names(), classes);
         answers
             .chosen(classes, best)
             .map_err(|Unclear { row, reason }| {
-                let id = &self.file.ids[self.places[row]];
+                let id = &self.file.ids[self.positions[row]];
                 self.file.broken(format!("{id}: {reason}"))
             })
     }

@@ -3,7 +3,7 @@
 
 mod classes;
 mod matched;
-mod places;
+mod positions;
 mod rows;
 
 use std::path::{Path, PathBuf};

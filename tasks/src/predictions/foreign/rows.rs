@@ -63,10 +63,10 @@ impl<'a> FileRows<'a> {
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty());
         let row = |(number, line): (usize, &str)| {
-            let place = format!("line {}", number + 1);
+            let position = format!("line {}", number + 1);
             let cells: Row = flava_base::json_of(line)
-                .map_err(|e| Error::data(path, format!("{place}: {e}")))?;
-            lowered(path, &place, cells.into_iter())
+                .map_err(|e| Error::data(path, format!("{position}: {e}")))?;
+            lowered(path, &position, cells.into_iter())
         };
         let rows = lines.map(row).collect::<Result<_>>()?;
         Ok(Self { path, rows })
@@ -159,12 +159,16 @@ impl<'a> FileRows<'a> {
 ///
 /// # Errors
 /// If two of them are the same then.
-fn lowered(path: &Path, place: &str, cells: impl Iterator<Item = (String, Value)>) -> Result<Row> {
+fn lowered(
+    path: &Path,
+    position: &str,
+    cells: impl Iterator<Item = (String, Value)>,
+) -> Result<Row> {
     let mut row = Row::new();
     for (name, value) in cells {
         let name = name.trim().to_lowercase();
         if row.insert(name.clone(), value).is_some() {
-            return Err(Error::data(path, format!("{place} has {name} twice")));
+            return Err(Error::data(path, format!("{position} has {name} twice")));
         }
     }
     Ok(row)

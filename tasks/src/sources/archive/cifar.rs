@@ -11,11 +11,11 @@ use flava_base::pickle::{self, Id, Object, Pickle, Value};
 use super::{
     super::{
         listing::Listing,
-        raw_pictures::{InMemory, PictureSize, PixelOrder},
+        raw_images::{ImageSize, InMemory, PixelOrder},
         reading::read_limited,
     },
     pixels::MAX_FILE,
-    places::trains,
+    positions::trains,
 };
 use crate::{Error, Result};
 
@@ -105,7 +105,7 @@ pub(super) fn cifar(root: &Path, split: &str, which: Cifar) -> Result<Listing> {
     let pixels = InMemory {
         files: files.into(),
         bytes: tiny.bytes,
-        size: PictureSize {
+        size: ImageSize {
             height: SIDE,
             width: SIDE,
         },

@@ -8,7 +8,7 @@ use super::{
         reading::read_text,
     },
     folders::folders,
-    places::{inner, trains},
+    positions::{inner, trains},
 };
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use super::{
         reading::guarded,
     },
     mat_bounds,
-    places::{inner, trains},
+    positions::{inner, trains},
 };
 use crate::{Error, Result};
 
@@ -84,7 +84,9 @@ pub(super) fn flowers102(root: &Path, split: &str) -> Result<Listing> {
     let variable = set_of(root, split)?;
     let classes = numbers(&mat(&labels)?, &labels, "labels")?;
     let row = |image: usize| {
-        let class = image.checked_sub(1).and_then(|place| classes.get(place));
+        let class = image
+            .checked_sub(1)
+            .and_then(|position| classes.get(position));
         let class = class
             .filter(|class| **class > 0)
             .ok_or_else(|| Error::data(&labels, format!("has no label for image {image}")))?;

@@ -8,7 +8,7 @@ mod mat_bounds;
 mod matlab;
 mod pcam;
 mod pixels;
-mod places;
+mod positions;
 mod scenes;
 mod tables;
 

@@ -10,11 +10,11 @@ use hdf5_reader::{Hdf5File, OpenOptions, SliceInfo, SliceInfoElem};
 use super::{
     super::{
         listing::Listing,
-        raw_pictures::{PictureSize, Pixels},
+        raw_images::{ImageSize, Pixels},
         reading::guarded,
     },
     pixels::classes_of,
-    places::inner,
+    positions::inner,
 };
 use crate::{Error, Result};
 
@@ -103,8 +103,8 @@ impl Patches {
 }
 
 impl Pixels for Patches {
-    fn size(&self) -> PictureSize {
-        PictureSize {
+    fn size(&self) -> ImageSize {
+        ImageSize {
             height: PATCH[0] as usize,
             width: PATCH[1] as usize,
         }

@@ -9,10 +9,10 @@ use std::{
 use super::{
     super::{
         listing::Listing,
-        raw_pictures::{InMemory, PictureSize, PixelOrder, RawFile, RawLayout},
+        raw_images::{ImageSize, InMemory, PixelOrder, RawFile, RawLayout},
         reading::{read_limited, read_text},
     },
-    places::{inner, trains},
+    positions::{inner, trains},
 };
 use crate::{Error, Result};
 
@@ -33,11 +33,11 @@ pub(super) fn classes_of(path: &Path, bytes: &[u8], first: u8) -> Result<Vec<usi
     bytes.iter().enumerate().map(class).collect()
 }
 
-fn same_count(path: &Path, pictures: usize, labels: usize) -> Result<()> {
-    if pictures == labels {
+fn same_count(path: &Path, images: usize, labels: usize) -> Result<()> {
+    if images == labels {
         return Ok(());
     }
-    let reason = format!("has {pictures} images, and there are {labels} labels");
+    let reason = format!("has {images} images, and there are {labels} labels");
     Err(Error::data(path, reason))
 }
 
@@ -45,21 +45,21 @@ fn same_count(path: &Path, pictures: usize, labels: usize) -> Result<()> {
 /// from 1.
 pub(super) fn stl10(root: &Path, split: &str) -> Result<Listing> {
     let root = &inner(root, &["stl10_binary"], "test_X.bin");
-    let pictures = root.join(format!("{split}_X.bin"));
+    let images = root.join(format!("{split}_X.bin"));
     let labels = root.join(format!("{split}_y.bin"));
     let classes = classes_of(&labels, &read_limited(&labels, MAX_FILE)?, 1)?;
-    let pixels = stl10_pictures(&pictures, classes.len())?;
+    let pixels = stl10_images(&images, classes.len())?;
     let names = root.join("class_names.txt");
     let names = if names.exists() {
         read_text(&names)?.lines().map(str::to_owned).collect()
     } else {
         Vec::new()
     };
-    Ok(Listing::of_pixels(&pictures, classes, Arc::new(pixels)).with_class_names(names))
+    Ok(Listing::of_pixels(&images, classes, Arc::new(pixels)).with_class_names(names))
 }
 
 /// A file of images of STL10, one for each of `labels` labels.
-fn stl10_pictures(path: &Path, labels: usize) -> Result<RawFile> {
+fn stl10_images(path: &Path, labels: usize) -> Result<RawFile> {
     const SIDE: usize = 96;
     const BYTES: u64 = (3 * SIDE * SIDE) as u64;
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
@@ -72,7 +72,7 @@ fn stl10_pictures(path: &Path, labels: usize) -> Result<RawFile> {
     let layout = RawLayout {
         offset: 0,
         stride: BYTES,
-        size: PictureSize {
+        size: ImageSize {
             height: SIDE,
             width: SIDE,
         },
@@ -92,7 +92,7 @@ pub(super) fn mnist(root: &Path, split: &str) -> Result<Listing> {
     let pixels = InMemory {
         files: [images.path.clone()].into(),
         bytes: images.values,
-        size: PictureSize {
+        size: ImageSize {
             height: images.sizes[1],
             width: images.sizes[2],
         },

@@ -9,7 +9,7 @@ use super::{
         listing::{Listing, Row},
         reading::{read_json, read_text},
     },
-    places::inner,
+    positions::inner,
 };
 use crate::{Error, Result};
 

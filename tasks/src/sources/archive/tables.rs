@@ -5,11 +5,11 @@ use std::{path::Path, sync::Arc};
 use super::{
     super::{
         listing::{Listing, Row},
-        raw_pictures::{InMemory, PictureSize, PixelOrder},
+        raw_images::{ImageSize, InMemory, PixelOrder},
         reading::read_text,
     },
     folders,
-    places::{inner, trains},
+    positions::{inner, trains},
 };
 use crate::{Error, Result};
 
@@ -120,7 +120,7 @@ pub(super) fn fer2013(root: &Path, split: &str) -> Result<Listing> {
     let pixels = InMemory {
         files: [table.clone()].into(),
         bytes,
-        size: PictureSize {
+        size: ImageSize {
             height: FACE,
             width: FACE,
         },

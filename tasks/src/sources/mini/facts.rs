@@ -5,7 +5,7 @@ use rand::Rng;
 use super::{
     concepts::{KINDS, Kind},
     scene::{COLOURS, Copies, MOST, Relation, Scene, other, pick},
-    words::{NUMBERS, SIZES, colour, number_label, place, yes_label},
+    words::{NUMBERS, SIZES, colour, number_label, position, yes_label},
 };
 
 /// Things said of a kind that no image shows.
@@ -28,7 +28,7 @@ impl Scene {
             (1, way) => view.number_question(way),
             (_, 0) => self.kind_question(view.kind(), rng),
             (_, 1) => view.size_question(rng),
-            (_, _) => view.place_question(rng),
+            (_, _) => view.position_question(rng),
         }
     }
 
@@ -50,7 +50,7 @@ impl Scene {
             1 => view.number_statement(right, rng),
             2 => view.size_statement(right),
             3 => self.kind_statement(view.kind(), right, rng),
-            _ => view.place_statement(right),
+            _ => view.position_statement(right),
         }
     }
 
@@ -124,11 +124,11 @@ impl View {
         (format!("are the {many} {size} ?"), yes_label(right))
     }
 
-    fn place_question(&self, rng: &mut impl Rng) -> Question {
+    fn position_question(&self, rng: &mut impl Rng) -> Question {
         let right: bool = rng.random();
-        let (many, place, others) = self.place(right);
+        let (many, position, others) = self.relation(right);
         (
-            format!("are the {many} {place} the {others} ?"),
+            format!("are the {many} {position} the {others} ?"),
             yes_label(right),
         )
     }
@@ -153,19 +153,19 @@ impl View {
         format!("the {} are {size}", self.kind().many)
     }
 
-    fn place_statement(&self, right: bool) -> String {
-        let (many, place, others) = self.place(right);
-        format!("the {many} are {place} the {others}")
+    fn position_statement(&self, right: bool) -> String {
+        let (many, position, others) = self.relation(right);
+        format!("the {many} are {position} the {others}")
     }
 
     /// Its things, where they are, or are not, and the other things.
-    fn place(&self, right: bool) -> (&'static str, &'static str, &'static str) {
+    fn relation(&self, right: bool) -> (&'static str, &'static str, &'static str) {
         let said = if right {
             self.relation
         } else {
             self.relation.inverse()
         };
         let others = self.rest.concept.kind().many;
-        (self.kind().many, place(said), others)
+        (self.kind().many, position(said), others)
     }
 }

@@ -328,7 +328,7 @@ mod tests {
     /// What is asked on test scenes is asked in words of the training splits, names of things
     /// apart.
     #[test]
-    fn pictures_decode_and_only_names_are_new_words() {
+    fn images_decode_and_only_names_are_new_words() {
         let texts = |world, split: &str, rows| {
             let rows = Mini::new(world, split, rows, 0);
             (0..rows.len())
@@ -355,11 +355,8 @@ mod tests {
             for index in 0..rows.len() {
                 let example = rows.get(index).unwrap();
                 if let Some(bytes) = example.image {
-                    let picture = image::load_from_memory(&bytes).unwrap();
-                    assert_eq!(
-                        (picture.width(), picture.height()),
-                        (scene::SIDE, scene::SIDE)
-                    );
+                    let image = image::load_from_memory(&bytes).unwrap();
+                    assert_eq!((image.width(), image.height()), (scene::SIDE, scene::SIDE));
                 }
                 let strange = example
                     .texts
@@ -373,7 +370,7 @@ mod tests {
 
     /// The registry's prompts stand in the order of the labels, in words that are known.
     #[test]
-    fn class_names_say_what_the_pictures_show() {
+    fn class_names_say_what_the_images_show() {
         let registry = crate::Registry::built_in().unwrap();
         let crate::Method::ZeroShot { class_names, .. } =
             &registry.get("mini-zero-shot").unwrap().method

@@ -112,8 +112,8 @@ impl Scene {
         let mut canvas = canvas(self.background);
         let first_leads = matches!(self.relation, Relation::Left | Relation::Above);
         let beside = matches!(self.relation, Relation::Left | Relation::Right);
-        for (place, group) in self.groups.iter().enumerate() {
-            let leads = (place == 0) == first_leads;
+        for (position, group) in self.groups.iter().enumerate() {
+            let leads = (position == 0) == first_leads;
             let half = if leads { 0 } else { SIDE / 2 };
             let mut cells: Vec<u32> = (0..MOST as u32).collect();
             cells.shuffle(&mut rng);
@@ -163,8 +163,8 @@ impl Single {
         let mut canvas = canvas(self.background);
         if alone {
             let size = rng.random_range(48..=80);
-            let mut place = || rng.random_range(0..=SIDE - size);
-            let (left, top) = (place(), place());
+            let mut position = || rng.random_range(0..=SIDE - size);
+            let (left, top) = (position(), position());
             paste(&mut canvas, self.group.concept, Square { left, top, size });
             return encode(&canvas);
         }
@@ -173,9 +173,9 @@ impl Single {
         let mut cells: Vec<u32> = (0..9).collect();
         cells.shuffle(&mut rng);
         let size = SIZES[usize::from(self.group.large)];
-        for place in cells.into_iter().take(self.group.count) {
+        for position in cells.into_iter().take(self.group.count) {
             let mut along = |cells: u32| cells * cell + rng.random_range(0..=cell - size);
-            let (left, top) = (along(place % 3), along(place / 3));
+            let (left, top) = (along(position % 3), along(position / 3));
             paste(&mut canvas, self.group.concept, Square { left, top, size });
         }
         encode(&canvas)

@@ -6,7 +6,7 @@ use rand::{Rng, seq::SliceRandom};
 
 use super::{
     scene::{MOST, Scene, Single, pick},
-    words::{Naming, answers, colour, phrase, place},
+    words::{Naming, answers, colour, phrase, position},
 };
 
 impl Scene {
@@ -15,8 +15,8 @@ impl Scene {
         let [a, b] = self.groups.map(|group| phrase(group, naming));
         let (colour, there, back) = (
             colour(self.background),
-            place(self.relation),
-            place(self.relation.inverse()),
+            position(self.relation),
+            position(self.relation.inverse()),
         );
         [
             format!("{a} {there} {b} on a {colour} background"),

@@ -27,7 +27,7 @@ pub(super) fn yes_label(yes: bool) -> usize {
     COLOURS.len() + NUMBERS.len() + usize::from(!yes)
 }
 
-pub(super) fn place(relation: Relation) -> &'static str {
+pub(super) fn position(relation: Relation) -> &'static str {
     match relation {
         Relation::Left => "left of",
         Relation::Right => "right of",

@@ -61,9 +61,9 @@ impl ParquetFile {
 
     /// What went wrong in reading some columns, of a row group or of all.
     pub(super) fn broken(&self, columns: &[&str], group: Option<usize>, e: &dyn ToString) -> Error {
-        let place = group.map_or(String::new(), |group| format!(", row group {group}"));
+        let position = group.map_or(String::new(), |group| format!(", row group {group}"));
         let columns = columns.join(", ");
-        self.wrong(format!("column {columns}{place}: {}", e.to_string()))
+        self.wrong(format!("column {columns}{position}: {}", e.to_string()))
     }
 
     /// The named columns are there, and the image is one.
@@ -80,7 +80,7 @@ impl ParquetFile {
         let Some(image) = image else { return Ok(()) };
         let field = schema.field_with_name(image);
         let kind = field.map_err(|e| self.wrong(e))?.data_type();
-        if holds_pictures(kind) {
+        if holds_images(kind) {
             return Ok(());
         }
         Err(self.wrong(format!(
@@ -125,7 +125,7 @@ pub(super) fn small_columns(columns: &Columns) -> Vec<&str> {
         .collect()
 }
 
-fn holds_pictures(kind: &DataType) -> bool {
+fn holds_images(kind: &DataType) -> bool {
     match kind {
         DataType::Struct(fields) => fields.iter().any(|f| match f.name().as_str() {
             "bytes" => is_binary(f.data_type()),

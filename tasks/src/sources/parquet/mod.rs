@@ -2,7 +2,7 @@
 //! window of rows at a time.
 
 mod file;
-mod pictures;
+mod images;
 mod rows;
 mod values;
 mod windows;
@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{Columns, Result};
 use file::{ParquetFile, small_columns};
-use pictures::PictureWindows;
+use images::ImageWindows;
 use rows::{Known, Reading};
 use windows::Division;
 
 /// The files of one split.
 pub(super) struct ParquetDataset {
-    pictures: PictureWindows,
+    images: ImageWindows,
     known: Known,
     class_names: Vec<String>,
     notes: Vec<String>,
@@ -43,7 +43,7 @@ impl ParquetDataset {
         root: &Path,
     ) -> Result<Self> {
         let mut dataset = Self {
-            pictures: PictureWindows::new(&columns.image),
+            images: ImageWindows::new(&columns.image),
             known: Known::default(),
             class_names: Vec::new(),
             notes: Vec::new(),
@@ -68,14 +68,14 @@ impl ParquetDataset {
         let file = ParquetFile::open(path)?;
         file.check_columns(reading.columns)?;
         self.notes.extend(reading.map_classes(&file)?);
-        let Division { windows, rows } = Division::new(&file, self.pictures.files(), start)?;
+        let Division { windows, rows } = Division::new(&file, self.images.files(), start)?;
         if small_columns(reading.columns).is_empty() {
             self.known.number(&file, start, rows);
         } else {
             self.known.read(&file, start, rows, reading)?;
         }
         self.origins.push([path.to_owned()].into());
-        self.pictures.add(file, windows);
+        self.images.add(file, windows);
         Ok(rows)
     }
 }
@@ -114,10 +114,10 @@ impl Dataset for ParquetDataset {
     }
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
-        if !self.pictures.are_read() {
+        if !self.images.are_read() {
             return ImageOrigin::None;
         }
-        let (file, row) = self.pictures.origin(self.known.row[index]);
+        let (file, row) = self.images.origin(self.known.row[index]);
         ImageOrigin::Part {
             files: Arc::clone(&self.origins[file]),
             at: row as u64,
@@ -125,8 +125,8 @@ impl Dataset for ParquetDataset {
     }
 
     fn get(&self, index: usize) -> Result<Example> {
-        let image = if self.pictures.are_read() {
-            self.pictures.picture(self.known.row[index])?
+        let image = if self.images.are_read() {
+            self.images.image(self.known.row[index])?
         } else {
             None
         };

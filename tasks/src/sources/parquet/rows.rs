@@ -89,7 +89,7 @@ impl<'a> Reading<'a> {
 
 /// Where a batch of rows lies.
 #[derive(Clone, Copy)]
-struct BatchPlace<'a> {
+struct BatchLocation<'a> {
     file: &'a ParquetFile,
     /// Row of all files that the file starts with.
     start: usize,
@@ -99,7 +99,7 @@ struct BatchPlace<'a> {
 
 /// A batch of rows, its columns as what is read of them.
 struct Rows<'a> {
-    at: BatchPlace<'a>,
+    at: BatchLocation<'a>,
     /// Of the file.
     name: String,
     /// Whether captions may be null.
@@ -114,7 +114,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(at: BatchPlace<'a>, batch: &RecordBatch, reading: &Reading) -> Result<Self> {
+    fn new(at: BatchLocation<'a>, batch: &RecordBatch, reading: &Reading) -> Result<Self> {
         let (path, columns) = (&at.file.path, reading.columns);
         let column = |name: &str| batch.column_by_name(name).filter(|_| !name.is_empty());
         let text = |name: &str| column(name).map(|c| as_text(path, name, c)).transpose();
@@ -143,7 +143,7 @@ impl<'a> Rows<'a> {
     }
 
     /// What messages call a row.
-    fn place(&self, row: usize) -> String {
+    fn location(&self, row: usize) -> String {
         format!("row {}", self.at.first + row)
     }
 
@@ -159,32 +159,32 @@ impl<'a> Rows<'a> {
         Some(groups.value(row).to_owned())
     }
 
-    fn captions(&self, row: usize, place: &str) -> Result<Option<Vec<String>>> {
+    fn captions(&self, row: usize, location: &str) -> Result<Option<Vec<String>>> {
         let captions = self.captions.as_ref();
         captions
             .filter(|column| !(self.gaps && column.is_null(row)))
-            .map(|column| column.get(&self.at.file.path, place, row))
+            .map(|column| column.get(&self.at.file.path, location, row))
             .transpose()
     }
 
     /// The texts that go together as one input.
-    fn inputs(&self, row: usize, place: &str) -> Result<Vec<String>> {
+    fn inputs(&self, row: usize, location: &str) -> Result<Vec<String>> {
         let mut inputs = Vec::new();
         for column in &self.inputs {
-            inputs.extend(column.get(&self.at.file.path, place, row)?);
+            inputs.extend(column.get(&self.at.file.path, location, row)?);
         }
         Ok(inputs)
     }
 
-    fn label(&self, row: usize, place: &str, reading: &mut Reading) -> Result<Label> {
+    fn label(&self, row: usize, location: &str, reading: &mut Reading) -> Result<Label> {
         let path = &self.at.file.path;
         if let Some(labels) = &self.labels {
-            return Ok(reading.mapped(labels.get(path, place, row)?));
+            return Ok(reading.mapped(labels.get(path, location, row)?));
         }
         let Some(answers) = &self.answers else {
             return Ok(Label::None);
         };
-        let answers = answers.get(path, place, row)?;
+        let answers = answers.get(path, location, row)?;
         let answers = answers.iter().map(|answer| reading.interner.get(answer));
         Ok(Label::Answers(answers.collect()))
     }
@@ -218,7 +218,7 @@ impl Known {
         }
         let mut first = 0;
         for batch in &batches {
-            let rows = Rows::new(BatchPlace { file, start, first }, batch, reading)?;
+            let rows = Rows::new(BatchLocation { file, start, first }, batch, reading)?;
             for row in 0..batch.num_rows() {
                 if rows.is_of(reading.split, row) {
                     self.add(&rows, row, reading)?;
@@ -231,8 +231,8 @@ impl Known {
 
     /// Adds a row, or its captions to the row that shares its image.
     fn add(&mut self, rows: &Rows, row: usize, reading: &mut Reading) -> Result<()> {
-        let place = rows.place(row);
-        let captions = rows.captions(row, &place)?;
+        let location = rows.location(row);
+        let captions = rows.captions(row, &location)?;
         let next = self.row.len();
         let group = rows.group(row);
         let owner = group.map(|group| *reading.groups.entry(group).or_insert(next));
@@ -240,9 +240,9 @@ impl Known {
             self.texts[owner].extend(captions.iter().cloned());
             return Ok(());
         }
-        let label = rows.label(row, &place, reading)?;
+        let label = rows.label(row, &location, reading)?;
         let mut texts = captions.unwrap_or_default();
-        texts.extend(rows.inputs(row, &place)?);
+        texts.extend(rows.inputs(row, &location)?);
         self.row.push(rows.at.start + rows.at.first + row);
         self.label.push(label);
         self.texts.push(texts);

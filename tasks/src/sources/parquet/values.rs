@@ -96,30 +96,30 @@ impl Texts {
     }
 
     /// The text of a row, or all of its list.
-    pub(super) fn get(&self, path: &Path, place: &str, row: usize) -> Result<Vec<String>> {
+    pub(super) fn get(&self, path: &Path, location: &str, row: usize) -> Result<Vec<String>> {
         strings(
             path,
-            &format!("{place}, column {}", self.name),
+            &format!("{location}, column {}", self.name),
             &self.column,
             row,
         )
     }
 }
 
-fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -> Result<Vec<String>> {
+fn strings(path: &Path, location: &str, column: &ArrayRef, row: usize) -> Result<Vec<String>> {
     if column.is_null(row) {
-        return Err(Error::data(path, format!("{place}: the text is null")));
+        return Err(Error::data(path, format!("{location}: the text is null")));
     }
     match column.data_type() {
         DataType::LargeUtf8 => Ok(vec![column.as_string::<i64>().value(row).to_owned()]),
         kind if is_text(kind) => {
-            let text = cast_to(path, place, &column.slice(row, 1), &DataType::LargeUtf8)?;
-            strings(path, place, &text, 0)
+            let text = cast_to(path, location, &column.slice(row, 1), &DataType::LargeUtf8)?;
+            strings(path, location, &text, 0)
         }
-        DataType::List(_) => all_strings(path, place, &column.as_list::<i32>().value(row)),
-        DataType::LargeList(_) => all_strings(path, place, &column.as_list::<i64>().value(row)),
+        DataType::List(_) => all_strings(path, location, &column.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => all_strings(path, location, &column.as_list::<i64>().value(row)),
         DataType::FixedSizeList(..) => {
-            all_strings(path, place, &column.as_fixed_size_list().value(row))
+            all_strings(path, location, &column.as_fixed_size_list().value(row))
         }
         // A list of structs that `datasets` wrote as a struct of lists.
         DataType::Struct(_) => {
@@ -127,31 +127,33 @@ fn strings(path: &Path, place: &str, column: &ArrayRef, row: usize) -> Result<Ve
             let mut named = TEXT_FIELDS
                 .iter()
                 .filter_map(|name| fields.column_by_name(name));
-            let field = named.next().ok_or_else(|| not_text(path, place, column))?;
-            strings(path, place, field, row)
+            let field = named
+                .next()
+                .ok_or_else(|| not_text(path, location, column))?;
+            strings(path, location, field, row)
         }
-        _ => Err(not_text(path, place, column)),
+        _ => Err(not_text(path, location, column)),
     }
 }
 
-fn all_strings(path: &Path, place: &str, items: &ArrayRef) -> Result<Vec<String>> {
+fn all_strings(path: &Path, location: &str, items: &ArrayRef) -> Result<Vec<String>> {
     let items = if is_text(items.data_type()) {
-        cast_to(path, place, items, &DataType::LargeUtf8)?
+        cast_to(path, location, items, &DataType::LargeUtf8)?
     } else {
         Arc::clone(items)
     };
     let mut all = Vec::with_capacity(items.len());
     for item in 0..items.len() {
-        all.extend(strings(path, place, &items, item)?);
+        all.extend(strings(path, location, &items, item)?);
     }
     Ok(all)
 }
 
-fn not_text(path: &Path, place: &str, column: &ArrayRef) -> Error {
+fn not_text(path: &Path, location: &str, column: &ArrayRef) -> Error {
     Error::data(
         path,
         format!(
-            "{place}: {} is no text and no list of texts",
+            "{location}: {} is no text and no list of texts",
             column.data_type()
         ),
     )
@@ -209,8 +211,8 @@ impl Labels {
         }
     }
 
-    pub(super) fn get(&self, path: &Path, place: &str, row: usize) -> Result<Label> {
-        let wrong = |reason: String| Error::data(path, format!("{place}: {reason}"));
+    pub(super) fn get(&self, path: &Path, location: &str, row: usize) -> Result<Label> {
+        let wrong = |reason: String| Error::data(path, format!("{location}: {reason}"));
         if self.is_null(row) {
             return Err(wrong("the label is null".into()));
         }
@@ -229,7 +231,7 @@ impl Labels {
                 return Ok(Label::Class(class));
             }
         };
-        Ok(Label::Class(checked_label(path, place, class, classes)?))
+        Ok(Label::Class(checked_label(path, location, class, classes)?))
     }
 }
 

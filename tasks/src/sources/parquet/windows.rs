@@ -25,7 +25,7 @@ pub(super) struct Division {
 
 impl Division {
     /// Of the file with this place among all, whose first row has this number among all.
-    pub(super) fn new(file: &ParquetFile, place: usize, start: usize) -> Result<Self> {
+    pub(super) fn new(file: &ParquetFile, position: usize, start: usize) -> Result<Self> {
         let mut division = Self {
             windows: Vec::new(),
             rows: 0,
@@ -39,7 +39,7 @@ impl Division {
             let at_once = claim.rows_at_once();
             for skip in (0..claim.rows).step_by(at_once) {
                 division.windows.push(Window {
-                    file: place,
+                    file: position,
                     group,
                     skip,
                     rows: at_once.min(claim.rows - skip),

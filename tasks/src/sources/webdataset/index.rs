@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs::File, os::unix::fs::FileExt, path::Path};
 use flava_base::is_image;
 
 use super::{
-    super::reading::MAX_PICTURE,
+    super::reading::MAX_IMAGE,
     members::{Member, Members, Strays},
     sample::Sample,
     side::{MAX_SIDE, SampleKind, Side, read_side},
@@ -45,13 +45,13 @@ pub(super) fn index_shard(
 /// The members of each key, in the order of the keys' first ones.
 fn by_key(files: &[Member], kind: SampleKind) -> Vec<(&str, KeyMembers<'_>)> {
     let mut all: Vec<(&str, KeyMembers)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut positions: HashMap<&str, usize> = HashMap::new();
     for member in files {
-        let place = *places.entry(member.key()).or_insert_with(|| {
+        let position = *positions.entry(member.key()).or_insert_with(|| {
             all.push((member.key(), KeyMembers::default()));
             all.len() - 1
         });
-        let members = &mut all[place].1;
+        let members = &mut all[position].1;
         if is_image(&member.name) {
             members.images.push(member);
         } else if kind.sides().contains(&member.ending().as_str()) {
@@ -148,7 +148,7 @@ fn one_image<'a>(
         ));
     }
     let image = images.first().copied();
-    if let Some(image) = image.filter(|image| image.size > MAX_PICTURE) {
+    if let Some(image) = image.filter(|image| image.size > MAX_IMAGE) {
         return Err(format!("{key}: an image of {} bytes", image.size));
     }
     Ok(image)

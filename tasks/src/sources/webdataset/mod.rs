@@ -30,7 +30,7 @@ use super::{
     class_names::read_class_names,
     dataset::{Dataset, Example, ImageOrigin, Label},
     index_cache,
-    reading::{MAX_PICTURE, allow_open_files},
+    reading::{MAX_IMAGE, allow_open_files},
 };
 use crate::{Error, Result};
 
@@ -188,7 +188,7 @@ impl Dataset for Webdataset {
     fn get(&self, index: usize) -> Result<Example> {
         let (shard, sample) = self.find(index);
         let (path, file) = &self.files[shard];
-        let mut bytes = vec![0; sample.size.min(MAX_PICTURE) as usize];
+        let mut bytes = vec![0; sample.size.min(MAX_IMAGE) as usize];
         file.read_exact_at(&mut bytes, sample.offset)
             .map_err(|e| Error::io(path, e))?;
         let image = Some(bytes).filter(|bytes| !bytes.is_empty());

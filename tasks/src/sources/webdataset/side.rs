@@ -120,7 +120,7 @@ fn hot<T: npyz::Deserialize + Default + PartialEq + From<bool>>(
     }
     let numbered = (0u32..).zip(values);
     let hot = numbered.filter(|(_, value)| *value != T::default());
-    Ok(hot.map(|(place, _)| place).collect())
+    Ok(hot.map(|(position, _)| position).collect())
 }
 
 /// The header is a Python dictionary, which its reader parses in time that doubles with each level:

@@ -1,7 +1,7 @@
 //! What a TIFF's samples mean.
 
 use super::layout::{FLOAT, Layout, UNSIGNED};
-use crate::processor::decode::picture::cmyk_to_rgb;
+use crate::processor::decode::decoded_image::cmyk_to_rgb;
 
 /// What a sample beyond the colours is: unspecified, alpha that was multiplied in, alpha.
 const UNSPECIFIED: u16 = 0;

@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use tiff::{decoder::Decoder, tags::Tag};
 
-use crate::processor::decode::picture::Outcome;
+use crate::processor::decode::decoded_image::Outcome;
 
 /// Whether whole numbers are signed, or are floats.
 pub(super) const UNSIGNED: u16 = 1;

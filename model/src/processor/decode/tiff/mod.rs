@@ -14,7 +14,7 @@ use tiff::{
     tags::Tag,
 };
 
-use super::picture::{MAX_PIXELS, Outcome, Picture, checked_size, whole};
+use super::decoded_image::{DecodedImage, MAX_PIXELS, Outcome, checked_size, whole};
 use colours::colours;
 use grey::as_grey;
 use layout::{Layout, list, one};
@@ -24,7 +24,7 @@ use samples::samples;
 /// loss.
 const COMPRESSIONS: [u16; 6] = [1, 4, 5, 8, 32773, 32946];
 
-pub(super) fn tiff(bytes: &[u8]) -> Outcome<Picture> {
+pub(super) fn tiff(bytes: &[u8]) -> Outcome<DecodedImage> {
     let mut grey = bytes.to_vec();
     let photometric =
         as_grey(&mut grey).ok_or("its directory is cut off, or names no colour model")?;
@@ -75,11 +75,11 @@ fn check<R: Read + Seek>(file: &mut Decoder<R>) -> Outcome<()> {
 }
 
 /// The image as its orientation has it (1 to 8, as in the tag).
-fn turned(picture: Picture, orientation: u16) -> Picture {
+fn turned(image: DecodedImage, orientation: u16) -> DecodedImage {
     if !(2..=8).contains(&orientation) {
-        return picture;
+        return image;
     }
-    let (w, h) = (picture.width, picture.height);
+    let (w, h) = (image.width, image.height);
     let (width, height) = if orientation >= 5 { (h, w) } else { (w, h) };
     let from = |x: usize, y: usize| match orientation {
         2 => (w - 1 - x, y),
@@ -90,12 +90,12 @@ fn turned(picture: Picture, orientation: u16) -> Picture {
         7 => (w - 1 - y, h - 1 - x),
         _ => (w - 1 - y, x),
     };
-    let mut rgb = Vec::with_capacity(picture.rgb.len());
+    let mut rgb = Vec::with_capacity(image.rgb.len());
     for y in 0..height {
         for x in 0..width {
             let (x, y) = from(x, y);
-            rgb.extend_from_slice(&picture.rgb[(y * w + x) * 3..][..3]);
+            rgb.extend_from_slice(&image.rgb[(y * w + x) * 3..][..3]);
         }
     }
-    Picture { width, height, rgb }
+    DecodedImage { width, height, rgb }
 }

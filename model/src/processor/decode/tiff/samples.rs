@@ -8,7 +8,7 @@ use tiff::decoder::{
 };
 
 use super::layout::{FLOAT, Layout, SIGNED, UNSIGNED};
-use crate::processor::decode::picture::Outcome;
+use crate::processor::decode::decoded_image::Outcome;
 
 /// All samples, eight bits each: of wider ones what Pillow keeps.
 pub(super) fn samples<R: Read + Seek>(

@@ -13,12 +13,12 @@ use crate::{Error, Result};
 
 /// How large an image is, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PictureSize {
+pub(super) struct ImageSize {
     pub(super) height: usize,
     pub(super) width: usize,
 }
 
-impl PictureSize {
+impl ImageSize {
     fn pixels(self) -> usize {
         self.height * self.width
     }
@@ -27,7 +27,7 @@ impl PictureSize {
 /// Images that an archive holds as plain numbers.
 pub(super) trait Pixels: Send + Sync {
     /// Height and width.
-    fn size(&self) -> PictureSize;
+    fn size(&self) -> ImageSize;
 
     /// The files that they are in.
     fn files(&self) -> Arc<[PathBuf]>;
@@ -37,7 +37,7 @@ pub(super) trait Pixels: Send + Sync {
 }
 
 /// Plain pixels as an image file that costs nothing to decode.
-pub(super) fn bmp(pixels: &[u8], size: PictureSize) -> ImageResult<Vec<u8>> {
+pub(super) fn bmp(pixels: &[u8], size: ImageSize) -> ImageResult<Vec<u8>> {
     let kind = if pixels.len() == size.pixels() {
         ExtendedColorType::L8
     } else {
@@ -62,7 +62,7 @@ pub(super) enum PixelOrder {
 
 impl PixelOrder {
     /// How many numbers an image has.
-    fn values(self, size: PictureSize) -> usize {
+    fn values(self, size: ImageSize) -> usize {
         size.pixels() * if self == Self::Grey { 1 } else { 3 }
     }
 }
@@ -74,7 +74,7 @@ pub(super) struct RawLayout {
     pub(super) offset: u64,
     /// From one image to the next.
     pub(super) stride: u64,
-    pub(super) size: PictureSize,
+    pub(super) size: ImageSize,
     /// How a pixel's values are found.
     pub(super) order: PixelOrder,
 }
@@ -124,7 +124,7 @@ impl RawFile {
 }
 
 impl Pixels for RawFile {
-    fn size(&self) -> PictureSize {
+    fn size(&self) -> ImageSize {
         self.layout.size
     }
 
@@ -152,12 +152,12 @@ pub(super) struct InMemory {
     /// Where they come from.
     pub(super) files: Arc<[PathBuf]>,
     pub(super) bytes: Vec<u8>,
-    pub(super) size: PictureSize,
+    pub(super) size: ImageSize,
     pub(super) order: PixelOrder,
 }
 
 impl Pixels for InMemory {
-    fn size(&self) -> PictureSize {
+    fn size(&self) -> ImageSize {
         self.size
     }
 
@@ -173,16 +173,16 @@ impl Pixels for InMemory {
 }
 
 /// The values pixel by pixel.
-fn interleaved(raw: &[u8], size: PictureSize, order: PixelOrder) -> Vec<u8> {
+fn interleaved(raw: &[u8], size: ImageSize, order: PixelOrder) -> Vec<u8> {
     let (height, width, plane) = (size.height, size.width, size.pixels());
-    let place = |pixel: usize| match order {
+    let position = |pixel: usize| match order {
         PixelOrder::PlanesByColumn => (pixel % width) * height + pixel / width,
         PixelOrder::Planes | PixelOrder::Grey => pixel,
     };
     match order {
         PixelOrder::Grey => raw.to_vec(),
         _ => (0..plane)
-            .flat_map(|pixel| [0, 1, 2].map(|channel| raw[channel * plane + place(pixel)]))
+            .flat_map(|pixel| [0, 1, 2].map(|channel| raw[channel * plane + position(pixel)]))
             .collect(),
     }
 }

@@ -7,7 +7,7 @@ const MAX_SIDE: u64 = 1_000_000;
 
 /// An RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct DecodedImage {
     /// In pixels.
     pub width: usize,
     /// In pixels.
@@ -32,9 +32,9 @@ pub(super) fn checked_size(width: u64, height: u64) -> Outcome<(usize, usize)> {
     }
 }
 
-pub(super) fn whole(width: usize, height: usize, rgb: Vec<u8>) -> Outcome<Picture> {
+pub(super) fn whole(width: usize, height: usize, rgb: Vec<u8>) -> Outcome<DecodedImage> {
     if rgb.len() == width * height * 3 {
-        Ok(Picture { width, height, rgb })
+        Ok(DecodedImage { width, height, rgb })
     } else {
         Err("it is cut off".into())
     }

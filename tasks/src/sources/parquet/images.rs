@@ -12,14 +12,14 @@ use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::{
-    super::reading::{MAX_PICTURE, guarded, leads_out, read_limited},
+    super::reading::{MAX_IMAGE, guarded, leads_out, read_limited},
     file::{ParquetFile, Window},
     values::cast_to,
 };
 use crate::Result;
 
 /// The files of a split with their windows, and the windows that were read last.
-pub(super) struct PictureWindows {
+pub(super) struct ImageWindows {
     /// The column of the images.
     column: String,
     files: Vec<ParquetFile>,
@@ -30,22 +30,22 @@ pub(super) struct PictureWindows {
 /// Windows that were read, and the reader that can go on from the last.
 #[derive(Default)]
 struct Kept {
-    windows: VecDeque<(usize, Pictures)>,
+    windows: VecDeque<(usize, Images)>,
     reader: Option<(usize, ParquetRecordBatchReader)>,
 }
 
 impl Kept {
     /// The images of a window, if they are kept; it is the last that was used then.
-    fn get(&mut self, window: usize) -> Option<Pictures> {
-        let place = self.windows.iter().position(|(w, _)| *w == window)?;
-        let used = self.windows.remove(place)?;
-        let pictures = used.1.clone();
+    fn get(&mut self, window: usize) -> Option<Images> {
+        let position = self.windows.iter().position(|(w, _)| *w == window)?;
+        let used = self.windows.remove(position)?;
+        let images = used.1.clone();
         self.windows.push_back(used);
-        Some(pictures)
+        Some(images)
     }
 
-    fn add(&mut self, window: usize, pictures: Pictures) {
-        self.windows.push_back((window, pictures));
+    fn add(&mut self, window: usize, images: Images) {
+        self.windows.push_back((window, images));
         // One for each thread that may be at another place, and one that is left behind; the
         // longest unused goes.
         let room = std::thread::available_parallelism().map_or(4, usize::from) + 2;
@@ -57,12 +57,12 @@ impl Kept {
 
 /// The images of a window: their bytes, or where there are none, the files that they are in.
 #[derive(Clone)]
-struct Pictures {
+struct Images {
     bytes: Option<LargeBinaryArray>,
     paths: Option<LargeStringArray>,
 }
 
-impl PictureWindows {
+impl ImageWindows {
     pub(super) fn new(column: &str) -> Self {
         Self {
             column: column.to_owned(),
@@ -102,16 +102,16 @@ impl PictureWindows {
 
     /// The images of a window, read or kept. Threads that want the same window wait for the one
     /// that reads it.
-    fn pictures(&self, place: usize) -> Result<Pictures> {
+    fn images(&self, position: usize) -> Result<Images> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pictures) = kept.get(place) {
-            return Ok(pictures);
+        if let Some(images) = kept.get(position) {
+            return Ok(images);
         }
-        let window = &self.windows[place];
+        let window = &self.windows[position];
         let file = &self.files[window.file];
         // In order, one reader goes through a row group: a page that is larger than a window is
         // unpacked once.
-        let reader = kept.reader.take().filter(|(next, _)| *next == place);
+        let reader = kept.reader.take().filter(|(next, _)| *next == position);
         let (batch, reader) = guarded(&file.path, || {
             let reader = reader.map(|(_, reader)| reader);
             self.next_batch(window, reader)
@@ -123,13 +123,13 @@ impl PictureWindows {
                 "row group {group} has fewer images than the file says"
             ))
         })?;
-        let pictures = guarded(&file.path, || Pictures::new(file, &self.column, &batch))?;
-        let next = self.windows.get(place + 1);
+        let images = guarded(&file.path, || Images::new(file, &self.column, &batch))?;
+        let next = self.windows.get(position + 1);
         let goes_on =
             next.is_some_and(|next| (next.file, next.group) == (window.file, window.group));
-        kept.reader = goes_on.then_some((place + 1, reader));
-        kept.add(place, pictures.clone());
-        Ok(pictures)
+        kept.reader = goes_on.then_some((position + 1, reader));
+        kept.add(position, images.clone());
+        Ok(images)
     }
 
     /// What a reader that stands at a window gives, or a new one; and the reader.
@@ -147,14 +147,14 @@ impl PictureWindows {
     }
 
     /// The image of a row of all files; None if it is null.
-    pub(super) fn picture(&self, row: usize) -> Result<Option<Vec<u8>>> {
-        let place = self.window_of(row);
-        let window = &self.windows[place];
-        let (pictures, index) = (self.pictures(place)?, row - window.start);
-        if let Some(bytes) = pictures.bytes.filter(|bytes| bytes.is_valid(index)) {
+    pub(super) fn image(&self, row: usize) -> Result<Option<Vec<u8>>> {
+        let position = self.window_of(row);
+        let window = &self.windows[position];
+        let (images, index) = (self.images(position)?, row - window.start);
+        if let Some(bytes) = images.bytes.filter(|bytes| bytes.is_valid(index)) {
             return Ok(Some(bytes.value(index).to_vec()));
         }
-        let Some(paths) = pictures.paths.filter(|paths| paths.is_valid(index)) else {
+        let Some(paths) = images.paths.filter(|paths| paths.is_valid(index)) else {
             return Ok(None);
         };
         let (named, file) = (paths.value(index), &self.files[window.file]);
@@ -165,11 +165,11 @@ impl PictureWindows {
             )));
         }
         let path = file.path.with_file_name(named);
-        Ok(Some(read_limited(&path, MAX_PICTURE)?))
+        Ok(Some(read_limited(&path, MAX_IMAGE)?))
     }
 }
 
-impl Pictures {
+impl Images {
     fn new(file: &ParquetFile, name: &str, batch: &RecordBatch) -> Result<Self> {
         let column = batch.column(0);
         let to = |column: &ArrayRef, kind| cast_to(&file.path, name, column, &kind);

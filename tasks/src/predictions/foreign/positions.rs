@@ -10,18 +10,18 @@ const LISTED: usize = 3;
 
 impl Foreign {
     /// For each row of `dataset`, its place in the file.
-    pub(super) fn places(&self, dataset: &dyn Dataset) -> Result<Vec<usize>> {
-        let mut places = HashMap::with_capacity(self.ids.len());
-        for (place, id) in self.ids.iter().enumerate() {
-            if places.insert(id.as_str(), place).is_some() {
+    pub(super) fn positions(&self, dataset: &dyn Dataset) -> Result<Vec<usize>> {
+        let mut positions = HashMap::with_capacity(self.ids.len());
+        for (position, id) in self.ids.iter().enumerate() {
+            if positions.insert(id.as_str(), position).is_some() {
                 return Err(self.broken(format!("the id {id} is there twice")));
             }
         }
         let names = self.names_of(dataset)?;
-        let found = names.iter().map(|id| places.remove(id.as_str()));
+        let found = names.iter().map(|id| positions.remove(id.as_str()));
         let found: Vec<Option<usize>> = found.collect();
         self.check_missing(&names, &found)?;
-        self.check_strange(places.into_keys().collect())?;
+        self.check_strange(positions.into_keys().collect())?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -55,7 +55,7 @@ impl Foreign {
 
     fn check_missing(&self, names: &[String], found: &[Option<usize>]) -> Result<()> {
         let rows = names.iter().zip(found);
-        let missing = rows.filter(|(_, place)| place.is_none());
+        let missing = rows.filter(|(_, position)| position.is_none());
         let missing: Vec<&str> = missing.map(|(id, _)| id.as_str()).collect();
         if missing.is_empty() {
             return Ok(());

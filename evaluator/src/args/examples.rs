@@ -1,0 +1,68 @@
+//! Examples at the end of each `--help`.
+
+pub(super) const EVAL: &str = "\
+Examples:
+  flava-eval --tasks 'all,!*-tuned'                    the mini suite, without training
+  flava-eval --model facebook/flava-full --tasks all   the paper's 35 tasks
+  flava-eval --model DIR --tasks 'glue-*,food101' --data DIR --offline
+  flava-eval --model DIR --tasks vision --method knn --limit 2000 --dry-run";
+
+pub(super) const TASKS: &str = "\
+Examples:
+  flava-eval tasks --suite paper --family vision
+  flava-eval tasks show food101 > my.toml";
+
+pub(super) const FETCH: &str = "\
+Examples:
+  flava-eval fetch --tasks glue,food101 --dry-run
+  flava-eval fetch --tasks all --model facebook/flava-full --to bundle";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  flava-eval verify --tasks cifar10 --data DIR
+  flava-eval verify --tasks own --task-file my.toml --json";
+
+pub(super) const EMBED: &str = "\
+Examples:
+  flava-eval embed --images photos --out photos.safetensors
+  flava-eval embed --texts captions.txt --model facebook/flava-full --out captions.safetensors";
+
+pub(super) const SCORE: &str = "\
+Examples:
+  flava-eval score --task mini-vqa --predictions runs/predictions/mini-vqa.parquet
+  flava-eval score --task glue-cola --predictions theirs.csv --data DIR";
+
+pub(super) const COMPARE: &str = "\
+Examples:
+  flava-eval compare runs-before runs-after";
+
+pub(super) const CACHE: &str = "\
+Examples:
+  flava-eval cache ls
+  flava-eval cache prune --days 7";
+
+pub(super) const FINETUNE: &str = "\
+Examples:
+  flava-finetune mini-vqa                              on the embedded model
+  flava-finetune rte --model facebook/flava-full --seeds 5
+  flava-finetune vqa --model DIR --set epochs=3 --set lr=3e-5 --out vqa
+  flava-eval --model vqa --tasks vqa                   score it again";
+
+pub(super) const PREDICT: &str = "\
+Examples:
+  flava-finetune predict --model finetuned --out answers
+  flava-finetune predict --model finetuned --split validation";
+
+pub(super) const RECIPE: &str = "\
+Examples:
+  flava-finetune recipe rte > mine.toml
+  flava-finetune rte --recipe mine.toml";
+
+/// What the programs for completions and manuals show.
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  flava-eval completions bash > ~/.local/share/bash-completion/completions/flava-eval";
+
+pub(super) const MAN: &str = "\
+Examples:
+  flava-eval man ~/.local/share/man/man1";
