@@ -8,12 +8,12 @@ use flava_base::{escaped, listen, say, say_error};
 use flava_evaluator::{
     Outcome, Plan,
     args::{
-        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, RunArgs, ScoreArgs,
-        TasksArgs, TasksCommand, VerifyArgs,
+        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, LeaderboardArgs, RunArgs,
+        ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
-    dry_run, embed, fetch, run, score, verify,
+    dry_run, embed, fetch, leaderboard, run, score, verify,
 };
 use flava_results::{Published, published};
 use flava_tasks::{Protocol, Registry, Task};
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify_data(args),
         Some(Command::Score(args)) => score_predictions(args),
         Some(Command::Compare(args)) => compare_runs(args),
+        Some(Command::Leaderboard(args)) => show_leaderboard(args),
         Some(Command::Cache(args)) => stored_features(args),
         Some(Command::Embed(args)) => write_features(args),
         Some(Command::Help(asked)) => help(asked, EvalArgs::command()).map_err(Into::into),
@@ -158,6 +159,12 @@ fn compare_runs(args: &CompareArgs) -> Result<u8> {
     } else {
         comparison.table()
     });
+    Ok(DONE)
+}
+
+fn show_leaderboard(args: &LeaderboardArgs) -> Result<u8> {
+    let text = leaderboard(args)?;
+    print(text.trim_end());
     Ok(DONE)
 }
 

@@ -48,20 +48,29 @@ const COLUMNS: [&str; 37] = [
 
 /// The whole table of some records, with its head.
 pub fn csv_table(records: &[Record]) -> String {
-    let mut table = csv_line(COLUMNS.map(cell));
-    for record in records {
-        let fields = fields(record);
-        for (index, score) in record.metrics.iter().enumerate() {
-            let mut row = fields.clone();
-            row.extend(self::fields(score));
-            if index > 0 {
-                row.remove("chance"); // of the main metric alone
-            }
-            let text = |column| row.get(column).map_or_else(String::new, text);
-            table.push_str(&csv_line(COLUMNS.map(|column| cell(&text(column)))));
+    let head = csv_line(COLUMNS.map(cell));
+    let lines = records.iter().flat_map(values_of).map(csv_line);
+    lines.fold(head, |table, line| table + &line)
+}
+
+/// Names of the columns.
+pub(crate) fn columns_of() -> [&'static str; COLUMNS.len()] {
+    COLUMNS
+}
+
+/// The cells of a record, a line for each score.
+pub(crate) fn values_of(record: &Record) -> Vec<[String; COLUMNS.len()]> {
+    let fields = fields(record);
+    let line = |(index, score)| {
+        let mut row = fields.clone();
+        row.extend(self::fields(score));
+        if index > 0 {
+            row.remove("chance"); // of the main metric alone
         }
-    }
-    table
+        let text = |column| row.get(column).map_or_else(String::new, text);
+        COLUMNS.map(|column| cell(&text(column)))
+    };
+    record.metrics.iter().enumerate().map(line).collect()
 }
 
 /// What serde writes of a record or a score.
@@ -88,7 +97,7 @@ fn text(value: &Value) -> String {
 
 /// A cell that a spreadsheet takes for text: what begins as a formula does, and is no number, has
 /// an apostrophe before it.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let formula =
         text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
     if formula {

@@ -11,6 +11,9 @@ pub enum Error {
     /// A file that cannot be read or written, or does not hold what it should.
     #[error(transparent)]
     File(#[from] flava_base::Error),
+    /// Results that do not go together, or that nothing can be made of.
+    #[error("{0}")]
+    Board(String),
     /// Predictions that cannot be read.
     #[error(transparent)]
     Task(#[from] flava_tasks::Error),

@@ -7,14 +7,18 @@ pub const COMMIT: &str = env!("FLAVA_COMMIT");
 
 mod ablation;
 mod averages;
+pub mod board;
+mod covariance;
 mod csv_line;
 mod csv_table;
 mod error;
 mod published;
 mod record;
+pub mod reproduction;
 mod run;
 mod run_folder;
 mod table;
+mod table_rows;
 
 pub use ablation::{Cell, ablation, ablation_csv, ablation_markdown, column_order};
 pub use averages::{Average, averages, averages_text, median};

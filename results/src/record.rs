@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 256 << 20;
 const DIGEST: &str = "sha256";
 
 /// A metric's value and its uncertainty, as shares.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricValue {
     /// The metric's name.
     pub metric: String,
@@ -49,7 +49,7 @@ fn yes() -> bool {
 }
 
 /// A task measured on a checkpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Name of the task.
     pub task: String,

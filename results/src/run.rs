@@ -8,7 +8,7 @@ use std::{
 use flava_base::{MAX_SETTINGS, is_there, read_json};
 use flava_tasks::Predictions;
 
-use crate::{Error, Record, Result, RunFolder, Status, read_records};
+use crate::{Error, Record, Result, Status, board::read_predictions, read_records};
 
 /// A run that was read.
 #[derive(Clone, Debug)]
@@ -63,17 +63,7 @@ impl Run {
     /// # Errors
     /// If they are there and cannot be read, or are of another task.
     pub fn predictions(&self, record: &Record) -> Result<Option<Predictions>> {
-        let path = RunFolder::predictions_in(&self.folder, &record.name(), None);
-        if !is_there(&path) {
-            return Ok(None);
-        }
-        match Predictions::read(&path)? {
-            Some((predictions, task)) if task == record.task => Ok(Some(predictions)),
-            _ => {
-                let reason = format!("holds no predictions of {}", record.task);
-                Err(Error::file(&path, reason))
-            }
-        }
+        read_predictions(&self.folder, record)
     }
 }
 

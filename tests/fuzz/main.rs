@@ -241,7 +241,7 @@ impl Turns {
     fn of(targets: &[Target]) -> Self {
         let mut positions: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         targets.iter().enumerate().for_each(|(position, target)| {
-            positions.entry(&target.name).or_default().push(position)
+            positions.entry(&target.name).or_default().push(position);
         });
         Self(positions.into_values().collect())
     }

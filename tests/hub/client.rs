@@ -418,7 +418,7 @@ fn two_programs_share_one_download() {
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                fetch_all(&hub(&server, cache.path(), None), &Destination::Cache).unwrap()
+                fetch_all(&hub(&server, cache.path(), None), &Destination::Cache).unwrap();
             });
         }
     });

@@ -895,7 +895,7 @@ fn damaged_states_are_refused_with_what_to_do() {
         let refused = finetune(folder.path(), &args);
         assert_eq!(refused.code, 1, "{file}: {}", refused.stderr);
         assert!(
-            refused.stderr.contains(file) && refused.stderr.contains("Remove"),
+            refused.stderr.contains(file) && refused.stderr.contains("remove"),
             "{file}: {}",
             refused.stderr
         );

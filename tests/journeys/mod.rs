@@ -4,6 +4,7 @@ mod embed;
 mod evaluate;
 mod examples;
 mod finetune;
+mod leaderboard;
 mod pretrain;
 mod resume;
 mod scores;

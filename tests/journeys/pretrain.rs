@@ -280,7 +280,7 @@ fn damaged_states_are_refused_with_what_to_do() {
             fs::write(&path, damaged).unwrap();
             let refused = run(folder.path(), &args);
             let told = refused.stderr.contains(file)
-                && refused.stderr.contains("Remove")
+                && refused.stderr.contains("remove")
                 && refused.stderr.contains("out/joint/last");
             assert!(refused.code != 0 && told, "{file}: {}", refused.stderr);
         }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    DataArgs, HelpCommand, ModelArgs, NetworkArgs, ProtocolArg, RunArgs, SuiteArg, examples,
+    DataArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProtocolArg, RunArgs, SuiteArg,
+    examples,
 };
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
@@ -56,6 +57,9 @@ pub enum Command {
     /// Compare two runs, task by task on the same rows.
     #[command(after_long_help = examples::COMPARE)]
     Compare(CompareArgs),
+    /// Put checkpoints beside each other: ranks, averages, distance to the paper.
+    #[command(after_long_help = examples::LEADERBOARD)]
+    Leaderboard(LeaderboardArgs),
     /// List or remove stored features.
     #[command(after_long_help = examples::CACHE)]
     Cache(CacheArgs),
@@ -124,7 +128,7 @@ pub struct FetchArgs {
     /// Only say what would be fetched, and how large it is.
     #[arg(long)]
     pub dry_run: bool,
-    /// No talk on stderr.
+    /// Suppress progress output.
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -36,6 +36,12 @@ pub(super) const COMPARE: &str = "\
 Examples:
   flava-eval compare runs-before runs-after";
 
+pub(super) const LEADERBOARD: &str = "\
+Examples:
+  flava-eval leaderboard runs-a runs-b paper
+  flava-eval leaderboard runs-* --out board              all formats
+  flava-eval leaderboard results/measured/*.csv --join-seeds --format csv";
+
 pub(super) const CACHE: &str = "\
 Examples:
   flava-eval cache ls

@@ -3,6 +3,7 @@
 mod eval;
 mod examples;
 mod finetune;
+mod results;
 mod run;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use eval::{
     TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
+pub use results::{BoardFormat, LeaderboardArgs};
 pub use run::{MethodArg, RunArgs, SweepArg};
 
 /// A suite on the command line.

@@ -11,7 +11,11 @@ use std::collections::{HashMap, VecDeque};
 
 use flava_base::error_lines;
 use flava_model::runtime::Progress;
-use flava_results::{Record, RunFolder, timestamp};
+use flava_results::{
+    Record, RunFolder,
+    reproduction::{WHOLE, reproduction},
+    timestamp,
+};
 use flava_tasks::{Feature, Method, Source, Task};
 use serde_json::{Value, json};
 
@@ -170,6 +174,9 @@ impl Outcome {
                     "{name}: {} {:.4} on {} rows in {:.1} s",
                     score.metric, score.value, score.n, record.seconds
                 ));
+                for distance in reproduction(&record, WHOLE)? {
+                    progress.say(&format!("{name}: {}: {distance}", distance.metric));
+                }
                 let notes = record.notes.iter().map(|note| format!("{name}: {note}"));
                 self.notes.extend(notes);
                 self.records.push(record);

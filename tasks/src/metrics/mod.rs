@@ -10,6 +10,7 @@ mod ranks;
 mod retrieval;
 mod rows;
 mod score;
+mod shared_draws;
 mod statistic;
 mod vqa;
 
@@ -17,6 +18,7 @@ pub use compare::{Difference, Test, holm};
 pub use metric::Metric;
 pub use retrieval::rank;
 pub use score::{Interval, Score};
+pub use shared_draws::SharedDraws;
 pub use vqa::{lenient_accuracy, official_accuracy, process_answer, soft_score};
 
 use self::{
