@@ -1,11 +1,12 @@
 # The few commands people type. README explains them.
 PYTHON ?= python3
 VENV := third_party/python
+HUB_VENV := third_party/python-hub
 # JPEGs decode twice as fast where the assembler nasm is installed; the bytes are the same.
 FEATURES := $(if $(shell command -v nasm),--features simd-jpeg)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval eval-all test check pretrain-mini ablation bench parity learn clean
+.PHONY: help setup eval eval-all test check pretrain-mini ablation board bench parity learn clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,15 +51,21 @@ ablation: setup ## the paper's ablation at mini size, three seeds, into results/
 	done; done
 	target/release/flava-pretrain ablation ablation --out results/mini-ablation.csv
 
+board: setup ## make results/LEADERBOARD.md, its tables and README's block from results/measured
+	cargo build --locked --release $(FEATURES) --bins
+	target/release/flava-eval leaderboard results/measured/*.csv --join-seeds --out results --block README.md > /dev/null
+
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
-	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps
+	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps --example board
 	$(VENV)/bin/python tests/bench/bench.py
 
-parity: setup $(VENV)/ready ## compare the default-size model, and the Hub's files and cache, with Hugging Face's, both ways
-	cargo build --locked --release $(FEATURES) --example states --example hub --bins
+parity: setup $(VENV)/ready $(HUB_VENV)/ready ## compare the default-size model, and the Hub's files and cache, with Hugging Face's, both ways
+	cargo build --locked --release $(FEATURES) --example states --example hub --example publish --bins
 	$(VENV)/bin/python tests/bench/parity.py
 	$(VENV)/bin/python tests/bench/interop.py
+	$(HUB_VENV)/bin/python tests/bench/publish.py
 	$(VENV)/bin/python tests/bench/pretrained.py
+	$(VENV)/bin/python tests/bench/report.py
 
 learn: setup $(VENV)/ready ## fine-tune and probe on real sentences, questions and digits, beside scikit-learn (half an hour)
 	cargo build --locked --release $(FEATURES) --bins
@@ -69,6 +76,11 @@ $(VENV)/ready: tests/bench/requirements.txt tests/bench/requirements-alone.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q -r tests/bench/requirements.txt
 	$(VENV)/bin/python -m pip install -q --no-deps -r tests/bench/requirements-alone.txt
+	touch $@
+
+$(HUB_VENV)/ready: tests/bench/requirements-hub.txt
+	$(PYTHON) -m venv $(HUB_VENV)
+	$(HUB_VENV)/bin/python -m pip install -q -r tests/bench/requirements-hub.txt
 	touch $@
 
 clean: ## remove what was built, but not what was fetched

@@ -5,12 +5,14 @@
 
 mod digest_index;
 mod error;
+mod event_file;
 mod folder;
 mod guard;
 mod interrupt;
 mod lock;
 mod lr_decay;
 mod nearest;
+mod npy;
 pub mod overrides;
 pub mod pickle;
 mod random;
@@ -22,12 +24,14 @@ mod write;
 
 pub use digest_index::{DigestIndex, Stamp, cache_folder, file_digest};
 pub use error::{Error, Result};
+pub use event_file::{ProtoMessage, first_event, scalar_event, value_event};
 pub use folder::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder};
 pub use guard::guarded;
 pub use interrupt::{interrupted, listen};
 pub use lock::lock_folder;
 pub use lr_decay::LrDecay;
 pub use nearest::did_you_mean;
+pub use npy::{NPY_HEAD, npy_start};
 pub use random::{ID_RANK_RULE, id_rank, stream};
 pub use read::{
     MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of,

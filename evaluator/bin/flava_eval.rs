@@ -8,14 +8,17 @@ use flava_base::{escaped, listen, say, say_error};
 use flava_evaluator::{
     Outcome, Plan,
     args::{
-        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, LeaderboardArgs, RunArgs,
-        ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
+        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, ExportArgs, FetchArgs,
+        LeaderboardArgs, PublishArgs, ReportArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand,
+        VerifyArgs,
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
-    dry_run, embed, fetch, leaderboard, run, score, verify,
+    dry_run, embed, fetch, leaderboard,
+    publish::publish_runs,
+    report, run, score, verify,
 };
-use flava_results::{Published, published};
+use flava_results::{Published, Run, export, left_out_text, published};
 use flava_tasks::{Protocol, Registry, Task};
 
 fn main() -> ExitCode {
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
         Some(Command::Score(args)) => score_predictions(args),
         Some(Command::Compare(args)) => compare_runs(args),
         Some(Command::Leaderboard(args)) => show_leaderboard(args),
+        Some(Command::Report(args)) => write_report(args),
+        Some(Command::Publish(args)) => publish_results(args),
+        Some(Command::Export(args)) => export_run(args),
         Some(Command::Cache(args)) => stored_features(args),
         Some(Command::Embed(args)) => write_features(args),
         Some(Command::Help(asked)) => help(asked, EvalArgs::command()).map_err(Into::into),
@@ -57,7 +63,7 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
     }
     listen();
     let outcome = run(&plan)?;
-    report(&outcome, args, &plan)?;
+    tell(&outcome, args, &plan)?;
     if outcome.interrupted {
         return Ok(INTERRUPTED);
     }
@@ -68,7 +74,7 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
     })
 }
 
-fn report(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
+fn tell(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
     if args.json {
         print(&serde_json::to_string_pretty(&outcome.records)?);
     } else if !outcome.records.is_empty() {
@@ -165,6 +171,31 @@ fn compare_runs(args: &CompareArgs) -> Result<u8> {
 fn show_leaderboard(args: &LeaderboardArgs) -> Result<u8> {
     let text = leaderboard(args)?;
     print(text.trim_end());
+    Ok(DONE)
+}
+
+fn write_report(args: &ReportArgs) -> Result<u8> {
+    if let Some(text) = report(args)? {
+        print(&text);
+    }
+    Ok(DONE)
+}
+
+fn publish_results(args: &PublishArgs) -> Result<u8> {
+    for line in publish_runs(args)? {
+        print(&line);
+    }
+    Ok(DONE)
+}
+
+fn export_run(args: &ExportArgs) -> Result<u8> {
+    let exported = export(&Run::read(&args.run)?, args.format, &args.out)?;
+    for file in &exported.files {
+        print(&file.display().to_string());
+    }
+    if !exported.left_out.is_empty() {
+        say(&left_out_text(&exported.left_out));
+    }
     Ok(DONE)
 }
 

@@ -9,7 +9,7 @@ use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
     console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
-    dry_run, recipe_of, run, submit,
+    dry_run, recipe_of, report_beside, run, submit,
 };
 use flava_results::Record;
 
@@ -40,7 +40,8 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         .checked_add(args.seeds - 1)
         .ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
     for seed in args.seed..=last {
-        let outcome = run(&Plan::of_tuning(args, seed)?)?;
+        let plan = Plan::of_tuning(args, seed)?;
+        let outcome = run(&plan)?;
         for (task, error) in &outcome.failures {
             say_error(&format!("{task}, seed {seed}: {error}"));
         }
@@ -52,6 +53,7 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
             return Ok(PARTLY);
         }
         records.extend(outcome.records);
+        report_beside(&plan.out);
     }
     report(args, &records)?;
     Ok(DONE)

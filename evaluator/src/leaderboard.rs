@@ -95,7 +95,7 @@ fn with_block(path: &Path, around: &str, block: &str) -> Result<String> {
     };
     let (before, rest) = around.split_once(BEGIN).ok_or_else(lacking)?;
     let (_, behind) = rest.split_once(END).ok_or_else(lacking)?;
-    Ok(format!("{before}{BEGIN}\n{block}{END}{behind}"))
+    Ok(format!("{before}{BEGIN}\n\n{block}\n{END}{behind}"))
 }
 
 impl Wanted {

@@ -25,6 +25,9 @@ pub enum Error {
     /// Of the Hub or its cache.
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
+    /// Of writing to the Hub.
+    #[error(transparent)]
+    HubWrite(#[from] crate::hub::write::WriteError),
     /// An image that cannot be decoded.
     #[error("{0}")]
     Image(String),

@@ -32,6 +32,7 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
     }
     match run(&job) {
         Ok(model) => {
+            flava_evaluator::report_beside(&job.out);
             print(&model.unwrap_or(job.out).display().to_string());
             Ok(DONE)
         }

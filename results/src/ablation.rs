@@ -44,7 +44,7 @@ const TWO_SIDED_95: f64 = 1.96;
 
 /// A number of the table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct AblationCell {
     /// Recipe.
     pub column: String,
     /// Task.
@@ -68,7 +68,7 @@ pub struct Cell {
 ///
 /// # Errors
 /// If there are none, or if runs of a task differ in its version or data.
-pub fn ablation(folder: &Path) -> Result<Vec<Cell>> {
+pub fn ablation(folder: &Path) -> Result<Vec<AblationCell>> {
     let runs = read_runs(folder)?;
     if runs.is_empty() {
         let reason = "holds no COLUMN/seed-N/runs, where a column is a recipe's name without mini-";
@@ -144,7 +144,7 @@ fn alike(one: &Record, other: &Record) -> bool {
         && one.main().metric == other.main().metric
 }
 
-fn cell(column: &str, records: &[Record]) -> Cell {
+fn cell(column: &str, records: &[Record]) -> AblationCell {
     let count = records.len() as f64;
     let main: Vec<_> = records.iter().map(|record| &record.metrics[0]).collect();
     let value = main.iter().map(|score| score.value).sum::<f64>() / count;
@@ -159,7 +159,7 @@ fn cell(column: &str, records: &[Record]) -> Cell {
             ((value - half).max(0.0), (value + half).min(1.0))
         }
     };
-    Cell {
+    AblationCell {
         column: column.to_owned(),
         task: records[0].name(),
         metric: main[0].metric.clone(),
@@ -197,13 +197,13 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The cells as CSV, a line each.
-pub fn ablation_csv(cells: &[Cell]) -> String {
+pub fn ablation_csv(cells: &[AblationCell]) -> String {
     let head = HEAD.map(str::to_owned);
     let lines = std::iter::once(head).chain(cells.iter().map(csv_row));
     lines.fold(String::new(), |text, line| text + &csv_line(line))
 }
 
-fn csv_row(cell: &Cell) -> [String; 8] {
+fn csv_row(cell: &AblationCell) -> [String; 8] {
     let number = |value: f64| format!("{value:.6}");
     [
         cell.column.clone(),
@@ -219,7 +219,7 @@ fn csv_row(cell: &Cell) -> [String; 8] {
 
 /// The cells as a Markdown table: tasks down, columns across, in percent with half of the 95 %
 /// interval.
-pub fn ablation_markdown(cells: &[Cell]) -> String {
+pub fn ablation_markdown(cells: &[AblationCell]) -> String {
     let mut columns: Vec<&str> = cells.iter().map(|cell| cell.column.as_str()).collect();
     columns.sort_by_key(|name| column_order(name));
     columns.dedup();
@@ -244,7 +244,7 @@ pub fn ablation_markdown(cells: &[Cell]) -> String {
 }
 
 /// A task's number in a column of the Markdown table.
-fn number(cells: &[Cell], column: &str, task: &str) -> String {
+fn number(cells: &[AblationCell], column: &str, task: &str) -> String {
     let mut cells = cells.iter();
     let Some(cell) = cells.find(|cell| cell.column == column && cell.task == task) else {
         return "-".to_owned();

@@ -95,6 +95,18 @@ fn share(score: &MetricValue) -> Share {
     }
 }
 
+/// The tasks of the numbers that an average is over, as the records call them.
+pub(crate) fn averaged_tasks(group: &str, records: &[Record]) -> Vec<String> {
+    let mut cells = published();
+    cells.retain(|cell| is_averaged(cell) && (group == "macro" || group_of(&cell.task) == group));
+    let mut names: Vec<String> = Vec::new();
+    for cell in &cells {
+        let record = record_of(cell, records);
+        names.extend(record.map(Record::name).filter(|n| !names.contains(n)));
+    }
+    names
+}
+
 /// Whether a number of the paper is one that its averages are over.
 pub(crate) fn is_averaged(cell: &Published) -> bool {
     cell.table == "Table 4" && cell.column == "FLAVA" && !cell.task.starts_with("average")
@@ -102,14 +114,18 @@ pub(crate) fn is_averaged(cell: &Published) -> bool {
 
 /// What the records have in the place of a number of the paper.
 fn score_of<'a>(cell: &Published, records: &'a [Record]) -> Option<&'a MetricValue> {
-    let record = records.iter().find(|r| {
-        r.publishable && r.protocol == "flava" && r.variant.is_empty() && is(r, &cell.task)
-    })?;
+    let record = record_of(cell, records)?;
     record.metrics.iter().find(|m| m.metric == cell.metric)
 }
 
+fn record_of<'a>(cell: &Published, records: &'a [Record]) -> Option<&'a Record> {
+    records.iter().find(|r| {
+        r.publishable && r.protocol == "flava" && r.variant.is_empty() && is_task(r, &cell.task)
+    })
+}
+
 /// The paper's table names Hateful Memes without a split.
-fn is(record: &Record, task: &str) -> bool {
+pub(crate) fn is_task(record: &Record, task: &str) -> bool {
     record.task == task || (task == "hateful-memes" && record.task == "hateful-memes-test-unseen")
 }
 

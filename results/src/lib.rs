@@ -8,24 +8,34 @@ pub const COMMIT: &str = env!("FLAVA_COMMIT");
 mod ablation;
 mod averages;
 pub mod board;
+mod comparison;
 mod covariance;
 mod csv_line;
 mod csv_table;
 mod error;
+mod exchange;
+mod merge_rows;
 mod published;
 mod record;
+pub mod report;
 pub mod reproduction;
 mod run;
 mod run_folder;
 mod table;
 mod table_rows;
 
-pub use ablation::{Cell, ablation, ablation_csv, ablation_markdown, column_order};
+pub use ablation::{AblationCell, ablation, ablation_csv, ablation_markdown, column_order};
 pub use averages::{Average, averages, averages_text, median};
+pub use comparison::{ComparedTask, Flips, NotCompared, RunsCompared, compare_runs};
 pub use csv_table::csv_table;
 pub use error::{Error, Result};
+pub use exchange::{
+    ExportFormat, Exported, ForeignScore, Imported, LeftOut, export, import, left_out_text,
+    merge_model_index, model_index_block,
+};
+pub use merge_rows::{ChangedRow, MergeRule, RowChanges, merge_rows, row_changes};
 pub use published::{Published, published};
-pub use record::{MetricValue, Record};
+pub use record::{GIVEN, MetricValue, Record};
 pub use run::Run;
 pub use run_folder::{RunFolder, State, Status, read_records, timestamp};
 pub use table::{rows_table, table};

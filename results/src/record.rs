@@ -12,6 +12,9 @@ use crate::{Error, Result};
 #[cfg(test)]
 pub(crate) use self::tests::record;
 
+/// What is written for the feature, and for what weights started from, where another program
+/// computed the features.
+pub const GIVEN: &str = "given";
 /// Largest record.
 const MAX_BYTES: u64 = 256 << 20;
 /// The key of the digest that stands behind a record in its file.
@@ -89,7 +92,7 @@ pub struct Record {
     /// Commit of the repository it came from; empty where nobody knows.
     #[serde(default)]
     pub model_revision: String,
-    /// Digest of its weights.
+    /// Digest of its weights; of given features, of the files that were read.
     pub model_fingerprint: String,
     /// Parameters of the encoders that were read, their projections included; 0 where nobody
     /// knows.
@@ -116,7 +119,8 @@ pub struct Record {
     pub device: String,
     /// Of sampling and splitting.
     pub seed: u64,
-    /// What the weights started from: "checkpoint", or "random".
+    /// What the weights started from: "checkpoint", "random", or "given" where another program
+    /// computed the features.
     #[serde(default)]
     pub initialisation: String,
     /// The recipe that was fine-tuned by; empty where nothing was.
@@ -159,6 +163,11 @@ impl Record {
         } else {
             format!("{}.{}", self.task, self.variant)
         }
+    }
+
+    /// Whether another program computed the features.
+    pub fn is_given(&self) -> bool {
+        self.initialisation == GIVEN
     }
 
     /// What its file holds: the record and a digest of it.

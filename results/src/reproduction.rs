@@ -1,5 +1,7 @@
 //! How far a measured number is from the paper's.
 
+use std::sync::OnceLock;
+
 use flava_tasks::Registry;
 
 use crate::{MetricValue, Published, Record, Result, published};
@@ -12,29 +14,40 @@ const FEW_ROWS: u64 = 5;
 const TWO_SIDED_95: f64 = 1.96;
 
 /// What is to be said of a number beside a published one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The same to the printed decimals, rounded or cut off.
     Same,
-    /// As many rows answered otherwise explain it as any change of arithmetic makes.
-    WithinRows,
+    /// So few rows answered otherwise explain it, as any change of arithmetic makes.
+    WithinRows(u64),
     /// Within two standard errors: other rows of the same kind would make as much.
     WithinErrors,
     /// Farther.
     Off,
-    /// Another protocol, method or recipe: not compared.
-    OtherProtocol,
+    /// Another protocol, method or recipe, as it says: not compared.
+    NotCompared(String),
 }
 
 impl Verdict {
-    /// As tables have it.
-    pub fn name(self) -> &'static str {
+    /// Of which kind it is, as tables have it.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Same => "same to the printed decimals",
-            Self::WithinRows => "within 5 rows",
+            Self::WithinRows(_) => "within 5 rows",
             Self::WithinErrors => "within 2 standard errors",
             Self::Off => "off",
-            Self::OtherProtocol => "other protocol: not compared",
+            Self::NotCompared(_) => "other protocol: not compared",
+        }
+    }
+
+    /// The same with its number or reason.
+    pub fn words(&self) -> String {
+        match self {
+            Self::WithinRows(1) => "one row apart".to_owned(),
+            Self::WithinRows(rows) => format!("{rows} rows apart"),
+            Self::NotCompared(reason) => format!("not compared: {reason}"),
+            Self::Off => "more than 2 standard errors off".to_owned(),
+            other => other.name().to_owned(),
         }
     }
 }
@@ -67,14 +80,13 @@ pub struct Reproduction {
 /// # Errors
 /// If the registry cannot be read.
 pub fn reproduction(record: &Record, column: &str) -> Result<Vec<Reproduction>> {
-    let registry = Registry::built_in()?;
+    let registry = registry()?;
     let own = registry.get(&record.task).map(|task| task.name.as_str());
     let is_task = |cell: &&Published| {
         let named = registry.get(&cell.task).map(|task| task.name.as_str());
         own.is_some() && named == own
     };
-    let cells = published();
-    let of_column = cells
+    let of_column = cells()
         .iter()
         .filter(|cell| cell.table == "Table 4" && cell.column == column);
     let pair = |cell: &Published| {
@@ -87,7 +99,8 @@ pub fn reproduction(record: &Record, column: &str) -> Result<Vec<Reproduction>> 
     Ok(of_column.filter(is_task).filter_map(pair).collect())
 }
 
-fn compare(record: &Record, score: &MetricValue, cell: &Published) -> Reproduction {
+/// A score of a record beside a number of the paper.
+pub(crate) fn compare(record: &Record, score: &MetricValue, cell: &Published) -> Reproduction {
     let counts = counts_rows(&score.metric).then_some(score.n);
     let printed = if cell.printed.is_empty() {
         2
@@ -108,19 +121,48 @@ fn compare(record: &Record, score: &MetricValue, cell: &Published) -> Reproducti
     }
 }
 
+/// The built-in registry, which is read once.
+fn registry() -> Result<&'static Registry> {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    if let Some(registry) = REGISTRY.get() {
+        return Ok(registry);
+    }
+    let read = Registry::built_in()?;
+    Ok(REGISTRY.get_or_init(|| read))
+}
+
+/// The paper's numbers, which are read once.
+fn cells() -> &'static [Published] {
+    static CELLS: OnceLock<Vec<Published>> = OnceLock::new();
+    CELLS.get_or_init(published)
+}
+
 fn verdict(record: &Record, score: &MetricValue, published: f64, rows: Option<u64>) -> Verdict {
     let measured = score.value * 100.0;
-    let apart = (measured - published).abs();
-    if record.protocol != "flava" || !record.variant.is_empty() || !record.departures.is_empty() {
-        Verdict::OtherProtocol
+    let few = rows.filter(|rows| *rows <= FEW_ROWS);
+    if let Some(reason) = other_protocol(record) {
+        Verdict::NotCompared(reason)
     } else if prints_as(measured, published, 2) {
         Verdict::Same
-    } else if rows.is_some_and(|rows| rows <= FEW_ROWS) {
-        Verdict::WithinRows
-    } else if apart <= TWO_SIDED_95 * score.standard_error * 100.0 {
+    } else if let Some(rows) = few {
+        Verdict::WithinRows(rows)
+    } else if (measured - published).abs() <= TWO_SIDED_95 * score.standard_error * 100.0 {
         Verdict::WithinErrors
     } else {
         Verdict::Off
+    }
+}
+
+/// What of a record is not as the paper has it, if anything.
+fn other_protocol(record: &Record) -> Option<String> {
+    if record.protocol != "flava" {
+        Some(format!("protocol {}", record.protocol))
+    } else if !record.departures.is_empty() {
+        Some(record.departures.join("; "))
+    } else if !record.variant.is_empty() {
+        Some(format!("run as {}", record.variant))
+    } else {
+        (!record.publishable).then(|| "not publishable".to_owned())
     }
 }
 
@@ -191,8 +233,8 @@ impl std::fmt::Display for Reproduction {
             "lower"
         };
         write!(f, "{:.2} {side}", self.difference.abs())?;
-        match (self.verdict, self.rows) {
-            (Verdict::OtherProtocol, _) => write!(f, " (not by the paper's protocol)"),
+        match (&self.verdict, self.rows) {
+            (Verdict::NotCompared(_), _) => write!(f, " (not by the paper's protocol)"),
             (_, Some(1)) => write!(f, " (1 row)"),
             (_, Some(rows)) => write!(f, " ({rows} rows)"),
             (_, None) => Ok(()),
@@ -227,17 +269,20 @@ mod tests {
     fn every_verdict_has_its_case() {
         let same = dtd(1453, |_| {});
         assert_eq!(
-            (same.verdict, same.rows, same.is_reachable),
-            (Verdict::Same, Some(0), Some(true))
+            (&same.verdict, same.rows, same.is_reachable),
+            (&Verdict::Same, Some(0), Some(true))
         );
         assert_eq!(same.to_string(), "published 77.29, the same");
         let near = dtd(1450, |_| {});
-        assert_eq!((near.verdict, near.rows), (Verdict::WithinRows, Some(3)));
+        assert_eq!(
+            (&near.verdict, near.rows),
+            (&Verdict::WithinRows(3), Some(3))
+        );
         assert_eq!(near.to_string(), "published 77.29, 0.16 lower (3 rows)");
         let errors = dtd(1480, |_| {});
         assert_eq!(
-            (errors.verdict, errors.rows),
-            (Verdict::WithinErrors, Some(27))
+            (&errors.verdict, errors.rows),
+            (&Verdict::WithinErrors, Some(27))
         );
         assert_eq!(dtd(1600, |_| {}).verdict, Verdict::Off);
         for change in [
@@ -246,7 +291,7 @@ mod tests {
             |r| r.departures = vec!["--limit".into()],
         ] {
             let other = dtd(1453, change);
-            assert_eq!(other.verdict, Verdict::OtherProtocol);
+            assert!(other.verdict.words().starts_with("not compared: "));
         }
         assert!(
             dtd(1400, |r| r.protocol = "clip".into())

@@ -63,7 +63,16 @@ impl Run {
     /// # Errors
     /// If they are there and cannot be read, or are of another task.
     pub fn predictions(&self, record: &Record) -> Result<Option<Predictions>> {
-        read_predictions(&self.folder, record)
+        read_predictions(&self.folder, record, None)
+    }
+
+    /// The same on a split; the first has no name.
+    pub(crate) fn predictions_on(
+        &self,
+        record: &Record,
+        split: Option<&str>,
+    ) -> Result<Option<Predictions>> {
+        read_predictions(&self.folder, record, split)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Task};
+use crate::{Error, Method, Result, Task};
 
 /// Built-in files and their names.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -109,6 +109,15 @@ impl Registry {
 }
 
 impl Task {
+    /// The names of the classes that its row tells, in the order of the labels; none where the data
+    /// tells them.
+    pub fn told_class_names(&self) -> &[String] {
+        match &self.method {
+            Method::ZeroShot { class_names, .. } if self.class_names.is_empty() => class_names,
+            _ => &self.class_names,
+        }
+    }
+
     /// This row as a file of its own, to start one from.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(&TaskFile {

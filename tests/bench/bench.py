@@ -238,6 +238,14 @@ def bench_fetch(report, tmp, files=8, size=128 << 20):
                 f"curl to /dev/null, unchecked: {plain:.0f} MB/s; bound: SHA-256 and the disk")
 
 
+def bench_boards(report, _):
+    """No peer has such a board: seconds against those that it may take."""
+    board = os.path.join(peer.ROOT, "target/release/examples/board")
+    for name, checkpoints, what, most in [("200 checkpoints x 60 records", 200, "60", 2.0), ("rank intervals of 50 checkpoints x 35 tasks", 50, "predictions", 30.0)]:
+        found = json.loads(subprocess.run([board, str(checkpoints), what], check=True, capture_output=True, text=True).stdout)
+        report.line(f"leaderboard: {name}", 1 / found["seconds"], 1 / most, "1/s", 1.0, f"{found['seconds']:.2f} s, {found['peak_mb']} MB")
+
+
 def bench_data(report, tmp):
     pictures = bench_parquet(report, tmp)
     bench_shards(report, tmp, pictures)
@@ -267,6 +275,7 @@ def main():
         "training": fitting.bench_training,
         "pretraining": steps.bench,
         "shared": shared.bench,
+        "boards": bench_boards,
     }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
     for name in sys.argv[1:] or parts:

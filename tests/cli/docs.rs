@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use flava_evaluator::GivenFolder;
 use flava_tasks::{Recipe, Registry};
 use tempfile::tempdir;
 
@@ -70,6 +71,14 @@ fn every_key_of_a_task_file_is_documented() {
          test = { name = \"test\", rows = 0 }\n",
     ));
     assert_documented("your-own-data.md", "columns", &keys);
+}
+
+#[test]
+fn every_key_of_given_features_is_documented() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("source.json"), r#"{"zzz": 1}"#).unwrap();
+    let error = GivenFolder::open(folder.path()).unwrap_err().to_string();
+    assert_documented("evaluate.md", "source.json", &expected(&error));
 }
 
 #[test]

@@ -3,3 +3,5 @@
 mod client;
 mod hostile;
 mod journeys;
+mod publish;
+mod publishing;

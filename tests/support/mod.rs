@@ -2,6 +2,7 @@
 
 pub mod close;
 pub mod fixtures;
+pub mod given;
 pub mod golden;
 pub mod hub_server;
 pub mod program;

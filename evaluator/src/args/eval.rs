@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    DataArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProtocolArg, RunArgs, SuiteArg,
-    examples,
+    DataArgs, ExportArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProtocolArg,
+    PublishArgs, ReportArgs, RunArgs, SuiteArg, examples,
 };
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
@@ -60,6 +60,15 @@ pub enum Command {
     /// Put checkpoints beside each other: ranks, averages, distance to the paper.
     #[command(after_long_help = examples::LEADERBOARD)]
     Leaderboard(LeaderboardArgs),
+    /// Write one HTML file about a run, several beside each other, or a training.
+    #[command(after_long_help = examples::REPORT)]
+    Report(ReportArgs),
+    /// Publish runs on the Hugging Face Hub.
+    #[command(after_long_help = examples::PUBLISH)]
+    Publish(PublishArgs),
+    /// Write a run as the files of another tool.
+    #[command(after_long_help = examples::EXPORT)]
+    Export(ExportArgs),
     /// List or remove stored features.
     #[command(after_long_help = examples::CACHE)]
     Cache(CacheArgs),

@@ -5,7 +5,8 @@ Examples:
   flava-eval --tasks 'all,!*-tuned'                    the mini suite, without training
   flava-eval --model facebook/flava-full --tasks all   the paper's 35 tasks
   flava-eval --model DIR --tasks 'glue-*,food101' --data DIR --offline
-  flava-eval --model DIR --tasks vision --method knn --limit 2000 --dry-run";
+  flava-eval --model DIR --tasks vision --method knn --limit 2000 --dry-run
+  flava-eval --features-from clip --tasks food101      another model's features";
 
 pub(super) const TASKS: &str = "\
 Examples:
@@ -41,6 +42,24 @@ Examples:
   flava-eval leaderboard runs-a runs-b paper
   flava-eval leaderboard runs-* --out board              all formats
   flava-eval leaderboard results/measured/*.csv --join-seeds --format csv";
+
+pub(super) const REPORT: &str = "\
+Examples:
+  flava-eval report runs
+  flava-eval report runs-a runs-b --out compared.html    b beside a
+  flava-eval report pretrained/mini --images none        a training
+  flava-eval report runs --figures";
+
+pub(super) const PUBLISH: &str = "\
+Examples:
+  flava-eval publish runs --repo me/flava-board --dry-run
+  flava-eval publish runs --repo me/flava-board --public --predictions
+  flava-eval publish runs --model-card me/my-flava";
+
+pub(super) const EXPORT: &str = "\
+Examples:
+  flava-eval export runs --format lm-eval --out exported
+  flava-eval export runs --format model-index --out card";
 
 pub(super) const CACHE: &str = "\
 Examples:

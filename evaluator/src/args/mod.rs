@@ -21,7 +21,9 @@ pub use eval::{
     TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
-pub use results::{BoardFormat, LeaderboardArgs};
+pub use results::{
+    BoardFormat, ExportArgs, LeaderboardArgs, PublishArgs, ReportArgs, ReportSort, Thumbs,
+};
 pub use run::{MethodArg, RunArgs, SweepArg};
 
 /// A suite on the command line.

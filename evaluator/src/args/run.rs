@@ -38,7 +38,17 @@ pub struct RunArgs {
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
-    /// What `all` means [default: paper with --model, else mini].
+    /// Features that another program computed, in place of a model.
+    ///
+    /// A folder of `source.json` and TASK/{train,validation,test,..}.safetensors or .npy. No model
+    /// is loaded; what is fitted, scored and written is the same.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["model", "precision", "features", "prompts", "store", "batch_size", "pillow", "skip_broken"]
+    )]
+    pub features_from: Option<PathBuf>,
+    /// What `all` means [default: paper with --model or --features-from, else mini].
     #[arg(long, value_enum)]
     pub suite: Option<SuiteArg>,
     /// Where the data is.

@@ -43,14 +43,15 @@ impl ChosenPrompts {
 }
 
 /// The class names and templates of a zero-shot task: the user's, the row's own, those beside the
-/// data, or a repository's.
+/// data, or a repository's. Given features have none: they are embedded already.
 pub(crate) fn prompts(
     plan: &Plan,
     task: &Task,
     assignment: &Assignment,
     opened: &OpenTask,
 ) -> Result<Option<ChosenPrompts>> {
-    if !matches!(assignment.method, Method::ZeroShot { .. }) {
+    let is_zero_shot = matches!(assignment.method, Method::ZeroShot { .. });
+    if !is_zero_shot || plan.subject.given().is_some() {
         return Ok(None);
     }
     let of_user = plan.prompts.as_ref().map(|all| all.join(&task.name));

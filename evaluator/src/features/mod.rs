@@ -8,8 +8,10 @@ mod of_rows;
 mod of_texts;
 mod pass;
 mod prepare;
+mod source;
 mod store;
 mod taps;
+mod unit_length;
 
 use flava_tasks::Label;
 use tch::Tensor;
@@ -19,8 +21,12 @@ use crate::{Error, Result};
 pub(crate) use batches::RowBatches;
 pub(crate) use extractor::{Extractor, numerics};
 pub(crate) use finite::{check_finite, non_finite_rows};
-pub(crate) use prepare::{Preparation, Prepared, Rows, sample, text_of_row};
+pub(crate) use prepare::{
+    Preparation, Prepared, Rows, SplitIdentity, SplitRole, sample, text_of_row,
+};
+pub(crate) use source::{Encoders, FeatureSource};
 pub(crate) use store::{Store, StoreEntry};
+pub(crate) use unit_length::{mean_of_templates, unit_length};
 
 /// What the rows gave, without those that were skipped.
 pub(crate) struct Features {
@@ -37,7 +43,7 @@ pub(crate) struct Features {
 
 impl Features {
     /// Numbers with what the split says about their rows, which are given by their positions.
-    fn new(rows: &Rows, positions: &[usize], values: Tensor) -> Self {
+    pub(crate) fn new(rows: &Rows, positions: &[usize], values: Tensor) -> Self {
         let kept: Vec<usize> = positions.iter().map(|&at| rows.indices()[at]).collect();
         let dataset = rows.dataset();
         Self {

@@ -11,10 +11,43 @@ use flava_tasks::{Dataset, sources::OpenSplit};
 
 use crate::{Error, Result, data};
 
+/// What a split is for in its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SplitRole {
+    Train,
+    Validation,
+    Test,
+    SecondTest,
+}
+
+impl SplitRole {
+    /// All, in the order they are used.
+    pub(crate) const ALL: [Self; 4] = [Self::Train, Self::Validation, Self::Test, Self::SecondTest];
+
+    /// Its key in the task's row.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+            Self::SecondTest => "second_test",
+        }
+    }
+}
+
+/// A split as its task's row has it.
+#[derive(Clone, Debug)]
+pub(crate) struct SplitIdentity {
+    pub(crate) role: SplitRole,
+    /// What it is called before anybody has opened it; empty where nobody asks.
+    pub(crate) origin: String,
+}
+
 /// The rows of a split that are used.
 #[derive(Clone)]
 pub(crate) struct Rows {
     pub(crate) split: OpenSplit,
+    pub(crate) role: SplitRole,
     /// Digest of ids, labels and contents of the rows that are used.
     pub(crate) fingerprint: String,
     /// Digest of what a model reads of them.
@@ -28,7 +61,7 @@ impl Rows {
     /// All rows, or a sample of them.
     pub(crate) fn new(
         split: OpenSplit,
-        origin: &str,
+        identity: SplitIdentity,
         limit: Option<usize>,
         seed: u64,
     ) -> Result<Self> {
@@ -42,7 +75,8 @@ impl Rows {
             split,
             fingerprint,
             inputs,
-            origin: origin.to_owned(),
+            role: identity.role,
+            origin: identity.origin,
             indices: Arc::new(indices),
         })
     }

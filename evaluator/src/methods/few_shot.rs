@@ -41,8 +41,8 @@ struct Draws {
 
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     let feature = input.feature()?;
-    let train = input.extractor.features(input.train()?, feature)?;
-    let test = input.extractor.features(&input.splits.test, feature)?;
+    let train = input.source.features(input.train()?, feature)?;
+    let test = input.source.features(&input.splits.test, feature)?;
     let probes = FewShot::new(input, &train, &test)?;
     let mut by_shots = Map::new();
     let mut reported = None;
@@ -105,7 +105,7 @@ struct FewShot<'a> {
 
 impl<'a> FewShot<'a> {
     fn new(input: &'a MethodInput, train: &'a Features, test: &'a Features) -> Result<Self> {
-        let device = input.extractor.model.options.device;
+        let device = input.device();
         Ok(Self {
             input,
             train,

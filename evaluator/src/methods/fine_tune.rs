@@ -33,7 +33,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     check_class_names(&saved, input.splits)?;
     let mut network = saved.network(&folder, settings.load.device)?;
     let max_tokens = saved.recipe.max_tokens;
-    let progress = input.extractor.progress;
+    let progress = input.progress;
     let mut answers = Vec::new();
     for rows in input.splits.tests() {
         answers.push(predictions(
@@ -88,7 +88,7 @@ fn describe(output: &mut MethodOutput, saved: &FinetunedModel, folder: &Path) {
 
 /// The checkpoint's folder, if it was fine-tuned on this task and is not to be again.
 fn tuned_before(input: &MethodInput) -> Result<Option<PathBuf>> {
-    let folder = &input.loaded.folder;
+    let folder = &input.source.encoders()?.loaded.folder;
     if !is_tuned(folder) || input.plan.tuning.always {
         return Ok(None);
     }
@@ -156,7 +156,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
     let head = Output::of(input.task, train, &recipe)?;
     let folder = prepare_folder(input)?;
     let start = NetworkStart {
-        folder: &input.loaded.folder,
+        folder: &input.source.encoders()?.loaded.folder,
         random: tuning.random_init,
         recipe: &recipe,
         feature,
@@ -176,7 +176,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         saved,
         folder: &folder,
         settings,
-        progress: input.extractor.progress,
+        progress: input.progress,
         micro_batch: tuning.micro_batch,
         recompute: tuning.recompute,
     };
@@ -224,7 +224,10 @@ fn saved(
     let (base, initialisation) = if plan.tuning.random_init {
         ("random".to_owned(), "random")
     } else {
-        (input.loaded.model.fingerprint.clone(), CHECKPOINT)
+        (
+            input.source.encoders()?.loaded.model.fingerprint.clone(),
+            CHECKPOINT,
+        )
     };
     let class_names = train.dataset().class_names().unwrap_or_default();
     Ok(FinetunedModel {

@@ -67,10 +67,10 @@ impl HoldOutSplit {
     /// images at a time.
     pub(super) fn new(input: &MethodInput, device: Device) -> Result<Self> {
         let (feature, seed) = (input.feature()?, input.plan.seed);
-        let train = input.extractor.features(input.train()?, feature)?;
+        let train = input.source.features(input.train()?, feature)?;
         let train = in_rank_order(train, seed)?;
         if let Some(rows) = &input.splits.validation {
-            let held_out = input.extractor.features(rows, feature)?;
+            let held_out = input.source.features(rows, feature)?;
             return Ok(Self {
                 rows: train.ids.len() + held_out.ids.len(),
                 skipped: train.skipped + held_out.skipped,

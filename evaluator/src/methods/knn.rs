@@ -16,12 +16,9 @@ const KS: [i64; 4] = [20, 10, 100, 200];
 const TEMPERATURE: f64 = 0.07;
 
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
-    let (extractor, feature) = (input.extractor, input.feature()?);
-    let device = extractor.model.options.device;
-    let train = in_rank_order(
-        extractor.features(input.train()?, feature)?,
-        input.plan.seed,
-    )?;
+    let (source, feature) = (input.source, input.feature()?);
+    let device = input.device();
+    let train = in_rank_order(source.features(input.train()?, feature)?, input.plan.seed)?;
     let rows = train.ids.len();
     let neighbours = Neighbours::new(
         &train.values.f_to_device(device)?,
@@ -29,7 +26,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
         input.task.classes as i64,
         TEMPERATURE,
     )?;
-    let test = extractor.features(&input.splits.test, feature)?;
+    let test = source.features(&input.splits.test, feature)?;
     let votes = neighbours.votes(&test.values.f_to_device(device)?, &KS)?;
     let mut by_k = Map::new();
     let mut reported = None;

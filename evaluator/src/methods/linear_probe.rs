@@ -21,7 +21,7 @@ pub(super) const OPTIONS: FitOptions = FitOptions {
 
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     let classes = input.task.classes as i64;
-    let device = input.extractor.model.options.device;
+    let device = input.device();
     let split = HoldOutSplit::new(input, device)?;
     let preview = if input.plan.preview {
         preview(input, &split)
@@ -84,7 +84,7 @@ fn preview(input: &MethodInput, split: &HoldOutSplit) -> Option<(String, Value)>
     let (fit, held_out) = (&split.fit, &split.held_out);
     let classes = input.task.classes as i64;
     let name = &input.task.name;
-    let progress = input.extractor.progress;
+    let progress = input.progress;
     match Ridge::fit(fit.view(), classes, held_out.view()) {
         Ok(ridge) => {
             progress.say(&format!(

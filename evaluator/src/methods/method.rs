@@ -1,17 +1,18 @@
 //! What every method reads and gives.
 
 use flava_heads::ItmHead;
+use flava_model::runtime::Progress;
 use flava_tasks::{
     Assignment, Feature, Outputs, Predictions, Task,
     predictions::{Logits, shared},
     sources::Prompts,
 };
 use serde_json::{Map, Value};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
-    Error, Loaded, Plan, Result,
-    features::{Extractor, Features, Rows},
+    Error, Plan, Result,
+    features::{FeatureSource, Features, Rows},
 };
 
 /// What weights start from that are not random.
@@ -53,8 +54,8 @@ pub(crate) struct MethodInput<'a> {
     /// Of re-ranked retrieval, where the checkpoint has it.
     pub(crate) itm_head: Option<&'a ItmHead>,
     pub(crate) plan: &'a Plan,
-    pub(crate) loaded: &'a Loaded,
-    pub(crate) extractor: &'a Extractor<'a>,
+    pub(crate) source: &'a FeatureSource<'a>,
+    pub(crate) progress: &'a Progress,
 }
 
 impl MethodInput<'_> {
@@ -64,6 +65,11 @@ impl MethodInput<'_> {
             reason: format!("{} has no training split", self.task.name),
         };
         self.splits.train.as_ref().ok_or_else(missing)
+    }
+
+    /// Where heads are fitted and scores computed.
+    pub(super) fn device(&self) -> Device {
+        self.plan.settings.load.device
     }
 
     /// The feature that the method reads.
@@ -81,7 +87,7 @@ impl MethodInput<'_> {
         let feature = self.feature()?;
         let (mut predictions, mut skipped) = (Vec::new(), 0);
         for rows in self.splits.tests() {
-            let features = self.extractor.features(rows, feature)?;
+            let features = self.source.features(rows, feature)?;
             skipped += features.skipped;
             let logits = scores(&features.values)?;
             predictions.push(classified(&features, &logits)?);

@@ -57,7 +57,7 @@ impl<'a> Reranking<'a> {
             captions,
             rows: &input.splits.test,
             image_rows,
-            extractor: input.extractor,
+            extractor: &input.source.encoders()?.extractor,
             head: input.itm_head.ok_or_else(none)?,
         })
     }

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use flava_model::processor::Text;
-use flava_tasks::{Feature, Outputs, Predictions, predictions::Ranked};
+use flava_tasks::{Outputs, Predictions, predictions::Ranked};
 
 use super::{
     method::{MethodInput, MethodOutput},
@@ -13,9 +12,7 @@ use super::{
 use crate::{Error, Result, features::Features};
 
 pub(super) fn run(input: &MethodInput, reranked: Option<usize>) -> Result<MethodOutput> {
-    let images = input
-        .extractor
-        .features(&input.splits.test, Feature::IMAGE_EMBEDDING)?;
+    let images = input.source.image_embeddings(&input.splits.test)?;
     let texts = texts_of(input, &images)?;
     let captions: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
     let pairs = pairs(input, &images, &texts, &captions)?;
@@ -75,12 +72,9 @@ fn pairs(
     texts: &[Vec<String>],
     captions: &[&str],
 ) -> Result<Pairs> {
-    let device = input.extractor.model.options.device;
-    let inputs: Vec<Text> = captions
-        .iter()
-        .map(|caption| Text::Single(caption))
-        .collect();
-    let embeddings = input.extractor.text_embeddings(&inputs, "captions")?;
+    let device = input.device();
+    let test = &input.splits.test;
+    let embeddings = input.source.caption_embeddings(test, captions)?;
     let mut pairs = Pairs {
         images: images.values.f_to_device(device)?,
         captions: embeddings.f_to_device(device)?,

@@ -2,15 +2,13 @@
 //! to the image's.
 
 use flava_base::stream;
-use flava_model::processor::Text;
-use flava_tasks::{Feature, Outputs, sources::Prompts};
+use flava_tasks::Outputs;
 use rand::seq::SliceRandom;
 use serde::Serialize;
 use serde_json::json;
-use tch::Tensor;
 
 use super::method::{MethodInput, MethodOutput, classified};
-use crate::{Error, Result, features::Extractor};
+use crate::Result;
 
 /// Random orders of the class names that the self test scores.
 const ORDERS: usize = 20;
@@ -30,23 +28,20 @@ struct ClassOrder {
 }
 
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
-    let none = || Error::Lacking {
-        what: "prompts",
-        reason: "there are no class names and templates".into(),
-    };
-    let prompts = input.prompts.ok_or_else(none)?;
-    let extractor = input.extractor;
-    let classes = class_embeddings(prompts, extractor)?; // [classes, projection]
-    let images = extractor.features(&input.splits.test, Feature::IMAGE_EMBEDDING)?;
+    let classes = input.source.class_embeddings(input.prompts)?; // [classes, projection]
+    let images = input.source.image_embeddings(&input.splits.test)?;
     let logits = images.values.f_matmul(&classes.f_transpose(0, 1)?)?;
     let mut output = MethodOutput::new(vec![classified(&images, &logits)?]);
     output.skipped = images.skipped;
-    output.detail("prompts_per_class", prompts.templates.len());
+    if let Some(prompts) = input.prompts {
+        output.detail("prompts_per_class", prompts.templates.len());
+    }
     if let Outputs::Classes {
         predicted, gold, ..
     } = &output.predictions[0].outputs
     {
-        let order = ClassOrder::of(predicted, gold, prompts.class_names.len(), input.plan.seed);
+        let (count, _) = classes.size2()?;
+        let order = ClassOrder::of(predicted, gold, count as usize, input.plan.seed);
         output.detail("class_order", json!(order));
         if order.orders_as_good > MOST_AS_GOOD {
             let reason = "class names in a random order score as well: the model cannot tell the \
@@ -84,25 +79,4 @@ impl ClassOrder {
             orders_as_good: shuffled.iter().filter(|share| **share >= accuracy).count(),
         }
     }
-}
-
-/// The mean of each class's prompt embeddings, brought to unit length again: \[classes,
-/// projection\].
-fn class_embeddings(prompts: &Prompts, extractor: &Extractor) -> Result<Tensor> {
-    let templates = &prompts.templates;
-    let of_class = |name: &String| templates.iter().map(|t| t.replace("{c}", name)).collect();
-    let texts: Vec<Vec<String>> = prompts.class_names.iter().map(of_class).collect();
-    let texts: Vec<Text> = texts
-        .iter()
-        .flatten()
-        .map(|text| Text::Single(text))
-        .collect();
-    let embeddings = extractor.text_embeddings(&texts, "prompts")?; // [classes * templates, projection]
-    let count = prompts.class_names.len() as i64;
-    let (_, width) = embeddings.size2()?;
-    let means = embeddings
-        .f_view([count, templates.len() as i64, width])?
-        .f_mean_dim(1, false, None)?; // [classes, projection]
-    let norms = means.f_norm_scalaropt_dim(2.0, [-1], true)?;
-    Ok(means.f_div(&norms.f_clamp_min(1e-12)?)?)
 }

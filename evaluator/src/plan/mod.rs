@@ -2,6 +2,7 @@
 
 mod model;
 mod settings;
+mod subject;
 mod task_run;
 
 use std::path::{Path, PathBuf};
@@ -10,11 +11,14 @@ use flava_tasks::{Feature, Protocol, Recipe, Registry, Suite, Task, select};
 
 pub use model::{Loaded, ModelChoice};
 pub use settings::Settings;
+pub(crate) use subject::OpenSubject;
+pub use subject::Subject;
 pub use task_run::TaskRun;
 
 use crate::{
     Error, Result,
     args::{DataArgs, FinetuneRunArgs, MethodArg, ModelArgs, RunArgs, SweepArg},
+    given::GivenFolder,
     locator::DataLocator,
 };
 
@@ -22,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Plan {
     /// What is measured.
-    pub model: ModelChoice,
+    pub subject: Subject,
     /// On which tasks, in order.
     pub tasks: Vec<Task>,
     /// Whose rules the numbers follow.
@@ -93,6 +97,13 @@ fn tasks_of(registry: &Registry, list: &str, suite: Suite) -> Result<Vec<Task>> 
         .collect())
 }
 
+fn subject_of(args: &RunArgs) -> Result<Subject> {
+    match &args.features_from {
+        Some(folder) => GivenFolder::open(folder).map(Subject::Given),
+        None => ModelChoice::new(args.model.as_ref()).map(Subject::Model),
+    }
+}
+
 fn locator_of(data: &DataArgs, model: &ModelArgs) -> Result<DataLocator> {
     DataLocator::new(
         data.data.clone(),
@@ -112,17 +123,18 @@ impl Plan {
             });
         }
         let (data, model) = (&args.data_args, &args.model_args);
-        let default = match args.model {
-            Some(_) => Suite::Paper,
-            None => Suite::Mini,
+        let default = if args.model.is_some() || args.features_from.is_some() {
+            Suite::Paper
+        } else {
+            Suite::Mini
         };
         let suite = args.suite.map_or(default, Into::into);
         let tasks = tasks_of(&registry_of(&data.task_file)?, &args.tasks, suite)?;
         let locator = locator_of(data, model)?;
         let mut settings = Settings::new(model)?;
         settings.store_f16 = args.store == "f16";
-        let model = ModelChoice::new(args.model.as_ref())?;
-        let mut plan = Self::plain(model, tasks, args.out.clone(), locator, settings);
+        let subject = subject_of(args)?;
+        let mut plan = Self::plain(subject, tasks, args.out.clone(), locator, settings);
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
         plan.prompts.clone_from(&args.prompts);
@@ -139,16 +151,16 @@ impl Plan {
         Ok(plan)
     }
 
-    /// A model on tasks as the paper has them, without stored features; results go to `out`.
+    /// A subject on tasks as the paper has them, without stored features; results go to `out`.
     fn plain(
-        model: ModelChoice,
+        subject: Subject,
         tasks: Vec<Task>,
         out: PathBuf,
         locator: DataLocator,
         settings: Settings,
     ) -> Self {
         Self {
-            model,
+            subject,
             tasks,
             protocol: Protocol::Flava,
             allow_mismatch: false,
@@ -177,8 +189,8 @@ impl Plan {
         settings: Settings,
     ) -> Result<Self> {
         let tasks = tasks_of(&registry_of(&[])?, tasks, Suite::Paper)?;
-        let model = ModelChoice::Directory(folder.to_owned());
-        Ok(Self::plain(model, tasks, out, locator, settings))
+        let subject = Subject::Model(ModelChoice::Directory(folder.to_owned()));
+        Ok(Self::plain(subject, tasks, out, locator, settings))
     }
 
     /// Decides a fine-tuning, for one of its seeds.
@@ -203,8 +215,8 @@ impl Plan {
             args.out.clone()
         };
         let (locator, settings) = (locator_of(data, model)?, Settings::new(model)?);
-        let model = ModelChoice::new(args.model.as_ref())?;
-        let mut plan = Self::plain(model, tasks, out, locator, settings);
+        let subject = Subject::Model(ModelChoice::new(args.model.as_ref())?);
+        let mut plan = Self::plain(subject, tasks, out, locator, settings);
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
         plan.limit = args.limit.map(|n| n as usize);

@@ -58,6 +58,9 @@ impl Plan {
             reason: format!("{} has no protocol {protocol}", task.name),
         };
         let assignment = task.assign(self.protocol).ok_or_else(none)?;
+        if self.subject.given().is_some() {
+            check_method(&task.name, &assignment)?;
+        }
         if self.tuning.always {
             return Ok(vec![TaskRun::tuned(task, assignment)?]);
         }
@@ -115,4 +118,20 @@ impl Plan {
             variant: variant.join("."),
         }
     }
+}
+
+/// Refuses tasks that read more of a model than features.
+///
+/// # Errors
+/// If this is one.
+fn check_method(task: &str, assignment: &Assignment) -> Result<()> {
+    let needs = match &assignment.method {
+        Method::FineTune { .. } => "fine-tunes the model itself",
+        Method::Retrieval { rerank: Some(_) } => "ranks with the model's matching head",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage {
+        argument: "--features-from",
+        reason: format!("--features-from: {task} {needs}, which features do not stand for"),
+    })
 }

@@ -7,7 +7,7 @@ use flava_tasks::{Error as TaskError, sources::OpenSplit};
 use tch::{Kind, Tensor};
 
 use super::Planned;
-use crate::{Error, ModelChoice, Plan, Result, TaskRun, data::OpenTask};
+use crate::{Error, ModelChoice, Plan, Result, Subject, TaskRun, data::OpenTask, given::GivenTask};
 
 /// Images that the model's speed is measured on.
 const BATCH: i64 = 8;
@@ -25,14 +25,8 @@ struct DataState {
 /// What the plan would do, a line each: what data is there and whether it is what the protocol asks
 /// for, how long it would take. And whether all of it is ready.
 pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
-    let time = time_per_row(plan)?;
-    let (device, precision) = (plan.settings.device_name(), plan.settings.load.precision);
-    let mut lines = vec![format!(
-        "model {} on {device} in {}, protocol {}",
-        plan.model.name(),
-        precision.name(),
-        plan.protocol.name()
-    )];
+    let speed = Speed::of(plan)?;
+    let mut lines = vec![heading(plan)];
     let (mut total, mut all_ready) = (0, true);
     for Planned { name, task_run } in Planned::of(plan) {
         match task_run {
@@ -53,29 +47,65 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
             }
         }
     }
-    let time = match time {
-        None => "the model is not here yet: it would be fetched first".to_owned(),
-        Some(seconds) => {
-            let seconds = (seconds * total as f64).ceil();
-            format!("encoding would take about {seconds:.0} s")
-        }
-    };
-    let out = plan.out.display();
+    let (time, out) = (speed.told(total), plan.out.display());
     lines.push(format!(
         "{total} rows; {time}; results would take under 1 MB in {out}"
     ));
     Ok((lines, all_ready))
 }
 
-/// Seconds that a row takes, if the model is here.
-fn time_per_row(plan: &Plan) -> Result<Option<f64>> {
-    if let ModelChoice::Hub(repo) = &plan.model
-        && !plan.locator.has_model(repo)
-    {
-        return Ok(None);
+/// What would be measured, where, and by whose rules.
+fn heading(plan: &Plan) -> String {
+    let (device, title) = (plan.settings.device_name(), plan.subject.title());
+    let protocol = plan.protocol.name();
+    match &plan.subject {
+        Subject::Model(_) => {
+            let precision = plan.settings.load.precision.name();
+            format!("{title} on {device} in {precision}, protocol {protocol}")
+        }
+        Subject::Given(folder) => {
+            let folder = folder.path().display();
+            format!("{title} in {folder}, on {device}, protocol {protocol}")
+        }
     }
-    let loaded = plan.model.load(&plan.settings, &plan.locator)?;
-    measure(&loaded.model).map(Some)
+}
+
+/// How long it takes to come by features.
+enum Speed {
+    /// The model would be fetched first.
+    Unknown,
+    /// Seconds that a row takes.
+    PerRow(f64),
+    /// They are there.
+    Given,
+}
+
+impl Speed {
+    fn of(plan: &Plan) -> Result<Self> {
+        let choice = match &plan.subject {
+            Subject::Model(choice) => choice,
+            Subject::Given(_) => return Ok(Self::Given),
+        };
+        if let ModelChoice::Hub(repo) = choice
+            && !plan.locator.has_model(repo)
+        {
+            return Ok(Self::Unknown);
+        }
+        let loaded = choice.load(&plan.settings, &plan.locator)?;
+        measure(&loaded.model).map(Self::PerRow)
+    }
+
+    /// What so many rows take.
+    fn told(&self, rows: usize) -> String {
+        match self {
+            Self::Unknown => "the model is not here yet: it would be fetched first".to_owned(),
+            Self::PerRow(seconds) => {
+                let seconds = (seconds * rows as f64).ceil();
+                format!("encoding would take about {seconds:.0} s")
+            }
+            Self::Given => "nothing is encoded".to_owned(),
+        }
+    }
 }
 
 impl DataState {
@@ -123,11 +153,25 @@ impl DataState {
             .splits()
             .map(|split| format!("{} {}", count(split), split.name));
         let counts = counts.collect::<Vec<_>>().join(", ");
+        let (is_ready, features) = features(plan, task_run, &opened);
+        let state = if is_ready { "ready" } else { "not ready" };
         Ok(Self {
-            text: format!("ready: {source}: {counts}{notes}"),
-            rows,
-            is_ready: true,
+            text: format!("{state}: {source}: {counts}{notes}{features}"),
+            rows: if is_ready { rows } else { 0 },
+            is_ready,
         })
+    }
+}
+
+/// Whether given features are there and fit, and which they are; nothing where a model is to make
+/// them.
+fn features(plan: &Plan, task_run: &TaskRun, opened: &OpenTask) -> (bool, String) {
+    let Some(folder) = plan.subject.given() else {
+        return (true, String::new());
+    };
+    match GivenTask::open(folder, task_run, opened) {
+        Ok(given) => (true, format!("; features: {}", given.described())),
+        Err(error) => (false, format!("; features: {error}")),
     }
 }
 

@@ -8,13 +8,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::task::Tasks;
+use super::task::{Measurement, Tasks};
 use crate::{
-    Result, TaskRun,
+    Result,
     data::ChosenPrompts,
     features::{Rows, numerics},
     finetune::{FinetunedModel, head_digest, is_tuned},
-    methods::Splits,
     program,
 };
 
@@ -28,16 +27,17 @@ struct TuningKey {
 
 impl Tasks<'_> {
     /// A digest of everything that decides a task's numbers.
-    pub(super) fn key(
-        &self,
-        task_run: &TaskRun,
-        splits: &Splits,
-        prompts: Option<&ChosenPrompts>,
-    ) -> Result<String> {
-        let (plan, model) = (self.plan, &self.loaded.model);
+    pub(super) fn key(&self, run: &Measurement, prompts: Option<&ChosenPrompts>) -> Result<String> {
+        let plan = self.plan;
+        let Measurement {
+            task_run,
+            splits,
+            provenance,
+            ..
+        } = run;
         let (task, assignment) = (&task_run.task, &task_run.assignment);
-        let is_cuda = model.options.device.is_cuda();
-        let tuning = self.tuning_key(task_run)?;
+        let is_cuda = plan.settings.load.device.is_cuda();
+        let tuning = self.tuning_key(run)?;
         let rows: Vec<&String> = splits.all().map(|rows| &rows.fingerprint).collect();
         let groups: Vec<String> = splits.all().map(groups).collect();
         let prompts = prompts.map(|chosen| format!("{} {}", chosen.origin, chosen.digest()));
@@ -48,15 +48,15 @@ impl Tasks<'_> {
             "method": value(&assignment.method),
             "metrics": value(&assignment.metrics),
             "protocol": assignment.protocol.name(),
-            "model": model.identity(),
-            "tokenizer": model.text.digest(),
+            "model": provenance.identity,
+            "tokenizer": provenance.tokenizer,
             "rows": rows,
             "prompts": prompts,
             "seed": plan.seed,
-            "precision": plan.settings.load.precision.name(),
+            "precision": provenance.precision,
             "device": if is_cuda { "cuda" } else { "cpu" },
             "stored_f16": plan.settings.store_f16,
-            "transform": self.extractor.transform().id(),
+            "transform": provenance.transform,
             "skip_broken": plan.settings.skip_broken,
             "program": program(),
             "batch_size": format!("{:?}", plan.settings.batch_size),
@@ -73,11 +73,12 @@ impl Tasks<'_> {
         Ok(hex(&Sha256::digest(all.to_string())[..16]))
     }
 
-    fn tuning_key(&self, task_run: &TaskRun) -> Result<TuningKey> {
-        let (tuning, folder) = (&self.plan.tuning, &self.loaded.folder);
+    fn tuning_key(&self, run: &Measurement) -> Result<TuningKey> {
+        let (tuning, task_run) = (&self.plan.tuning, run.task_run);
         if !matches!(task_run.assignment.method, Method::FineTune { .. }) {
             return Ok(TuningKey::default());
         }
+        let folder = &run.source.encoders()?.loaded.folder;
         if is_tuned(folder) && !tuning.always {
             return Ok(TuningKey {
                 recipe: Some(FinetunedModel::read(folder)?.recipe),

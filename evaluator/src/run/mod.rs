@@ -3,6 +3,7 @@
 
 mod estimate;
 mod key;
+mod measured;
 mod record;
 mod size;
 mod task;
@@ -21,9 +22,8 @@ use serde_json::{Value, json};
 
 pub use estimate::dry_run;
 
-use crate::{
-    Error, ModelChoice, Plan, Result, TaskRun, cache, embedded, features::Extractor, program,
-};
+use crate::{Error, ModelChoice, Plan, Result, Subject, TaskRun, embedded, program};
+use measured::Measured;
 use task::{Tasks, origin};
 
 /// How a run ended.
@@ -95,38 +95,30 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     let planned = Planned::of(plan);
     let names: Vec<String> = planned.iter().map(|planned| planned.name.clone()).collect();
     // Training loads the encoders itself.
-    let loaded = if planned.iter().all(Planned::trains) {
-        plan.model.describe(&plan.settings, &plan.locator)?
-    } else {
-        plan.model.load(&plan.settings, &plan.locator)?
-    };
+    let only_trains = planned.iter().all(Planned::trains);
+    let subject = plan.subject.open(plan, only_trains)?;
     let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
     let rows = planned.iter().map(|planned| planned.rows(plan.limit)).sum();
     let progress = progress(plan, rows)?;
-    for note in folder.take_notes().iter().chain(&loaded.model.notes) {
+    for note in folder.take_notes().iter().chain(subject.notes()) {
         progress.say(&format!("note: {note}"));
-    }
-    let mut extractor = Extractor::new(&loaded.model, &plan.settings, &progress);
-    // Which rows are broken may change while their ids stay: what lacks some is not kept.
-    if plan.cache && !plan.settings.skip_broken {
-        extractor.store = cache::store();
     }
     let mut tasks = Tasks {
         plan,
-        loaded: &loaded,
-        extractor,
+        measured: Measured::new(&subject, plan, &progress),
+        progress: &progress,
     };
     let mut outcome = Outcome {
         planned: planned.len(),
         ..Outcome::default()
     };
-    if plan.model == ModelChoice::Embedded {
+    if plan.subject == Subject::Model(ModelChoice::Embedded) {
         outcome.notes.push(embedded::NOTE.into());
     }
     let mut reached = 0;
     let mut rest = VecDeque::from(planned);
     while let Some(planned) = rest.pop_front() {
-        tasks.extractor.later = later(&rest);
+        tasks.measured.look_ahead(later(&rest));
         let rows = planned.rows(plan.limit);
         let result = planned
             .task_run
@@ -149,8 +141,8 @@ fn progress(plan: &Plan, rows: usize) -> Result<Progress> {
     progress
         .log_to(&log)
         .map_err(|e| flava_base::Error::io(&log, e))?;
-    let (now, model) = (timestamp(), plan.model.name());
-    progress.say(&format!("{now}: {} with model {model}", program()));
+    let (now, subject) = (timestamp(), plan.subject.title());
+    progress.say(&format!("{now}: {} with {subject}", program()));
     Ok(progress)
 }
 
@@ -197,12 +189,12 @@ impl Outcome {
 /// The plan as it is written down.
 fn describe(plan: &Plan, names: &[String]) -> Value {
     json!({
-        "model": plan.model.name(),
+        "model": plan.subject.name(),
         "tasks": names,
         "protocol": plan.protocol.name(),
         "limit": plan.limit,
         "seed": plan.seed,
-        "precision": plan.settings.load.precision.name(),
+        "precision": plan.subject.precision(&plan.settings),
         "device": plan.settings.device_name(),
         "program": program(),
     })

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use flava_results::{MetricValue, Record, RunFolder, timestamp};
-use flava_tasks::{Metric, Predictions, Tower};
+use flava_tasks::{Metric, Predictions};
 use serde_json::{Map, Value, json};
 
 use super::{
-    size::{Size, hub_task},
-    task::Tasks,
+    size::hub_task,
+    task::{Measurement, Tasks},
 };
 use crate::{
     Error, Result, TaskRun,
-    data::OpenTask,
-    features::{Rows, numerics},
-    methods::{MethodOutput, Splits},
+    features::{FeatureSource, Rows, numerics},
+    methods::MethodOutput,
     program,
     score::scores_of_all,
 };
@@ -30,18 +29,23 @@ impl Tasks<'_> {
     /// The record of what a method gave; its predictions are written first.
     pub(super) fn record(
         &self,
-        task_run: &TaskRun,
-        opened: &OpenTask,
-        splits: &Splits,
+        run: &Measurement,
         mut output: MethodOutput,
         folder: &RunFolder,
     ) -> Result<Record> {
+        let Measurement {
+            task_run,
+            opened,
+            splits,
+            provenance,
+            ..
+        } = run;
         let TaskRun {
             task, assignment, ..
         } = task_run;
-        let departures = self.departures(task_run, opened, splits, &output);
-        let mut notes = self.notes(task_run, splits, &output);
-        notes.extend(opened.notes.iter().chain(&self.loaded.model.notes).cloned());
+        let departures = self.departures(run, &output);
+        let mut notes = self.notes(run, &output);
+        notes.extend(opened.notes.iter().chain(&provenance.notes).cloned());
         notes.extend(opened.mismatches.iter().cloned());
         let names = splits.tests().map(|rows| rows.split.name.clone());
         let predictions = std::mem::take(&mut output.predictions);
@@ -55,46 +59,36 @@ impl Tasks<'_> {
         if let Some(slices) = slices(&splits.test, &predictions[0].1, main, &task.name) {
             output.details.insert("slices".into(), slices);
         }
+        if let FeatureSource::Given(given) = run.source {
+            output.details.insert("given".into(), given.detail());
+        }
         let told = Told {
             metrics,
             departures,
             notes,
         };
-        Ok(self.assemble(task_run, opened, &splits.test, output, told))
+        Ok(self.assemble(run, output, told))
     }
 
-    /// How images became pixels; empty where none were read.
-    fn transform(&self, task_run: &TaskRun, output: &MethodOutput) -> String {
-        let feature = task_run.assignment.method.feature();
-        if feature.is_some_and(|feature| feature.tower == Tower::Text) {
-            return String::new();
-        }
-        let own = || self.extractor.transform().id();
-        output.transform.clone().unwrap_or_else(own)
-    }
-
-    fn assemble(
-        &self,
-        task_run: &TaskRun,
-        opened: &OpenTask,
-        test: &Rows,
-        output: MethodOutput,
-        told: Told,
-    ) -> Record {
+    fn assemble(&self, run: &Measurement, output: MethodOutput, told: Told) -> Record {
+        let (opened, test, provenance) = (run.opened, &run.splits.test, &run.provenance);
         let TaskRun {
-            task, assignment, ..
-        } = task_run;
-        let transform = self.transform(task_run, &output);
-        let size = Size::of(&assignment.method, &self.extractor);
+            task,
+            assignment,
+            variant,
+        } = run.task_run;
+        let (method, size) = (&assignment.method, &provenance.size);
+        let own = || provenance.transform_of(method);
+        let initialisation = provenance.initialisation.clone();
         Record {
             task: task.name.clone(),
-            variant: task_run.variant.clone(),
+            variant: variant.clone(),
             key: String::new(),
             task_version: task.version,
             family: task.family.name().into(),
             protocol: assignment.protocol.name().into(),
-            method: assignment.method.name().into(),
-            feature: assignment.method.feature_name(),
+            method: method.name().into(),
+            feature: provenance.feature.clone(),
             split: test.split.name.clone(),
             metrics: told.metrics,
             chance: task.chance,
@@ -103,20 +97,20 @@ impl Tasks<'_> {
             rows_of: test.dataset().len(),
             parameters: size.parameters,
             flops_per_row: size.flops_per_row,
-            hub_task: hub_task(&assignment.method, task.family, assignment.metrics[0]).into(),
-            model: self.plan.model.name(),
-            model_revision: self.loaded.revision.clone(),
-            model_fingerprint: self.loaded.model.fingerprint.clone(),
+            hub_task: hub_task(method, task.family, assignment.metrics[0]).into(),
+            model: self.plan.subject.name(),
+            model_revision: provenance.revision.clone(),
+            model_fingerprint: provenance.fingerprint.clone(),
             data: opened.choice.source.name().to_owned(),
             data_revision: opened.choice.located.revision.clone(),
             data_fingerprint: test.fingerprint.clone(),
-            transform,
-            precision: self.plan.settings.load.precision.name().into(),
+            transform: output.transform.unwrap_or_else(own),
+            precision: provenance.precision.clone(),
             device: self.plan.settings.device_name(),
             seed: self.plan.seed,
             publishable: told.departures.is_empty(),
             departures: told.departures,
-            initialisation: output.initialisation,
+            initialisation: initialisation.unwrap_or(output.initialisation),
             recipe: output.recipe,
             recipe_digest: output.recipe_digest,
             mismatches: opened.mismatches.clone(),
@@ -130,13 +124,8 @@ impl Tasks<'_> {
     }
 
     /// What is done otherwise than the protocol has it.
-    fn departures(
-        &self,
-        task_run: &TaskRun,
-        opened: &OpenTask,
-        splits: &Splits,
-        output: &MethodOutput,
-    ) -> Vec<String> {
+    fn departures(&self, run: &Measurement, output: &MethodOutput) -> Vec<String> {
+        let (task_run, opened, splits) = (run.task_run, run.opened, &run.splits);
         let mut found = output.departures.clone();
         if splits.all().any(|rows| rows.len() < rows.dataset().len()) {
             found.push("--limit".into());
@@ -157,7 +146,8 @@ impl Tasks<'_> {
     }
 
     /// What a reader must know beside the number.
-    fn notes(&self, task_run: &TaskRun, splits: &Splits, output: &MethodOutput) -> Vec<String> {
+    fn notes(&self, run: &Measurement, output: &MethodOutput) -> Vec<String> {
+        let (task_run, splits) = (run.task_run, &run.splits);
         let (own, asked) = (task_run.assignment.protocol, self.plan.protocol);
         let mut notes = Vec::new();
         if own != asked {

@@ -14,7 +14,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Of the encoders that a method reads.
+    /// Of the encoders that a method reads of a model.
     pub(super) fn of(method: &Method, extractor: &Extractor) -> Size {
         let model = extractor.model;
         let (config, tokens) = (&model.config, extractor.max_tokens());

@@ -5,25 +5,35 @@ use std::time::Instant;
 use flava_heads::ItmHead;
 use flava_model::{
     checkpoint::Checkpoint,
-    runtime::{Fill, Vars},
+    runtime::{Fill, Progress, Vars},
 };
 use flava_results::{Record, RunFolder};
 use flava_tasks::{Method, Source, Split, sources::OpenSplit};
 use serde_json::json;
 use tch::nn::VarStore;
 
+use super::measured::{Measured, Provenance};
 use crate::{
-    Loaded, Plan, Result, TaskRun,
+    Plan, Result, TaskRun,
     data::{self, ChosenPrompts, OpenTask},
-    features::{Extractor, Rows},
+    features::{FeatureSource, Rows, SplitIdentity, SplitRole},
     methods::{MethodInput, MethodOutput, Splits, run_method},
 };
+
+/// One task, opened: what its key and its record tell of.
+pub(super) struct Measurement<'a> {
+    pub(super) task_run: &'a TaskRun,
+    pub(super) opened: &'a OpenTask<'a>,
+    pub(super) splits: Splits,
+    pub(super) source: &'a FeatureSource<'a>,
+    pub(super) provenance: Provenance,
+}
 
 /// What all tasks of a run share.
 pub(super) struct Tasks<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) loaded: &'a Loaded,
-    pub(super) extractor: Extractor<'a>,
+    pub(super) measured: Measured<'a>,
+    pub(super) progress: &'a Progress,
 }
 
 impl Tasks<'_> {
@@ -32,32 +42,39 @@ impl Tasks<'_> {
         let (plan, name) = (self.plan, task_run.name());
         let start = Instant::now();
         let opened = data::open(plan, &task_run.task, &task_run.assignment)?;
+        let source = self.measured.of_task(task_run, &opened)?;
         let prompts = data::prompts(plan, &task_run.task, &task_run.assignment, &opened)?;
-        let splits = self.splits(&opened)?;
-        let key = self.key(task_run, &splits, prompts.as_ref())?;
+        let run = Measurement {
+            provenance: Provenance::of(&source, task_run, plan)?,
+            splits: self.splits(&opened)?,
+            task_run,
+            opened: &opened,
+            source: &source,
+        };
+        let key = self.key(&run, prompts.as_ref())?;
         if let Some(record) = self.finished(&name, &key, folder)? {
             return Ok(record);
         }
         folder.start(&name)?;
-        let itm_head = self.itm_head(task_run)?;
+        let itm_head = itm_head(&run)?;
         let mut output = run_method(&MethodInput {
             task: &task_run.task,
             assignment: &task_run.assignment,
             name: &name,
             key: &key,
-            splits: &splits,
+            splits: &run.splits,
             prompts: prompts.as_ref().map(|chosen| &chosen.prompts),
             itm_head: itm_head.as_ref(),
             plan,
-            loaded: self.loaded,
-            extractor: &self.extractor,
+            source: &source,
+            progress: self.progress,
         })?;
         if let Some(prompts) = &prompts {
             self.tell_of(prompts, &mut output);
         }
-        let mut record = self.record(task_run, &opened, &splits, output, folder)?;
+        let mut record = self.record(&run, output, folder)?;
         (record.key, record.seconds) = (key, start.elapsed().as_secs_f64());
-        let second = splits.second_test.as_ref();
+        let second = run.splits.second_test.as_ref();
         let second = second.map(|rows| Some(rows.split.name.as_str()));
         let files: Vec<Option<&str>> = [None].into_iter().chain(second).collect();
         folder.finish(&record, &files)?;
@@ -71,7 +88,7 @@ impl Tasks<'_> {
             return Ok(None);
         };
         folder.keep(&record)?;
-        self.extractor.progress.say(&format!(
+        self.progress.say(&format!(
             "{name}: its record is there already (--again measures it again)"
         ));
         Ok(Some(record))
@@ -89,38 +106,42 @@ impl Tasks<'_> {
     fn splits(&self, opened: &OpenTask) -> Result<Splits> {
         let source = opened.choice.source;
         let (limit, seed) = (self.plan.limit, self.plan.seed);
-        let rows = |open: &OpenSplit, split: &Split| {
-            Rows::new(open.clone(), &origin(source, split), limit, seed)
+        let rows = |role: SplitRole, open: &OpenSplit, split: &Split| {
+            let origin = origin(source, split);
+            Rows::new(open.clone(), SplitIdentity { role, origin }, limit, seed)
         };
-        let optional = |open: &Option<OpenSplit>, split: &Option<Split>| {
+        let optional = |role: SplitRole, open: &Option<OpenSplit>, split: &Option<Split>| {
             let both = open.as_ref().zip(split.as_ref());
-            both.map(|(open, split)| rows(open, split)).transpose()
+            let rows = both.map(|(open, split)| rows(role, open, split));
+            rows.transpose()
         };
+        let (validation, second) = (SplitRole::Validation, SplitRole::SecondTest);
         Ok(Splits {
-            train: optional(&opened.train, &source.train)?,
-            validation: optional(&opened.validation, &source.validation)?,
-            test: rows(&opened.test, &source.test)?,
-            second_test: optional(&opened.second_test, &source.second_test)?,
+            train: optional(SplitRole::Train, &opened.train, &source.train)?,
+            validation: optional(validation, &opened.validation, &source.validation)?,
+            test: rows(SplitRole::Test, &opened.test, &source.test)?,
+            second_test: optional(second, &opened.second_test, &source.second_test)?,
         })
     }
+}
 
-    /// The checkpoint's matching head, where a task ranks with it.
-    fn itm_head(&self, task_run: &TaskRun) -> Result<Option<ItmHead>> {
-        let method = &task_run.assignment.method;
-        if !matches!(method, Method::Retrieval { rerank: Some(_) }) {
-            return Ok(None);
-        }
-        let model = &self.loaded.model;
-        let mut store = VarStore::new(model.options.device);
-        store.set_kind(model.options.precision.kind());
-        let vars = Vars::root(&store, Fill::Unset) / "itm_head";
-        let head = ItmHead::new(&vars, model.config.hidden_size);
-        Checkpoint::open(&self.loaded.folder)?
-            .load_into(&store)?
-            .require(&["itm_head"])?;
-        store.freeze();
-        Ok(Some(head))
+/// The checkpoint's matching head, where a task ranks with it.
+fn itm_head(run: &Measurement) -> Result<Option<ItmHead>> {
+    let method = &run.task_run.assignment.method;
+    if !matches!(method, Method::Retrieval { rerank: Some(_) }) {
+        return Ok(None);
     }
+    let loaded = run.source.encoders()?.loaded;
+    let model = &loaded.model;
+    let mut store = VarStore::new(model.options.device);
+    store.set_kind(model.options.precision.kind());
+    let vars = Vars::root(&store, Fill::Unset) / "itm_head";
+    let head = ItmHead::new(&vars, model.config.hidden_size);
+    Checkpoint::open(&loaded.folder)?
+        .load_into(&store)?
+        .require(&["itm_head"])?;
+    store.freeze();
+    Ok(Some(head))
 }
 
 /// What rows of a split are called before anybody has opened it.

@@ -9,62 +9,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::Rng;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, HubError, RemoteFile, RepoId, remote::Remote, store::beside};
+use super::{
+    Checksum, HubError, RemoteFile, RepoId,
+    patience::{LONGEST_WAIT, Passing, TRIES, pause},
+    remote::Remote,
+    store::beside,
+};
 use flava_base::hex;
 
-/// Tries without any progress before a file is given up.
-const TRIES: u32 = 5;
-/// First pause between tries; it doubles.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause, also where the Hub asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// Time without progress after which a request that failed for want of an answer is not tried
-/// again.
-const LONGEST_WAIT: Duration = Duration::from_secs(45);
 /// A connection that gives less than so many bytes in this time is given up, and tried anew.
 const LEAST: u64 = 16 << 10;
 const IN_TIME: Duration = Duration::from_secs(15);
 /// Bytes moved at once.
 const BUFFER: usize = 1 << 18;
-
-/// Calls `f` until it gives something else than an error that passes.
-pub(super) fn with_patience<T>(mut f: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
-    let began = Instant::now();
-    let mut attempt = 1;
-    loop {
-        match f() {
-            Err(HubError::Network { what, reason }) if began.elapsed() > LONGEST_WAIT => {
-                return Err(HubError::Network { what, reason });
-            }
-            Err(error) if error.passes() && attempt < TRIES => {
-                thread::sleep(pause(&error, attempt));
-            }
-            other => return other,
-        }
-        attempt += 1;
-    }
-}
-
-fn pause(error: &HubError, attempt: u32) -> Duration {
-    let asked = if let HubError::Busy { wait, .. } = error {
-        *wait
-    } else {
-        None
-    };
-    // Many clients that were refused together should not come back together.
-    let jitter = rand::rng().random_range(0.75..1.25);
-    let own = PAUSE * 2u32.pow(attempt - 1);
-    asked
-        .map_or_else(
-            || own.mul_f64(jitter),
-            |asked| asked + PAUSE.mul_f64(jitter - 0.75),
-        )
-        .min(LONGEST_PAUSE)
-}
 
 /// The hash of the bytes so far.
 enum Hasher {
@@ -100,6 +60,13 @@ pub fn is_intact(path: &Path, file: &RemoteFile) -> std::io::Result<bool> {
     let mut hasher = Hasher::new(file);
     let read = absorb(&mut File::open(path)?, &mut hasher)?;
     Ok(read == file.size && hasher.finish() == file.checksum.blob())
+}
+
+/// Whether bytes have the length and checksum that the Hub lists.
+pub(super) fn is_right(bytes: &[u8], file: &RemoteFile) -> bool {
+    let mut hasher = Hasher::new(file);
+    hasher.update(bytes);
+    bytes.len() as u64 == file.size && hasher.finish() == file.checksum.blob()
 }
 
 fn absorb(from: &mut impl Read, hasher: &mut Hasher) -> std::io::Result<u64> {
@@ -264,7 +231,7 @@ fn transfer(fetch: Fetch, path: &Path) -> Result<(), HubError> {
         } else {
             attempt += 1;
         }
-        let silent = matches!(error, HubError::Network { .. }) && since.elapsed() > LONGEST_WAIT;
+        let silent = error.is_silence() && since.elapsed() > LONGEST_WAIT;
         if attempt > TRIES || silent {
             return Err(error);
         }

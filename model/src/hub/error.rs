@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::patience::Passing;
+
 /// Errors of the Hub and of its cache. None holds a token.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -130,9 +132,21 @@ impl HubError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
 
-    /// Whether trying again may help.
-    pub(super) fn passes(&self) -> bool {
+impl Passing for HubError {
+    fn passes(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Network { .. })
+    }
+
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Network { .. })
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            _ => None,
+        }
     }
 }

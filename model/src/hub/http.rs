@@ -76,32 +76,31 @@ impl TreeEntry {
     }
 }
 
+/// Connections that end where the other side falls silent; redirections and refusals are answers.
+pub(super) fn agent() -> Agent {
+    Agent::config_builder()
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_recv_response(Some(HEAD))
+        .user_agent(concat!("flava/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
 impl HttpRemote {
     pub(super) fn new(endpoint: &str, token: Option<&str>) -> Self {
-        let agent = Agent::config_builder()
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_recv_response(Some(HEAD))
-            .user_agent(concat!("flava/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
         Self {
-            agent,
+            agent: agent(),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: token.map(str::to_owned),
         }
     }
 
     fn api(&self, repo: &RepoId, what: &str) -> String {
-        let kind = if repo.hub().url().starts_with("datasets/") {
-            "datasets"
-        } else {
-            "models"
-        };
-        format!("{}/api/{kind}/{}/{what}", self.endpoint, repo.name)
+        format!("{}/{}/{what}", self.endpoint, repo.api())
     }
 
     /// Asks, following redirections by hand: the token goes to the endpoint alone.
@@ -355,7 +354,7 @@ fn page(response: Response<Body>) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
     response
         .headers()
         .get(name)

@@ -10,9 +10,11 @@ mod download;
 mod environment;
 mod error;
 mod http;
+mod patience;
 mod remote;
 mod repo;
 mod store;
+pub mod write;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -32,6 +34,7 @@ pub use store::{Destination, Snapshot, files_below};
 
 use download::{Fetch, Meter, fetch_file};
 use environment::Environment;
+use patience::with_patience;
 use store::{Store, make_folder};
 
 /// Files that are fetched at once.
@@ -140,7 +143,7 @@ impl Hub {
         }
         let commit = self.resolved(remote, repo)?;
         let at = repo.at(&commit.hash);
-        let files = download::with_patience(|| remote.tree(&at))?;
+        let files = with_patience(|| remote.tree(&at))?;
         let listing = Listing {
             repo: at,
             files,
@@ -152,7 +155,7 @@ impl Hub {
 
     /// The commit that a revision stands for.
     fn resolved(&self, remote: &dyn Remote, repo: &RepoId) -> Result<Commit, HubError> {
-        let commit = download::with_patience(|| remote.commit(repo)).inspect_err(|error| {
+        let commit = with_patience(|| remote.commit(repo)).inspect_err(|error| {
             if let HubError::Network { reason, .. } = error {
                 self.unreachable.get_or_init(|| reason.clone());
             }

@@ -15,6 +15,16 @@ pub enum RepoKind {
     Dataset,
 }
 
+impl RepoKind {
+    /// What the Hub calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Dataset => "dataset",
+        }
+    }
+}
+
 /// A repository of the Hub at a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RepoId {
@@ -78,6 +88,11 @@ impl RepoId {
     /// Whether the revision is a whole commit hash, which never moves.
     pub fn is_commit(&self) -> bool {
         is_commit(&self.revision)
+    }
+
+    /// Its path in the Hub's API, such as `api/datasets/owner/name`.
+    pub(super) fn api(&self) -> String {
+        format!("api/{}s/{}", self.kind.name(), self.name)
     }
 
     pub(super) fn hub(&self) -> Repo {

@@ -10,7 +10,7 @@ use super::{
 
 /// A weighted mean of a row's numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Average {
+pub struct Mean {
     /// Its value.
     pub value: f64,
     /// Standard error over the rows of the data: other rows, the same tasks and weights. None where
@@ -22,7 +22,7 @@ pub struct Average {
     pub over_seeds: Option<f64>,
 }
 
-impl Average {
+impl Mean {
     /// Its 95 % interval over the rows of the data.
     pub fn interval(&self) -> Option<[f64; 2]> {
         const TWO_SIDED_95: f64 = 1.959_964;
@@ -89,7 +89,7 @@ pub(super) struct Drawn<'a> {
 
 impl Drawn<'_> {
     /// The average with its errors; None while a number is missing.
-    pub(super) fn average(&self, weights: &Weights) -> Option<Average> {
+    pub(super) fn average(&self, weights: &Weights) -> Option<Mean> {
         let value = weights.value(self.cells)?;
         let cells = || {
             weights
@@ -107,7 +107,7 @@ impl Drawn<'_> {
             0.0
         };
         let seeds = cells().map(|(weight, cell)| Some((cell.over_seeds? * weight.share).powi(2)));
-        Some(Average {
+        Some(Mean {
             value,
             over_rows: self.variance(weights).map(f64::sqrt),
             over_tasks,
@@ -157,4 +157,14 @@ impl Drawn<'_> {
             Some(0.0)
         }
     }
+}
+
+/// A mean with each number as its share of the way from chance to 1.
+pub(super) fn rescaled(weights: &Weights, cells: &[Option<Cell>]) -> Option<f64> {
+    let share = |cell: &Cell| (cell.value - cell.chance) / (1.0 - cell.chance);
+    let parts = weights
+        .0
+        .iter()
+        .map(|weight| Some(share(cells[weight.column].as_ref()?) * weight.share));
+    parts.sum::<Option<f64>>().filter(|_| !weights.0.is_empty())
 }

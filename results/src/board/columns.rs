@@ -2,7 +2,7 @@
 
 use flava_tasks::{Registry, Suite, Task};
 
-use crate::{Error, Record, Result, published};
+use crate::{Error, Published, Record, Result, published};
 
 /// A number: a metric of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,8 @@ fn numbers(task: &Task) -> Vec<Column> {
         let averaged = cells
             .iter()
             .filter(|cell| crate::averages::is_averaged(cell));
-        let more = averaged.filter(|cell| cell.task == task.name && cell.metric != main);
+        let named = |cell: &&Published| cell.task == task.name || task.aliases.contains(&cell.task);
+        let more = averaged.filter(named).filter(|cell| cell.metric != main);
         found.extend(more.map(|cell| column(&cell.metric)));
     }
     found

@@ -2,8 +2,13 @@
 
 use std::path::Path;
 
-use super::entry::{Entry, Measured, Member, Origin};
-use crate::{Error, MetricValue, Record, Result, Run, published, table_rows::read_table};
+use super::{
+    entry::{Entry, Measured, Member, Origin},
+    paper::paper,
+};
+use crate::{
+    Error, ForeignScore, MetricValue, Record, Result, Run, import, table_rows::read_table,
+};
 
 /// The word for the paper's columns.
 pub const PAPER: &str = "paper";
@@ -29,7 +34,7 @@ impl Inputs {
         arguments.dedup();
         for argument in arguments {
             if argument == PAPER && !Path::new(argument).exists() {
-                inputs.entries.extend(paper());
+                inputs.entries.extend(paper()?);
             } else {
                 inputs.read_path(Path::new(argument))?;
             }
@@ -39,6 +44,9 @@ impl Inputs {
 
     fn read_path(&mut self, path: &Path) -> Result<()> {
         let from = path.display().to_string();
+        if path.is_file() && self.read_foreign(path, &from)? {
+            return Ok(());
+        }
         let ending = path.extension().and_then(|ending| ending.to_str());
         if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
             for record in read_table(path)? {
@@ -55,6 +63,30 @@ impl Inputs {
             self.add(record, Origin::Measured, Some(&run.folder), &from)?;
         }
         Ok(())
+    }
+
+    /// Rows of another tool's file; false of any other file.
+    fn read_foreign(&mut self, path: &Path, from: &str) -> Result<bool> {
+        let Some(imported) = import(path)? else {
+            return Ok(false);
+        };
+        let left_out = imported.left_out.len();
+        if let Some(first) = imported.left_out.first() {
+            let (name, reason) = (&first.name, &first.reason);
+            self.notes.push(format!(
+                "{from}: {left_out} numbers are left out, such as {name}: {reason}"
+            ));
+        }
+        if imported.scores.is_empty() {
+            return Err(Error::file(
+                path,
+                "has no number of a task that is known here",
+            ));
+        }
+        for record in foreign_records(imported.scores) {
+            self.add(record, Origin::Foreign, None, from)?;
+        }
+        Ok(true)
     }
 
     fn add(
@@ -105,26 +137,76 @@ impl Inputs {
 }
 
 fn is_of(entry: &Entry, measured: &Measured, origin: Origin) -> bool {
-    let (record, fingerprint) = (&measured.record, &entry.members[0].fingerprint);
+    let record = &measured.record;
     entry.origin == origin
         && entry.protocol == record.protocol
         && entry.precision == record.precision
-        && *fingerprint == record.model_fingerprint
-        && (!fingerprint.is_empty() || entry.model == record.model)
+        && is_of_model(entry, record)
+}
+
+/// By the digest of its weights, where it is known. Given features have one for each task: they are
+/// of the model that they are said to be of.
+fn is_of_model(entry: &Entry, record: &Record) -> bool {
+    let of_entry = entry.records().next().map(|known| &known.record);
+    let same_name = || entry.model == record.model;
+    match of_entry {
+        Some(known) if known.is_given() || record.is_given() => {
+            known.is_given() == record.is_given()
+                && same_name()
+                && known.model_revision == record.model_revision
+        }
+        _ => {
+            let fingerprint = &entry.members[0].fingerprint;
+            *fingerprint == record.model_fingerprint && (!fingerprint.is_empty() || same_name())
+        }
+    }
 }
 
 fn new_entry(measured: Measured, origin: Origin) -> Entry {
     let record = &measured.record;
+    let fingerprint = if record.is_given() {
+        String::new()
+    } else {
+        record.model_fingerprint.clone()
+    };
     Entry {
         model: record.model.clone(),
         protocol: record.protocol.clone(),
         precision: record.precision.clone(),
         origin,
         members: vec![Member {
-            fingerprint: record.model_fingerprint.clone(),
+            fingerprint,
             records: vec![measured],
         }],
     }
+}
+
+/// Another tool's scores, a record for each model and task.
+fn foreign_records(scores: Vec<ForeignScore>) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for score in scores {
+        let is_of = |known: &&mut Record| known.task == score.task && known.model == score.model;
+        let value = MetricValue {
+            metric: score.metric.clone(),
+            value: score.value,
+            standard_error: score.standard_error.unwrap_or(0.0),
+            n: score.n.unwrap_or(0),
+            higher_is_better: true,
+            ..MetricValue::default()
+        };
+        match records.iter_mut().find(is_of) {
+            Some(known) => known.metrics.push(value),
+            None => records.push(Record {
+                task: score.task,
+                model: score.model,
+                protocol: score.tool,
+                metrics: vec![value],
+                publishable: true,
+                ..Record::default()
+            }),
+        }
+    }
+    records
 }
 
 /// What to say of a run that has not ended as it was planned.
@@ -160,57 +242,4 @@ fn version_of(program: &str) -> Option<[u32; 3]> {
         .split(['.', '-', '+'])
         .map_while(|part| part.parse().ok());
     Some([parts.next()?, parts.next()?, parts.next().unwrap_or(0)])
-}
-
-/// The columns of the paper's Table 4 as rows.
-fn paper() -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let cells = published();
-    let cells = cells
-        .iter()
-        .filter(|cell| cell.table == "Table 4" && !cell.task.starts_with("average"));
-    for cell in cells {
-        let score = MetricValue {
-            metric: cell.metric.clone(),
-            value: cell.value / 100.0,
-            higher_is_better: true,
-            ..MetricValue::default()
-        };
-        let model = format!("{} (paper)", cell.column);
-        if entries.last().is_none_or(|entry| entry.model != model) {
-            entries.push(Entry {
-                model: model.clone(),
-                protocol: "flava".into(),
-                precision: String::new(),
-                origin: Origin::Published,
-                members: vec![Member {
-                    fingerprint: String::new(),
-                    records: Vec::new(),
-                }],
-            });
-        }
-        let Some(entry) = entries.last_mut() else {
-            continue;
-        };
-        let records = &mut entry.members[0].records;
-        match records
-            .iter_mut()
-            .find(|known| known.record.task == cell.task)
-        {
-            Some(known) => known.record.metrics.push(score),
-            None => records.push(Measured {
-                record: Record {
-                    task: cell.task.clone(),
-                    protocol: "flava".into(),
-                    model,
-                    metrics: vec![score],
-                    publishable: true,
-                    ..Record::default()
-                },
-                folder: None,
-                from: cell.table.clone(),
-            }),
-        }
-    }
-    entries
 }

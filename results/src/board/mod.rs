@@ -7,31 +7,33 @@
 mod average;
 mod columns;
 mod entry;
+mod grid;
 mod input;
+mod paper;
 mod rank;
 mod refusal;
+mod rerank;
 mod resampled;
 mod seeds;
+mod standing;
 mod tables;
 mod text;
-
-#[cfg(test)]
-mod simulations;
 
 use flava_tasks::Suite;
 
 pub(crate) use self::resampled::read_predictions;
 pub use self::{
-    average::Average,
+    average::Mean,
     columns::{Column, Columns},
     entry::{Cell, Entry, Measured, Member, Origin},
     input::PAPER,
     rank::Rank,
+    rerank::rerank,
 };
 use self::{
-    average::{Drawn, Weights},
+    average::{Drawn, Weights, rescaled},
     input::Inputs,
-    resampled::{Position, Resampled},
+    resampled::Resampled,
 };
 use crate::{Error, Record, Result};
 
@@ -67,11 +69,11 @@ impl Default for BoardOptions {
 
 /// A group's average.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GroupAverage {
+pub struct GroupMean {
     /// vision, language or multimodal.
     pub group: &'static str,
     /// None while a number is missing.
-    pub average: Option<Average>,
+    pub average: Option<Mean>,
 }
 
 /// A row with its numbers.
@@ -84,11 +86,11 @@ pub struct Row {
     /// Numbers of the suite that it has.
     pub present: usize,
     /// Of each group.
-    pub groups: Vec<GroupAverage>,
+    pub groups: Vec<GroupMean>,
     /// The mean of the groups' averages; None while a number is missing.
-    pub average: Option<Average>,
+    pub average: Option<Mean>,
     /// The mean over the numbers that all rows have.
-    pub common: Option<Average>,
+    pub common: Option<Mean>,
     /// Share of comparisons with other ranked rows that it wins, ties half; over the numbers that
     /// rows are ranked by.
     pub win_rate: Option<f64>,
@@ -143,12 +145,28 @@ impl Board {
     }
 
     fn of(entries: Vec<Entry>, notes: Vec<String>, options: &BoardOptions) -> Result<Self> {
-        let records: Vec<&Record> = entries
-            .iter()
-            .flat_map(Entry::records)
-            .map(|m| &m.record)
-            .collect();
+        let published = |entry: &&Entry| entry.origin == Origin::Published;
+        let is_told =
+            |entry: &&Entry| !published(entry) || entries.iter().all(|one| published(&one));
+        // What is measured decides what is compared; the paper alone decides it for itself.
+        let told = entries.iter().filter(is_told).flat_map(Entry::records);
+        let records: Vec<&Record> = told.map(|measured| &measured.record).collect();
         let columns = Columns::new(&records, options.suite)?;
+        let has_any = |entry: &Entry| {
+            columns
+                .all
+                .iter()
+                .any(|column| entry.cell(column).is_some())
+        };
+        let count = entries.len();
+        let entries: Vec<Entry> = entries.into_iter().filter(has_any).collect();
+        let mut notes = notes;
+        if entries.len() < count {
+            let (left_out, suite) = (count - entries.len(), columns.suite.name());
+            notes.push(format!(
+                "{left_out} rows have no number of the suite {suite} and are left out"
+            ));
+        }
         refusal::check(&entries, &columns.all, options.all)?;
         let resampled = Resampled::new(&entries, &columns.all, options.draws)?;
         let mut board = Self {
@@ -184,15 +202,6 @@ impl Board {
         Ok(board)
     }
 
-    /// What rows are ranked by.
-    fn weights(&self) -> Weights {
-        if self.is_complete {
-            Weights::of_groups(&self.columns)
-        } else {
-            Weights::alike(&self.common)
-        }
-    }
-
     fn row(
         &self,
         entry_at: usize,
@@ -206,11 +215,11 @@ impl Board {
             columns: &self.columns.all,
             resampled,
         };
-        let group = |group: &'static str| GroupAverage {
+        let group = |group: &'static str| GroupMean {
             group,
             average: drawn.average(&Weights::alike(&self.columns.of_group(group))),
         };
-        let groups: Vec<GroupAverage> = self.columns.groups().into_iter().map(group).collect();
+        let groups: Vec<GroupMean> = self.columns.groups().into_iter().map(group).collect();
         let average = drawn.average(&Weights::of_groups(&self.columns));
         let common = drawn.average(&Weights::alike(&self.common));
         let present = self
@@ -229,63 +238,6 @@ impl Board {
             entry,
             cells,
         }
-    }
-
-    /// Ranks the compared rows by their unrounded means, and tells how often each wins.
-    fn rank(&mut self, compared: &[usize], resampled: &Resampled) {
-        let weights = self.weights();
-        let known: Option<Vec<f64>> = compared
-            .iter()
-            .map(|&at| weights.value(&self.rows[at].cells))
-            .collect();
-        let Some(values) = known.filter(|values| !values.is_empty()) else {
-            return;
-        };
-        let draws: Vec<Vec<f64>> = compared
-            .iter()
-            .map(|&at| self.drawn(at, &weights, resampled))
-            .collect();
-        for (&at, rank) in compared.iter().zip(rank::ranks(&values, &draws)) {
-            self.rows[at].rank = Some(rank);
-            self.rows[at].win_rate = self.win_rate(at, compared, &weights);
-        }
-    }
-
-    /// A row's mean in each draw.
-    fn drawn(&self, at: usize, weights: &Weights, resampled: &Resampled) -> Vec<f64> {
-        let mut sums = vec![0.0; resampled.draws];
-        let row = &self.rows[at];
-        let who = format!("{} {}", row.entry.title(), row.entry.fingerprints());
-        for weight in &weights.0 {
-            let Some(cell) = &row.cells[weight.column] else {
-                continue;
-            };
-            let position = Position {
-                entry: at,
-                column: weight.column,
-            };
-            let values = resampled.or_normal(position, &who, cell);
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += weight.share * value;
-            }
-        }
-        sums
-    }
-
-    fn win_rate(&self, at: usize, compared: &[usize], weights: &Weights) -> Option<f64> {
-        let value = |row: usize, column: usize| {
-            self.rows[row].cells[column].as_ref().map(|cell| cell.value)
-        };
-        let mut games = Vec::new();
-        for &other in compared.iter().filter(|other| **other != at) {
-            for weight in &weights.0 {
-                let (own, theirs) = (value(at, weight.column)?, value(other, weight.column)?);
-                let tie = own.total_cmp(&theirs).is_eq();
-                games.push(if tie { 0.5 } else { f64::from(own > theirs) });
-            }
-        }
-        let count = games.len() as f64;
-        (count > 0.0).then(|| games.iter().sum::<f64>() / count)
     }
 
     fn note(&mut self, compared: &[usize], resampled: &Resampled) {
@@ -321,32 +273,6 @@ impl Board {
             ));
         }
     }
-
-    /// By rank; those that have none by origin, then as they came from a sorted list.
-    fn sort(&mut self) {
-        let mean = |row: &Row| {
-            row.average
-                .as_ref()
-                .or(row.common.as_ref())
-                .map_or(f64::NEG_INFINITY, |a| a.value)
-        };
-        self.rows.sort_by(|a, b| {
-            let rank = |row: &Row| row.rank.map_or(usize::MAX, |rank| rank.rank);
-            let key = |row: &Row| {
-                (
-                    row.entry.model.clone(),
-                    row.entry.fingerprints(),
-                    row.entry.protocol.clone(),
-                    row.entry.precision.clone(),
-                )
-            };
-            rank(a)
-                .cmp(&rank(b))
-                .then(a.entry.origin.cmp(&b.entry.origin))
-                .then(mean(b).total_cmp(&mean(a)))
-                .then_with(|| key(a).cmp(&key(b)))
-        });
-    }
 }
 
 /// Positions of the averaged columns that all compared entries have.
@@ -357,13 +283,4 @@ fn common(columns: &Columns, cells: &[Vec<Option<Cell>>], compared: &[usize]) ->
         return (0..columns.all.len()).filter(in_all).collect();
     }
     of_suite
-}
-
-fn rescaled(weights: &Weights, cells: &[Option<Cell>]) -> Option<f64> {
-    let share = |cell: &Cell| (cell.value - cell.chance) / (1.0 - cell.chance);
-    let parts = weights
-        .0
-        .iter()
-        .map(|weight| Some(share(cells[weight.column].as_ref()?) * weight.share));
-    parts.sum::<Option<f64>>().filter(|_| !weights.0.is_empty())
 }

@@ -17,6 +17,8 @@ fn told(record: &Record, what: &str) -> String {
         "task version" => record.task_version.to_string(),
         "data fingerprint" => record.data_fingerprint.clone(),
         "protocol" => record.protocol.clone(),
+        // Another backbone's own, which its features were computed with.
+        _ if record.is_given() => String::new(),
         _ => record.transform.clone(),
     }
 }

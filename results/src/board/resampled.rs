@@ -116,17 +116,22 @@ fn predictions_of(member: &Member, column: &Column) -> Result<Option<Predictions
             record,
             folder: Some(folder),
             ..
-        }) => read_predictions(folder, record),
+        }) => read_predictions(folder, record, None),
         _ => Ok(None),
     }
 }
 
-/// The predictions that a record's scores are of; None where they are not there.
+/// The predictions that a record's scores are of, on a split, the first without a name; None where
+/// they are not there.
 ///
 /// # Errors
 /// If they are there and cannot be read, or are of another task.
-pub(crate) fn read_predictions(folder: &Path, record: &Record) -> Result<Option<Predictions>> {
-    let path = RunFolder::predictions_in(folder, &record.name(), None);
+pub(crate) fn read_predictions(
+    folder: &Path,
+    record: &Record,
+    split: Option<&str>,
+) -> Result<Option<Predictions>> {
+    let path = RunFolder::predictions_in(folder, &record.name(), split);
     if !is_there(&path) {
         return Ok(None);
     }

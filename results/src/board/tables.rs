@@ -1,6 +1,6 @@
 //! A board as CSV: wide, a row a checkpoint; long, a line a score.
 
-use super::{Board, Row, average::Average};
+use super::{Board, Row, average::Mean};
 use crate::{
     Result,
     csv_line::csv_line,
@@ -79,7 +79,7 @@ impl Board {
 
     fn wide_line(&self, row: &Row) -> Vec<String> {
         let average = row.average.as_ref();
-        let interval = average.and_then(Average::interval);
+        let interval = average.and_then(Mean::interval);
         let rank = |read: fn(&super::Rank) -> usize| {
             row.rank
                 .as_ref()

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     Board, Origin, Row,
-    average::Average,
+    average::Mean,
     entry::{Cell, Measured},
+    grid::TextTable,
 };
 use crate::{
     Result,
@@ -18,12 +19,6 @@ In percent. Intervals hold 95 % of what other rows of the same data would have g
 in brackets, of ranks behind the rank, with the same rows drawn for all checkpoints. In the second \
 table the standard error stands in parentheses.";
 
-/// A table of text.
-struct Grid {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
 impl Board {
     /// The whole board as Markdown: ranks and averages, each number, and how far it is from the
     /// paper where that was asked for.
@@ -33,8 +28,8 @@ impl Board {
     pub fn markdown(&self) -> Result<String> {
         let mut text = format!(
             "{LEGEND}\n\n{}\n{}",
-            markdown(&self.summary(Markup::Markdown)),
-            markdown(&self.numbers(Markup::Markdown))
+            self.summary(Markup::Markdown).markdown(),
+            self.numbers(Markup::Markdown).markdown()
         );
         if self
             .rows
@@ -56,14 +51,14 @@ impl Board {
 
     /// Ranks and averages alone.
     pub fn markdown_summary(&self) -> String {
-        markdown(&self.summary(Markup::Markdown))
+        self.summary(Markup::Markdown).markdown()
     }
 
     /// Ranks, averages and numbers as two tables for the package booktabs.
     pub fn latex(&self) -> String {
         let tables = [self.summary(Markup::Latex), self.numbers(Markup::Latex)];
         let notes = self.notes.iter().map(|note| format!("% {note}\n"));
-        tables.iter().map(latex).chain(notes).collect()
+        tables.iter().map(TextTable::latex).chain(notes).collect()
     }
 
     /// Everything, for programs.
@@ -81,7 +76,7 @@ impl Board {
     }
 
     fn json_row(&self, row: &Row) -> Value {
-        let average = |average: &Average| {
+        let average = |average: &Mean| {
             json!({ "value": average.value, "standard_error_rows": average.over_rows, "standard_error_tasks": average.over_tasks,
                 "standard_deviation_seeds": average.over_seeds })
         };
@@ -118,7 +113,7 @@ impl Board {
         })
     }
 
-    fn summary(&self, markup: Markup) -> Grid {
+    fn summary(&self, markup: Markup) -> TextTable {
         let whole = self.columns.averaged().count();
         let mut head = vec![
             "rank".to_owned(),
@@ -128,10 +123,7 @@ impl Board {
         ];
         let with_common = !self.is_complete && !self.common.is_empty();
         if with_common {
-            head.push(format!(
-                "average of the {} that all have",
-                self.common.len()
-            ));
+            head.push(format!("mean of {} that all have", self.common.len()));
         }
         head.extend(self.columns.groups().into_iter().map(str::to_owned));
         head.extend(["numbers", "win rate", "from chance to 1"].map(str::to_owned));
@@ -141,7 +133,7 @@ impl Board {
             });
             let mut cells = vec![
                 rank,
-                markup.name(row),
+                markup.name(row, &self.rows),
                 markup.escape(&row.entry.protocol),
                 average(row.average.as_ref()),
             ];
@@ -161,13 +153,13 @@ impl Board {
             cells
         };
         let rows = self.rows.iter().map(row).collect();
-        Grid { head, rows }
+        TextTable { head, rows }.without_empty_columns()
     }
 
     /// Tasks down, checkpoints across.
-    fn numbers(&self, markup: Markup) -> Grid {
+    fn numbers(&self, markup: Markup) -> TextTable {
         let mut head = vec!["task".to_owned(), "metric".to_owned()];
-        head.extend(self.rows.iter().map(|row| markup.name(row)));
+        head.extend(self.rows.iter().map(|row| markup.name(row, &self.rows)));
         let is_there = |at: &usize| self.rows.iter().any(|row| row.cells[*at].is_some());
         let line = |at: usize| {
             let column = &self.columns.all[at];
@@ -179,7 +171,7 @@ impl Board {
             .filter(is_there)
             .map(line)
             .collect();
-        Grid { head, rows }
+        TextTable { head, rows }
     }
 
     /// How far each measured number is from the paper's.
@@ -195,9 +187,19 @@ impl Board {
                 found.extend(reproduction(record, WHOLE)?);
             }
             if !found.is_empty() {
-                let name = Markup::Markdown.name(row);
-                let (told, table) = (verdicts(&found), markdown(&distance_grid(&found)));
-                text += &format!("\n{name} beside the paper's {WHOLE}: {told}\n\n{table}");
+                let name = Markup::Markdown.name(row, &self.rows);
+                let (told, table) = (verdicts(&found), distance_grid(&found).markdown());
+                let parts = [
+                    "\n",
+                    &name,
+                    " beside the paper's ",
+                    WHOLE,
+                    ": ",
+                    &told,
+                    "\n\n",
+                    &table,
+                ];
+                text.extend(parts);
             }
         }
         Ok(text)
@@ -206,32 +208,27 @@ impl Board {
 
 /// How often each verdict stands, and what chance alone would do.
 fn verdicts(found: &[Reproduction]) -> String {
-    const ALL: [Verdict; 5] = [
-        Verdict::Same,
-        Verdict::WithinRows,
-        Verdict::WithinErrors,
-        Verdict::Off,
-        Verdict::OtherProtocol,
-    ];
-    let count = |verdict: Verdict| {
-        found
-            .iter()
-            .filter(|distance| distance.verdict == verdict)
-            .count()
-    };
-    let told = ALL.into_iter().filter(|verdict| count(*verdict) > 0);
-    let told: Vec<String> = told
-        .map(|verdict| format!("{} {}", count(verdict), verdict.name()))
-        .collect();
-    let compared = found.len() - count(Verdict::OtherProtocol);
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for distance in found {
+        let name = distance.verdict.name();
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    let told = counts.iter().map(|(name, count)| format!("{count} {name}"));
+    let told = told.collect::<Vec<_>>().join(", ");
+    let is_compared =
+        |distance: &&Reproduction| !matches!(distance.verdict, Verdict::NotCompared(_));
+    let compared = found.iter().filter(is_compared).count();
     let chance = off_by_chance(compared);
     format!(
-        "{}. Were the rows drawn anew, chance alone would put about {chance:.1} of {compared} farther than 2 standard errors.",
-        told.join(", ")
+        "{told}. Were the rows drawn anew, chance alone would put about {chance:.1} of {compared} \
+         farther than 2 standard errors."
     )
 }
 
-fn distance_grid(found: &[Reproduction]) -> Grid {
+fn distance_grid(found: &[Reproduction]) -> TextTable {
     let head = [
         "task",
         "metric",
@@ -259,7 +256,7 @@ fn distance_grid(found: &[Reproduction]) -> Grid {
             distance.verdict.name().to_owned(),
         ]
     };
-    Grid {
+    TextTable {
         head: head.map(str::to_owned).to_vec(),
         rows: found.iter().map(row).collect(),
     }
@@ -275,7 +272,14 @@ enum Markup {
 impl Markup {
     /// A row's checkpoint: published ones in italics, marked where it may not stand in a
     /// leaderboard.
-    fn name(self, row: &Row) -> String {
+    fn name(self, row: &Row, rows: &[Row]) -> String {
+        let same = |other: &&Row| other.entry.model == row.entry.model;
+        let precision = &row.entry.precision;
+        let precision = if rows.iter().filter(same).count() > 1 && !precision.is_empty() {
+            format!(" {precision}")
+        } else {
+            String::new()
+        };
         let mark = if row.is_publishable() {
             ""
         } else {
@@ -287,10 +291,10 @@ impl Markup {
         } else {
             String::new()
         };
-        let name = self.escape(&format!("{}{seeds}{mark}", row.entry.model));
+        let name = self.escape(&format!("{}{precision}{seeds}{mark}", row.entry.model));
         match (self, row.entry.origin) {
-            (Self::Markdown, Origin::Published) => format!("*{name}*"),
-            (Self::Latex, Origin::Published) => format!("\\emph{{{name}}}"),
+            (Self::Markdown, Origin::Published | Origin::Foreign) => format!("*{name}*"),
+            (Self::Latex, Origin::Published | Origin::Foreign) => format!("\\emph{{{name}}}"),
             _ => name,
         }
     }
@@ -312,24 +316,7 @@ impl Markup {
     }
 }
 
-fn markdown(grid: &Grid) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let rule = format!("|{}\n", "---|".repeat(grid.head.len()));
-    let rows = grid.rows.iter().map(|row| line(row));
-    rows.fold(line(&grid.head) + &rule, |text, row| text + &row)
-}
-
-fn latex(grid: &Grid) -> String {
-    let line = |cells: &[String]| format!("{} \\\\\n", cells.join(" & "));
-    let rows: String = grid.rows.iter().map(|row| line(row)).collect();
-    let columns = "l".repeat(grid.head.len());
-    format!(
-        "\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n\n",
-        line(&grid.head)
-    )
-}
-
-fn average(average: Option<&Average>) -> String {
+fn average(average: Option<&Mean>) -> String {
     let Some(average) = average else {
         return "-".to_owned();
     };

@@ -141,20 +141,44 @@ impl Predictions {
         }
         add(&mut digest, &format!("{:?}", self.clusters));
         match &self.outputs {
-            Outputs::Classes {
-                predicted,
-                gold,
-                logits,
-            } => {
-                add(&mut digest, &format!("{predicted:?} {gold:?}"));
+            Outputs::Classes { logits, .. } => {
+                add(&mut digest, &self.outputs.told());
                 if let Some(logits) = logits {
                     add(&mut digest, &logits.classes().to_string());
                     logits.digest(&mut digest);
                 }
             }
-            other => add(&mut digest, &format!("{other:?}")),
+            other => add(&mut digest, &other.told()),
         }
         hex(&digest.finalize())
+    }
+}
+
+impl Outputs {
+    /// All of it as text, for the digest: files of all versions are checked by it, so that its
+    /// words stay as they are, whatever the fields are called.
+    fn told(&self) -> String {
+        let ranked = |all: &[Ranked]| {
+            let told = all.iter().map(|Ranked { image, rank }| {
+                format!("Ranked {{ picture: {image}, rank: {rank} }}")
+            });
+            format!("[{}]", told.collect::<Vec<_>>().join(", "))
+        };
+        match self {
+            Self::Classes {
+                predicted, gold, ..
+            } => format!("{predicted:?} {gold:?}"),
+            Self::Values { predicted, gold } => {
+                format!("Values {{ predicted: {predicted:?}, gold: {gold:?} }}")
+            }
+            Self::Answers { predicted, gold } => {
+                format!("Answers {{ predicted: {predicted:?}, gold: {gold:?} }}")
+            }
+            Self::Ranks { texts, images } => {
+                let (texts, images) = (ranked(texts), ranked(images));
+                format!("Ranks {{ texts: {texts}, images: {images} }}")
+            }
+        }
     }
 }
 
@@ -162,4 +186,26 @@ impl Predictions {
 fn add(digest: &mut Sha256, text: &str) {
     digest.update((text.len() as u64).to_le_bytes());
     digest.update(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a file that an earlier version wrote: a field of another name must not make it damaged.
+    #[test]
+    fn a_retrievals_digest_stays_what_it_was() {
+        let ranked = |image, rank| Ranked { image, rank };
+        let predictions = Predictions {
+            ids: Vec::new(),
+            clusters: None,
+            outputs: Outputs::Ranks {
+                texts: vec![ranked(0, 4), ranked(1, 1)],
+                images: vec![ranked(0, 2)],
+            },
+        };
+        let told = "Ranks { texts: [Ranked { picture: 0, rank: 4 }, Ranked { picture: 1, rank: 1 }], \
+                    images: [Ranked { picture: 0, rank: 2 }] }";
+        assert_eq!(predictions.outputs.told(), told);
+    }
 }

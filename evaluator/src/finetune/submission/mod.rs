@@ -15,8 +15,12 @@ use tch::{Kind, Tensor};
 
 use super::{FinetunedModel, Network, is_tuned, predict};
 use crate::{
-    DataLocator, Error, ModelChoice, Result, Settings, args::PredictArgs, check_interrupted,
-    data::OpenTask, features::Rows, plan::registry_of,
+    DataLocator, Error, ModelChoice, Result, Settings,
+    args::PredictArgs,
+    check_interrupted,
+    data::OpenTask,
+    features::{Rows, SplitIdentity, SplitRole},
+    plan::registry_of,
 };
 
 use text::Answered;
@@ -188,7 +192,11 @@ fn open(
     for note in &opened.notes {
         flava_base::say(&format!("note: {note}"));
     }
-    Rows::new(opened.test, "", None, args.seed)
+    let identity = SplitIdentity {
+        role: SplitRole::Test,
+        origin: String::new(),
+    };
+    Rows::new(opened.test, identity, None, args.seed)
 }
 
 /// The task with one split, whose truth is not read.

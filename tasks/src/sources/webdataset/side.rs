@@ -6,8 +6,6 @@ use super::super::lines;
 
 /// Largest member that is no image.
 pub(super) const MAX_SIDE: u64 = 1 << 20;
-/// Largest header of a vector: numpy's has some 128 bytes.
-const MAX_HEADER: usize = 1024;
 
 /// What goes with an image.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +76,7 @@ fn captions_of_json(text: &str) -> Parsed<Vec<String>> {
 
 /// The places of a vector of zeros and ones that are one; it has one for each class.
 fn hot_entries(bytes: &[u8], classes: Option<usize>) -> Parsed<Vec<u32>> {
-    check_header(bytes)?;
+    flava_base::npy_start(bytes)?;
     // It multiplies the shape out, and may overflow.
     let opened = flava_base::guarded(|| npyz::NpyFile::new(bytes));
     let file = opened
@@ -123,32 +121,6 @@ fn hot<T: npyz::Deserialize + Default + PartialEq + From<bool>>(
     Ok(hot.map(|(position, _)| position).collect())
 }
 
-/// The header is a Python dictionary, which its reader parses in time that doubles with each level:
-/// numpy's own has one.
-fn check_header(bytes: &[u8]) -> Parsed<()> {
-    let length = match bytes.get(6..12) {
-        Some(&[1, _, a, b, ..]) => usize::from(u16::from_le_bytes([a, b])),
-        Some(&[2 | 3, _, a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
-        _ => return Err("is no file of numpy".into()),
-    };
-    let start = if bytes[6] == 1 { 10 } else { 12 };
-    let header = bytes
-        .get(start..start + length.min(MAX_HEADER))
-        .filter(|_| length <= MAX_HEADER);
-    let header = header.ok_or("has a header that is cut off or too long")?;
-    let more_than = |most: usize, byte: u8| {
-        header
-            .iter()
-            .filter(|other| **other == byte)
-            .nth(most)
-            .is_some()
-    };
-    if more_than(1, b'{') || more_than(1, b'(') || more_than(0, b'[') {
-        return Err("has a header that describes no plain vector".into());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +158,7 @@ mod tests {
         assert!(
             of(&npy(&deep, "(3,)", &[0, 1, 1]))
                 .unwrap_err()
-                .contains("no plain vector")
+                .contains("no plain array")
         );
     }
 }
