@@ -8,7 +8,7 @@ use std::{
 use flava_base::{MAX_SETTINGS, is_there, read_json};
 use flava_tasks::Predictions;
 
-use crate::{Error, Record, Result, Status, board::read_predictions, read_records};
+use crate::{Error, Record, Result, RunFolder, Status, read_records};
 
 /// A run that was read.
 #[derive(Clone, Debug)]
@@ -73,6 +73,29 @@ impl Run {
         split: Option<&str>,
     ) -> Result<Option<Predictions>> {
         read_predictions(&self.folder, record, split)
+    }
+}
+
+/// The predictions that a record's scores are of, on a split, the first without a name; None where
+/// they are not there.
+///
+/// # Errors
+/// If they are there and cannot be read, or are of another task.
+pub(crate) fn read_predictions(
+    folder: &Path,
+    record: &Record,
+    split: Option<&str>,
+) -> Result<Option<Predictions>> {
+    let path = RunFolder::predictions_in(folder, &record.name(), split);
+    if !is_there(&path) {
+        return Ok(None);
+    }
+    match Predictions::read(&path)? {
+        Some((predictions, task)) if task == record.task => Ok(Some(predictions)),
+        _ => {
+            let reason = format!("holds no predictions of {}", record.task);
+            Err(Error::file(&path, reason))
+        }
     }
 }
 

@@ -21,7 +21,6 @@ mod text;
 
 use flava_tasks::Suite;
 
-pub(crate) use self::resampled::read_predictions;
 pub use self::{
     average::Mean,
     columns::{Column, Columns},

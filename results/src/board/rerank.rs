@@ -1,12 +1,12 @@
 //! Ranks of a table that several people write to: what each knows of its own rows alone.
 
 use csv::{ReaderBuilder, StringRecord};
-use flava_base::stream;
-use rand::Rng;
-use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::rank::{Rank, ranks};
-use crate::{Error, Result, csv_line::csv_line};
+use super::{
+    rank::{Rank, ranks},
+    resampled::normal_draws,
+};
+use crate::{Error, Result, covariance::Share, csv_line::csv_line};
 
 /// Draws of the intervals.
 const DRAWS: usize = 1000;
@@ -41,9 +41,12 @@ pub fn rerank(table: &str) -> Result<String> {
         .collect();
     let who = column("model_fingerprint")?;
     let drawn = ranked.iter().zip(&values).map(|(&row, value)| {
-        let error = number(&rows[row], error).unwrap_or(0.0);
+        let told = Share {
+            value: *value,
+            error: number(&rows[row], error).unwrap_or(0.0),
+        };
         let who = rows[row].get(who).unwrap_or_default();
-        draw(&format!("table {who} {row}"), *value, error)
+        normal_draws(&format!("table {who} {row}"), told, DRAWS)
     });
     let found = ranks(&values, &drawn.collect::<Vec<_>>());
     let mut text = csv_line(head.iter().map(str::to_owned));
@@ -57,12 +60,6 @@ pub fn rerank(table: &str) -> Result<String> {
         text.push_str(&csv_line(cells));
     }
     Ok(text)
-}
-
-fn draw(purpose: &str, value: f64, error: f64) -> Vec<f64> {
-    let (mut rng, normal) = (stream(0, purpose), Normal::standard());
-    let mut one = || value + error * normal.inverse_cdf(rng.random_range(1e-9..1.0 - 1e-9));
-    (0..DRAWS).map(|_| one()).collect()
 }
 
 fn ranked_cell(name: &str, cell: &str, rank: Option<Rank>) -> String {

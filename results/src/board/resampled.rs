@@ -1,9 +1,7 @@
 //! What each row's numbers are when the rows of the data are drawn again, the same for all
 //! checkpoints.
 
-use std::path::Path;
-
-use flava_base::{is_there, stream};
+use flava_base::stream;
 use flava_tasks::{Metric, Predictions, metrics::SharedDraws};
 use rand::Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -12,7 +10,7 @@ use super::{
     columns::Column,
     entry::{Cell, Entry, Measured, Member},
 };
-use crate::{Error, Record, Result, RunFolder};
+use crate::{Result, covariance::Share, run::read_predictions};
 
 /// Numbers of entries in draws.
 pub(super) struct Resampled {
@@ -58,13 +56,20 @@ impl Resampled {
         if let Some(values) = self.of(at.entry, at.column) {
             return values.iter().map(|value| f64::from(*value)).collect();
         }
-        let error = cell.standard_error.unwrap_or(0.0);
-        let mut rng = stream(0, &format!("unpaired {who} {}", at.column));
-        let normal = Normal::standard();
-        let mut draw =
-            || cell.value + error * normal.inverse_cdf(rng.random_range(1e-9..1.0 - 1e-9));
-        (0..self.draws).map(|_| draw()).collect()
+        let told = Share {
+            value: cell.value,
+            error: cell.standard_error.unwrap_or(0.0),
+        };
+        normal_draws(&format!("unpaired {who} {}", at.column), told, self.draws)
     }
+}
+
+/// What a number would be with other rows, as its standard error alone tells.
+pub(super) fn normal_draws(purpose: &str, told: Share, draws: usize) -> Vec<f64> {
+    let (mut rng, normal) = (stream(0, purpose), Normal::standard());
+    let mut draw =
+        || told.value + told.error * normal.inverse_cdf(rng.random_range(1e-9..1.0 - 1e-9));
+    (0..draws).map(|_| draw()).collect()
 }
 
 /// A number's place: its entry and its column.
@@ -82,6 +87,10 @@ fn draw_task(
     shared: &mut Option<SharedDraws>,
 ) -> Result<Vec<Option<Vec<f32>>>> {
     let mut sums: Vec<Option<Vec<f32>>> = vec![None; columns.len()];
+    let parse = |column: &Column| serde_json::from_value(column.metric.clone().into()).ok();
+    let Some(metrics) = columns.iter().map(parse).collect::<Option<Vec<Metric>>>() else {
+        return Ok(sums);
+    };
     let mut complete = true;
     for member in &entry.members {
         let Some(predictions) = predictions_of(member, &columns[0])? else {
@@ -90,9 +99,9 @@ fn draw_task(
         };
         let purpose = &columns[0].task;
         let shared = shared.get_or_insert_with(|| SharedDraws::new(purpose, &predictions, draws));
-        for (column, sum) in columns.iter().zip(&mut sums) {
-            let metric: Option<Metric> = serde_json::from_value(column.metric.clone().into()).ok();
-            let Some(values) = metric.and_then(|metric| shared.values(metric, &predictions)) else {
+        let values = shared.values(&metrics, &predictions);
+        for (values, sum) in values.into_iter().zip(&mut sums) {
+            let Some(values) = values else {
                 complete = false;
                 continue;
             };
@@ -118,28 +127,5 @@ fn predictions_of(member: &Member, column: &Column) -> Result<Option<Predictions
             ..
         }) => read_predictions(folder, record, None),
         _ => Ok(None),
-    }
-}
-
-/// The predictions that a record's scores are of, on a split, the first without a name; None where
-/// they are not there.
-///
-/// # Errors
-/// If they are there and cannot be read, or are of another task.
-pub(crate) fn read_predictions(
-    folder: &Path,
-    record: &Record,
-    split: Option<&str>,
-) -> Result<Option<Predictions>> {
-    let path = RunFolder::predictions_in(folder, &record.name(), split);
-    if !is_there(&path) {
-        return Ok(None);
-    }
-    match Predictions::read(&path)? {
-        Some((predictions, task)) if task == record.task => Ok(Some(predictions)),
-        _ => {
-            let reason = format!("holds no predictions of {}", record.task);
-            Err(Error::file(&path, reason))
-        }
     }
 }

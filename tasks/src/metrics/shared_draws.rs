@@ -35,18 +35,25 @@ impl SharedDraws {
         Self { units, weights }
     }
 
-    /// The metric of a model in each draw; None where it is not defined in all of them, or where
-    /// the rows are not those that were drawn. Rows are matched by the order of their ids.
-    pub fn values(&self, metric: Metric, predictions: &Predictions) -> Option<Vec<f64>> {
+    /// A model's metrics in each draw; None of one that is not defined in all of them, or where the
+    /// rows are not those that were drawn. Rows are matched by the order of their ids.
+    pub fn values(&self, metrics: &[Metric], predictions: &Predictions) -> Vec<Option<Vec<f64>>> {
         if units_of(predictions) != self.units || self.units == 0 {
-            return None;
+            return vec![None; metrics.len()];
         }
         let predictions = by_id(predictions);
-        let clusters = metric.row_clusters(&predictions);
-        if let Some(values) = metric.per_row(&predictions) {
+        let values = metrics
+            .iter()
+            .map(|metric| self.value(*metric, &predictions));
+        values.collect()
+    }
+
+    fn value(&self, metric: Metric, predictions: &Predictions) -> Option<Vec<f64>> {
+        let clusters = metric.row_clusters(predictions);
+        if let Some(values) = metric.per_row(predictions) {
             return Some(self.means(&Sums::new(&values, clusters.as_deref())));
         }
-        let statistic = metric.statistic(&predictions)?;
+        let statistic = metric.statistic(predictions)?;
         let unit_of_row = clusters.as_deref().map(unit_of_rows);
         let value = |drawn: &[u8]| {
             let weights: Vec<u32> = match &unit_of_row {
@@ -156,6 +163,10 @@ mod tests {
         }
     }
 
+    fn of(draws: &SharedDraws, metric: Metric, predictions: &Predictions) -> Option<Vec<f64>> {
+        draws.values(&[metric], predictions).remove(0)
+    }
+
     fn deviation(values: &[f64]) -> f64 {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let squares = values.iter().map(|value| (value - mean).powi(2));
@@ -167,25 +178,18 @@ mod tests {
         let right = |row: usize| !row.is_multiple_of(4);
         let (one, other) = (classes(right, 2000, false), classes(right, 2000, true));
         let draws = SharedDraws::new("test", &one, 1000);
-        let values = draws.values(Metric::Accuracy, &one).unwrap();
-        assert_eq!(
-            Some(&values),
-            draws.values(Metric::Accuracy, &other).as_ref()
-        );
+        let values = of(&draws, Metric::Accuracy, &one).unwrap();
+        assert_eq!(Some(&values), of(&draws, Metric::Accuracy, &other).as_ref());
         let expected = (0.75f64 * 0.25 / 2000.0).sqrt();
         assert!((deviation(&values) / expected - 1.0).abs() < 0.1);
         // A metric that is no mean: of one class it is the same.
-        let per_class = draws.values(Metric::MeanPerClass, &one).unwrap();
+        let per_class = of(&draws, Metric::MeanPerClass, &one).unwrap();
         let same = values
             .iter()
             .zip(&per_class)
             .all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(same);
-        assert!(
-            draws
-                .values(Metric::Accuracy, &classes(right, 10, false))
-                .is_none()
-        );
+        assert!(of(&draws, Metric::Accuracy, &classes(right, 10, false)).is_none());
     }
 
     /// Nested recalls of the same queries: the covariance is p1 (1 - p5) / n.
@@ -204,8 +208,8 @@ mod tests {
             },
         };
         let draws = SharedDraws::new("recalls", &predictions, 4000);
-        let first = draws.values(Metric::TextRecall1, &predictions).unwrap();
-        let fifth = draws.values(Metric::TextRecall5, &predictions).unwrap();
+        let first = of(&draws, Metric::TextRecall1, &predictions).unwrap();
+        let fifth = of(&draws, Metric::TextRecall5, &predictions).unwrap();
         let sum: Vec<f64> = first.iter().zip(&fifth).map(|(a, b)| a + b).collect();
         let variance = |values: &[f64]| deviation(values).powi(2);
         let covariance = (variance(&sum) - variance(&first) - variance(&fifth)) / 2.0;
