@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .position(|name| *name == class(id))
             .unwrap_or(0) as i64
     };
-    let labels = Tensor::from_slice(&ids.iter().map(label).collect::<Vec<i64>>());
+    let labels = Tensor::f_from_slice(&ids.iter().map(label).collect::<Vec<i64>>())?;
     let options = FitOptions {
         tolerance: 1e-5,
         max_iterations: 1000,

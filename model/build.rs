@@ -9,7 +9,7 @@ fn main() {
         .parent()
         .expect("libtorch/lib has a parent")
         .join("include");
-    println!("cargo:rerun-if-changed=csrc/shim.cpp");
+    println!("cargo:rerun-if-changed=csrc");
     cc::Build::new()
         .cpp(true)
         .std("c++20")
@@ -18,7 +18,7 @@ fn main() {
         .flag("-fopenmp") // libtorch's parallel_for is serial without
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("csrc/shim.cpp")
+        .files(["csrc/shim.cpp", "csrc/distributed.cpp"])
         .compile("flava_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.

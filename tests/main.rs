@@ -4,6 +4,7 @@
     clippy::too_many_lines,
     reason = "a test tells one story from its beginning to its end"
 )]
+#![allow(clippy::disallowed_methods, reason = "a test may panic")]
 
 mod cli;
 mod data;

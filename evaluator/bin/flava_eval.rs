@@ -18,6 +18,7 @@ use flava_evaluator::{
     publish::publish_runs,
     report, run, score, verify,
 };
+use flava_model::runtime::distributed::{Launch, OnFailure, Peers, Place, is_launched, launch};
 use flava_results::{Published, Run, export, left_out_text, published};
 use flava_tasks::{Protocol, Registry, Task};
 
@@ -53,6 +54,13 @@ fn write_features(args: &EmbedArgs) -> Result<u8> {
 }
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
+    if args.processes > 1 && !args.dry_run && !is_launched() {
+        return Ok(launch(&Launch {
+            processes: usize::from(args.processes),
+            on_failure: OnFailure::GoOn,
+            max_restarts: 0,
+        })?);
+    }
     let plan = Plan::new(args)?;
     if args.dry_run {
         let (lines, ready) = dry_run(&plan)?;
@@ -62,8 +70,16 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
         return Ok(if ready { DONE } else { PARTLY });
     }
     listen();
-    let outcome = run(&plan)?;
-    tell(&outcome, args, &plan)?;
+    let peers = Peers::meet(Place::of_environment()?)?;
+    let outcome = run(&plan, &peers)?;
+    if peers.leads() {
+        tell(&outcome, args, &plan)?;
+    }
+    let leads = peers.leads();
+    peers.part()?;
+    if !leads {
+        return Ok(DONE); // process 0 tells how it ended
+    }
     if outcome.interrupted {
         return Ok(INTERRUPTED);
     }

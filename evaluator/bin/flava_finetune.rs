@@ -11,6 +11,7 @@ use flava_evaluator::{
     console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
     dry_run, recipe_of, report_beside, run, submit,
 };
+use flava_model::runtime::distributed::{Peers, Place};
 use flava_results::Record;
 
 fn main() -> ExitCode {
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
+    Place::of_environment()?.check_alone("fine-tuning")?;
     if args.dry_run {
         return say_plan(args);
     }
@@ -41,7 +43,7 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         .ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
     for seed in args.seed..=last {
         let plan = Plan::of_tuning(args, seed)?;
-        let outcome = run(&plan)?;
+        let outcome = run(&plan, &Peers::alone())?;
         for (task, error) in &outcome.failures {
             say_error(&format!("{task}, seed {seed}: {error}"));
         }

@@ -139,6 +139,9 @@ pub enum Error {
     /// What cannot happen unless the program is wrong.
     #[error("{0}")]
     Internal(&'static str),
+    /// What failed in another process of the run.
+    #[error("{0}")]
+    Elsewhere(String),
     /// Ctrl-C was pressed.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,

@@ -1,5 +1,6 @@
 //! From hidden states to answers: the heads of pretraining and those that evaluation fits on top of
 //! frozen features.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may panic"))]
 
 mod classifier;
 mod contrastive;

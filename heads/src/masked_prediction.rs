@@ -54,7 +54,7 @@ impl MaskedPredictionHead {
         let hidden = self
             .transform
             .layer_norm
-            .forward(&self.transform.activation.forward(&dense))?;
+            .forward(&self.transform.activation.forward(&dense)?)?;
         self.transform.site.record(&hidden);
         Ok(linear(&hidden, &self.decoder, Some(&self.bias))?)
     }

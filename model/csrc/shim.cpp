@@ -5,6 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 
 #include <ATen/ops/_foreach_add.h>
@@ -27,6 +28,8 @@
 #include <string>
 #include <vector>
 
+#include "guarded.h"
+
 // Exported by libtorch, but in none of its installed headers. c (m, n) = a (m, k) b (k, n), rows apart by ld*.
 namespace at::native::cpublas {
 void brgemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, bool add, const float* a, const float* b, float* c, bool is_vnni);
@@ -35,21 +38,6 @@ void brgemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t l
 using at::Tensor;
 
 namespace {
-thread_local std::string last_error;
-
-template <typename Body>
-int guarded(Body body) {
-  try {
-    body();
-    return 0;
-  } catch (const c10::Error& e) {
-    last_error = e.what_without_backtrace();
-  } catch (const std::exception& e) {
-    last_error = e.what();
-  }
-  return 1;
-}
-
 template <typename Signature>
 auto op(const char* name, const char* overload) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).template typed<Signature>();
@@ -148,6 +136,25 @@ int64_t flava_cuda_version() {
   } catch (const std::exception&) {
     return 0;
   }
+}
+
+// Products and convolutions of f32 on a GPU are of f32 from here on: cuDNN's default rounds what it multiplies to 10 bits.
+void flava_exact_f32() {
+  at::globalContext().setAllowTF32CuBLAS(false);
+  at::globalContext().setAllowTF32CuDNN(false);
+}
+
+// The most bytes that tensors took of a GPU so far.
+int flava_peak_device_memory(int device, int64_t* bytes) {
+  return guarded([&] {
+    const auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    *bytes = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+  });
+}
+
+// Room for so many f32 that a GPU can read by itself.
+int flava_pinned(int64_t numbers, Tensor** out) {
+  return guarded([&] { *out = new Tensor(at::empty({numbers}, at::TensorOptions().dtype(at::kFloat).pinned_memory(true))); });
 }
 
 // weight: [out, in], dense. out: the same in oneDNN's blocked layout, chosen for `rows` input rows.

@@ -40,6 +40,9 @@ pub enum Error {
     /// A device or precision that this machine does not offer.
     #[error("{0}")]
     Device(String),
+    /// What several processes of one run cannot settle.
+    #[error("{0}")]
+    Process(String),
     /// The device has no room for what was asked of it.
     #[error("memory is short: {0}")]
     OutOfMemory(String),

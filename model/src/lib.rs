@@ -1,5 +1,6 @@
 //! FLAVA (arXiv 2112.04482) from files to hidden states: configuration, checkpoints, preprocessing,
 //! the three encoders and the image codebook, and the runtime under them.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may panic"))]
 
 pub mod checkpoint;
 pub mod codebook;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 use flava_base::{listen, say};
 use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print};
+use flava_model::runtime::distributed::Place;
 use flava_pretrain::{
     Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
 };
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
+    Place::of_environment()?.check_alone("pretraining")?;
     let job = job_of(args, until)?;
     if args.dry_run {
         return planned(&job);

@@ -3,6 +3,7 @@
 //! each: task, what is read, accuracy, its 95 % interval.
 //!
 //! baselines
+#![allow(clippy::disallowed_methods, reason = "a benchmark may panic")]
 
 use std::collections::HashMap;
 

@@ -93,7 +93,7 @@ def bench_text(report, model_dir, model, texts, tmp):
     file = os.path.join(tmp, "sentences.txt")
     with open(file, "w", encoding="utf-8") as f:
         f.write("\n".join(texts) + "\n")
-    ours = speed("text", model_dir, file)
+    ours = speed("text", model_dir, file, "f32")
     tokenizer = BertTokenizerFast(os.path.join(model_dir, "vocab.txt"))
     sample = texts[:256]
 

@@ -1,35 +1,40 @@
 //! Our side of `make bench`: times one thing and prints it as JSON. `tests/bench/bench.py` runs it
 //! beside the peer.
 //!
-//! speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL |
+//! speed image MODEL BATCH PRECISION | text MODEL FILE PRECISION | pairs MODEL BATCH PRECISION | preprocess FOLDER | sgemm | load MODEL |
 //! parquet FOLDER | shards FOLDER
 //!     | bootstrap ROWS | retrieval PICTURES CAPTIONS
+#![allow(clippy::disallowed_methods, reason = "a benchmark may panic")]
+
+mod place;
 
 use std::{env, fs, path::Path, time::Instant};
 
 use flava_model::{
-    ImageInputs, LoadOptions, Pretrained,
+    ImageInputs, LoadOptions, Pretrained, TextInputs,
     processor::{PassOrder, Text, decode, text_batch},
-    runtime::{Fused, PackedLinear, prepare_memory},
+    runtime::{Fused, PackedLinear},
 };
 use flava_tasks::{Metric, Outputs, Predictions, Registry, SourceFormat, sources::OpenSplit};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-/// Threads of libtorch, as the peer's.
-const THREADS: i32 = 2;
 const REPEATS: usize = 7;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    prepare_memory();
-    tch::set_num_threads(THREADS);
+    let device = place::start();
     let _guard = tch::no_grad_guard();
     let result = match args[..] {
-        ["image", model, batch, precision] => image(model, batch.parse().unwrap(), precision),
-        ["text", model, file] => text(model, file),
+        ["image", model, batch, precision] => {
+            image(&open(model, precision, device), batch.parse().unwrap())
+        }
+        ["text", model, file, precision] => text(&open(model, precision, device), file),
+        ["pairs", model, batch, precision] => {
+            pairs(&open(model, precision, device), batch.parse().unwrap())
+        }
         ["preprocess", folder] => preprocess(Path::new(folder)),
         ["sgemm"] => sgemm(),
         ["parquet", folder] => parquet(Path::new(folder)),
@@ -38,10 +43,10 @@ fn main() {
         ["retrieval", images, captions] => {
             retrieval(images.parse().unwrap(), captions.parse().unwrap())
         }
-        ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32"))) }),
+        ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32", device))) }),
         _ => {
             eprintln!(
-                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER | bootstrap ROWS | retrieval PICTURES CAPTIONS"
+                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE PRECISION | pairs MODEL BATCH PRECISION | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER | bootstrap ROWS | retrieval PICTURES CAPTIONS"
             );
             std::process::exit(2);
         }
@@ -49,9 +54,10 @@ fn main() {
     println!("{result}");
 }
 
-fn open(model: &str, precision: &str) -> Pretrained {
+fn open(model: &str, precision: &str, device: Device) -> Pretrained {
     let options = LoadOptions {
         precision: precision.parse().unwrap(),
+        device,
         ..LoadOptions::default()
     };
     Pretrained::open(Path::new(model), options).unwrap()
@@ -68,17 +74,54 @@ fn timed(repeats: usize, mut f: impl FnMut()) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-fn image(model: &str, batch: i64, precision: &str) -> serde_json::Value {
-    let model = open(model, precision);
-    let side = model.config.image_config.image_size;
-    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu))
-        .to_kind(model.options.precision.kind());
-    let inputs = ImageInputs::new(pixels);
+/// Rows a second that an encoder takes, each time as many.
+fn rate(rows: i64, device: Device, mut encode: impl FnMut()) -> f64 {
     let seconds = timed(REPEATS, || {
+        encode();
+        place::wait(device);
+    });
+    rows as f64 / seconds
+}
+
+fn random_pixels(model: &Pretrained, batch: i64) -> ImageInputs {
+    let side = model.config.image_config.image_size;
+    let options = &model.options;
+    let pixels = Tensor::randn([batch, 3, side, side], (Kind::Float, options.device));
+    ImageInputs::new(pixels.to_kind(options.precision.kind()))
+}
+
+fn image(model: &Pretrained, batch: i64) -> serde_json::Value {
+    let inputs = random_pixels(model, batch);
+    let images = rate(batch, model.options.device, || {
         drop(model.flava().unwrap().encode_image_cls(&inputs).unwrap());
     });
-    let flops = image_flops(&model) * batch as f64;
-    json!({ "images_per_s": batch as f64 / seconds, "gflops": flops / seconds / 1e9 })
+    json!({ "images_per_s": images, "gflops": image_flops(model) * images / 1e9 })
+}
+
+/// Image and text of 77 tokens through all three encoders.
+fn pairs(model: &Pretrained, batch: i64) -> serde_json::Value {
+    let inputs = random_pixels(model, batch);
+    let words = model.config.text_config.vocab_size;
+    let text = TextInputs {
+        input_ids: Tensor::randint_low(
+            1000.min(words - 1),
+            words,
+            [batch, 77],
+            (Kind::Int64, model.options.device),
+        ),
+        attention_mask: None,
+        token_type_ids: None,
+        position_ids: None,
+    };
+    let flava = model.flava().unwrap();
+    let pairs = rate(batch, model.options.device, || {
+        let (image, text) = (
+            flava.encode_image(&inputs).unwrap(),
+            flava.encode_text(&text).unwrap(),
+        );
+        drop(flava.encode_multimodal(&image, &text, None).unwrap());
+    });
+    json!({ "pairs_per_s": pairs })
 }
 
 /// Multiplications and additions that are really done for one CLS state: products of the linear
@@ -99,8 +142,8 @@ fn image_flops(model: &Pretrained) -> f64 {
     patch + (config.num_hidden_layers - 1) as f64 * rows(seq) + rows(1.0)
 }
 
-fn text(model: &str, file: &str) -> serde_json::Value {
-    let model = open(model, "f32");
+fn text(model: &Pretrained, file: &str) -> serde_json::Value {
+    let device = model.options.device;
     let sentences = fs::read_to_string(file).unwrap();
     let sentences: Vec<Text> = sentences.lines().map(Text::Single).collect();
     let mut tokens = 0;
@@ -109,9 +152,10 @@ fn text(model: &str, file: &str) -> serde_json::Value {
         encodings.sort_by_key(|e| e.input_ids.len());
         tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
         for batch in encodings.chunks(64) {
-            let inputs = text_batch(batch, model.text.pad_id(), Device::Cpu).unwrap();
+            let inputs = text_batch(batch, model.text.pad_id(), device).unwrap();
             drop(model.flava().unwrap().encode_text_cls(&inputs).unwrap());
         }
+        place::wait(device);
     });
     json!({ "sentences_per_s": sentences.len() as f64 / seconds, "tokens_per_sentence": tokens as f64 / sentences.len() as f64 })
 }

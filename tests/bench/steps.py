@@ -2,7 +2,8 @@
 """Training steps beside transformers' FlavaForPreTraining and torchmultimodal's FLAVA: the same sizes, batch, labels and AdamW.
 
 Part of bench.py. Masks and visual words are given, so that neither side runs a codebook. As a program of its own it is one of the peers,
-so that each has its memory for itself: steps.py transformers|torchmultimodal MODEL BATCH.safetensors KIND PRECISION.
+so that each has its memory for itself: steps.py transformers|compiled|torchmultimodal MODEL BATCH.safetensors KIND PRECISION. It computes on
+FLAVA_BENCH_DEVICE, or on the CPU.
 """
 import json
 import os
@@ -13,13 +14,13 @@ import time
 
 import torch
 from safetensors.torch import load_file, save_file
-from torchmultimodal.models.flava.model import FLAVAForPreTraining, FLAVAPretrainingLoss, flava_model
 from transformers import FlavaConfig, FlavaForPreTraining
 
 import peer
 
 # Of the default model, with fewer layers, so that a run takes minutes.
 LAYERS, ROWS, STEPS = 4, 16, 5
+DEVICE = os.environ.get("FLAVA_BENCH_DEVICE", "cpu")
 PADDED = 77
 
 
@@ -60,18 +61,25 @@ def timed(step):
     for _ in range(STEPS + 1):
         start = time.perf_counter()
         step()
+        if DEVICE != "cpu":
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
     return best
 
 
-def transformers_step(model_dir, inputs, _, bf16):
-    model = FlavaForPreTraining.from_pretrained(model_dir).train()
+def compiled_step(*args):
+    return transformers_step(*args, prepare=torch.compile)
+
+
+def transformers_step(model_dir, inputs, _, bf16, prepare=lambda model: model):
+    model = FlavaForPreTraining.from_pretrained(model_dir).train().to(DEVICE)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.1, fused=True)
+    forward = prepare(model)
 
     def step():
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = model(**{name: t.clone() for name, t in inputs.items()}, return_loss=True).loss
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
+            loss = forward(**{name: t.clone() for name, t in inputs.items()}, return_loss=True).loss
         loss.backward()
         optimiser.step()
 
@@ -86,9 +94,11 @@ class GivenLabels(torch.nn.Module):
 
 
 def torchmultimodal_step(_, inputs, kind, bf16):
+    from torchmultimodal.models.flava.model import FLAVAForPreTraining, FLAVAPretrainingLoss, flava_model
+
     config = dict(hidden_size=768, num_attention_heads=12, num_hidden_layers=LAYERS)
     parts = {f"{part}_{name}": value for part in ("image", "text", "multimodal") for name, value in config.items()}
-    model = FLAVAForPreTraining(flava_model(**parts), GivenLabels(), FLAVAPretrainingLoss()).train()
+    model = FLAVAForPreTraining(flava_model(**parts), GivenLabels(), FLAVAPretrainingLoss()).train().to(DEVICE)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True)
     labels = inputs.get("mlm_labels")
     given = dict(
@@ -99,7 +109,7 @@ def torchmultimodal_step(_, inputs, kind, bf16):
 
     def step():
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             loss = sum(value for value in model(**given).losses.values() if value is not None)
         loss.backward()
         optimiser.step()
@@ -112,7 +122,7 @@ def ours(*args):
     return json.loads(subprocess.run([program, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-PEERS = {"transformers": transformers_step, "torchmultimodal": torchmultimodal_step}
+PEERS = {"transformers": transformers_step, "torchmultimodal": torchmultimodal_step}  # of the bench
 
 
 def theirs(name, *args):
@@ -160,5 +170,6 @@ def bench(report, tmp):
 if __name__ == "__main__":
     name, model, file, kind, precision = sys.argv[1:]
     torch.set_num_threads(2)
-    seconds = PEERS[name](model, load_file(file), kind, precision == "bf16")
-    print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    seconds = {**PEERS, "compiled": compiled_step}[name](model, load_file(file, device=DEVICE), kind, precision == "bf16")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if DEVICE == "cpu" else torch.cuda.max_memory_allocated()
+    print(json.dumps({"seconds": seconds, "peak_mb": peak / 2**20}))

@@ -8,6 +8,9 @@
 //!
 //! steps cached MODEL ROWS MICRO: peak memory of one contrastive step over so many pairs, in parts
 //! of MICRO.
+#![allow(clippy::disallowed_methods, reason = "a benchmark may panic")]
+
+mod place;
 
 use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Instant};
 
@@ -15,7 +18,7 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
-    runtime::{Autocast, Precision, Progress, prepare_memory},
+    runtime::{Autocast, Precision, Progress, peak_memory},
 };
 use flava_pretrain::{
     CorpusSampler, ExampleTransform, FlavaForPreTraining, HiddenShares, ImageTokenizer,
@@ -26,31 +29,33 @@ use flava_tasks::{
     Dataset,
     sources::{Corpus, MiniWorld},
 };
-use flava_training::{AdamW, Learner, ParameterSet, Step, peak_flops, peak_memory};
+use flava_training::{AdamW, Learner, ParameterSet, Step, peak_flops};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
-const THREADS: i32 = 2;
+/// Threads that prepare rows.
+const THREADS: usize = 2;
 /// Different pairs that are drawn.
 const DRAWN: usize = 4096;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    prepare_memory();
-    tch::set_num_threads(THREADS);
+    let device = place::start();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
-        ["feed", model] => feed(Path::new(model)),
+        ["feed", model] => feed(Path::new(model), device),
         ["cached", model, rows, micro] => cached(
             Path::new(model),
             rows.parse().unwrap(),
             micro.parse().unwrap(),
+            device,
         ),
         [model, batch, precision, steps] => timed(
             Path::new(model),
             Path::new(batch),
             precision.parse().unwrap(),
             steps.parse().unwrap(),
+            device,
         ),
         _ => {
             eprintln!(
@@ -62,13 +67,13 @@ fn main() {
     println!("{result}");
 }
 
-fn load(folder: &Path) -> (FlavaForPreTraining, VarStore) {
+fn load(folder: &Path, device: Device) -> (FlavaForPreTraining, VarStore) {
     let config = FlavaConfig::from_file(&folder.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(folder).unwrap();
     let (model, store, _) = FlavaForPreTraining::load(
         &checkpoint,
         config,
-        Device::Cpu,
+        device,
         AttentionKind::Fused,
         OnEmpty::Skip,
     )
@@ -76,9 +81,19 @@ fn load(folder: &Path) -> (FlavaForPreTraining, VarStore) {
     (model, store)
 }
 
-fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> serde_json::Value {
-    let batch: BTreeMap<String, Tensor> = read_tensors(batch).unwrap().into_iter().collect();
-    let (mut model, store) = load(folder);
+fn timed(
+    folder: &Path,
+    batch: &Path,
+    precision: Precision,
+    steps: usize,
+    device: Device,
+) -> serde_json::Value {
+    let batch: BTreeMap<String, Tensor> = read_tensors(batch)
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_device(device)))
+        .collect();
+    let (mut model, store) = load(folder, device);
     let schedule: TrainingSchedule = serde_json::from_str(
         r#"{"steps": 9, "batch_size": 1, "learning_rate": 1e-4, "warmup": 0, "weight_decay": 0.1, "decay_all": true}"#,
     )
@@ -91,7 +106,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         let start = Instant::now();
         optimiser.zero_grad().unwrap();
         let total = {
-            let _autocast = Autocast::new(Device::Cpu, precision).unwrap();
+            let _autocast = Autocast::new(device, precision).unwrap();
             model.forward(&inputs).unwrap().losses.total().unwrap()
         };
         total.backward();
@@ -100,7 +115,7 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
         loss = total.to_kind(Kind::Double).double_value(&[]);
         best = best.min(start.elapsed().as_secs_f64());
     }
-    let memory = peak_memory();
+    let memory = peak_memory(device);
     let kind = match (&inputs.pixel_values, &inputs.text) {
         (Some(_), Some(_)) => RowKind::Pairs,
         (Some(_), None) => RowKind::Images,
@@ -124,13 +139,13 @@ fn timed(folder: &Path, batch: &Path, precision: Precision, steps: usize) -> ser
             words: 0.15,
         },
     );
-    let bound = peak_flops(Device::Cpu, precision).unwrap();
+    let bound = peak_flops(device, precision).unwrap();
     json!({ "seconds": best, "loss": loss, "peak_mb": memory, "gflops": flops / best / 1e9, "bound_gflops": bound / 1e9 })
 }
 
 /// Training on drawn pairs; `words` is where visual tokens are kept, if they are.
-fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
-    let (model, store) = load(folder);
+fn pairs(folder: &Path, rows: usize, words: Option<&Path>, device: Device) -> JointTraining {
+    let (model, store) = load(folder, device);
     let image = &model.config.image_config;
     let processor =
         ImageProcessorConfig::for_size(image.image_size as usize, image.patch_size as usize);
@@ -162,8 +177,8 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
             codebook: model.codebook().unwrap(),
             patches,
             transform: &preparation.codebook,
-            threads: THREADS as usize,
-            device: Device::Cpu,
+            threads: THREADS,
+            device,
         };
         let progress = Progress::new(1, "corpus", true);
         let words = VisualTokens::open(file, &dataset, &tokenizer, &progress).unwrap();
@@ -189,7 +204,7 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>) -> JointTraining {
         readers: Arc::new(vec![reader]),
         mixture: Arc::new(Mixture::new(&[1.0], 1000, 0)),
         preparation: Arc::new(preparation),
-        threads: THREADS as usize,
+        threads: THREADS,
         contrastive_share: 1.0,
         precision: Precision::F32,
     }
@@ -205,11 +220,14 @@ fn step(micro_batch: usize) -> Step {
 }
 
 /// What the loader gives, and what the model takes, in rows a second.
-fn feed(folder: &Path) -> serde_json::Value {
+fn feed(folder: &Path, device: Device) -> serde_json::Value {
     const ROWS: usize = 128;
     const BATCHES: usize = 8;
     let words = env::temp_dir().join(format!("visual-words-{}", std::process::id()));
-    let trains = [pairs(folder, ROWS, Some(&words)), pairs(folder, ROWS, None)];
+    let trains = [
+        pairs(folder, ROWS, Some(&words), device),
+        pairs(folder, ROWS, None, device),
+    ];
     std::fs::remove_file(&words).unwrap();
     let [cached, computed] = trains.map(|mut train| {
         let start = Instant::now();
@@ -219,6 +237,7 @@ fn feed(folder: &Path) -> serde_json::Value {
         for batch in &batches {
             let start = Instant::now();
             train.backward(batch, &step(0)).unwrap();
+            place::wait(device);
             best = best.min(start.elapsed().as_secs_f64());
         }
         ((BATCHES * ROWS) as f64 / loaded, ROWS as f64 / best)
@@ -227,12 +246,12 @@ fn feed(folder: &Path) -> serde_json::Value {
 }
 
 /// One step over drawn pairs, in parts.
-fn cached(folder: &Path, rows: usize, micro_batch: usize) -> serde_json::Value {
-    let mut train = pairs(folder, rows, None);
+fn cached(folder: &Path, rows: usize, micro_batch: usize, device: Device) -> serde_json::Value {
+    let mut train = pairs(folder, rows, None, device);
     let batch = train.readers[0].batch(0, &train.preparation).unwrap();
-    let before = peak_memory();
+    let before = peak_memory(device);
     let start = Instant::now();
     let metrics = train.backward(&batch, &step(micro_batch)).unwrap();
     let seconds = start.elapsed().as_secs_f64();
-    json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(), "batch_mb": before, "losses": metrics.losses().len() })
+    json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(device), "batch_mb": before, "losses": metrics.losses().len() })
 }

@@ -1,14 +1,12 @@
 //! The board of this repository is what its records give.
 
-use std::path::Path;
-
 use tempfile::tempdir;
 
-use crate::support::program::flava_eval;
+use crate::support::{place::root, program::flava_eval};
 
 #[test]
 fn the_board_of_the_repository_is_that_of_its_records() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let folder = tempdir().unwrap();
     let mut tables: Vec<String> = std::fs::read_dir(root.join("results/measured"))
         .unwrap()

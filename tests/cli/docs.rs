@@ -6,8 +6,10 @@ use flava_evaluator::GivenFolder;
 use flava_tasks::{Recipe, Registry};
 use tempfile::tempdir;
 
+use crate::support::place::root;
+
 fn docs() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs")
+    root().join("docs")
 }
 
 /// The names in backticks.

@@ -7,6 +7,7 @@ use tempfile::tempdir;
 
 use crate::support::{
     fixtures::{digit, write_model, write_tar},
+    place::root,
     program::{Run, program},
     recipes::write_tiny_recipe,
 };
@@ -255,7 +256,7 @@ fn a_dry_run_says_what_it_would_take() {
 #[test]
 fn the_recipe_that_is_documented_is_one() {
     let folder = tempdir().unwrap();
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pretrain.md");
+    let page = root().join("docs/pretrain.md");
     let page = fs::read_to_string(page).unwrap();
     let toml = page
         .split("```toml\n")

@@ -6,6 +6,8 @@
 //!     cargo test --release --test fuzz -- --inputs 1000000      a long look
 //!     cargo test --test fuzz -- image --seed 7                some of the readers, other faults
 
+#![allow(clippy::disallowed_methods, reason = "a test may panic")]
+
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod support;

@@ -8,6 +8,7 @@ use tempfile::tempdir;
 
 use crate::support::{
     fixtures::{digit, digits, write_data, write_model, write_parquet},
+    place::root,
     program::flava_eval,
 };
 
@@ -226,7 +227,7 @@ fn a_failed_task_leaves_the_others_written() {
 #[test]
 fn the_task_that_is_documented_runs() {
     let folder = tempdir().unwrap();
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/your-own-data.md");
+    let page = root().join("docs/your-own-data.md");
     let page = fs::read_to_string(page).unwrap();
     let toml = page
         .split("```toml\n")

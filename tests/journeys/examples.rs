@@ -10,10 +10,13 @@ use std::{
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::program::{Run, flava_eval, program};
+use crate::support::{
+    place::root,
+    program::{Run, flava_eval, program},
+};
 
 fn example(name: &str) -> String {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let examples = root().join("examples");
     examples.join(name).display().to_string()
 }
 
@@ -133,7 +136,7 @@ fn programs_run() {
         probe.stdout,
         probe.stderr
     );
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("evaluator/assets/mini");
+    let model = root().join("evaluator/assets/mini");
     let image = example("data/shapes/test/circle/36.png");
     let args = [model.to_str().unwrap(), &image, "a red circle", "two dogs"];
     let near = run("similarity", &args);

@@ -13,6 +13,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::support::{
     given::{Stored, Table, write_npy, write_tensor},
+    place::root,
     program::{Run, command, flava_eval},
 };
 
@@ -144,7 +145,7 @@ impl Lab {
     }
 
     fn run(&self, more: &[&str]) -> Run {
-        let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
+        let data = root().join("examples/data").display().to_string();
         let args = [
             "--task-file",
             "tasks.toml",

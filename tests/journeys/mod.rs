@@ -7,6 +7,7 @@ mod finetune;
 mod given;
 mod leaderboard;
 mod pretrain;
+mod processes;
 mod reports;
 mod resume;
 mod scores;

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{fixtures::write_model, program::flava_eval};
+use crate::support::{fixtures::write_model, place::root, program::flava_eval};
 
 fn value(text: &str) -> f64 {
     serde_json::from_str::<Value>(text).unwrap()[0]["value"]
@@ -463,8 +463,7 @@ fn the_shipped_model_scores_as_its_table_says() {
             .collect()
     };
     let ours = read(&folder.path().join("runs/results.csv"));
-    let shipped =
-        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("evaluator/assets/mini/scores.csv"));
+    let shipped = read(&root().join("evaluator/assets/mini/scores.csv"));
     for (task, tolerance) in tasks {
         let expected: Vec<_> = shipped
             .iter()

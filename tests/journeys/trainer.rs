@@ -12,7 +12,7 @@ use flava_training::{
     ParameterSet, Result, Step, StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
 };
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use tempfile::tempdir;
 
 const STEPS: usize = 12;
@@ -157,6 +157,7 @@ fn train(
         micro_batch: 0,
         progress: &progress,
         evaluation,
+        device: Device::Cpu,
         peak_flops: 0.0,
     };
     trainer.run(Mean::new(fault))
@@ -207,6 +208,7 @@ fn a_training_that_ends_early_goes_on_as_if_it_had_not() {
         micro_batch: 0,
         progress: &progress,
         evaluation: None,
+        device: Device::Cpu,
         peak_flops: 0.0,
     };
     assert!(matches!(

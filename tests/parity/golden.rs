@@ -9,11 +9,12 @@ use flava_model::{
 };
 use flava_pretrain::{FlavaForPreTraining, OnEmpty, PretrainingInputs, PretrainingOutput};
 use serde_json::Value;
-use tch::{Device, Tensor, nn::VarStore};
+use tch::{Tensor, nn::VarStore};
 
 use crate::support::{
     close::difference,
     golden::{Golden, directories},
+    place::device,
 };
 
 /// The tolerance that the golden script states.
@@ -38,7 +39,7 @@ pub(super) fn load(golden: &Golden, case: &str, kind: AttentionKind) -> Model {
     set(&mut config.mmm_text_weight, "mmm_text");
     let checkpoint = Checkpoint::open(&golden.dir).unwrap();
     let (model, store, report) =
-        FlavaForPreTraining::load(&checkpoint, config, Device::Cpu, kind, OnEmpty::Nan).unwrap();
+        FlavaForPreTraining::load(&checkpoint, config, device(), kind, OnEmpty::Nan).unwrap();
     assert!(
         report.missing.is_empty() && report.unexpected.is_empty(),
         "{report}"

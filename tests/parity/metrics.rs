@@ -1,7 +1,7 @@
 //! Metrics against values of scikit-learn, scipy and VQA's official program, made by
 //! `tests/golden/metrics_golden.py`.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, sync::Arc};
 
 use flava_tasks::{
     Metric, Outputs, Predictions,
@@ -10,10 +10,12 @@ use flava_tasks::{
 };
 use serde_json::Value;
 
+use crate::support::place::root;
+
 const TOLERANCE: f64 = 1e-12;
 
 fn golden(section: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.json");
+    let path = root().join("tests/golden/metrics.json");
     let all: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     all[section].as_array().unwrap().clone()
 }
@@ -320,7 +322,7 @@ fn many_differences_are_corrected_by_holm() {
 
 #[test]
 fn answers_score_as_in_the_official_program() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.json");
+    let path = root().join("tests/golden/metrics.json");
     let all: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     for pair in all["vqa"]["process"].as_array().unwrap() {
         let (text, expected) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());

@@ -6,8 +6,10 @@ use flava_model::processor::{Filter, PassOrder, PixelSize, decode, resize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::support::place::root;
+
 fn golden(name: &str) -> (std::path::PathBuf, Value) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pillow");
+    let folder = root().join("tests/golden/pillow");
     let value = serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap();
     (folder, value)
 }

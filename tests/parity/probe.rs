@@ -1,12 +1,12 @@
 //! The probe's logistic regression against scikit-learn's, from `tests/golden/sklearn_golden.py`.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use flava_heads::{FitOptions, Labelled, LinearHead, Moments, Neighbours, Probe, Sweep, accuracy};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use crate::support::fixtures::DrawingAlone;
+use crate::support::{fixtures::DrawingAlone, place::root};
 
 fn matrix(value: &Value) -> Tensor {
     let rows: Vec<Tensor> = value.as_array().unwrap().iter().map(vector).collect();
@@ -34,7 +34,7 @@ fn largest(t: &Tensor) -> f64 {
 
 #[test]
 fn fits_are_those_of_scikit_learn() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/logistic_regression.json");
+    let path = root().join("tests/golden/logistic_regression.json");
     let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     for case in golden["cases"].as_array().unwrap() {
         let (features, labels) = (matrix(&case["x"]), vector(&case["y"]).to_kind(Kind::Int64));
@@ -97,7 +97,7 @@ fn fits_are_those_of_scikit_learn() {
 }
 
 fn golden(section: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.json");
+    let path = root().join("tests/golden/metrics.json");
     let all: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     all[section].as_array().unwrap().clone()
 }

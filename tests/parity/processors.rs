@@ -11,12 +11,13 @@ use flava_model::{
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::fixtures::{words, write_model};
+use crate::support::{
+    fixtures::{words, write_model},
+    place::root,
+};
 
 fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/processor")
-        .join(name)
+    root().join("tests/golden/processor").join(name)
 }
 
 fn expected() -> Value {

@@ -1,10 +1,12 @@
 //! Tokens against transformers', from `tests/golden/tokenizer_golden.py`.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use flava_model::processor::{Text, TextProcessor};
 use serde_json::Value;
 use tempfile::tempdir;
+
+use crate::support::place::root;
 
 fn check(processor: &TextProcessor, golden: &Value) {
     for case in golden["cases"].as_array().unwrap() {
@@ -38,7 +40,7 @@ fn check(processor: &TextProcessor, golden: &Value) {
 
 #[test]
 fn word_pieces_are_those_of_transformers_from_either_file() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tokenizer.json");
+    let path = root().join("tests/golden/tokenizer.json");
     let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let words: Vec<String> = golden["words"]
         .as_array()

@@ -22,23 +22,27 @@ use flava_tasks::sources::{Corpus, MiniWorld};
 use flava_training::{AdamW, Learner, ParameterSet, Step};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
-use crate::support::fixtures::{DrawingAlone, random_model};
+use crate::support::{
+    fixtures::{DrawingAlone, random_model},
+    place::{device, root},
+};
 
 const STEPS: usize = 50;
 
 /// The batches and losses of `training_golden.py`, and the model that it began with.
 fn golden_model() -> (BTreeMap<String, Tensor>, FlavaForPreTraining, VarStore) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let root = root().join("tests/golden");
     let golden: BTreeMap<String, Tensor> = read_tensors(&root.join("training/golden.safetensors"))
         .unwrap()
         .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_device(device())))
         .collect();
     let config = FlavaConfig::from_file(&root.join("base/config.json")).unwrap();
     let checkpoint = Checkpoint::open(&root.join("base")).unwrap();
     let (model, store, _) = FlavaForPreTraining::load(
         &checkpoint,
         config,
-        Device::Cpu,
+        device(),
         AttentionKind::Fused,
         OnEmpty::Skip,
     )
@@ -180,7 +184,7 @@ fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingI
 }
 
 fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
-    let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("evaluator/assets/mini");
+    let mini = root().join("evaluator/assets/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part = |layers| {
         format!(

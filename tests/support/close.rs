@@ -1,6 +1,6 @@
 //! Comparing tensors within a stated tolerance.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// What is wrong between `ours` and `theirs`, or nothing: |a - b| <= atol + rtol |b| everywhere,
 /// NaN where NaN is.
@@ -15,10 +15,7 @@ pub fn difference(ours: &Tensor, theirs: &Tensor, atol: f64, rtol: f64) -> Optio
     if ours.numel() == 0 {
         return None;
     }
-    let (a, b) = (
-        ours.detach().to_kind(Kind::Double),
-        theirs.to_kind(Kind::Double),
-    );
+    let [a, b] = [ours, theirs].map(|t| t.detach().to_device(Device::Cpu).to_kind(Kind::Double));
     let (nan_a, nan_b) = (a.isnan(), b.isnan());
     if nan_a != nan_b {
         return Some(format!(

@@ -22,7 +22,9 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 use serde_json::json;
-use tch::{Device, Tensor, nn::VarStore};
+use tch::{Tensor, nn::VarStore};
+
+use super::place::device;
 
 const CONFIG: &str = r#"{
     "hidden_size": 32, "projection_dim": 24,
@@ -65,7 +67,7 @@ pub fn random_model(
     _alone: &DrawingAlone,
 ) -> (FlavaForPreTraining, VarStore) {
     tch::manual_seed(seed);
-    let store = VarStore::new(Device::Cpu);
+    let store = VarStore::new(device());
     let model = FlavaForPreTraining::new(
         &store,
         Fill::New(0.1),

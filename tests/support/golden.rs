@@ -10,6 +10,8 @@ use std::{
 use serde_json::Value;
 use tch::Tensor;
 
+use super::place::{device, root};
+
 /// One golden directory.
 pub struct Golden {
     pub dir: PathBuf,
@@ -22,7 +24,7 @@ pub fn directories() -> Vec<PathBuf> {
     if let Some(list) = env::var_os("FLAVA_GOLDEN") {
         return env::split_paths(&list).collect();
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let root = root().join("tests/golden");
     let mut found: Vec<PathBuf> = fs::read_dir(root)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -39,6 +41,7 @@ impl Golden {
         let tensors = Tensor::read_safetensors(dir.join("golden.safetensors"))
             .unwrap()
             .into_iter()
+            .map(|(name, tensor)| (name, tensor.to_device(device())))
             .collect();
         Self {
             dir: dir.to_owned(),

@@ -5,6 +5,7 @@ pub mod fixtures;
 pub mod given;
 pub mod golden;
 pub mod hub_server;
+pub mod place;
 pub mod program;
 pub mod recipes;
 pub mod sources;

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
+use super::place::program_path;
+
 /// What a run gave.
 pub struct Run {
     pub code: i32,
@@ -30,12 +32,7 @@ pub fn command(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Comm
 
 /// One of the binaries in `folder` with no environment of this process, but `variables`.
 pub fn program(name: &str, folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
-    let path = match name {
-        "flava-finetune" => env!("CARGO_BIN_EXE_flava-finetune"),
-        "flava-pretrain" => env!("CARGO_BIN_EXE_flava-pretrain"),
-        _ => env!("CARGO_BIN_EXE_flava-eval"),
-    };
-    let mut command = Command::new(path);
+    let mut command = Command::new(program_path(name));
     // Programs of several tests share the processors: threads that wait must not keep the others
     // from theirs.
     command

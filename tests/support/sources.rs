@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,17 +17,14 @@ use flava_tasks::{Columns, Source, SourceFormat, Split, Task};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use super::fixtures::digit;
+use super::{fixtures::digit, place::root};
 
 /// Rows of each split.
 pub const ROWS: usize = 4;
 
 /// Where the archives lie that `make_archives.py` wrote.
-pub fn archives() -> &'static Path {
-    Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/archives"
-    ))
+pub fn archives() -> PathBuf {
+    root().join("tests/fixtures/archives")
 }
 
 /// Writes all splits of a source below `data`; archives are linked to.

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use flava_model::checkpoint::{load_exactly, read_tensors, write_tensors};
+use flava_model::{
+    checkpoint::{load_exactly, read_tensors, write_tensors},
+    runtime::copied,
+};
 use tch::Tensor;
 
 use crate::{ParameterSet, Result};
@@ -17,13 +20,16 @@ pub struct Ema {
 
 impl Ema {
     /// Begins at the weights as they are.
-    pub fn new(sets: Vec<ParameterSet>, decay: f64) -> Self {
+    ///
+    /// # Errors
+    /// If the device has no room for another copy of the weights.
+    pub fn new(sets: Vec<ParameterSet>, decay: f64) -> Result<Self> {
         let pairs = sets
             .into_iter()
             .flat_map(|set| set.parameters)
-            .map(|p| (p.name, p.tensor.detach().copy(), p.tensor))
-            .collect();
-        Self { decay, pairs }
+            .map(|p| Ok((p.name, copied(&p.tensor.detach())?, p.tensor)))
+            .collect::<Result<_>>()?;
+        Ok(Self { decay, pairs })
     }
 
     /// Takes a step towards the weights.
@@ -39,7 +45,7 @@ impl Ema {
     pub fn swap(&mut self) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (_, average, weight) in &mut self.pairs {
-            let kept = weight.copy();
+            let kept = copied(weight)?;
             weight.f_copy_(average)?;
             average.f_copy_(&kept)?;
         }
@@ -69,7 +75,7 @@ mod tests {
     fn the_average_follows_and_is_exchanged() {
         let weight = Tensor::from_slice(&[1.0f32, 2.0]);
         let set = || ParameterSet::new([("x".to_owned(), weight.shallow_clone())]);
-        let mut ema = Ema::new(vec![set()], 0.75);
+        let mut ema = Ema::new(vec![set()], 0.75).unwrap();
         let numbers = || Vec::<f32>::try_from(&weight).unwrap();
         let _changed = weight.shallow_clone().f_add_scalar_(4.0).unwrap();
         ema.update().unwrap();
@@ -80,7 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ema.safetensors");
         ema.write(&path).unwrap();
-        let mut other = Ema::new(vec![set()], 0.75);
+        let mut other = Ema::new(vec![set()], 0.75).unwrap();
         other.read(&path).unwrap();
         other.swap().unwrap();
         assert_eq!(numbers(), [2.0, 3.0]);

@@ -3,6 +3,7 @@
 //! A [`Learner`] knows its model, its data and its losses; the [`Trainer`] makes the steps: batches
 //! made ahead, gradients, an update, a line of the log; states that are saved whole and gone on
 //! from, bit for bit on the CPU.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may panic"))]
 
 mod adamw;
 mod checkpointing;
@@ -25,7 +26,7 @@ pub use checkpointing::last_state;
 pub use ema::Ema;
 pub use error::{Error, LearnerError, Result};
 pub use learner::{Batches, Learner, Step};
-pub use log::{Log, human_duration, peak_memory};
+pub use log::{Log, human_duration};
 pub use loss_scaler::LossScaler;
 pub use lr_schedule::LrSchedule;
 pub use metrics::{Accuracy, BrokenRows, StepMetrics};

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flava_model::runtime::peak_memory;
 use serde_json::{Value, json};
+use tch::Device;
 
 use crate::{Error, Result, events::EventWriter, metrics::MetricAccumulator};
 
@@ -79,6 +81,7 @@ fn append_to(path: &Path) -> Result<File> {
 /// A line of the log, and the same for people.
 pub(crate) struct TrainLine<'a> {
     pub(crate) lr: f64,
+    pub(crate) device: Device,
     pub(crate) peak_flops: f64,
     pub(crate) skipped_steps: u32,
     pub(crate) broken_rows: u64,
@@ -119,7 +122,7 @@ impl TrainLine<'_> {
             ("tokens_per_s", self.per_second(sums.tokens as f64)),
             ("share_of_peak", self.share_of_peak()),
             ("share_waited", self.per_second(sums.waited)),
-            ("peak_memory_mb", peak_memory()),
+            ("peak_memory_mb", peak_memory(self.device)),
             ("skipped_steps", f64::from(self.skipped_steps)),
             ("broken_rows", self.broken_rows as f64),
             ("seconds_left", self.seconds_left()),
@@ -152,15 +155,6 @@ impl TrainLine<'_> {
         parts.push(format!("{} left", human_duration(self.seconds_left())));
         Ok(parts.join(", "))
     }
-}
-
-/// The largest resident set so far, in MB; on a GPU the host's too, since libtorch's own is not to
-/// be had without CUDA.
-pub fn peak_memory() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
-        .map_or(0.0, |kilobytes| kilobytes / 1024.0)
 }
 
 /// A time to wait as people say it.

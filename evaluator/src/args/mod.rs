@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use flava_model::runtime::{DeviceChoice, Precision, set_threads};
+use flava_model::runtime::{DeviceChoice, Precision, distributed::Place, set_threads};
 use flava_tasks::{Protocol, Suite};
 use tch::Device;
 
@@ -126,7 +126,8 @@ pub struct DeviceArgs {
     /// Training keeps weights and norms in f32.
     #[arg(long, default_value = "f32", help_heading = "Running")]
     pub precision: Precision,
-    /// Threads of the model and of data loading [default: all cores].
+    /// Threads of the model and of data loading [default: all cores, of several processes on a
+    /// machine each its share].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N", help_heading = "Running")]
     pub threads: Option<u16>,
     /// Suppress progress output.
@@ -142,9 +143,11 @@ impl DeviceArgs {
     ///
     /// A device that is not there.
     pub fn resolve(&self) -> Result<(Device, usize)> {
-        let device = self.device.resolve()?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.map_or_else(cores, usize::from);
+        let place = Place::of_environment()?;
+        let device = self.device.resolve(&place)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = || (cores / place.local_world).max(1);
+        let threads = self.threads.map_or_else(share, usize::from);
         set_threads(threads);
         if self.device == DeviceChoice::Auto && !self.quiet {
             let (name, precision) = (device_name(device), self.precision.name());

@@ -90,6 +90,12 @@ pub struct RunArgs {
     /// Precision in which features are stored: f32 or f16, which halves their size.
     #[arg(long, default_value = "f32", value_parser = ["f32", "f16"], value_name = "KIND", help_heading = "Running")]
     pub store: String,
+    /// Measure with so many processes of this machine, which share the work out; with GPUs each
+    /// takes one.
+    ///
+    /// torchrun and srun start them on several machines (docs/distributed.md).
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
+    pub processes: u16,
     /// Run tasks again whose records are there.
     #[arg(long, help_heading = "Running")]
     pub again: bool,

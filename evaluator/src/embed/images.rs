@@ -12,6 +12,7 @@ use flava_model::{
     runtime::{Loader, Progress},
 };
 use flava_tasks::Feature;
+use tch::Tensor;
 
 use super::spool::Spool;
 use crate::{
@@ -100,7 +101,7 @@ pub(super) fn embed_images(
             .map(|index| reader.read(index))
             .collect::<Vec<Result<_>>>()
     });
-    let mut skipped = 0;
+    let (mut skipped, mut computing) = (0, None);
     for batch in batches {
         let mut rows = Vec::with_capacity(size);
         for row in batch {
@@ -116,25 +117,35 @@ pub(super) fn embed_images(
                 Err(error) => return Err(error),
             }
         }
-        if !rows.is_empty() {
-            embed_batch(&images, &extractor, &rows, spool)?;
+        if rows.is_empty() {
+            continue;
         }
+        let made = Embedded {
+            values: extractor.encode_fitting(&rows, &FEATURES)?,
+            positions: rows.iter().map(|row| row.position).collect(),
+        };
+        // A GPU computes a batch while the next is put together: numbers are read one later.
+        if let Some(before) = computing.replace(made) {
+            keep(&images, before, spool)?;
+        }
+    }
+    if let Some(last) = computing {
+        keep(&images, last, spool)?;
     }
     progress.finish();
     Ok(skipped)
 }
 
-fn embed_batch(
-    images: &Images,
-    extractor: &Extractor,
-    rows: &[Prepared],
-    spool: &mut Spool,
-) -> Result<()> {
-    let values = extractor.encode_fitting(rows, &FEATURES)?;
-    let positions: Vec<usize> = rows.iter().map(|row| row.position).collect();
-    for (values, feature) in values.iter().zip(FEATURES) {
-        check_finite(values, &positions, &|index| images.id(index), feature)?;
+/// Features of a batch, on the model's device.
+struct Embedded {
+    values: Vec<Tensor>,
+    positions: Vec<usize>,
+}
+
+fn keep(images: &Images, made: Embedded, spool: &mut Spool) -> Result<()> {
+    for (values, feature) in made.values.iter().zip(FEATURES) {
+        check_finite(values, &made.positions, &|index| images.id(index), feature)?;
     }
-    let ids = positions.iter().map(|&index| images.id(index)).collect();
-    spool.add(ids, &values[0], &values[1])
+    let ids = made.positions.iter().map(|&index| images.id(index));
+    spool.add(ids.collect(), &made.values[0], &made.values[1])
 }

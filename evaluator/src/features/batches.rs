@@ -56,7 +56,7 @@ impl RowBatches {
         for (position, &row) in self.order.iter().enumerate() {
             positions[row] = position as i64;
         }
-        Ok(values.f_index_select(0, &Tensor::from_slice(&positions))?)
+        Ok(values.f_index_select(0, &Tensor::f_from_slice(&positions)?)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::HashMap};
 use flava_model::{
     ImageInputs, Pretrained, TextInputs,
     processor::{Encoding, ImageTransform, Pixels, image_batch, text_batch},
-    runtime::Progress,
+    runtime::{Progress, distributed::Peers},
 };
 use flava_tasks::{Feature, Tap, Tower};
 
@@ -42,6 +42,8 @@ pub(crate) struct Extractor<'a> {
     pub(crate) progress: &'a Progress,
     /// Where features are kept; without, they are made each time.
     pub(crate) store: Option<Store>,
+    /// The other processes of the run, which make some of the features.
+    pub(crate) peers: Option<&'a Peers>,
     /// Features that later tasks will read of rows of these origins: they are read in the same
     /// pass.
     pub(crate) later: HashMap<String, Vec<Feature>>,
@@ -62,6 +64,7 @@ impl<'a> Extractor<'a> {
             settings,
             progress,
             store: None,
+            peers: None,
             later: HashMap::new(),
             fits: Cell::new(settings.batch_size.rows(model.options.device)),
             unwritable: Cell::new(false),

@@ -8,6 +8,7 @@ mod of_rows;
 mod of_texts;
 mod pass;
 mod prepare;
+mod sharing;
 mod source;
 mod store;
 mod taps;
@@ -60,7 +61,9 @@ impl Features {
     pub(crate) fn picked(self, order: &[usize]) -> Result<Self> {
         let index: Vec<i64> = order.iter().map(|&row| row as i64).collect();
         Ok(Self {
-            values: self.values.f_index_select(0, &Tensor::from_slice(&index))?,
+            values: self
+                .values
+                .f_index_select(0, &Tensor::f_from_slice(&index)?)?,
             ids: order.iter().map(|&row| self.ids[row].clone()).collect(),
             labels: order.iter().map(|&row| self.labels[row].clone()).collect(),
             clusters: order.iter().map(|&row| self.clusters[row]).collect(),

@@ -10,7 +10,7 @@ use tch::Tensor;
 use super::{
     Extractor, Features, Preparation, Prepared, Rows,
     batches::cut,
-    pass::{Made, Pass, Stored, joined},
+    pass::{Made, Pass, joined},
     prepare::text_of_row,
     store::{FeatureShard, SHARD},
     taps::{joint_mask, output_rows, read_all},
@@ -24,7 +24,7 @@ impl Extractor<'_> {
         let wanted = self.wanted(&rows.origin, feature);
         let made = match feature.tower {
             Tower::Text => self.texts(rows, &wanted)?,
-            Tower::Image | Tower::Multimodal => self.images(rows, &wanted)?,
+            Tower::Image | Tower::Multimodal => self.images(rows, &wanted, true)?,
         };
         if made.positions.is_empty() {
             return Err(Error::UnfitRows(format!(
@@ -34,6 +34,17 @@ impl Extractor<'_> {
             )));
         }
         Ok(Features::new(rows, &made.positions, made.values))
+    }
+
+    /// Makes features of images that no other process of the run makes, and does not wait for the
+    /// rest.
+    pub(crate) fn help(&self, rows: &Rows, feature: Feature) -> Result<()> {
+        if self.peers.is_none() || feature.tower == Tower::Text {
+            return Ok(());
+        }
+        self.check(feature)?;
+        self.images(rows, &self.wanted(&rows.origin, feature), false)?;
+        Ok(())
     }
 
     /// The feature that is asked for, and what later tasks will want of the same rows and encoder.
@@ -63,7 +74,7 @@ impl Extractor<'_> {
 
     /// Features of rows with images, and of the texts with them where the multimodal encoder is
     /// asked.
-    fn images(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
+    fn images(&self, rows: &Rows, wanted: &[Feature], wants_all: bool) -> Result<FeatureShard> {
         let id = |row: usize| rows.id(row);
         let pass = Pass {
             wanted,
@@ -75,15 +86,20 @@ impl Extractor<'_> {
             blocks: blocks_of(rows.len(), self.fits.get()),
             id: &id,
         };
-        let stored = self.stored(&pass);
-        let mut loader = self.start(rows, &pass, &stored);
-        let mut made = self.run(&pass, stored, |_| {
-            let prepared = self.unbroken(loader.next().unwrap_or_default())?;
-            let values = self.encode_fitting(&prepared, wanted)?;
-            let positions = prepared.into_iter().map(|row| row.position).collect();
-            Ok(Made { positions, values })
+        let mut made = self.run(&pass, wants_all, |blocks| {
+            let mut loader = self.start(rows, &pass, blocks);
+            move |_: &[usize]| {
+                let prepared = self.unbroken(loader.next().unwrap_or_default())?;
+                let values = self.encode_fitting(&prepared, wanted)?;
+                let positions = prepared.into_iter().map(|row| row.position).collect();
+                Ok(Made { positions, values })
+            }
         })?;
-        Ok(made.swap_remove(0))
+        let nothing = FeatureShard {
+            positions: Vec::new(),
+            values: Tensor::new(),
+        };
+        Ok(made.drain(..).next().unwrap_or(nothing))
     }
 
     /// How images become pixels, and their texts tokens, for keys.
@@ -98,15 +114,15 @@ impl Extractor<'_> {
         preparation
     }
 
-    /// The batches that are to be made, read ahead.
-    fn start(&self, rows: &Rows, pass: &Pass, stored: &Stored) -> Loader<Vec<Result<Prepared>>> {
+    /// The batches of blocks that are to be made, read ahead.
+    fn start(&self, rows: &Rows, pass: &Pass, blocks: &[usize]) -> Loader<Vec<Result<Prepared>>> {
         let joint = pass.wanted[0].tower == Tower::Multimodal;
         let ahead = Preparation {
             transform: self.transform(),
             text: joint.then(|| (Arc::clone(&self.model.text), self.max_tokens())),
             loader: self.settings.loader(),
         };
-        let batches = pass.batches_of(&stored.missing);
+        let batches = pass.batches_of(blocks);
         let batches = batches.map(|batch| batch[0]..batch[batch.len() - 1] + 1);
         ahead.start(rows, batches.collect())
     }

@@ -36,7 +36,7 @@ impl Extractor<'_> {
         let id = |text: usize| format!("{:?}", distinct[text]);
         let wanted = [Feature::TEXT_EMBEDDING];
         let values = self.first_of_texts(&distinct, name, &id, &wanted)?.values;
-        Ok(values.f_index_select(0, &Tensor::from_slice(&positions))?)
+        Ok(values.f_index_select(0, &Tensor::f_from_slice(&positions)?)?)
     }
 
     /// The first of some features of texts, in the order given.
@@ -71,10 +71,13 @@ impl Extractor<'_> {
             blocks: blocks_of(&encodings),
             id,
         };
-        self.run(&pass, self.stored(&pass), |batch| {
-            let values = self.encode_texts(batch.iter().map(|&text| &encodings[text]), wanted)?;
-            let positions = batch.to_vec();
-            Ok(Made { positions, values })
+        self.run(&pass, true, |_| {
+            |batch: &[usize]| {
+                let texts = batch.iter().map(|&text| &encodings[text]);
+                let values = self.encode_texts(texts, wanted)?;
+                let positions = batch.to_vec();
+                Ok(Made { positions, values })
+            }
         })
     }
 

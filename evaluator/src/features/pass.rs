@@ -1,9 +1,10 @@
 //! One pass over rows or texts: what of it is stored is read, the rest is made and stored.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
+use flava_model::runtime::TaskProgress;
 use flava_tasks::Feature;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     Extractor, check_finite, numerics,
@@ -38,7 +39,7 @@ impl Pass<'_> {
     }
 
     /// The shards of a block.
-    fn shards_of(&self, block: usize) -> Range<usize> {
+    pub(super) fn shards_of(&self, block: usize) -> Range<usize> {
         let start = block * self.shards_of_block;
         start..(start + self.shards_of_block).min(self.shards())
     }
@@ -58,19 +59,21 @@ impl Pass<'_> {
 /// What of a pass is there.
 pub(super) struct Stored {
     /// The shards of each wanted feature; none without a store.
-    shards: Vec<Shards>,
+    pub(super) shards: Vec<Shards>,
     /// The numbers of each shard, of each wanted feature; where there is a store, of the first
     /// alone.
-    numbers: Vec<Vec<Option<FeatureShard>>>,
+    pub(super) numbers: Vec<Vec<Option<FeatureShard>>>,
     /// Blocks that are to be made.
-    pub(super) missing: Vec<usize>,
+    pub(super) missing: VecDeque<usize>,
+    /// Blocks that other processes of the run make.
+    pub(super) elsewhere: Vec<usize>,
 }
 
 /// Features of one batch.
 pub(super) struct Made {
     /// Positions of the rows that gave any.
     pub(super) positions: Vec<usize>,
-    /// Of each wanted feature \[places, width\]; empty where no row gave any.
+    /// Of each wanted feature \[places, width\], on the model's device; empty where no row gave any.
     pub(super) values: Vec<Tensor>,
 }
 
@@ -112,7 +115,8 @@ impl Extractor<'_> {
         Stored {
             shards,
             numbers,
-            missing: pass.lacking(&whole),
+            missing: pass.lacking(&whole).into(),
+            elsewhere: Vec::new(),
         }
     }
 
@@ -126,7 +130,7 @@ impl Extractor<'_> {
     }
 
     /// What decides the numbers of a feature.
-    fn about(&self, pass: &Pass, feature: Feature) -> About {
+    pub(super) fn about(&self, pass: &Pass, feature: Feature) -> About {
         let options = self.model.options;
         let device = if options.device.is_cuda() {
             "cuda"
@@ -151,7 +155,7 @@ impl Extractor<'_> {
         }
     }
 
-    fn read(&self, shards: &Shards, shard: usize) -> Option<FeatureShard> {
+    pub(super) fn read(&self, shards: &Shards, shard: usize) -> Option<FeatureShard> {
         shards.read(shard).unwrap_or_else(|reason| {
             let again = "its rows are computed again";
             self.progress
@@ -160,33 +164,70 @@ impl Extractor<'_> {
         })
     }
 
-    /// Runs the blocks that are not in the store through `step`, and gives the features of all rows
-    /// in their order; where there is a store, the first feature's alone.
-    pub(super) fn run(
+    /// Makes the blocks that are not in the store, `start` giving what makes the batches of some of
+    /// them, and gives the features of all rows in their order; where there is a store, the first
+    /// feature's alone. Other processes of the run make some of the blocks; who only helps
+    /// (`wants_all` is false) does not wait for them, and gets nothing.
+    pub(super) fn run<S: FnMut(&[usize]) -> Result<Made>>(
         &self,
         pass: &Pass,
-        mut stored: Stored,
-        mut step: impl FnMut(&[usize]) -> Result<Made>,
+        wants_all: bool,
+        start: impl Fn(&[usize]) -> S,
     ) -> Result<Vec<FeatureShard>> {
         let _guard = tch::no_grad_guard();
+        let mut stored = self.stored(pass);
         let bar = self.progress.task(pass.name, pass.rows);
-        let to_make: usize = pass.batches_of(&stored.missing).map(Vec::len).sum();
-        bar.add_to_run(pass.rows - to_make);
-        for block in std::mem::take(&mut stored.missing) {
+        let to_make = pass.batches_of(stored.missing.make_contiguous());
+        bar.add_to_run(pass.rows - to_make.map(Vec::len).sum::<usize>());
+        loop {
+            let taken = self.take(pass, &mut stored)?;
+            if !taken.is_empty() {
+                let made = self.make(pass, &taken, &mut stored, start(&taken), &bar);
+                self.tell_of(pass, &taken, &made)?;
+                made?;
+            } else if !wants_all {
+                return Ok(Vec::new());
+            } else if stored.elsewhere.is_empty() {
+                return stored.numbers.into_iter().map(whole).collect();
+            } else {
+                self.look_for(pass, &mut stored, &bar)?;
+            }
+        }
+    }
+
+    /// Runs blocks through `step`.
+    fn make(
+        &self,
+        pass: &Pass,
+        blocks: &[usize],
+        stored: &mut Stored,
+        mut step: impl FnMut(&[usize]) -> Result<Made>,
+        bar: &TaskProgress,
+    ) -> Result<()> {
+        for &block in blocks {
             let mut made = Block::default();
+            // A GPU computes a batch while the next is put together: numbers are read one later.
+            let mut computing: Option<Made> = None;
             for batch in &pass.blocks[block] {
                 check_interrupted()?;
-                made.add(self.checked(pass, step(batch)?)?);
+                if let Some(before) = computing.replace(step(batch)?) {
+                    made.add(self.checked(pass, before)?);
+                }
                 bar.add_to_run(batch.len());
             }
-            self.put(pass.shards_of(block), &made, &mut stored)?;
+            if let Some(last) = computing {
+                made.add(self.checked(pass, last)?);
+            }
+            self.put(pass.shards_of(block), &made, stored)?;
         }
-        stored.numbers.into_iter().map(whole).collect()
+        Ok(())
     }
 
     /// What a step gave, as the store will have it.
     fn checked(&self, pass: &Pass, made: Made) -> Result<Made> {
-        let values = self.rounded(made.values)?;
+        let on_host = |values: Tensor| Ok(values.f_to_device(Device::Cpu)?);
+        let values: Result<Vec<Tensor>> = made.values.into_iter().map(on_host).collect();
+        let values = self.rounded(values?)?;
         for (values, feature) in values.iter().zip(pass.wanted) {
             check_finite(values, &made.positions, pass.id, *feature)?;
         }
@@ -209,7 +250,7 @@ impl Extractor<'_> {
             let values = joined(&made.parts, feature)?;
             for (shard, piece) in divided(&made.positions, &values, shards.clone())? {
                 if let Some(shards) = stored.shards.get(feature) {
-                    self.keep(shards, shard, &piece);
+                    self.keep(shards, shard, &piece)?;
                 }
                 if let Some(numbers) = stored.numbers.get_mut(feature) {
                     numbers[shard] = Some(piece);
@@ -219,16 +260,22 @@ impl Extractor<'_> {
         Ok(())
     }
 
-    /// Stores a shard; a store that cannot be written to is done without.
-    fn keep(&self, shards: &Shards, shard: usize, piece: &FeatureShard) {
+    /// Stores a shard; a store that cannot be written to is done without, unless other processes
+    /// read what this one writes.
+    fn keep(&self, shards: &Shards, shard: usize, piece: &FeatureShard) -> Result<()> {
         if self.unwritable.get() {
-            return;
+            return Ok(());
         }
-        if let Err(error) = shards.write(shard, piece) {
+        let written = shards.write(shard, piece);
+        if self.peers.is_some() {
+            return written;
+        }
+        if let Err(error) = written {
             self.unwritable.set(true);
             self.progress
                 .say(&format!("note: features are not stored: {error}"));
         }
+        Ok(())
     }
 }
 
@@ -246,7 +293,7 @@ fn divided(
         let rows: Vec<usize> = order.iter().copied().filter(is_of).collect();
         let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let piece = FeatureShard {
-            values: values.f_index_select(0, &Tensor::from_slice(&index))?,
+            values: values.f_index_select(0, &Tensor::f_from_slice(&index)?)?,
             positions: rows.into_iter().map(|row| positions[row]).collect(),
         };
         pieces.push((shard, piece));

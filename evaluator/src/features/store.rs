@@ -54,7 +54,7 @@ pub(crate) struct About {
 
 impl About {
     /// Without what is only for people.
-    fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let named = Self {
             name: String::new(),
             ..self.clone()

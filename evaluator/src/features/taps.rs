@@ -2,11 +2,11 @@
 
 use flava_model::{EncoderOutput, Flava, Rows as OutputRows};
 use flava_tasks::{Feature, Tap, Tower};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{Error, Result};
 
-/// Several features of an encoder's output.
+/// Several features of an encoder's output, in f32, on its device.
 pub(super) fn read_all(
     flava: &Flava,
     wanted: &[Feature],
@@ -42,7 +42,7 @@ fn read(
             states.ok_or_else(none)?.shallow_clone()
         }
     };
-    Ok(values.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)
+    Ok(values.f_to_kind(Kind::Float)?)
 }
 
 /// Which rows of the output the features need.

@@ -87,6 +87,7 @@ impl FineTuning<'_> {
             micro_batch: self.micro_batch,
             progress: self.progress,
             evaluation: Some(evaluation),
+            device: self.settings.load.device,
             peak_flops: 0.0,
         }
     }

@@ -138,7 +138,7 @@ impl<'a> FewShot<'a> {
         let (seed, purpose) = (self.input.plan.seed, purpose(shots, number));
         let rank = |id: &str| id_rank(seed, &purpose, id);
         let rows = drawn(&self.classes, &self.train.ids, shots, &rank);
-        let index = Tensor::from_slice(&rows).f_to_device(self.device)?;
+        let index = Tensor::f_from_slice(&rows)?.f_to_device(self.device)?;
         let probe = Probe::new(
             vec![self.values.f_index_select(0, &index)?],
             &self.labels.f_index_select(0, &index)?,

@@ -41,7 +41,7 @@ impl Labelled {
     }
 
     fn select(features: &Features, rows: &[i64], device: Device) -> Result<Self> {
-        let rows = Tensor::from_slice(rows);
+        let rows = Tensor::f_from_slice(rows)?;
         let values = features.values.f_index_select(0, &rows)?;
         let labels = labels(features)?.f_index_select(0, &rows)?;
         Ok(Self {

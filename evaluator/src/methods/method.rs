@@ -177,5 +177,5 @@ pub(super) fn listed_ids(ids: &[&str]) -> Value {
 pub(super) fn labels(features: &Features) -> Result<Tensor> {
     let classes = features.classes()?.into_iter();
     let classes: Vec<i64> = classes.map(|class| class as i64).collect();
-    Ok(Tensor::from_slice(&classes))
+    Ok(Tensor::f_from_slice(&classes)?)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use flava_model::runtime::Progress;
+use flava_model::runtime::{Progress, distributed::Peers};
 use flava_results::GIVEN;
 use flava_tasks::{Feature, Method, Tower};
 
@@ -10,10 +10,13 @@ use super::size::Size;
 use crate::{
     Plan, Result, TaskRun, cache,
     data::OpenTask,
-    features::{Encoders, Extractor, FeatureSource},
+    features::{Encoders, Extractor, FeatureSource, Store},
     given::{GivenFolder, GivenTask},
     plan::OpenSubject,
 };
+
+/// Where processes of a run share features that are not to be kept, in the run's folder.
+pub(super) const SHARED_FEATURES: &str = ".features";
 
 /// What the features of a run's tasks are read of.
 pub(super) enum Measured<'a> {
@@ -22,7 +25,12 @@ pub(super) enum Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    pub(super) fn new(subject: &'a OpenSubject, plan: &'a Plan, progress: &'a Progress) -> Self {
+    pub(super) fn new(
+        subject: &'a OpenSubject,
+        plan: &'a Plan,
+        progress: &'a Progress,
+        peers: &'a Peers,
+    ) -> Self {
         let loaded = match subject {
             OpenSubject::Model(loaded) => loaded,
             OpenSubject::Given(folder) => return Self::Given(folder),
@@ -31,6 +39,11 @@ impl<'a> Measured<'a> {
         // Which rows are broken may change while their ids stay: what lacks some is not kept.
         if plan.cache && !plan.settings.skip_broken {
             extractor.store = cache::store();
+        }
+        if peers.has_others() {
+            extractor.peers = Some(peers);
+            let own = || Store::new(plan.out.join(SHARED_FEATURES));
+            extractor.store = Some(extractor.store.take().unwrap_or_else(own));
         }
         Self::Encoders(Encoders { loaded, extractor })
     }

@@ -4,42 +4,27 @@
 mod estimate;
 mod key;
 mod measured;
+mod outcome;
 mod record;
+mod shared;
 mod size;
 mod task;
 
 use std::collections::{HashMap, VecDeque};
 
-use flava_base::error_lines;
-use flava_model::runtime::Progress;
-use flava_results::{
-    Record, RunFolder,
-    reproduction::{WHOLE, reproduction},
-    timestamp,
-};
+use flava_model::runtime::{Progress, distributed::Peers};
+use flava_results::{RunFolder, timestamp};
 use flava_tasks::{Feature, Method, Source, Task};
 use serde_json::{Value, json};
 
 pub use estimate::dry_run;
+pub use outcome::Outcome;
 
-use crate::{Error, ModelChoice, Plan, Result, Subject, TaskRun, embedded, program};
+use crate::{
+    Error, ModelChoice, Plan, Result, Subject, TaskRun, check_interrupted, embedded, program,
+};
 use measured::Measured;
 use task::{Tasks, origin};
-
-/// How a run ended.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// What was measured, in order.
-    pub records: Vec<Record>,
-    /// Tasks that failed, and why.
-    pub failures: Vec<(String, Error)>,
-    /// What stands below the table.
-    pub notes: Vec<String>,
-    /// Tasks that were planned, each way of running one counted.
-    pub planned: usize,
-    /// Whether Ctrl-C ended it.
-    pub interrupted: bool,
-}
 
 /// A task that is to be run in one way, or why it cannot be.
 struct Planned {
@@ -89,24 +74,26 @@ impl Planned {
     }
 }
 
-/// Runs the plan's tasks. An error here means that nothing could be run; tasks that fail are in the
-/// outcome.
-pub fn run(plan: &Plan) -> Result<Outcome> {
+/// Runs the plan's tasks, of several processes those that this one takes; process 0 gives what all
+/// measured. An error here means that nothing could be run; tasks that fail are in the outcome.
+pub fn run(plan: &Plan, peers: &Peers) -> Result<Outcome> {
     let planned = Planned::of(plan);
     let names: Vec<String> = planned.iter().map(|planned| planned.name.clone()).collect();
     // Training loads the encoders itself.
     let only_trains = planned.iter().all(Planned::trains);
-    let subject = plan.subject.open(plan, only_trains)?;
-    let mut folder = RunFolder::open(&plan.out, &describe(plan, &names), &names)?;
+    let mut folder = open_folder(plan, &names, peers)?;
+    let open = || plan.subject.open(plan, only_trains);
+    let subject = peers.first("model", open)??;
     let rows = planned.iter().map(|planned| planned.rows(plan.limit)).sum();
-    let progress = progress(plan, rows)?;
+    let progress = progress(plan, rows, peers)?;
     for note in folder.take_notes().iter().chain(subject.notes()) {
         progress.say(&format!("note: {note}"));
     }
     let mut tasks = Tasks {
         plan,
-        measured: Measured::new(&subject, plan, &progress),
+        measured: Measured::new(&subject, plan, &progress, peers),
         progress: &progress,
+        peers,
     };
     let mut outcome = Outcome {
         planned: planned.len(),
@@ -115,75 +102,88 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
     if plan.subject == Subject::Model(ModelChoice::Embedded) {
         outcome.notes.push(embedded::NOTE.into());
     }
-    let mut reached = 0;
-    let mut rest = VecDeque::from(planned);
-    while let Some(planned) = rest.pop_front() {
-        tasks.measured.look_ahead(later(&rest));
-        let rows = planned.rows(plan.limit);
-        let result = planned
-            .task_run
-            .and_then(|task_run| tasks.run(&task_run, &mut folder));
-        reached += rows;
-        progress.reach(reached);
-        outcome.take(&planned.name, result, &mut folder, &progress)?;
-        if outcome.interrupted {
-            break;
-        }
+    let elsewhere = measure(&mut tasks, planned, &mut folder, &mut outcome)?;
+    if peers.leads() && !outcome.interrupted {
+        shared::gather(&tasks, &elsewhere, &mut folder, &mut outcome)?;
+        let order = |name: &str| names.iter().position(|planned| planned == name);
+        outcome.records.sort_by_key(|record| order(&record.name()));
     }
     progress.finish();
     Ok(outcome)
 }
 
-/// What is said, on the terminal and in `run.log`.
-fn progress(plan: &Plan, rows: usize) -> Result<Progress> {
-    let mut progress = Progress::new(rows, "rows", plan.settings.quiet);
-    let log = plan.out.join("run.log");
+/// Measures the tasks that no other process takes; the names of those that one took.
+fn measure(
+    tasks: &mut Tasks,
+    planned: Vec<Planned>,
+    folder: &mut RunFolder,
+    outcome: &mut Outcome,
+) -> Result<Vec<String>> {
+    let mut reached = 0;
+    let mut elsewhere = Vec::new();
+    let mut rest = VecDeque::from(planned);
+    while let Some(planned) = rest.pop_front() {
+        tasks.measured.look_ahead(later(&rest));
+        reached += planned.rows(tasks.plan.limit);
+        let result = match &planned.task_run {
+            Ok(task_run) => tasks.run(task_run, folder),
+            Err(_) if !tasks.peers.leads() => continue,
+            Err(_) => planned.task_run.map(|_| None),
+        };
+        tasks.progress.reach(reached);
+        let result = match result {
+            Ok(None) => {
+                elsewhere.push(planned.name);
+                continue;
+            }
+            Ok(Some(record)) => Ok(record),
+            Err(error) => Err(error),
+        };
+        shared::tell(tasks.peers, &planned.name, &result)?;
+        outcome.take(&planned.name, result, folder, tasks.progress)?;
+        if outcome.interrupted {
+            break;
+        }
+    }
+    Ok(elsewhere)
+}
+
+/// The folder of the results, which process 0 opens before the others write to it.
+fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder> {
+    if peers.leads() {
+        let folder = RunFolder::open(&plan.out, &describe(plan, names), names)?;
+        peers.tell("folder", "open")?;
+        return Ok(folder);
+    }
+    while peers.told("folder")?.is_none() {
+        check_interrupted()?;
+        peers.pause();
+    }
+    if !plan.out.is_dir() {
+        let out = plan.out.display();
+        return Err(Error::Elsewhere(format!(
+            "{out} is not the folder that process 0 opened: --out must be one folder for all processes"
+        )));
+    }
+    Ok(RunFolder::join(&plan.out))
+}
+
+/// What is said, on the terminal and in `run.log`; process 0 alone has the terminal.
+fn progress(plan: &Plan, rows: usize, peers: &Peers) -> Result<Progress> {
+    let leads = peers.leads();
+    let mut progress = Progress::new(rows, "rows", plan.settings.quiet || !leads);
+    let log = if leads {
+        "run.log".to_owned()
+    } else {
+        format!("run.rank-{}.log", peers.place().rank)
+    };
+    let log = plan.out.join(log);
     progress
         .log_to(&log)
         .map_err(|e| flava_base::Error::io(&log, e))?;
     let (now, subject) = (timestamp(), plan.subject.title());
     progress.say(&format!("{now}: {} with {subject}", program()));
     Ok(progress)
-}
-
-impl Outcome {
-    /// Takes note of how a task ended.
-    fn take(
-        &mut self,
-        name: &str,
-        result: Result<Record>,
-        folder: &mut RunFolder,
-        progress: &Progress,
-    ) -> Result<()> {
-        for note in folder.take_notes() {
-            progress.say(&format!("note: {note}"));
-            self.notes.push(note);
-        }
-        match result {
-            Ok(record) => {
-                let score = record.main();
-                progress.say(&format!(
-                    "{name}: {} {:.4} on {} rows in {:.1} s",
-                    score.metric, score.value, score.n, record.seconds
-                ));
-                for distance in reproduction(&record, WHOLE)? {
-                    progress.say(&format!("{name}: {}: {distance}", distance.metric));
-                }
-                let notes = record.notes.iter().map(|note| format!("{name}: {note}"));
-                self.notes.extend(notes);
-                self.records.push(record);
-            }
-            Err(Error::Interrupted) => self.interrupted = true,
-            Err(error) => {
-                for line in error_lines(&format!("{name}: failed: {error}")) {
-                    progress.say(&line);
-                }
-                folder.fail(name, &error.to_string())?;
-                self.failures.push((name.to_owned(), error));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The plan as it is written down.

@@ -5,10 +5,10 @@ use std::time::Instant;
 use flava_heads::ItmHead;
 use flava_model::{
     checkpoint::Checkpoint,
-    runtime::{Fill, Progress, Vars},
+    runtime::{Fill, Progress, Vars, distributed::Peers},
 };
 use flava_results::{Record, RunFolder};
-use flava_tasks::{Method, Source, Split, sources::OpenSplit};
+use flava_tasks::{Feature, Method, Source, Split, sources::OpenSplit};
 use serde_json::json;
 use tch::nn::VarStore;
 
@@ -34,14 +34,23 @@ pub(super) struct Tasks<'a> {
     pub(super) plan: &'a Plan,
     pub(super) measured: Measured<'a>,
     pub(super) progress: &'a Progress,
+    pub(super) peers: &'a Peers,
+}
+
+/// What a task is called among the processes of a run.
+pub(super) fn piece_of(name: &str) -> String {
+    format!("task/{name}")
 }
 
 impl Tasks<'_> {
-    /// A task's record: an earlier one where it holds, else what is measured now.
-    pub(super) fn run(&self, task_run: &TaskRun, folder: &mut RunFolder) -> Result<Record> {
+    /// A task's record: an earlier one where it holds, else what is measured now; None where
+    /// another process of the run measures it.
+    pub(super) fn run(&self, task_run: &TaskRun, folder: &mut RunFolder) -> Result<Option<Record>> {
         let (plan, name) = (self.plan, task_run.name());
         let start = Instant::now();
-        let opened = data::open(plan, &task_run.task, &task_run.assignment)?;
+        let opened = self.peers.first(&format!("data/{name}"), || {
+            data::open(plan, &task_run.task, &task_run.assignment)
+        })??;
         let source = self.measured.of_task(task_run, &opened)?;
         let prompts = data::prompts(plan, &task_run.task, &task_run.assignment, &opened)?;
         let run = Measurement {
@@ -53,7 +62,13 @@ impl Tasks<'_> {
         };
         let key = self.key(&run, prompts.as_ref())?;
         if let Some(record) = self.finished(&name, &key, folder)? {
-            return Ok(record);
+            return Ok(Some(record));
+        }
+        if self.peers.has_others() {
+            help(&run)?;
+            if !self.peers.claim(&piece_of(&name))? {
+                return Ok(None);
+            }
         }
         folder.start(&name)?;
         let itm_head = itm_head(&run)?;
@@ -78,7 +93,7 @@ impl Tasks<'_> {
         let second = second.map(|rows| Some(rows.split.name.as_str()));
         let files: Vec<Option<&str>> = [None].into_iter().chain(second).collect();
         folder.finish(&record, &files)?;
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// The record that is there already, if it holds and is not to be measured again.
@@ -87,7 +102,7 @@ impl Tasks<'_> {
         let Some(record) = folder.finished(name, key).filter(holds) else {
             return Ok(None);
         };
-        folder.keep(&record)?;
+        folder.keep(&record, "an earlier run's record holds")?;
         self.progress.say(&format!(
             "{name}: its record is there already (--again measures it again)"
         ));
@@ -123,6 +138,25 @@ impl Tasks<'_> {
             second_test: optional(second, &opened.second_test, &source.second_test)?,
         })
     }
+}
+
+/// Makes what the task reads of images and no other process makes.
+fn help(run: &Measurement) -> Result<()> {
+    let method = &run.task_run.assignment.method;
+    let FeatureSource::Encoders(encoders) = run.source else {
+        return Ok(());
+    };
+    if matches!(method, Method::FineTune { .. }) {
+        return Ok(());
+    }
+    let feature = method.feature().unwrap_or(Feature::IMAGE_EMBEDDING);
+    let splits = &run.splits;
+    let reads_train = method.feature().is_some();
+    let train = splits.train.as_ref().filter(|_| reads_train);
+    for rows in train.into_iter().chain([&splits.test]) {
+        encoders.extractor.help(rows, feature)?;
+    }
+    Ok(())
 }
 
 /// The checkpoint's matching head, where a task ranks with it.

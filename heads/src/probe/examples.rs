@@ -74,7 +74,7 @@ impl Examples {
                 count += length;
             }
             // A sum of f64 overflows for no f32, so it is finite if and only if all of it is.
-            if sum.isfinite().all().int64_value(&[]) == 0 {
+            if sum.f_isfinite()?.f_all()?.int64_value(&[]) == 0 {
                 return Err(Error::Input(format!(
                     "features of the first {count} rows are not all finite"
                 )));
@@ -135,8 +135,8 @@ fn check_labels(labels: &Tensor, examples: i64, classes: i64) -> Result<()> {
             labels.size()
         )));
     }
-    let below = labels.min().int64_value(&[]) < 0;
-    if below || labels.max().int64_value(&[]) >= classes || classes < 2 {
+    let below = labels.f_min()?.int64_value(&[]) < 0;
+    if below || labels.f_max()?.int64_value(&[]) >= classes || classes < 2 {
         return Err(Error::Input(format!(
             "labels are not all in 0 to {}",
             classes - 1

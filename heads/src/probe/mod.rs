@@ -8,6 +8,7 @@
 
 mod examples;
 
+use flava_model::runtime::copied;
 use tch::{Device, Kind, Tensor};
 
 use crate::{Fit, FitOptions, Labelled, LinearHead, Result, lbfgs::Minimiser};
@@ -198,7 +199,7 @@ impl Probe {
             let (loss, raw) = self.with_penalty(problem.decay, &weights, &evaluation)?;
             let coordinates = self.gradient_of_coordinates(problem, &raw)?;
             if problem.search.tell(loss, coordinates) {
-                (problem.loss, problem.gradient, problem.weights) = (loss, largest(&raw), weights);
+                (problem.loss, problem.gradient, problem.weights) = (loss, largest(&raw)?, weights);
             }
             let spent = problem.search.iterations >= options.max_iterations;
             // A weak penalty's gradient is small long before its minimum.
@@ -225,7 +226,7 @@ impl Probe {
                 .evaluate(&[problem.weights.shallow_clone()], Kind::Double)?
                 .remove(0);
             let (loss, raw) = self.with_penalty(problem.decay, &problem.weights, &evaluation)?;
-            (problem.loss, problem.gradient) = (loss, largest(&raw));
+            (problem.loss, problem.gradient) = (loss, largest(&raw)?);
             if fell_short(problem) {
                 let made = problem.search.iterations;
                 let penalty = problem.decay * self.examples.count as f64;
@@ -258,7 +259,7 @@ impl Probe {
         let weight = weights.narrow(1, 0, features);
         let loss = evaluation.loss
             + 0.5 * decay * weight.f_square()?.f_sum(Kind::Double)?.double_value(&[]);
-        let gradient = evaluation.gradient.copy();
+        let gradient = copied(&evaluation.gradient)?;
         let _penalised = gradient.narrow(1, 0, features).f_add_(&(weight * decay))?;
         Ok((loss, gradient))
     }
@@ -292,8 +293,8 @@ impl LinearHead {
     }
 }
 
-fn largest(t: &Tensor) -> f64 {
-    t.abs().max().double_value(&[])
+fn largest(t: &Tensor) -> Result<f64> {
+    Ok(t.f_abs()?.f_max()?.double_value(&[]))
 }
 
 fn to_vec(t: &Tensor) -> Result<Vec<f64>> {

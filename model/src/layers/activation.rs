@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::Result;
+
 /// Activation function, by its name in transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,14 +32,14 @@ pub enum Activation {
 
 impl Activation {
     /// Applies it elementwise.
-    pub fn forward(self, xs: &Tensor) -> Tensor {
-        match self {
-            Self::Gelu => xs.gelu("none"),
-            Self::GeluNew => xs.gelu("tanh"),
-            Self::QuickGelu => xs * (xs * 1.702).sigmoid(),
-            Self::Relu => xs.relu(),
-            Self::Silu => xs.silu(),
-            Self::Tanh => xs.tanh(),
-        }
+    pub fn forward(self, xs: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Gelu => xs.f_gelu("none")?,
+            Self::GeluNew => xs.f_gelu("tanh")?,
+            Self::QuickGelu => xs.f_mul_scalar(1.702)?.f_sigmoid()?.f_mul(xs)?,
+            Self::Relu => xs.f_relu()?,
+            Self::Silu => xs.f_silu()?,
+            Self::Tanh => xs.f_tanh()?,
+        })
     }
 }

@@ -110,6 +110,10 @@ impl SelfAttention {
     }
 
     /// Prepares for inference: the three projections become one product.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a model is made once, before anything runs"
+    )]
     pub fn pack(&mut self) {
         let layers = [&self.query, &self.key, &self.value];
         let weight = tch::no_grad(|| Tensor::cat(&layers.map(|l| &l.weight), 0)); // [3 * size, size]

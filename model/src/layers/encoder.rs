@@ -8,7 +8,7 @@ use super::{AttentionKind, AttentionMask, Block, LayerNorm, Rows};
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Vars, recomputed},
+    runtime::{Vars, copied, recomputed},
 };
 
 /// What an encoder gives: the same rows before and after its final norm.
@@ -138,7 +138,7 @@ impl Encoder {
             };
             hidden_states = self.run(block, &hidden_states, mask, asked, train)?;
             if self.packed && !matches!(rows, Rows::At(_)) {
-                cls_of_layers.push(hidden_states.select(1, 0).copy()); // a view would keep all rows of each block
+                cls_of_layers.push(copied(&hidden_states.f_select(1, 0)?)?); // a view would keep all rows
             }
         }
         if self.layer.is_empty() {

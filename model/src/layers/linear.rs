@@ -51,7 +51,7 @@ impl Linear {
     pub fn forward_activated(&self, xs: &Tensor, activation: Activation) -> Result<Tensor> {
         match &self.packed {
             Some(packed) if activation == Activation::Gelu => packed.forward(xs, Fused::Gelu),
-            _ => Ok(activation.forward(&self.forward(xs)?)),
+            _ => activation.forward(&self.forward(xs)?),
         }
     }
 

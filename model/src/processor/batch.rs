@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Encoding;
-use crate::{Error, ImageInputs, Result, TextInputs};
+use crate::{Error, ImageInputs, Result, TextInputs, runtime::stack_rows};
 
 /// An image's numbers, \[3, height, width\] flattened, and its height and width.
 pub type Pixels = (Vec<f32>, (usize, usize));
@@ -24,15 +24,14 @@ pub fn image_batch<'a>(
         )));
     }
     let (height, width) = (size.0 as i64, size.1 as i64);
-    let mut flat = Vec::with_capacity(pixels.len() * pixels[0].0.len());
-    for (image, _) in &pixels {
-        flat.extend_from_slice(image);
-    }
-    let pixel_values =
-        Tensor::f_from_slice(&flat)?.f_view([pixels.len() as i64, 3, height, width])?; // [batch, 3, height, width]
-    Ok(ImageInputs::new(
-        pixel_values.f_to_device(device)?.f_to_kind(kind)?,
-    ))
+    let rows: Vec<&[f32]> = pixels.iter().map(|(image, _)| &image[..]).collect();
+    let pixel_values = stack_rows(&rows, device, kind)?;
+    Ok(ImageInputs::new(pixel_values.f_view([
+        pixels.len() as i64,
+        3,
+        height,
+        width,
+    ])?))
 }
 
 /// Encodings to \[batch, seq\], padded with `pad_id` to the longest; without a mask where none is

@@ -1,7 +1,7 @@
 //! Which device runs a model, and CUDA loaded only where there is a GPU.
 #![allow(
     unsafe_code,
-    reason = "opening libtorch's CUDA library runs its static initialisers"
+    reason = "opening libtorch's CUDA library runs its static initialisers, and the shim is C++"
 )]
 
 use std::{path::Path, str::FromStr};
@@ -9,7 +9,12 @@ use std::{path::Path, str::FromStr};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::Device;
 
+use super::distributed::Place;
 use crate::{Error, Result};
+
+unsafe extern "C" {
+    fn flava_exact_f32();
+}
 
 /// What `--device` can ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,15 +47,26 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device itself; an error where a GPU is asked for that is not there.
-    pub fn resolve(self) -> Result<Device> {
+    /// The device itself; an error where a GPU is asked for that is not there. Of several processes
+    /// on a machine each has the GPU of its number.
+    pub fn resolve(self, place: &Place) -> Result<Device> {
+        let Place {
+            local_rank,
+            local_world,
+            ..
+        } = *place;
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(if gpu_count() > 0 {
-                Device::Cuda(0)
-            } else {
-                Device::Cpu
-            }),
+            Self::Auto => match gpu_count() {
+                0 => Ok(Device::Cpu),
+                count if local_world <= count => Ok(Device::Cuda(local_rank)),
+                count => Err(Error::Device(format!(
+                    "there are {local_world} processes and {count} GPUs on this machine\nhint: start as many processes as GPUs, or all on the CPU with --device cpu"
+                ))),
+            },
+            Self::Cuda(_) if local_world > 1 => Err(Error::Device(format!(
+                "--device: {local_world} processes of this machine cannot all have one GPU\nhint: leave --device out: each takes the GPU of its number"
+            ))),
             Self::Cuda(index) => match gpu_count() {
                 0 => Err(Error::Device(format!(
                     "--device cuda:{index}: there is no usable GPU here. {}",
@@ -69,6 +85,7 @@ impl DeviceChoice {
 ///
 /// Must be the first thing in `main`: whatever asks libtorch for CUDA before this settles for the
 /// process that there is none. Without a driver nothing is loaded, which saves 0.2 s and 235 MB.
+/// f32 is computed as f32, not in TF32.
 pub fn load_cuda() {
     if !has_driver() {
         return;
@@ -78,6 +95,8 @@ pub fn load_cuda() {
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     if let Ok(library) = library {
         std::mem::forget(library); // its static registrations live on
+        // SAFETY: sets two flags of libtorch.
+        unsafe { flava_exact_f32() };
     }
 }
 

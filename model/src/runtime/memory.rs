@@ -5,7 +5,15 @@
     reason = "mallopt is C, and variables of the environment are shared with C"
 )]
 
-use std::env;
+use std::{env, ffi::c_int, fs};
+
+use tch::Device;
+
+use super::onednn::check;
+
+unsafe extern "C" {
+    fn flava_peak_device_memory(device: c_int, bytes: *mut i64) -> c_int;
+}
 
 /// Kernels that oneDNN, and libtorch's layer over it, keep for shapes to come. Each takes some 1.5
 /// MB and a millisecond, and batches of texts are of ever new shapes: the default of 1,024 grows to
@@ -34,4 +42,23 @@ pub fn prepare_memory() {
         // SAFETY: the program has one thread yet.
         unsafe { env::set_var(name, KERNELS) };
     }
+}
+
+/// The most memory that was taken so far, in MB: on a GPU by its tensors, else by this process (its
+/// largest resident set). 0 where neither is known.
+pub fn peak_memory(device: Device) -> f64 {
+    let Device::Cuda(index) = device else {
+        return peak_resident();
+    };
+    let mut bytes = 0;
+    // SAFETY: writes a number.
+    let known = check(unsafe { flava_peak_device_memory(index as c_int, &raw mut bytes) });
+    known.map_or(0.0, |()| bytes as f64 / f64::from(1 << 20))
+}
+
+fn peak_resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+        .map_or(0.0, |kilobytes| kilobytes / 1024.0)
 }

@@ -3,6 +3,7 @@
 
 mod autocast;
 mod device;
+pub mod distributed;
 mod foreach;
 mod loader;
 mod memory;
@@ -12,6 +13,7 @@ mod progress;
 mod recompute;
 mod threads;
 pub mod trace;
+mod transfer;
 mod vars;
 mod version;
 
@@ -19,11 +21,12 @@ pub use autocast::Autocast;
 pub use device::{DeviceChoice, load_cuda};
 pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale};
 pub use loader::{Loader, LoaderOptions};
-pub use memory::prepare_memory;
+pub use memory::{peak_memory, prepare_memory};
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};
 pub use recompute::recomputed;
 pub use threads::set_threads;
+pub use transfer::{copied, stack_rows};
 pub use vars::{Fill, Vars};
 pub use version::{cuda_version, torch_version};

@@ -76,17 +76,27 @@ pub enum Fused<'a> {
     Add(&'a Tensor),
 }
 
-/// A linear layer that is ready for inference only: its copy of the weight gets no gradient.
+/// A linear layer that is ready for inference only: its weight gets no gradient.
 #[derive(Debug)]
 pub struct PackedLinear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// Whether the weight is in oneDNN's layout; on a GPU it is as it was.
+    is_reordered: bool,
 }
 
 impl PackedLinear {
     /// Packs `weight` (out, in) and `bias` (out); None where oneDNN has no kernel for the device or
     /// kind.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
+        let bias = bias.map(Tensor::detach);
+        if weight.device().is_cuda() {
+            return Some(Self {
+                weight: weight.detach(),
+                bias,
+                is_reordered: false,
+            });
+        }
         let kinds = [Kind::Float, Kind::BFloat16];
         if weight.device() != tch::Device::Cpu || !kinds.contains(&weight.kind()) {
             return None;
@@ -98,11 +108,12 @@ impl PackedLinear {
         });
         let packed = Self {
             weight: packed.ok()?,
-            bias: bias.map(Tensor::detach),
+            bias,
+            is_reordered: true,
         };
         // Some processors pack bf16 and then refuse to multiply it.
         let (_, width) = weight.size2().ok()?;
-        let probe = Tensor::zeros([1, width], (weight.kind(), weight.device()));
+        let probe = Tensor::f_zeros([1, width], (weight.kind(), weight.device())).ok()?;
         packed
             .forward(&probe, Fused::Nothing)
             .is_ok()
@@ -111,6 +122,14 @@ impl PackedLinear {
 
     /// `xs` \[.., in\] to \[.., out\].
     pub fn forward(&self, xs: &Tensor, fused: Fused) -> Result<Tensor> {
+        if !self.is_reordered {
+            let mut ys = xs.f_linear(&self.weight, self.bias.as_ref())?;
+            return Ok(match fused {
+                Fused::Nothing => ys,
+                Fused::Gelu => ys.f_gelu_("none")?,
+                Fused::Add(other) => ys.f_add_(other)?,
+            });
+        }
         let bias = self.bias.as_ref().map_or(ptr::null(), tch::Tensor::as_ptr);
         let weight = self.weight.as_ptr();
         call(|out| {

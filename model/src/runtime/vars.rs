@@ -71,6 +71,10 @@ impl<'a> Vars<'a> {
         self.add(name, size, |t, _| t.fill_(value))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a model is made once, before anything runs"
+    )]
     fn add(
         &self,
         name: &str,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flava_base::error_lines;
 use flava_evaluator::{DataLocator, Outcome, Plan, Settings, args::BatchSize};
-use flava_model::{AttentionKind, LoadOptions, processor::PassOrder};
+use flava_model::{AttentionKind, LoadOptions, processor::PassOrder, runtime::distributed::Peers};
 use flava_training::Log;
 
 use super::{job::Job, run::Run};
@@ -82,7 +82,10 @@ impl Run<'_> {
         let records = self.folder(stage).join("evaluations");
         let out = records.join(format!("step-{step}"));
         let (job, offline) = (self.job, self.job.offline);
-        let outcome = flava_evaluator::run(&job.evaluation(evaluate, folder, out, offline)?)?;
+        let outcome = flava_evaluator::run(
+            &job.evaluation(evaluate, folder, out, offline)?,
+            &Peers::alone(),
+        )?;
         if outcome.interrupted {
             return Err(Error::Interrupted);
         }

@@ -50,6 +50,7 @@ impl Run<'_> {
             micro_batch: self.job.micro_batch,
             progress: &self.progress,
             evaluation,
+            device: self.job.device,
             peak_flops: self.peak,
         };
         trainer.run(learner)

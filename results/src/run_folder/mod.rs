@@ -41,7 +41,8 @@ pub struct RunFolder {
     /// Names of the tasks in the order of the plan.
     order: Vec<String>,
     status: BTreeMap<String, Status>,
-    journal: File,
+    /// None for a process that only adds records to a folder that another leads.
+    journal: Option<File>,
     _lock: Option<File>,
     /// What people should hear of the folder.
     notes: Vec<String>,
@@ -62,7 +63,7 @@ impl RunFolder {
             folder: folder.to_owned(),
             order: tasks.to_vec(),
             status: status.collect(),
-            journal,
+            journal: Some(journal),
             _lock: lock,
             notes: note.into_iter().collect(),
         };
@@ -70,6 +71,19 @@ impl RunFolder {
         run.note("run", "started", &json!({ "plan": plan }))?;
         run.write_status()?;
         Ok(run)
+    }
+
+    /// A folder that another process of the same run opened: records and predictions are written to
+    /// it, and what there is one of is left to the other.
+    pub fn join(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            order: Vec::new(),
+            status: BTreeMap::new(),
+            journal: None,
+            _lock: None,
+            notes: Vec::new(),
+        }
     }
 
     /// Where a task's predictions on a split are kept; the test split's have no name of their own.
@@ -150,15 +164,10 @@ impl RunFolder {
         self.set(&name, State::Done, "", &value)
     }
 
-    /// Notes that a task's record was there already.
-    pub fn keep(&mut self, record: &Record) -> Result<()> {
+    /// Notes that a task's record is there, and why.
+    pub fn keep(&mut self, record: &Record, reason: &str) -> Result<()> {
         self.write_table()?;
-        self.set(
-            &record.name(),
-            State::Done,
-            "an earlier run's record holds",
-            &Value::Null,
-        )
+        self.set(&record.name(), State::Done, reason, &Value::Null)
     }
 
     fn set(&mut self, name: &str, state: State, reason: &str, record: &Value) -> Result<()> {
@@ -172,6 +181,9 @@ impl RunFolder {
     }
 
     fn note(&mut self, of: &str, event: &str, more: &Value) -> Result<()> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
         let mut entry = json!({ "time": timestamp(), "of": of, "event": event });
         if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object()) {
             entry.extend(
@@ -180,12 +192,15 @@ impl RunFolder {
                     .map(|(k, v)| (k.clone(), v.clone())),
             );
         }
-        self.journal
+        journal
             .write_all(format!("{entry}\n").as_bytes())
             .map_err(|e| Error::io(&self.folder.join("journal.jsonl"), e))
     }
 
     fn write_status(&self) -> Result<()> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
         let status = serde_json::to_value(&self.status);
         let status = status.map_err(|e| Error::file(&self.folder.join(STATUS), e))?;
         self.write_json(STATUS, &status)
@@ -200,6 +215,9 @@ impl RunFolder {
 
     /// The table of all records in the folder: the plan's in its order, then others by name.
     fn write_table(&mut self) -> Result<()> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
         let mut records = self.whole_records()?;
         let position = |name: &String| self.order.iter().position(|planned| planned == name);
         records.sort_by_key(|record| {
@@ -330,7 +348,7 @@ mod tests {
         }
         let path = folder.path().join("a.json");
         fs::write(&path, &fs::read_to_string(&path).unwrap()[..100]).unwrap();
-        run.keep(&record("b")).unwrap();
+        run.keep(&record("b"), "it holds").unwrap();
         assert!(run.take_notes()[0].contains("a.json"));
         assert!(
             read_records(folder.path())

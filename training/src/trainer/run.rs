@@ -50,8 +50,9 @@ impl<'a, L: Learner> Run<'a, L> {
     pub(super) fn new(trainer: &'a Trainer<'a, L>, learner: L) -> Result<Self, L::Error> {
         fs::create_dir_all(trainer.folder).map_err(|e| Error::io(trainer.folder, e))?;
         let optimiser = AdamW::of(learner.parameters(), &trainer.config.adamw);
-        let ema =
-            (trainer.config.ema > 0.0).then(|| Ema::new(learner.parameters(), trainer.config.ema));
+        let ema = (trainer.config.ema > 0.0)
+            .then(|| Ema::new(learner.parameters(), trainer.config.ema))
+            .transpose()?;
         let scaler = LossScaler::new(trainer.precision == Precision::F16);
         let run = Run {
             trainer,
@@ -188,6 +189,7 @@ impl<L: Learner> Run<'_, L> {
         let schedule = &self.trainer.config.lr_schedule;
         let line = TrainLine {
             lr: schedule.lr(step.saturating_sub(1)),
+            device: self.trainer.device,
             peak_flops: self.trainer.peak_flops,
             skipped_steps: self.state.scaler.skipped,
             broken_rows: self.state.rows.1,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flava_model::runtime::{Precision, Progress};
+use tch::Device;
 
 use super::evaluation::Evaluation;
 use crate::{AdamWConfig, Learner, LrSchedule, TrainingState};
@@ -47,6 +48,8 @@ pub struct Trainer<'a, L: Learner> {
     pub progress: &'a Progress,
     /// When states are evaluated.
     pub evaluation: Option<Evaluation<'a, L>>,
+    /// Where the model is.
+    pub device: Device,
     /// Floating-point operations a second that a large product reaches here; 0 if not known.
     pub peak_flops: f64,
 }

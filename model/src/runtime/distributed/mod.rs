@@ -1,0 +1,23 @@
+//! Several processes of one run, on libtorch's own c10d: who is who ([`Place`]), what they share
+//! ([`KeyValueStore`]), and who starts them ([`launch()`]).
+
+mod launch;
+mod peers;
+mod place;
+mod store;
+
+pub use launch::{Launch, OnFailure, is_launched, launch};
+pub use peers::Peers;
+pub use place::{MeetingPoint, Place};
+pub use store::KeyValueStore;
+
+use super::onednn;
+use crate::{Error, Result};
+
+/// An error of the processes' store where the shim says so.
+fn check(code: std::ffi::c_int) -> Result<()> {
+    onednn::check(code).map_err(|error| match error {
+        Error::Torch(error) => Error::Process(error.to_string()),
+        other => other,
+    })
+}

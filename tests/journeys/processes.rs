@@ -1,0 +1,230 @@
+//! An evaluation in several processes: the bytes of one, whoever dies.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use tempfile::tempdir;
+
+use crate::support::program::{Run, command, program};
+
+/// Tasks of several methods; all but the last read images, whose features are shared.
+const TASKS: &str = "mini-groups,mini-things-knn,mini-zero-shot,mini-retrieval,mini-sentence";
+
+fn evaluation(folder: &Path, more: &[&str]) -> Command {
+    let cache = folder.join("cache").display().to_string();
+    // Sums depend on the number of threads by rounding.
+    let args = [
+        "--tasks",
+        TASKS,
+        "--threads",
+        "1",
+        "--limit",
+        "700",
+        "--device",
+        "cpu",
+    ];
+    let args: Vec<&str> = args.into_iter().chain(more.iter().copied()).collect();
+    command(folder, &[("FLAVA_CACHE", &cache)], &args)
+}
+
+fn run(folder: &Path, more: &[&str]) -> Run {
+    evaluation(folder, more).output().unwrap().into()
+}
+
+/// What a run and its store hold, but for times and logs.
+fn written(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.join("runs/predictions"), folder.join("cache")];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                all.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    let table = "runs/results.csv";
+    all.insert(table.to_owned(), fs::read(folder.join(table)).unwrap());
+    all
+}
+
+fn assert_same(folder: &Path, as_one: &BTreeMap<String, Vec<u8>>) {
+    let found = written(folder);
+    assert!(found.keys().eq(as_one.keys()), "{:?}", found.keys());
+    for (name, bytes) in as_one {
+        assert!(found[name] == *bytes, "{name} differs");
+    }
+}
+
+fn one_process() -> BTreeMap<String, Vec<u8>> {
+    let folder = tempdir().unwrap();
+    let one = run(folder.path(), &[]);
+    assert_eq!(one.code, 0, "{}", one.stderr);
+    written(folder.path())
+}
+
+/// The process of a number below a launcher, once it is there.
+fn child_of(parent: u32, rank: usize) -> u32 {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_mins(1) {
+        let children = format!("/proc/{parent}/task/{parent}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let variables = fs::read(format!("/proc/{child}/environ")).unwrap_or_default();
+            let wanted = format!("RANK={rank}");
+            if variables.split(|b| *b == 0).any(|v| v == wanted.as_bytes()) {
+                return child.parse().unwrap();
+            }
+        }
+        sleep(Duration::from_millis(20));
+    }
+    panic!("process {rank} never began");
+}
+
+fn signal(process: u32, name: &str) {
+    let line = format!("kill -{name} {process}");
+    let sent = Command::new("/bin/sh").arg("-c").arg(line).status();
+    assert!(sent.unwrap().success());
+}
+
+fn start(folder: &Path, processes: &str) -> Child {
+    evaluation(folder, &["--processes", processes])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a process of the run has made something that the others read.
+fn wait_for_features(folder: &Path) {
+    let since = Instant::now();
+    let is_there = || {
+        let store = fs::read_dir(folder.join("cache/features"));
+        store.is_ok_and(|mut entries| entries.next().is_some())
+    };
+    while !is_there() && since.elapsed() < Duration::from_mins(1) {
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn three_processes_write_what_one_does_and_so_do_those_that_lose_one() {
+    let as_one = one_process();
+    let folder = tempdir().unwrap();
+    let three = run(folder.path(), &["--processes", "3"]);
+    assert_eq!(three.code, 0, "{}", three.stderr);
+    assert!(three.stdout.contains("mini-sentence"), "{}", three.stdout);
+    assert_same(folder.path(), &as_one);
+
+    let folder = tempdir().unwrap();
+    let parent = start(folder.path(), "3");
+    wait_for_features(folder.path());
+    signal(child_of(parent.id(), 2), "KILL");
+    let killed = Run::from(parent.wait_with_output().unwrap());
+    assert_eq!(killed.code, 0, "{}", killed.stderr);
+    let told = "process 2 was ended by signal 9; the others go on without it";
+    assert!(killed.stderr.contains(told), "{}", killed.stderr);
+    assert_same(folder.path(), &as_one);
+}
+
+/// Whatever ends the launcher or process 0, nobody is left, and the same command goes on.
+#[test]
+fn processes_end_with_those_that_they_belong_to() {
+    let as_one = one_process();
+    for (rank, how, code) in [(None, "INT", 130), (Some(0), "KILL", 137)] {
+        let folder = tempdir().unwrap();
+        let parent = start(folder.path(), "2");
+        let [first, second] = [0, 1].map(|rank| child_of(parent.id(), rank));
+        wait_for_features(folder.path());
+        signal(rank.map_or(parent.id(), |_| first), how);
+        let ended = Run::from(parent.wait_with_output().unwrap());
+        assert_eq!(ended.code, code, "{how}: {}", ended.stderr);
+        for process in [first, second] {
+            let left = Path::new(&format!("/proc/{process}")).exists();
+            assert!(!left, "process {process} is left after {how}");
+        }
+        let again = run(folder.path(), &["--processes", "2"]);
+        assert_eq!(again.code, 0, "{}", again.stderr);
+        assert_same(folder.path(), &as_one);
+    }
+}
+
+/// Two processes that srun would start: process 0 serves their store, and nothing is kept of
+/// features where they are not to be stored.
+#[test]
+fn a_step_of_slurm_shares_its_work_without_a_cache() {
+    let as_one = one_process();
+    let folder = tempdir().unwrap();
+    // A job's number gives the port: one that no other test on this machine takes.
+    let job = format!("{}", std::process::id());
+    let step = |rank: &str| {
+        let mut process = evaluation(folder.path(), &["--no-cache"]);
+        let variables = [
+            ("SLURM_JOB_ID", job.as_str()),
+            ("SLURM_JOB_NAME", "evaluation"),
+            ("SLURM_STEP_ID", "0"),
+            ("SLURM_STEP_NUM_TASKS", "2"),
+            ("SLURM_STEP_NODELIST", "localhost"),
+            ("SLURM_STEP_TASKS_PER_NODE", "2"),
+            ("SLURM_NODEID", "0"),
+            ("SLURM_PROCID", rank),
+            ("SLURM_LOCALID", rank),
+        ];
+        process
+            .envs(variables)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        process.spawn().unwrap()
+    };
+    let processes = ["0", "1"].map(step);
+    for process in processes {
+        let run = Run::from(process.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    assert!(!folder.path().join("cache/features").exists());
+    assert!(!folder.path().join("runs/.features").exists());
+    for (name, bytes) in as_one.iter().filter(|(name, _)| name.starts_with("runs/")) {
+        assert!(
+            fs::read(folder.path().join(name)).unwrap() == *bytes,
+            "{name} differs"
+        );
+    }
+}
+
+#[test]
+fn what_a_launcher_says_is_checked_and_training_refuses_others() {
+    let folder = tempdir().unwrap();
+    let of_two = [
+        ("RANK", "1"),
+        ("WORLD_SIZE", "2"),
+        ("LOCAL_RANK", "1"),
+        ("LOCAL_WORLD_SIZE", "2"),
+        ("MASTER_ADDR", "127.0.0.1"),
+    ];
+    let mut lacking = command(folder.path(), &of_two, &["--tasks", "mini-groups"]);
+    let lacking = Run::from(lacking.output().unwrap());
+    assert_eq!(lacking.code, 2);
+    let told = "MASTER_PORT is not set: the launcher sets it";
+    assert!(lacking.stderr.contains(told), "{}", lacking.stderr);
+    let mut all = of_two.to_vec();
+    all.push(("MASTER_PORT", "1"));
+    for (name, args) in [
+        ("flava-finetune", vec!["mini-sentence-tuned"]),
+        ("flava-pretrain", vec!["run", "mini"]),
+    ] {
+        let mut refused = program(name, folder.path(), &all, &args);
+        let refused = Run::from(refused.output().unwrap());
+        assert_eq!(refused.code, 2);
+        let told = "this is process 1 of 2";
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+}
