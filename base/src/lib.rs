@@ -39,7 +39,7 @@ pub use read::{
 pub use sealed::{read_sealed, seal};
 pub use talk::{HINT, error_lines, escaped, print, say, say_error};
 pub use walk::{IMAGE_ENDINGS, hidden, is_image, path_text, walk};
-pub use write::{write_atomic, write_with};
+pub use write::{remove_parts, write_atomic, write_with};
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {

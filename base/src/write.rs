@@ -45,9 +45,40 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>)
     Ok(())
 }
 
+/// Removes what killed processes left of files that they were writing into a folder. Nobody may be
+/// writing into it.
+pub fn remove_parts(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = name.strip_suffix(".part");
+        let numbers = part.and_then(|rest| rest.rsplit_once('.'));
+        let is_part = numbers.is_some_and(|(_, numbers)| {
+            let numbers = numbers.split_once('-');
+            let is_number = |text: &str| text.parse::<u64>().is_ok();
+            numbers.is_some_and(|(pid, number)| is_number(pid) && is_number(number))
+        });
+        if is_part {
+            let _gone = fs::remove_file(&path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_that_were_left_go_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["a.json", "a.json.12-0.part", "b.part", "c.1-x.part"] {
+            fs::write(at(name), "").unwrap();
+        }
+        remove_parts(folder.path());
+        assert!(at("a.json").exists() && at("b.part").exists() && at("c.1-x.part").exists());
+        assert!(!at("a.json.12-0.part").exists());
+    }
 
     #[test]
     fn a_failed_write_leaves_what_was_there_and_nothing_else() {

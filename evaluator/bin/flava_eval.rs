@@ -18,7 +18,7 @@ use flava_evaluator::{
     publish::publish_runs,
     report, run, score, verify,
 };
-use flava_model::runtime::distributed::{Launch, OnFailure, Peers, Place, is_launched, launch};
+use flava_model::runtime::distributed::{Peers, Place, is_launched, launch};
 use flava_results::{Published, Run, export, left_out_text, published};
 use flava_tasks::{Protocol, Registry, Task};
 
@@ -55,11 +55,7 @@ fn write_features(args: &EmbedArgs) -> Result<u8> {
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
     if args.processes > 1 && !args.dry_run && !is_launched() {
-        return Ok(launch(&Launch {
-            processes: usize::from(args.processes),
-            on_failure: OnFailure::GoOn,
-            max_restarts: 0,
-        })?);
+        return Ok(launch(usize::from(args.processes))?);
     }
     let plan = Plan::new(args)?;
     if args.dry_run {

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use flava_base::{escaped, listen, say, say_error};
+use flava_base::{escaped, interrupted, listen, say, say_error};
 use flava_evaluator::{
     Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
     console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
     dry_run, recipe_of, report_beside, run, submit,
 };
-use flava_model::runtime::distributed::{Peers, Place};
+use flava_model::runtime::distributed::{Peers, Place, is_launched, launch};
 use flava_results::Record;
 
 fn main() -> ExitCode {
@@ -32,33 +32,88 @@ fn main() -> ExitCode {
 }
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
-    Place::of_environment()?.check_alone("fine-tuning")?;
     if args.dry_run {
         return say_plan(args);
     }
-    let mut records = Vec::new();
+    let place = Place::of_environment()?;
+    if args.seeds == 1 {
+        place.check_alone("a training")?;
+        if args.processes > 1 {
+            anyhow::bail!(
+                "--processes {}: a training runs in one process so far\nhint: several share out the seeds of --seeds",
+                args.processes
+            );
+        }
+    }
+    if args.processes > 1 && !is_launched() {
+        return Ok(launch(usize::from(args.processes))?);
+    }
+    let peers = Peers::meet(place)?;
+    let code = train(args, &peers)?;
+    let leads = peers.leads();
+    peers.part()?;
+    Ok(if leads { code } else { DONE })
+}
+
+/// Trains the seeds that no other process takes; process 0 then gathers all.
+fn train(args: &FinetuneRunArgs, peers: &Peers) -> Result<u8> {
     let last = args
         .seed
         .checked_add(args.seeds - 1)
         .ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
-    for seed in args.seed..=last {
-        let plan = Plan::of_tuning(args, seed)?;
-        let outcome = run(&plan, &Peers::alone())?;
-        for (task, error) in &outcome.failures {
-            say_error(&format!("{task}, seed {seed}: {error}"));
+    let piece = |seed: u64| format!("seed/{seed}");
+    if peers.has_others() {
+        for seed in args.seed..=last {
+            if !peers.claim(&piece(seed))? {
+                continue;
+            }
+            let (code, _) = train_one(args, seed)?;
+            peers.tell(&piece(seed), &code.to_string())?;
+            if code == INTERRUPTED {
+                return Ok(code);
+            }
         }
-        if outcome.interrupted {
-            say("interrupted: the same command goes on from here");
-            return Ok(INTERRUPTED);
-        }
-        if !outcome.failures.is_empty() {
-            return Ok(PARTLY);
-        }
-        records.extend(outcome.records);
-        report_beside(&plan.out);
     }
-    report(args, &records)?;
+    let mut records = Vec::new();
+    for seed in args.seed..=last {
+        if !peers.leads() {
+            break;
+        }
+        while peers.told(&piece(seed))?.is_none() && !peers.claim(&piece(seed))? {
+            if interrupted() {
+                return Ok(INTERRUPTED);
+            }
+            peers.pause();
+        }
+        // What is trained already is read, and what failed elsewhere tells here why.
+        let (code, of_seed) = train_one(args, seed)?;
+        if code != DONE {
+            return Ok(code);
+        }
+        records.extend(of_seed);
+    }
+    if peers.leads() {
+        report(args, &records)?;
+    }
     Ok(DONE)
+}
+
+/// One training, and how it ended.
+fn train_one(args: &FinetuneRunArgs, seed: u64) -> Result<(u8, Vec<Record>)> {
+    let plan = Plan::of_tuning(args, seed)?;
+    let outcome = run(&plan, &Peers::alone())?;
+    for (task, error) in &outcome.failures {
+        say_error(&format!("{task}, seed {seed}: {error}"));
+    }
+    if outcome.interrupted {
+        say("interrupted: the same command goes on from here");
+        return Ok((INTERRUPTED, outcome.records));
+    }
+    if !outcome.failures.is_empty() {
+        return Ok((PARTLY, outcome.records));
+    }
+    report_beside(&plan.out);
+    Ok((DONE, outcome.records))
 }
 
 /// The recipe, and what data is there.

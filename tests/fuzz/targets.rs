@@ -424,6 +424,14 @@ impl Targets {
                 ))
             });
         }
+        let given = folder.join("given/source.json");
+        fs::create_dir_all(given.parent().unwrap()).unwrap();
+        let source = json!({ "name": "clip", "revision": "1", "transform": "224", "parameters": 9, "flops_per_row": 1e9, "note": "" });
+        fs::write(&given, source.to_string()).unwrap();
+        self.add("settings/given", &given, true, |file| {
+            let folder = flava_evaluator::GivenFolder::open(file.parent().unwrap());
+            Ok(format!("{:?}", folder.map_err(text_of)?.source()))
+        });
         let task = registry.get("mini-groups-tuned").unwrap().clone();
         for name in ["vqav2", "text", "mini-groups-tuned"] {
             let file = folder.join(format!("tuning-{name}.toml"));

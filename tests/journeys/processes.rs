@@ -37,7 +37,7 @@ fn run(folder: &Path, more: &[&str]) -> Run {
     evaluation(folder, more).output().unwrap().into()
 }
 
-/// What a run and its store hold, but for times and logs.
+/// What a run and its store hold, but for times, logs, and what a killed process was writing.
 fn written(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.join("runs/predictions"), folder.join("cache")];
@@ -46,7 +46,7 @@ fn written(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_none_or(|ending| ending != "part") {
                 let name = path.strip_prefix(folder).unwrap().display().to_string();
                 all.insert(name, fs::read(path).unwrap());
             }
@@ -218,7 +218,7 @@ fn what_a_launcher_says_is_checked_and_training_refuses_others() {
     let mut all = of_two.to_vec();
     all.push(("MASTER_PORT", "1"));
     for (name, args) in [
-        ("flava-finetune", vec!["mini-sentence-tuned"]),
+        ("flava-finetune", vec!["mini-paraphrase-tuned"]),
         ("flava-pretrain", vec!["run", "mini"]),
     ] {
         let mut refused = program(name, folder.path(), &all, &args);
@@ -227,4 +227,38 @@ fn what_a_launcher_says_is_checked_and_training_refuses_others() {
         let told = "this is process 1 of 2";
         assert!(refused.stderr.contains(told), "{}", refused.stderr);
     }
+}
+
+/// Three seeds by two processes are those of one.
+#[test]
+fn seeds_of_a_training_are_shared_out() {
+    let folder = tempdir().unwrap();
+    let train = |out: &str, more: &[&str]| {
+        let args = ["mini-paraphrase-tuned", "--seeds", "3", "--limit", "96"];
+        let recipe = ["--set", "epochs=1", "--threads", "1", "--out", out];
+        let args: Vec<&str> = args.iter().chain(&recipe).chain(more).copied().collect();
+        let output = program("flava-finetune", folder.path(), &[], &args).output();
+        let run = Run::from(output.unwrap());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
+    };
+    let (one, two) = (train("one", &[]), train("two", &["--processes", "2"]));
+    let summary = |text: &str| text.lines().last().unwrap().to_owned();
+    assert!(summary(&one).contains("3 seeds"), "{one}");
+    assert_eq!(summary(&one), summary(&two));
+    for seed in 0..3 {
+        let weights = |out: &str| {
+            let file = format!("{out}/seed-{seed}/best/model.safetensors");
+            fs::read(folder.path().join(file)).unwrap()
+        };
+        assert!(weights("one") == weights("two"), "seed {seed}");
+    }
+    let args = ["mini-paraphrase-tuned", "--processes", "2"];
+    let refused = program("flava-finetune", folder.path(), &[], &args).output();
+    let refused = Run::from(refused.unwrap());
+    assert!(
+        refused.code == 2 && refused.stderr.contains("--seeds"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -42,6 +42,12 @@ fn a_report_is_one_file_of_figures_that_fetches_nothing() {
             .unwrap()
             .contains("<svg")
     );
+    let png = ["report", "a", "--figure", name, "--format", "png"];
+    let drawn = flava_eval(folder.path(), &png);
+    match fs::read(folder.path().join(format!("{name}.png"))) {
+        Ok(bytes) => assert!(bytes.starts_with(b"\x89PNG") && drawn.code == 0),
+        Err(_) => assert!(drawn.stderr.contains("has no fonts"), "{}", drawn.stderr),
+    }
     let refused = flava_eval(folder.path(), &["report", "a", "--figure", "nothing"]);
     assert!(refused.code == 2 && refused.stderr.contains("--figures lists them"));
     let refused = flava_eval(folder.path(), &["report", "nowhere"]);

@@ -48,7 +48,8 @@ Examples:
   flava-eval report runs
   flava-eval report runs-a runs-b --out compared.html    b beside a
   flava-eval report pretrained/mini --images none        a training
-  flava-eval report runs --figures";
+  flava-eval report runs --figures
+  flava-eval report runs --figure tasks --format png";
 
 pub(super) const PUBLISH: &str = "\
 Examples:

@@ -82,6 +82,10 @@ pub struct FinetuneRunArgs {
     /// Train so often, with seeds from --seed on, and report median and range.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Recipe")]
     pub seeds: u64,
+    /// Train with so many processes of this machine, which share the seeds of --seeds out; with GPUs
+    /// each takes one.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
+    pub processes: u16,
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,

@@ -22,7 +22,8 @@ pub use eval::{
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
 pub use results::{
-    BoardFormat, ExportArgs, LeaderboardArgs, PublishArgs, ReportArgs, ReportSort, Thumbs,
+    BoardFormat, ExportArgs, FigureFormat, LeaderboardArgs, PublishArgs, ReportArgs, ReportSort,
+    Thumbs,
 };
 pub use run::{MethodArg, RunArgs, SweepArg};
 

@@ -115,7 +115,7 @@ pub struct ReportArgs {
     /// Of several runs the others are compared with the first.
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// The file [default: report.html, or FIGURE.svg].
+    /// The file [default: report.html, or FIGURE.svg or .png].
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// The title [default: the checkpoint's name].
@@ -127,9 +127,12 @@ pub struct ReportArgs {
     /// List the figures.
     #[arg(long)]
     pub figures: bool,
-    /// Write one figure as SVG.
+    /// Write one figure alone.
     #[arg(long, value_name = "FIGURE", conflicts_with = "figures")]
     pub figure: Option<String>,
+    /// As what a figure is written: PNG has three pixels to each of SVG's.
+    #[arg(long, value_enum, default_value = "svg", requires = "figure")]
+    pub format: FigureFormat,
     /// Images of rows for each task: a number, or none.
     ///
     /// They are read from the data, and only where its licence lets them be shown.
@@ -141,6 +144,15 @@ pub struct ReportArgs {
     /// A file of tasks of your own; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub task_file: Vec<PathBuf>,
+}
+
+/// As what a figure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FigureFormat {
+    /// Lines and text, at any size.
+    Svg,
+    /// Pixels.
+    Png,
 }
 
 /// How many images of rows a task has in a report.

@@ -13,13 +13,15 @@ use flava_results::{
 use self::rows::RowsOfRecords;
 use crate::{
     Error, Result,
-    args::{ReportArgs, ReportSort, Thumbs},
+    args::{FigureFormat, ReportArgs, ReportSort, Thumbs},
     locator::DataLocator,
     plan::registry_of,
 };
 
 /// Size of a file that mail and browsers take without thinking.
 const LARGE: usize = 2 << 20;
+/// Pixels of a PNG to each unit of its figure.
+const PIXELS: f32 = 3.0;
 
 /// Writes the report, or a figure; what is to be printed.
 ///
@@ -39,21 +41,29 @@ pub fn report(args: &ReportArgs) -> Result<Option<String>> {
     if args.figures {
         return Ok(Some(figures(args, &options)?.join("\n")));
     }
-    let (text, default) = match &args.figure {
-        Some(name) => (figure(args, name, &options)?, format!("{name}.svg")),
-        None => (
-            report_of_paths(&args.runs, &options)?,
-            "report.html".to_owned(),
-        ),
+    let (bytes, default) = if let Some(name) = &args.figure {
+        drawn(args, name, &options)?
+    } else {
+        let page = report_of_paths(&args.runs, &options)?;
+        (page.into_bytes(), "report.html".to_owned())
     };
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(default));
-    write_atomic(&out, text.as_bytes())?;
-    let (kilobytes, out) = (text.len().div_ceil(1000), out.display());
+    write_atomic(&out, &bytes)?;
+    let (kilobytes, out) = (bytes.len().div_ceil(1000), out.display());
     say(&format!("{kilobytes} kB in {out}"));
-    if text.len() > LARGE {
+    if bytes.len() > LARGE {
         say("note: it is larger than 2 MB; --images none makes it smaller");
     }
     Ok(None)
+}
+
+/// A figure in the format that is asked for, and what its file is called.
+fn drawn(args: &ReportArgs, name: &str, options: &ReportOptions) -> Result<(Vec<u8>, String)> {
+    let svg = figure(args, name, options)?;
+    Ok(match args.format {
+        FigureFormat::Svg => (svg.into_bytes(), format!("{name}.svg")),
+        FigureFormat::Png => (report::png(&svg, PIXELS)?, format!("{name}.png")),
+    })
 }
 
 /// Writes the report of a training or a run into its folder. Where that fails, it is said: the

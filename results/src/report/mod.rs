@@ -14,6 +14,7 @@ mod options;
 mod page;
 mod palette;
 mod paper;
+mod png;
 mod section;
 mod sections;
 mod table;
@@ -25,7 +26,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::options::{ClassNames, ImageOf, ReportOptions, Sort};
+pub use self::{
+    options::{ClassNames, ImageOf, ReportOptions, Sort},
+    png::png,
+};
 use self::{
     page::Page,
     section::{Figure, Section},

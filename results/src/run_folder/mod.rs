@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_base::{lock_folder, write_atomic};
+use flava_base::{lock_folder, remove_parts, write_atomic};
 use serde_json::{Value, json};
 
 pub use self::{
@@ -56,6 +56,8 @@ impl RunFolder {
     pub fn open(folder: &Path, plan: &Value, tasks: &[String]) -> Result<Self> {
         fs::create_dir_all(folder.join("predictions")).map_err(|e| Error::io(folder, e))?;
         let (lock, note) = lock_folder(folder)?;
+        remove_parts(folder);
+        remove_parts(&folder.join("predictions"));
         let journal = open_journal(folder)?;
         let waiting = Status::new(State::Waiting, "");
         let status = tasks.iter().map(|name| (name.clone(), waiting.clone()));

@@ -28,49 +28,19 @@ const LOOK: Duration = Duration::from_millis(30);
 /// Time-out of the store that the parent serves.
 const STORE: Duration = Duration::from_mins(10);
 
-/// What becomes of the others when a process fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// They end: they compute together.
-    EndAll,
-    /// They go on without it, unless it is process 0: they share work out.
-    GoOn,
-}
-
-/// What is launched.
-#[derive(Clone, Copy, Debug)]
-pub struct Launch {
-    /// How many processes.
-    pub processes: usize,
-    /// When one fails.
-    pub on_failure: OnFailure,
-    /// How often all are started again after one failed.
-    pub max_restarts: usize,
-}
-
 /// Whether a launcher started this process, ours or another.
 pub fn is_launched() -> bool {
     env::var_os("RANK").is_some()
 }
 
-/// Runs this program so often with the same arguments, and waits for all; the exit code.
+/// Runs this program in so many processes with the same arguments, and waits for all; the exit code
+/// of process 0. Where another fails, the rest go on without it.
 ///
 /// # Errors
 /// If the processes cannot be started.
-pub fn launch(launch: &Launch) -> Result<u8> {
+pub fn launch(processes: usize) -> Result<u8> {
     listen();
-    let mut attempt = 0;
-    loop {
-        let code = Attempt::start(launch, attempt)?.end(launch);
-        if code == 0 || interrupted() || attempt == launch.max_restarts {
-            return Ok(code);
-        }
-        attempt += 1;
-        let (processes, most) = (launch.processes, launch.max_restarts);
-        say(&format!(
-            "starting all {processes} processes again: attempt {attempt} of {most}"
-        ));
-    }
+    Ok(Launched::start(processes)?.wait())
 }
 
 /// One process, and what it says.
@@ -82,57 +52,50 @@ struct Process {
     status: Option<ExitStatus>,
 }
 
-/// All processes of one start; dropping it leaves none behind.
-struct Attempt {
+/// All processes; dropping it leaves none behind.
+struct Launched {
     processes: Vec<Process>,
     store: KeyValueStore,
 }
 
-impl Attempt {
-    fn start(launch: &Launch, attempt: usize) -> Result<Self> {
+impl Launched {
+    fn start(processes: usize) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = listener.map_err(|e| Error::Process(format!("the store's socket: {e}")))?;
         let port = listener.local_addr().map_or(0, |address| address.port());
         let store = KeyValueStore::serve(listener, STORE)?;
         let mut all = Self {
-            store: store.below(&prefix_of_attempt(&attempt.to_string()))?,
+            store: store.below(&prefix_of_attempt("0"))?,
             processes: Vec::new(),
         };
-        for rank in 0..launch.processes {
-            let process = Process::start(rank, &mut command(rank, launch, port, attempt)?);
+        for rank in 0..processes {
+            let process = Process::start(rank, &mut command(rank, processes, port)?);
             all.processes.push(process?);
         }
         Ok(all)
     }
 
-    /// Waits for all; the exit code of the first whose failure ends them.
-    fn end(mut self, launch: &Launch) -> u8 {
+    /// Waits for all; the exit code of process 0, with which the others end.
+    fn wait(mut self) -> u8 {
         let mut code = 0;
         let mut ending: Option<Instant> = None;
         while self.processes.iter().any(Process::runs) {
             thread::sleep(LOOK);
-            for i in 0..self.processes.len() {
-                let Some(status) = self.processes[i].ended() else {
+            for process in &mut self.processes {
+                let Some(status) = process.ended() else {
                     continue;
                 };
-                let (rank, failed) = (self.processes[i].rank, code_of(status));
-                if failed == 0 && rank != 0 {
-                    continue;
-                }
-                let ends_all = rank == 0 || launch.on_failure == OnFailure::EndAll;
+                let failed = code_of(status);
                 if failed != 0 {
-                    let _told = self.store.set(&dead(rank), b"");
-                    self.processes[i].tell(status, !ends_all);
+                    let _told = self.store.set(&dead(process.rank), b"");
+                    process.tell(status);
                 }
-                if ends_all && code == 0 {
+                if process.rank == 0 {
                     code = failed;
                 }
-                if ends_all && ending.is_none() {
-                    ending = Some(Instant::now());
-                    self.signal(libc::SIGTERM);
-                }
             }
-            if interrupted() && ending.is_none() {
+            let ends = interrupted() || !self.processes[0].runs();
+            if ends && ending.is_none() {
                 ending = Some(Instant::now());
                 self.signal(libc::SIGTERM);
             }
@@ -151,7 +114,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Launched {
     fn drop(&mut self) {
         self.signal(libc::SIGKILL);
         for process in &mut self.processes {
@@ -205,7 +168,7 @@ impl Process {
     }
 
     /// Says how it ended, and the last error that it told itself.
-    fn tell(&self, status: ExitStatus, others_go_on: bool) {
+    fn tell(&self, status: ExitStatus) {
         if self.rank == 0 && status.signal().is_none() {
             return; // it speaks for itself
         }
@@ -222,21 +185,21 @@ impl Process {
         } else {
             format!(": {last}")
         };
-        let then = if others_go_on {
-            "; the others go on without it"
-        } else {
+        let then = if self.rank == 0 {
             ""
+        } else {
+            "; the others go on without it"
         };
         say_error(&format!("process {} {how}{last}{then}", self.rank));
     }
 }
 
 /// What a process is started with: this program's own arguments, and torchrun's variables.
-fn command(rank: usize, launch: &Launch, port: u16, attempt: usize) -> Result<Command> {
+fn command(rank: usize, processes: usize, port: u16) -> Result<Command> {
     let program = env::current_exe();
     let program = program.map_err(|e| Error::Process(format!("this program's path: {e}")))?;
     let mut command = Command::new(program);
-    let world = launch.processes.to_string();
+    let world = processes.to_string();
     command
         .args(env::args_os().skip(1))
         .env("RANK", rank.to_string())
@@ -246,7 +209,7 @@ fn command(rank: usize, launch: &Launch, port: u16, attempt: usize) -> Result<Co
         .env("MASTER_ADDR", "127.0.0.1")
         .env("MASTER_PORT", port.to_string())
         .env("TORCHELASTIC_USE_AGENT_STORE", "True")
-        .env("TORCHELASTIC_RESTART_COUNT", attempt.to_string())
+        .env("TORCHELASTIC_RESTART_COUNT", "0")
         .process_group(0);
     if rank > 0 {
         command

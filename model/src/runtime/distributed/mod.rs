@@ -6,7 +6,7 @@ mod peers;
 mod place;
 mod store;
 
-pub use launch::{Launch, OnFailure, is_launched, launch};
+pub use launch::{is_launched, launch};
 pub use peers::Peers;
 pub use place::{MeetingPoint, Place};
 pub use store::KeyValueStore;
