@@ -66,7 +66,7 @@ class Runner:
         import peer
 
         folder = self.work / "base"
-        texts = peer.sentences(2000)
+        texts = peer.sentences(2000 if self.device == "cuda" else 64)
         if not (folder / "model.safetensors").exists():
             folder.mkdir(exist_ok=True)
             peer.checkpoint(str(folder), texts)
@@ -205,11 +205,11 @@ def encoders(runner):
     ids = torch.randint(1000, 30000, (batch // 2, 77), device=runner.device)
     with torch.inference_mode():
         def rates(image_model):
-            rates = {"image": batch / best(runner, lambda: image_model(pixels))}
-            return rates
+            return {"image": batch / best(runner, lambda: image_model(pixels), 7 if runner.device == "cuda" else 1)}
+
         found["transformers"] = rates(model.image_model)
         found["transformers"]["text"] = len(texts) / best(runner, lambda: [model.text_model(**t) for t in tokens], 3)
-        found["transformers"]["pairs"] = len(ids) / best(runner, lambda: model(input_ids=ids, pixel_values=pixels[:len(ids)], skip_multimodal_encoder=False))
+        found["transformers"]["pairs"] = len(ids) / best(runner, lambda: model(input_ids=ids, pixel_values=pixels[:len(ids)], skip_multimodal_encoder=False), 3)
         if runner.compiled and runner.left() > 60:
             found["compiled"] = rates(torch.compile(model.image_model))
     return found

@@ -9,9 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flava_model::checkpoint::Architecture;
 use tempfile::tempdir;
 
-use crate::support::program::{Run, command, program};
+use crate::support::{
+    fixtures::{digits, write_data, write_model, write_parquet},
+    program::{Run, command, program},
+};
 
 /// Tasks of several methods; all but the last read images, whose features are shared.
 const TASKS: &str = "mini-groups,mini-things-knn,mini-zero-shot,mini-retrieval,mini-sentence";
@@ -134,6 +138,49 @@ fn three_processes_write_what_one_does_and_so_do_those_that_lose_one() {
     let told = "process 2 was ended by signal 9; the others go on without it";
     assert!(killed.stderr.contains(told), "{}", killed.stderr);
     assert_same(folder.path(), &as_one);
+}
+
+/// Rows of parquet, several blocks of them, and of shards.
+#[test]
+fn files_of_rows_are_shared_too() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_model(&folder.path().join("model"), Architecture::FlavaModel);
+    write_data(&data);
+    let train = data.join("ylecun/mnist/mnist/train-00000-of-00001.parquet");
+    write_parquet(&train, "image", &digits(2700), 300);
+    let measure = |out: &str, more: &[&str]| {
+        let cache = folder.path().join(format!("cache-{out}"));
+        let cache = cache.display().to_string();
+        let args = [
+            "--model",
+            "model",
+            "--data",
+            "data",
+            "--tasks",
+            "mnist,cifar10",
+        ];
+        let run = [
+            "--allow-mismatch",
+            "--threads",
+            "1",
+            "--device",
+            "cpu",
+            "--out",
+            out,
+        ];
+        let args: Vec<&str> = args.iter().chain(&run).chain(more).copied().collect();
+        let measured = command(folder.path(), &[("FLAVA_CACHE", &cache)], &args).output();
+        let measured = Run::from(measured.unwrap());
+        assert_eq!(measured.code, 0, "{}", measured.stderr);
+        let mut files = vec![fs::read(folder.path().join(out).join("results.csv")).unwrap()];
+        for task in ["mnist", "cifar10"] {
+            let predictions = format!("{out}/predictions/{task}.parquet");
+            files.push(fs::read(folder.path().join(predictions)).unwrap());
+        }
+        files
+    };
+    assert!(measure("one", &[]) == measure("three", &["--processes", "3"]));
 }
 
 /// Whatever ends the launcher or process 0, nobody is left, and the same command goes on.

@@ -180,18 +180,19 @@ impl Extractor<'_> {
         let to_make = pass.batches_of(stored.missing.make_contiguous());
         bar.add_to_run(pass.rows - to_make.map(Vec::len).sum::<usize>());
         loop {
-            let taken = self.take(pass, &mut stored)?;
-            if !taken.is_empty() {
-                let made = self.make(pass, &taken, &mut stored, start(&taken), &bar);
-                self.tell_of(pass, &taken, &made)?;
-                made?;
-            } else if !wants_all {
+            let mut taken = self.take(pass, &mut stored)?;
+            if taken.is_empty() && !wants_all {
                 return Ok(Vec::new());
-            } else if stored.elsewhere.is_empty() {
-                return stored.numbers.into_iter().map(whole).collect();
-            } else {
-                self.look_for(pass, &mut stored, &bar)?;
             }
+            if taken.is_empty() && stored.elsewhere.is_empty() {
+                return stored.numbers.into_iter().map(whole).collect();
+            }
+            if taken.is_empty() {
+                taken = self.look_for(pass, &mut stored, &bar)?;
+            }
+            let made = self.make(pass, &taken, &mut stored, start(&taken), &bar);
+            self.tell_of(pass, &taken, &made)?;
+            made?;
         }
     }
 

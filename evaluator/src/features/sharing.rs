@@ -11,6 +11,8 @@ use crate::{Error, Result, check_interrupted};
 
 /// Blocks that a process takes at once.
 const TAKEN: usize = 4;
+/// What is told of blocks that are there.
+const MADE: &str = "made";
 
 impl Extractor<'_> {
     /// The next blocks to make: all of them, or a few that no other process has.
@@ -39,50 +41,55 @@ impl Extractor<'_> {
         format!("features/{}/{block}", keys.join("+"))
     }
 
-    /// Tells the other processes that blocks of this one will never be there, and why.
+    /// Tells the other processes that blocks of this one are there, or why they never will be.
     pub(super) fn tell_of(&self, pass: &Pass, blocks: &[usize], made: &Result<()>) -> Result<()> {
-        let (Some(peers), Err(error)) = (self.peers, made) else {
+        let Some(peers) = self.peers else {
             return Ok(());
         };
-        if matches!(error, Error::Interrupted) {
-            return Ok(()); // this process ends, and what it has is taken over
-        }
+        let reason = match made {
+            Ok(()) => MADE.to_owned(),
+            Err(Error::Interrupted) => return Ok(()), // what this process has is taken over
+            Err(error) => error.to_string(),
+        };
         for block in blocks {
-            peers.tell(&self.piece(pass, *block), &error.to_string())?;
+            peers.tell(&self.piece(pass, *block), &reason)?;
         }
         Ok(())
     }
 
-    /// Reads what others have made by now; what a dead one had is to be made here.
+    /// Reads what others have made by now; the blocks that are to be made here after all, because
+    /// who had them is dead, or what was made is gone.
     pub(super) fn look_for(
         &self,
         pass: &Pass,
         stored: &mut Stored,
         bar: &TaskProgress,
-    ) -> Result<()> {
+    ) -> Result<Vec<usize>> {
         check_interrupted()?;
         let Some(peers) = self.peers else {
-            return Ok(());
+            return Ok(Vec::new());
         };
+        let mut taken = Vec::new();
         let looked_for = std::mem::take(&mut stored.elsewhere);
         let before = looked_for.len();
         for block in looked_for {
             let piece = self.piece(pass, block);
+            let told = peers.told(&piece)?; // before the block is looked for: it is written first
             if self.read_block(pass, block, stored) {
-                let rows = pass.batches_of(&[block]).map(Vec::len).sum();
-                bar.add_to_run(rows);
-            } else if let Some(reason) = peers.told(&piece)? {
-                return Err(Error::Elsewhere(reason));
-            } else if peers.claim(&piece)? {
-                stored.missing.push_back(block);
-            } else {
-                stored.elsewhere.push(block);
+                bar.add_to_run(pass.batches_of(&[block]).map(Vec::len).sum());
+                continue;
+            }
+            match told {
+                Some(reason) if reason != MADE => return Err(Error::Elsewhere(reason)),
+                Some(_) => taken.push(block),
+                None if peers.claim(&piece)? => taken.push(block),
+                None => stored.elsewhere.push(block),
             }
         }
         if stored.elsewhere.len() == before {
             peers.pause();
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Whether all shards of a block are there, of each wanted feature; they are kept.

@@ -152,6 +152,7 @@ fn measure(
 fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder> {
     if peers.leads() {
         let folder = RunFolder::open(&plan.out, &describe(plan, names), names)?;
+        shared::remove_features(&plan.out)?;
         peers.tell("folder", "open")?;
         return Ok(folder);
     }

@@ -1,6 +1,6 @@
 //! What processes of a run tell each other of their tasks.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use flava_model::runtime::distributed::Peers;
 use flava_results::{Record, RunFolder};
@@ -52,11 +52,14 @@ pub(super) fn gather(
             return Ok(());
         }
     }
-    if tasks.peers.has_others() {
-        let shared = tasks.plan.out.join(SHARED_FEATURES);
-        if shared.exists() {
-            fs::remove_dir_all(&shared).map_err(|e| flava_base::Error::io(&shared, e))?;
-        }
+    remove_features(&tasks.plan.out)
+}
+
+/// Removes features that processes shared and nobody keeps, of this run or one that was killed.
+pub(super) fn remove_features(out: &Path) -> Result<()> {
+    let shared = out.join(SHARED_FEATURES);
+    if shared.exists() {
+        fs::remove_dir_all(&shared).map_err(|e| flava_base::Error::io(&shared, e))?;
     }
     Ok(())
 }

@@ -11,11 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flava_base::interrupted;
+
 use super::{KeyValueStore, Place};
 use crate::{Error, Result};
 
-/// Time-out of what is asked of the store.
-const ANSWER: Duration = Duration::from_mins(1);
+/// Time-out of what is asked of the store, and of its beginning to be there.
+const ANSWER: Duration = Duration::from_mins(5);
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_millis(500);
 /// After so long without a word it counts as dead.
@@ -135,8 +137,8 @@ impl Peers {
             return Ok(act());
         }
         while !self.claim(piece)? {
-            if self.told(piece)?.is_some() {
-                return Ok(act());
+            if self.told(piece)?.is_some() || interrupted() {
+                return Ok(act()); // what was interrupted ends there
             }
             self.pause();
         }
