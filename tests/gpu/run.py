@@ -140,12 +140,12 @@ def scores(path):
 
 def suite(runner):
     """The mini suite of the embedded model on the device, against the same on the CPU."""
-    def measure(device):
+    def measure(device, name):
         start = time.perf_counter()
-        runner.bare("flava-eval", "--device", device, "--tasks", "all,!*-tuned", "--no-cache", "--out", runner.work / f"suite-{device}")
-        return time.perf_counter() - start, scores(runner.work / f"suite-{device}" / "results.csv")
+        runner.bare("flava-eval", "--device", device, "--tasks", "all,!*-tuned", "--no-cache", "--out", runner.work / name)
+        return time.perf_counter() - start, scores(runner.work / name / "results.csv")
 
-    (seconds, ours), (seconds_cpu, expected) = measure(runner.device), measure("cpu")
+    (seconds, ours), (seconds_cpu, expected) = measure(runner.device, "suite"), measure("cpu", "suite-reference")
     off = {"/".join(key): abs(ours[key] - value) for key, value in expected.items()}
     worst = max(off, key=off.get)
     if ours.keys() != expected.keys() or off[worst] > 5e-3:
