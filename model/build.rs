@@ -18,7 +18,9 @@ fn main() {
         .flag("-fopenmp") // libtorch's parallel_for is serial without
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["csrc/shim.cpp", "csrc/distributed.cpp"])
+        .include("csrc") // what libtorch's header of Gloo asks for
+        .define("USE_C10D_GLOO", None)
+        .files(["csrc/shim.cpp", "csrc/store.cpp", "csrc/group.cpp"])
         .compile("flava_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.

@@ -13,12 +13,12 @@ use flava_evaluator::{
         VerifyArgs,
     },
     cache, compare,
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
     dry_run, embed, fetch, leaderboard,
     publish::publish_runs,
     report, run, score, verify,
 };
-use flava_model::runtime::distributed::{Peers, Place, is_launched, launch};
+use flava_model::runtime::distributed::Company;
 use flava_results::{Published, Run, export, left_out_text, published};
 use flava_tasks::{Protocol, Registry, Task};
 
@@ -54,36 +54,32 @@ fn write_features(args: &EmbedArgs) -> Result<u8> {
 }
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
-    if args.processes > 1 && !args.dry_run && !is_launched() {
-        return Ok(launch(usize::from(args.processes))?);
-    }
-    let plan = Plan::new(args)?;
     if args.dry_run {
-        let (lines, ready) = dry_run(&plan)?;
+        let (lines, ready) = dry_run(&Plan::new(args)?)?;
         for line in &lines {
             print(&escaped(line));
         }
         return Ok(if ready { DONE } else { PARTLY });
     }
     listen();
-    let peers = Peers::meet(Place::of_environment()?)?;
-    let outcome = run(&plan, &peers)?;
-    if peers.leads() {
-        tell(&outcome, args, &plan)?;
-    }
-    let leads = peers.leads();
-    peers.part()?;
-    if !leads {
-        return Ok(DONE); // process 0 tells how it ended
-    }
+    in_processes(args.processes, Company::Sharing, |peers| {
+        let plan = Plan::new(args)?;
+        let outcome = run(&plan, peers)?;
+        if peers.leads() {
+            tell(&outcome, args, &plan)?;
+        }
+        Ok(code_of(&outcome))
+    })
+}
+
+fn code_of(outcome: &Outcome) -> u8 {
     if outcome.interrupted {
-        return Ok(INTERRUPTED);
-    }
-    Ok(if outcome.failures.is_empty() {
+        INTERRUPTED
+    } else if outcome.failures.is_empty() {
         DONE
     } else {
         PARTLY
-    })
+    }
 }
 
 fn tell(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {

@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::CommandFactory;
 use flava_base::{escaped, interrupted, listen, say, say_error};
 use flava_evaluator::{
-    Plan,
+    Outcome, Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print},
-    dry_run, recipe_of, report_beside, run, submit,
+    console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
+    dry_run, recipe_of, report_beside, run, run_together, submit,
 };
-use flava_model::runtime::distributed::{Peers, Place, is_launched, launch};
+use flava_model::runtime::distributed::{Company, Group, Peers};
 use flava_results::Record;
 
 fn main() -> ExitCode {
@@ -35,24 +35,27 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
     if args.dry_run {
         return say_plan(args);
     }
-    let place = Place::of_environment()?;
     if args.seeds == 1 {
-        place.check_alone("a training")?;
-        if args.processes > 1 {
-            anyhow::bail!(
-                "--processes {}: a training runs in one process so far\nhint: several share out the seeds of --seeds",
-                args.processes
-            );
-        }
+        let restarts = usize::from(args.max_restarts);
+        return in_processes(args.processes, Company::Together { restarts }, |peers| {
+            train_together(args, peers)
+        });
     }
-    if args.processes > 1 && !is_launched() {
-        return Ok(launch(usize::from(args.processes))?);
+    in_processes(args.processes, Company::Sharing, |peers| train(args, peers))
+}
+
+/// One training, of all processes.
+fn train_together(args: &FinetuneRunArgs, peers: &Peers) -> Result<u8> {
+    let plan = Plan::of_tuning(args, args.seed)?;
+    let outcome = run_together(&plan, &Group::meet(peers)?)?;
+    if !peers.leads() {
+        return Ok(DONE);
     }
-    let peers = Peers::meet(place)?;
-    let code = train(args, &peers)?;
-    let leads = peers.leads();
-    peers.part()?;
-    Ok(if leads { code } else { DONE })
+    let (code, records) = ended_with(&plan, args.seed, outcome);
+    if code == DONE {
+        report(args, &records)?;
+    }
+    Ok(code)
 }
 
 /// Trains the seeds that no other process takes; process 0 then gathers all.
@@ -102,18 +105,22 @@ fn train(args: &FinetuneRunArgs, peers: &Peers) -> Result<u8> {
 fn train_one(args: &FinetuneRunArgs, seed: u64) -> Result<(u8, Vec<Record>)> {
     let plan = Plan::of_tuning(args, seed)?;
     let outcome = run(&plan, &Peers::alone())?;
+    Ok(ended_with(&plan, seed, outcome))
+}
+
+fn ended_with(plan: &Plan, seed: u64, outcome: Outcome) -> (u8, Vec<Record>) {
     for (task, error) in &outcome.failures {
         say_error(&format!("{task}, seed {seed}: {error}"));
     }
     if outcome.interrupted {
         say("interrupted: the same command goes on from here");
-        return Ok((INTERRUPTED, outcome.records));
+        return (INTERRUPTED, outcome.records);
     }
     if !outcome.failures.is_empty() {
-        return Ok((PARTLY, outcome.records));
+        return (PARTLY, outcome.records);
     }
     report_beside(&plan.out);
-    Ok((DONE, outcome.records))
+    (DONE, outcome.records)
 }
 
 /// The recipe, and what data is there.

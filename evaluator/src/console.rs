@@ -4,7 +4,11 @@ use std::{fmt::Display, fs, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 use flava_base::{escaped, say_error, write_atomic};
-use flava_model::runtime::{cuda_version, load_cuda, prepare_memory, torch_version};
+use flava_model::runtime::{
+    cuda_version,
+    distributed::{Company, Peers, Place, is_launched, launch},
+    load_cuda, prepare_memory, torch_version,
+};
 use flava_results::COMMIT;
 
 use crate::{Result, args::HelpCommand};
@@ -37,6 +41,31 @@ fn long_version() -> String {
     };
     let (version, torch) = (env!("CARGO_PKG_VERSION"), torch_version());
     format!("{version}\ncommit {COMMIT}\nlibtorch {torch}, {cuda}")
+}
+
+/// Does something in so many processes of this machine, or in those that a launcher started; the
+/// exit code. Process 0 says how it ended.
+pub fn in_processes<E: Display + From<flava_model::Error>>(
+    processes: u16,
+    company: Company,
+    act: impl FnOnce(&Peers) -> std::result::Result<u8, E>,
+) -> std::result::Result<u8, E> {
+    if processes > 1 && !is_launched() {
+        return Ok(launch(usize::from(processes), company)?);
+    }
+    let peers = Peers::meet(Place::of_environment()?)?;
+    let code = act(&peers).inspect_err(|error| peers.fail(NOTHING, &error.to_string()))?;
+    let leads = peers.leads();
+    if code != DONE {
+        let why = if code == INTERRUPTED {
+            "interrupted"
+        } else {
+            "not everything was done"
+        };
+        peers.fail(code, why);
+    }
+    peers.part()?;
+    Ok(if leads { code } else { DONE })
 }
 
 /// A program's end: what it says of an error, and its exit code.

@@ -37,7 +37,7 @@ pub use locator::DataLocator;
 pub use methods::ranks;
 pub use plan::{Loaded, ModelChoice, Plan, Settings, Subject, TaskRun, Tuning};
 pub use report::{report, report_beside};
-pub use run::{Outcome, dry_run, run};
+pub use run::{Outcome, dry_run, run, run_together};
 pub use score::score;
 pub use verify::{Verified, verify};
 

@@ -22,13 +22,34 @@ pub fn contrastive_logits(
     text: &Tensor,
     logit_scale: &Tensor,
 ) -> Result<ContrastiveLogits> {
+    logits([image, text], [image, text], logit_scale)
+}
+
+/// The logits of some pairs alone (`queries` \[rows\], their places), each image's against all
+/// texts and back.
+pub fn contrastive_logits_of(
+    queries: &Tensor,
+    image: &Tensor,
+    text: &Tensor,
+    logit_scale: &Tensor,
+) -> Result<ContrastiveLogits> {
+    let images = image.f_index_select(0, queries)?;
+    let texts = text.f_index_select(0, queries)?;
+    logits([&images, &texts], [image, text], logit_scale)
+}
+
+fn logits(
+    queries: [&Tensor; 2],
+    all: [&Tensor; 2],
+    logit_scale: &Tensor,
+) -> Result<ContrastiveLogits> {
     let factor = logit_scale.f_exp()?;
     let against = |queries: &Tensor, all: &Tensor| -> Result<Tensor> {
         Ok(queries.f_matmul(&all.f_transpose(0, 1)?)?.f_mul(&factor)?)
     };
     Ok(ContrastiveLogits {
-        per_image: against(image, text)?,
-        per_text: against(text, image)?,
+        per_image: against(queries[0], all[1])?,
+        per_text: against(queries[1], all[0])?,
     })
 }
 

@@ -15,7 +15,7 @@ mod ridge;
 mod sweep;
 
 pub use classifier::{Classifier, ClassifierConfig, ClassifierKind};
-pub use contrastive::{ContrastiveLogits, contrastive_logits};
+pub use contrastive::{ContrastiveLogits, contrastive_logits, contrastive_logits_of};
 pub use error::{Error, Result};
 pub use itm::ItmHead;
 pub use linear::{Fit, FitOptions, Labelled, LinearHead};

@@ -272,6 +272,11 @@ int flava_forget_gradients(Tensor* const* tensors, size_t count) {
   });
 }
 
+// Gives a tensor a gradient of its own size, or takes it away.
+int flava_set_gradient(const Tensor* tensor, const Tensor* gradient) {
+  return guarded([&] { tensor->mutable_grad() = gradient ? *gradient : Tensor(); });
+}
+
 // The norm of all tensors together.
 int flava_norm(Tensor* const* tensors, size_t count, double* out) {
   return guarded([&] {

@@ -5,10 +5,12 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Result;
 use clap::CommandFactory;
 use flava_base::{listen, say};
-use flava_evaluator::console::{DONE, INTERRUPTED, PARTLY, ended, help, parse, print};
-use flava_model::runtime::distributed::Place;
+use flava_evaluator::console::{
+    DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print,
+};
+use flava_model::runtime::distributed::{Company, Group};
 use flava_pretrain::{
-    Command, Error, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
+    Command, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
 };
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
@@ -27,25 +29,28 @@ fn main() -> ExitCode {
 }
 
 fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
-    Place::of_environment()?.check_alone("pretraining")?;
     let job = job_of(args, until)?;
     if args.dry_run {
         return planned(&job);
     }
-    match run(&job) {
-        Ok(model) => {
-            flava_evaluator::report_beside(&job.out);
-            print(&model.unwrap_or(job.out).display().to_string());
-            Ok(DONE)
+    let restarts = usize::from(args.max_restarts);
+    in_processes(args.processes, Company::Together { restarts }, |peers| {
+        match run(&job, &Group::meet(peers)?) {
+            Ok(model) if peers.leads() => {
+                flava_evaluator::report_beside(&job.out);
+                print(&model.unwrap_or(job.out).display().to_string());
+                Ok(DONE)
+            }
+            Ok(_) => Ok(DONE),
+            Err(error) if error.is_interruption() => {
+                if peers.leads() {
+                    say(&error.to_string());
+                }
+                Ok(INTERRUPTED)
+            }
+            Err(error) => Err(error.into()),
         }
-        Err(
-            error @ (Error::Interrupted | Error::Evaluator(flava_evaluator::Error::Interrupted)),
-        ) => {
-            say(&error.to_string());
-            Ok(INTERRUPTED)
-        }
-        Err(error) => Err(error.into()),
-    }
+    })
 }
 
 fn untrained(args: &RunArgs) -> Result<u8> {

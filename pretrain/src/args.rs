@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs};
+use flava_training::Sharding;
+use tch::Device;
 
 /// Examples at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -67,6 +69,28 @@ pub enum Command {
     Help(HelpCommand),
 }
 
+/// What of a training each process has only a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShardArg {
+    /// What suits the device.
+    Auto,
+    /// Nothing.
+    None,
+    /// The optimiser's moments and gradients.
+    Optimiser,
+}
+
+impl ShardArg {
+    /// On a device: over Gloo, which CPUs talk by, sharding costs more than it saves.
+    pub(crate) fn of(self, device: Device) -> Sharding {
+        match self {
+            Self::Auto if device.is_cuda() => Sharding::Optimiser,
+            Self::Auto | Self::None => Sharding::None,
+            Self::Optimiser => Sharding::Optimiser,
+        }
+    }
+}
+
 /// Running a recipe.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -106,6 +130,33 @@ pub struct RunArgs {
     /// more time.
     #[arg(long, help_heading = "Running")]
     pub recompute: bool,
+    /// Train in so many processes of this machine, each with its rows of every batch; with GPUs
+    /// each takes one.
+    ///
+    /// The recipe's batch sizes are those of all processes together: their number changes nothing
+    /// but the time. torchrun and srun start them on several machines (docs/distributed.md).
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Processes")]
+    pub processes: u16,
+    /// What each of several processes has only a part of: `none`, or the `optimiser`'s moments and
+    /// gradients [default: optimiser on GPUs, none on CPUs].
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = "Processes"
+    )]
+    pub shard: ShardArg,
+    /// Start all processes again, so often at most, where one failed.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Processes"
+    )]
+    pub max_restarts: u16,
     /// Whether the network may be used.
     #[command(flatten)]
     pub network: NetworkArgs,

@@ -45,6 +45,16 @@ pub enum Error {
     Interrupted,
 }
 
+impl Error {
+    /// Whether Ctrl-C ended it.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted | Self::Evaluator(flava_evaluator::Error::Interrupted)
+        )
+    }
+}
+
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         Self::Model(error.into())

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use flava_model::runtime::{AdamWStep, clear_gradients, fused_adamw, norm, scale};
+use flava_model::runtime::{AdamWStep, fused_adamw, norm, scale};
 use tch::{Kind, Tensor};
 
 use crate::{Error, Result};
@@ -71,6 +71,17 @@ impl AdamW {
         }
     }
 
+    /// The same over what is this process's of each parameter, by name; without those of which it
+    /// has nothing.
+    pub(crate) fn of_own(mut self, own: impl Fn(&str) -> Option<Tensor>) -> Self {
+        for group in &mut self.groups {
+            let all = std::mem::take(&mut group.parameters).into_iter();
+            let own = all.filter_map(|(name, _)| own(&name).map(|own| (name, own)));
+            group.parameters = own.collect();
+        }
+        self
+    }
+
     fn parameters(&self) -> impl Iterator<Item = &(String, Tensor)> {
         self.groups.iter().flat_map(|group| &group.parameters)
     }
@@ -92,11 +103,23 @@ impl AdamW {
         Ok(scale(&self.gradients(), factor)?)
     }
 
-    /// Cuts each parameter's gradient to a norm of its own, as DINO does.
-    pub fn clip_each(&self, max_norm: f64) -> Result<()> {
-        for mut gradient in self.gradients() {
+    /// Cuts each parameter's gradient to a norm of its own, as DINO does; `norms` brings the norms
+    /// of what is here of each, by name, to those of whole parameters.
+    pub fn clip_each(
+        &self,
+        max_norm: f64,
+        norms: impl FnOnce(Vec<(&str, f64)>) -> Result<Vec<f64>>,
+    ) -> Result<()> {
+        let reached = || {
+            let all = self.parameters().map(|(name, p)| (name.as_str(), p.grad()));
+            all.filter(|(_, gradient)| gradient.defined())
+        };
+        let mut own = Vec::new();
+        for (name, gradient) in reached() {
             let norm = gradient.f_norm()?.f_to_kind(Kind::Double)?;
-            let norm = norm.double_value(&[]);
+            own.push((name, norm.double_value(&[])));
+        }
+        for ((_, mut gradient), norm) in reached().zip(norms(own)?) {
             if norm > max_norm {
                 let _cut = tch::no_grad(|| gradient.f_mul_scalar_(max_norm / norm))?;
             }
@@ -109,13 +132,6 @@ impl AdamW {
         for group in self.groups.iter_mut().filter(|g| g.weight_decay > 0.0) {
             group.weight_decay = weight_decay;
         }
-    }
-
-    /// Takes all gradients away: a parameter that a step does not reach has none, and is not
-    /// updated.
-    pub fn zero_grad(&self) -> Result<()> {
-        let parameters: Vec<Tensor> = self.parameters().map(|(_, p)| p.shallow_clone()).collect();
-        Ok(clear_gradients(&parameters)?)
     }
 
     /// One step at a learning rate, of the parameters that have gradients.

@@ -11,8 +11,9 @@ use flava_base::{
     write_atomic, write_with,
 };
 use flava_model::checkpoint::{read_tensors, write_tensors};
+use tch::Tensor;
 
-use crate::{AdamW, Ema, Error, Learner, Result, TrainingState};
+use crate::{Ema, Error, Learner, Result, TrainingState};
 
 const STATE: &str = "training_state.json";
 const MOMENTS: &str = "optimiser.safetensors";
@@ -62,13 +63,12 @@ impl Checkpoints<'_> {
     pub(crate) fn save_last<L: Learner>(
         &self,
         learner: &L,
-        optimiser: &AdamW,
+        moments: Vec<(String, Tensor)>,
         ema: Option<&Ema>,
         state: &TrainingState,
     ) -> std::result::Result<(), L::Error> {
         let write = |part: &Path| -> std::result::Result<(), WriteError<L::Error>> {
             learner.save(part, state).map_err(WriteError::Learner)?;
-            let moments = optimiser.state();
             if !moments.is_empty() {
                 write_tensors(&part.join(MOMENTS), moments).map_err(Error::from)?;
             }
@@ -90,23 +90,23 @@ impl Checkpoints<'_> {
         )?)
     }
 
-    /// Takes up what is in the last folder.
+    /// Takes up what is in the last folder; the optimiser's state, where a step was made.
     pub(crate) fn load<L: Learner>(
         &self,
         learner: &mut L,
-        optimiser: &mut AdamW,
         ema: Option<&mut Ema>,
         state: &TrainingState,
-    ) -> std::result::Result<(), L::Error> {
+    ) -> std::result::Result<Option<Vec<(String, Tensor)>>, L::Error> {
         let last = self.last();
         learner.load(&last)?;
         let moments = last.join(MOMENTS);
-        if is_there(&moments) {
-            let moments = read_tensors(&moments).map_err(Error::from)?;
-            optimiser.load_state(moments)?;
+        let moments = if is_there(&moments) {
+            Some(read_tensors(&moments).map_err(Error::from)?)
         } else if state.step > state.scaler.skipped as usize {
             return Err(self.lacks(MOMENTS).into());
-        }
+        } else {
+            None
+        };
         if let Some(ema) = ema {
             let average = last.join(AVERAGE);
             if !is_there(&average) {
@@ -114,7 +114,7 @@ impl Checkpoints<'_> {
             }
             ema.read(&average)?;
         }
-        Ok(())
+        Ok(moments)
     }
 
     fn lacks(&self, file: &str) -> Error {

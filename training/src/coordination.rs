@@ -1,47 +1,137 @@
 //! What all processes of a training must decide alike, in one place a step: whoever decided it
 //! alone would leave the others waiting. One process decides for itself, at no cost.
-//!
-//! With several, a batch that one of them could not make and a lack of memory are to be told here
-//! too.
 
 use std::time::{Duration, Instant};
+
+use flava_model::runtime::distributed::Group;
+
+use crate::{BatchRows, Error, LearnerError, Result};
 
 /// Time after which what was done is saved, whatever the schedule says.
 const SAVE_EVERY: Duration = Duration::from_mins(10);
 
+/// The batch of a step in all processes together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WholeBatch {
+    /// Rows that are trained on.
+    pub rows: Vec<usize>,
+    /// Rows that were left out.
+    pub broken: usize,
+    /// The sums of what the learner counts in each process's rows.
+    pub counts: Vec<f64>,
+}
+
+impl WholeBatch {
+    /// Rows that are trained on in all processes.
+    pub fn len(&self) -> usize {
+        self.rows.iter().sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows that were drawn.
+    pub(crate) fn drawn(&self) -> usize {
+        self.len() + self.broken
+    }
+}
+
 /// What is decided before a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StepHeader {
-    /// Ctrl-C was pressed.
+    /// A process was told to stop.
     pub(crate) interrupted: bool,
     /// The last state is so old that another is due.
     pub(crate) save: bool,
+    pub(crate) batch: WholeBatch,
 }
 
 /// Where processes agree.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
+    group: Group,
     saved: Instant,
+    /// Pieces of work that process 0 did for all.
+    led: usize,
 }
 
 impl Coordinator {
-    /// Of a training in one process.
-    pub(crate) fn alone() -> Self {
+    pub(crate) fn new(group: &Group) -> Self {
         Self {
+            group: group.clone(),
             saved: Instant::now(),
+            led: 0,
         }
     }
 
-    /// What all processes act on: any interruption, the first one's clock.
-    pub(crate) fn before_step(&self) -> StepHeader {
-        StepHeader {
-            interrupted: flava_base::interrupted(),
-            save: self.saved.elapsed() > SAVE_EVERY,
-        }
+    /// What all processes act on: any interruption, the first one's clock, the sums of their rows
+    /// and counts.
+    pub(crate) fn before_step(&self, rows: &BatchRows, counts: &[f64]) -> Result<StepHeader> {
+        const OWN: usize = 4;
+        let interrupted = f64::from(flava_base::interrupted());
+        let save = f64::from(self.saved.elapsed() > SAVE_EVERY);
+        let (whole, broken) = (rows.ids.len() as f64, rows.broken.count as f64);
+        let mut own = vec![interrupted, save, whole, broken];
+        own.extend(counts);
+        let all = self.group.exchange(&own)?;
+        let sum = |place: usize| all.iter().map(|numbers| numbers[place]).sum::<f64>();
+        Ok(StepHeader {
+            interrupted: sum(0) > 0.0,
+            save: all[0][1] > 0.0,
+            batch: WholeBatch {
+                rows: all.iter().map(|numbers| numbers[2] as usize).collect(),
+                broken: sum(3) as usize,
+                counts: (OWN..own.len()).map(sum).collect(),
+            },
+        })
+    }
+
+    /// Does in process 0 what there is to be done once, while the others wait: not in a collective,
+    /// whose time-out what takes long would reach.
+    pub(crate) fn lead<E: From<Error>>(
+        &mut self,
+        name: &str,
+        act: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.led += 1;
+        let peers = self.group.peers();
+        peers
+            .led(&format!("{name}/{}", self.led), act)
+            .unwrap_or_else(|error| Err(Error::from(error).into()))
+    }
+
+    /// A score as process 0 has it.
+    pub(crate) fn of_leader(&self, score: Option<f64>) -> Result<Option<f64>> {
+        let score = score.unwrap_or(f64::NAN);
+        let score = self.group.exchange(&[score])?[0][0];
+        Ok(Some(score).filter(|score| !score.is_nan()))
     }
 
     /// A state was saved.
     pub(crate) fn note_saved(&mut self) {
         self.saved = Instant::now();
+    }
+}
+
+/// What was computed in this process, where it was in all of them: memory that is short in one of
+/// them is short in all. Other errors end them all.
+pub(crate) fn agreed<T, E: LearnerError>(
+    group: &Group,
+    result: std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let short = match &result {
+        Err(error) if !error.is_out_of_memory() => return result,
+        Err(_) => 1.0,
+        Ok(_) => 0.0,
+    };
+    if !group.has_others() {
+        return result;
+    }
+    let in_all = group.sums(&[short]).map_err(Error::from)?;
+    match result {
+        Ok(_) if in_all[0] > 0.0 => Err(Error::MemoryElsewhere.into()),
+        other => other,
     }
 }

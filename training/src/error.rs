@@ -40,6 +40,19 @@ pub enum Error {
     /// More rows than allowed cannot be read.
     #[error("{0}")]
     BrokenRows(String),
+    /// Another process of the training has something else.
+    #[error("process {rank} has other {what} than process 0: {reason}")]
+    OtherProcess {
+        /// Which.
+        rank: usize,
+        /// What is other.
+        what: &'static str,
+        /// How.
+        reason: String,
+    },
+    /// Another process lacks memory.
+    #[error("memory is short in another process")]
+    MemoryElsewhere,
     /// Ctrl-C was pressed; the state is saved.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -65,6 +78,10 @@ pub trait LearnerError: std::error::Error + From<Error> {
 
 impl LearnerError for Error {
     fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Model(error) if error.is_out_of_memory())
+        match self {
+            Self::Model(error) => error.is_out_of_memory(),
+            Self::MemoryElsewhere => true,
+            _ => false,
+        }
     }
 }

@@ -3,12 +3,47 @@
 use std::{ops::Range, path::Path};
 
 use flava_base::stream;
+use flava_model::runtime::distributed::Group;
 use rand::RngCore;
 
-use crate::{AdamW, LearnerError, ParameterSet, StepMetrics, TrainingState};
+use crate::{
+    BrokenRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
+    coordination::agreed,
+};
+
+/// The rows of a batch that this process reads.
+#[derive(Clone, Debug, Default)]
+pub struct BatchRows {
+    /// Ids of those that are trained on.
+    pub ids: Vec<String>,
+    /// Their places among the rows of the whole batch, rising.
+    pub places: Vec<usize>,
+    /// Those that were left out.
+    pub broken: BrokenRows,
+}
+
+impl BatchRows {
+    /// Rows of which none is broken, from a place of the whole batch on.
+    pub fn whole(ids: Vec<String>, first: usize) -> Self {
+        Self {
+            places: (first..first + ids.len()).collect(),
+            ids,
+            broken: BrokenRows::default(),
+        }
+    }
+}
+
+/// Rows of a batch that go through the model at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Counted from 0 over the parts of all processes: whatever is drawn for a part depends on it.
+    pub number: usize,
+    /// Among this process's rows; empty where all of them are broken, or others have one more.
+    pub rows: Range<usize>,
+}
 
 /// What a step may know of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     /// Counted from 0.
     pub number: usize,
@@ -16,24 +51,75 @@ pub struct Step {
     pub seed: i64,
     /// What losses are multiplied by before the backward pass.
     pub loss_scale: f64,
-    /// Rows that go through the model at once; 0 for all.
+    /// Rows that go through the model at once in each process; 0 for all.
     pub micro_batch: usize,
+    /// The batch of all processes.
+    pub whole: WholeBatch,
+    /// All processes.
+    pub group: Group,
 }
 
 impl Step {
-    /// The parts of `rows` rows that go through the model one after the other.
-    pub fn parts(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// The first step, of a process alone: of a batch of a learner's, over `micro_batch` rows at
+    /// once.
+    pub fn first<L: Learner>(learner: &L, batch: &L::Batch, seed: i64, micro_batch: usize) -> Self {
+        let rows = learner.rows(batch);
+        Self {
+            number: 0,
+            seed,
+            loss_scale: 1.0,
+            micro_batch,
+            whole: WholeBatch {
+                rows: vec![rows.ids.len()],
+                broken: rows.broken.count,
+                counts: learner.counts(batch),
+            },
+            group: Group::alone(),
+        }
+    }
+
+    /// The parts of this process's rows, as many in every process, one after the other.
+    pub fn parts(&self, rows: &BatchRows) -> Vec<Part> {
+        let drawn = self.whole.drawn();
+        let (own, most) = (self.group.share(drawn), self.group.largest_share(drawn));
         let size = match self.micro_batch {
-            0 => rows.max(1),
+            0 => most.max(1),
             size => size,
         };
-        (0..rows)
-            .step_by(size)
-            .map(move |start| start..(start + size).min(rows))
+        let count = most.div_ceil(size);
+        let before = |place: usize| rows.places.partition_point(|row| *row < place);
+        let part = |number: usize| {
+            let start = own.start + number * size;
+            let end = if number + 1 == count { own.end } else { start + size };
+            Part {
+                number: self.group.rank() * count + number,
+                rows: before(start)..before(end.min(own.end)),
+            }
+        };
+        (0..count).map(part).collect()
+    }
+
+    /// Begins a part: whatever it draws depends on its number alone.
+    pub fn begin(&self, part: &Part) {
+        tch::manual_seed(self.seed.wrapping_add(part.number as i64));
+    }
+
+    /// A part's share of the whole batch's rows.
+    pub fn share(&self, part: &Part) -> f64 {
+        part.rows.len() as f64 / self.whole.len() as f64
+    }
+
+    /// What was computed, where it was in every process. To be called by all of them before they
+    /// exchange what was computed.
+    ///
+    /// # Errors
+    /// Its own, or that memory is short in another process.
+    pub fn agreed<T, E: LearnerError>(&self, result: Result<T, E>) -> Result<T, E> {
+        agreed(&self.group, result)
     }
 }
 
-/// Batches one after the other, made ahead.
+/// Batches one after the other, made ahead: of each this process's rows.
 pub type Batches<B, E> = Box<dyn Iterator<Item = Result<B, E>>>;
 
 /// A model, its data and its losses.
@@ -45,16 +131,22 @@ pub trait Learner {
 
     /// The batches of some steps.
     fn batches(&self, steps: Range<usize>) -> Batches<Self::Batch, Self::Error>;
-    /// Ids of a batch's rows.
-    fn ids(&self, batch: &Self::Batch) -> Vec<String>;
-    /// Floating-point operations of a batch's step; 0 where they are not counted.
+    /// Its rows.
+    fn rows<'b>(&self, batch: &'b Self::Batch) -> &'b BatchRows;
+    /// What of its rows is counted over all processes: losses are sums over rows, divided by such
+    /// numbers of the whole batch.
+    fn counts(&self, _batch: &Self::Batch) -> Vec<f64> {
+        Vec::new()
+    }
+    /// Floating-point operations of a batch's step in this process; 0 where they are not counted.
     fn flops(&self, batch: &Self::Batch) -> f64;
     /// What is trained.
     fn parameters(&self) -> Vec<ParameterSet>;
-    /// Adds the gradients of a batch, times the loss scale, to the parameters'.
+    /// Adds the gradients of this process's rows, times the loss scale, to the parameters': all
+    /// processes' together are the gradients of the whole batch.
     fn backward(&mut self, batch: &Self::Batch, step: &Step) -> Result<StepMetrics, Self::Error>;
     /// Changes gradients or settings before the update, beyond the clipping that all have.
-    fn before_update(&mut self, _optimiser: &mut AdamW, _step: &Step) -> Result<(), Self::Error> {
+    fn before_update(&mut self, _update: &mut Update, _step: &Step) -> Result<(), Self::Error> {
         Ok(())
     }
     /// What follows an update.

@@ -13,9 +13,12 @@ use tch::Device;
 
 use crate::{Error, Result, events::EventWriter, metrics::MetricAccumulator};
 
-/// `log.jsonl` and `events/` of a folder.
+/// `log.jsonl` and `events/` of a folder; nothing of a process that does not speak for all.
 #[derive(Debug)]
-pub struct Log {
+pub struct Log(Option<LogFiles>);
+
+#[derive(Debug)]
+struct LogFiles {
     lines: File,
     events: EventWriter,
     path: PathBuf,
@@ -27,16 +30,24 @@ impl Log {
         let path = folder.join("log.jsonl");
         let events = folder.join("events");
         let events = EventWriter::create(&events).map_err(|e| Error::io(&events, e))?;
-        Ok(Self {
+        Ok(Self(Some(LogFiles {
             lines: append_to(&path)?,
             events,
             path,
-        })
+        })))
+    }
+
+    /// One that notes nothing.
+    pub fn silent() -> Self {
+        Self(None)
     }
 
     /// Takes out the lines of steps after `step`, which a killed run left.
     pub(crate) fn keep_until(&mut self, step: usize) -> Result<()> {
-        let text = fs::read_to_string(&self.path).map_err(|e| Error::io(&self.path, e))?;
+        let Some(files) = &mut self.0 else {
+            return Ok(());
+        };
+        let text = fs::read_to_string(&files.path).map_err(|e| Error::io(&files.path, e))?;
         let reached = |line: &&str| {
             serde_json::from_str::<Value>(line)
                 .is_ok_and(|line| line["step"].as_u64().is_some_and(|at| at <= step as u64))
@@ -47,8 +58,8 @@ impl Log {
             .map(|line| format!("{line}\n"))
             .collect();
         if kept != text {
-            flava_base::write_atomic(&self.path, kept.as_bytes())?;
-            self.lines = append_to(&self.path)?;
+            flava_base::write_atomic(&files.path, kept.as_bytes())?;
+            files.lines = append_to(&files.path)?;
         }
         Ok(())
     }
@@ -60,16 +71,18 @@ impl Log {
         step: usize,
         values: &[(impl AsRef<str>, f64)],
     ) -> Result<()> {
+        let Some(files) = &mut self.0 else {
+            return Ok(());
+        };
         let mut line = json!({ "step": step, "kind": kind });
         for (name, value) in values {
             let name = name.as_ref();
             line[name] = json!(value);
-            let written = self
-                .events
-                .scalar(&format!("{kind}/{name}"), step as u64, *value);
-            written.map_err(|e| Error::io(&self.path.with_file_name("events"), e))?;
+            let name = format!("{kind}/{name}");
+            let written = files.events.scalar(&name, step as u64, *value);
+            written.map_err(|e| Error::io(&files.path.with_file_name("events"), e))?;
         }
-        writeln!(self.lines, "{line}").map_err(|e| Error::io(&self.path, e))
+        writeln!(files.lines, "{line}").map_err(|e| Error::io(&files.path, e))
     }
 }
 

@@ -36,12 +36,18 @@ impl LossScaler {
     }
 
     /// Brings the gradients of `loss` times the factor to their own size, and their norm to `clip`
-    /// at most (0 for no limit). The norm before clipping, and whether the step may be made: not
-    /// where norm or loss are not finite.
-    pub fn prepare(&mut self, optimiser: &mut AdamW, loss: f64, clip: f64) -> Result<(f64, bool)> {
+    /// at most (0 for no limit); `norm` is that of all gradients. The norm before clipping, and
+    /// whether the step may be made: not where norm or loss are not finite.
+    pub fn prepare(
+        &mut self,
+        optimiser: &mut AdamW,
+        loss: f64,
+        clip: f64,
+        norm: impl FnOnce(&AdamW) -> Result<f64>,
+    ) -> Result<(f64, bool)> {
         let factor = self.factor;
         let norm = if loss.is_finite() {
-            optimiser.gradient_norm()? / factor
+            norm(optimiser)? / factor
         } else {
             f64::NAN
         };

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use flava_model::runtime::distributed::Group;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// How many answers of one kind are right.
 #[derive(Debug)]
@@ -40,29 +42,17 @@ pub struct BrokenRows {
     pub first_reason: String,
 }
 
-/// What one step measured.
+/// What one step measured in this process.
 #[derive(Debug, Default)]
 pub struct StepMetrics {
     /// Losses by name, f64 on the device; their sum is the loss.
     losses: Vec<(&'static str, Tensor)>,
     accuracies: Vec<Accuracy>,
-    /// Rows that were trained on.
-    pub rows: usize,
-    /// Tokens of their texts, padding left out.
+    /// Tokens of the rows' texts, padding left out.
     pub tokens: usize,
-    /// Rows that were left out.
-    pub broken: BrokenRows,
 }
 
 impl StepMetrics {
-    /// Of a step over so many rows.
-    pub fn new(rows: usize) -> Self {
-        Self {
-            rows,
-            ..Self::default()
-        }
-    }
-
     /// Adds a loss, or a part of one, to what has its name.
     pub fn add_loss(&mut self, name: &'static str, loss: &Tensor) -> Result<()> {
         let value = loss.detach().f_to_kind(Kind::Double)?;
@@ -71,6 +61,11 @@ impl StepMetrics {
             None => self.losses.push((name, value)),
         }
         Ok(())
+    }
+
+    /// Adds nothing to a loss that other processes have.
+    pub fn add_no_loss(&mut self, name: &'static str) -> Result<()> {
+        self.add_loss(name, &Tensor::from(0.0f64))
     }
 
     /// Adds right answers.
@@ -104,13 +99,16 @@ struct Mean {
     count: f64,
 }
 
+type Means = BTreeMap<String, Mean>;
+
 /// What is summed up between two lines of the log.
 #[derive(Debug, Default)]
 pub(crate) struct MetricAccumulator {
-    losses: BTreeMap<&'static str, Mean>,
-    accuracies: BTreeMap<&'static str, Mean>,
+    losses: Means,
+    accuracies: Means,
     pub(crate) norm: f64,
     pub(crate) steps: usize,
+    /// Of all processes.
     pub(crate) rows: usize,
     pub(crate) tokens: usize,
     pub(crate) flops: f64,
@@ -119,8 +117,18 @@ pub(crate) struct MetricAccumulator {
     pub(crate) waited: f64,
 }
 
+/// What a process tells the others of its sums.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    losses: Vec<(String, f64, f64)>,
+    accuracies: Vec<(String, f64, f64)>,
+    tokens: usize,
+    flops: f64,
+}
+
 impl MetricAccumulator {
-    pub(crate) fn add(&mut self, step: &StepMetrics, norm: f64) -> Result<()> {
+    /// Adds what a step measured here, over so many rows of all processes.
+    pub(crate) fn add(&mut self, step: &StepMetrics, rows: usize, norm: f64) -> Result<()> {
         for (name, loss) in &step.losses {
             accumulate(&mut self.losses, name, loss, 1.0)?;
         }
@@ -131,9 +139,37 @@ impl MetricAccumulator {
         }
         self.norm += norm;
         self.steps += 1;
-        self.rows += step.rows;
+        self.rows += rows;
         self.tokens += step.tokens;
         Ok(())
+    }
+
+    /// The sums of all processes: of losses, which are sums over rows, and of right answers.
+    pub(crate) fn of_all(mut self, group: &Group) -> Result<Self> {
+        if !group.has_others() {
+            return Ok(self);
+        }
+        let own = Told {
+            losses: told(&self.losses)?,
+            accuracies: told(&self.accuracies)?,
+            tokens: std::mem::take(&mut self.tokens),
+            flops: std::mem::take(&mut self.flops),
+        };
+        (self.losses, self.accuracies) = (Means::new(), Means::new());
+        let own = serde_json::to_vec(&own).map_err(not_told)?;
+        for bytes in group.gather_bytes(&own)? {
+            let of: Told = serde_json::from_slice(&bytes).map_err(not_told)?;
+            for (name, sum, steps) in of.losses {
+                let mean = join(&mut self.losses, name, sum)?;
+                mean.count = mean.count.max(steps); // the same steps, in every process
+            }
+            for (name, correct, total) in of.accuracies {
+                join(&mut self.accuracies, name, correct)?.count += total;
+            }
+            self.tokens += of.tokens;
+            self.flops += of.flops;
+        }
+        Ok(self)
     }
 
     /// The mean of each loss over its steps, read from the device at once.
@@ -158,33 +194,53 @@ impl MetricAccumulator {
     }
 }
 
-fn accumulate(
-    into: &mut BTreeMap<&'static str, Mean>,
-    name: &'static str,
-    value: &Tensor,
-    count: f64,
-) -> Result<()> {
+fn accumulate(into: &mut Means, name: &str, value: &Tensor, count: f64) -> Result<()> {
     if let Some(mean) = into.get_mut(name) {
         mean.sum = mean.sum.f_add(value)?;
         mean.count += count;
     } else {
         let sum = value.shallow_clone();
-        into.insert(name, Mean { sum, count });
+        into.insert(name.to_owned(), Mean { sum, count });
     }
     Ok(())
 }
 
-fn means(of: &BTreeMap<&'static str, Mean>, ending: &str) -> Result<Vec<(String, f64)>> {
+/// Adds to a sum, without a count.
+fn join(into: &mut Means, name: String, value: f64) -> Result<&mut Mean> {
+    let mean = into.entry(name).or_insert_with(|| Mean {
+        sum: Tensor::from(0.0f64),
+        count: 0.0,
+    });
+    mean.sum = mean.sum.f_add_scalar(value)?;
+    Ok(mean)
+}
+
+/// Sums and counts by name.
+fn told(of: &Means) -> Result<Vec<(String, f64, f64)>> {
+    let sums = sums(of)?.into_iter();
+    let named = |(sum, (name, mean)): (f64, (&String, &Mean))| (name.clone(), sum, mean.count);
+    Ok(sums.zip(of).map(named).collect())
+}
+
+fn not_told(error: serde_json::Error) -> Error {
+    Error::Model(flava_model::Error::Process(error.to_string()))
+}
+
+/// Read from the device at once.
+fn sums(of: &Means) -> Result<Vec<f64>> {
     if of.is_empty() {
         return Ok(Vec::new());
     }
     let sums: Vec<&Tensor> = of.values().map(|mean| &mean.sum).collect();
     let sums = Tensor::f_stack(&sums, 0)?.f_to_device(Device::Cpu)?;
-    let sums = Vec::<f64>::try_from(sums)?;
-    let named = |((name, mean), sum): ((&&'static str, &Mean), f64)| {
+    Ok(Vec::<f64>::try_from(sums)?)
+}
+
+fn means(of: &Means, ending: &str) -> Result<Vec<(String, f64)>> {
+    let named = |((name, mean), sum): ((&String, &Mean), f64)| {
         (format!("{name}{ending}"), sum / mean.count.max(1e-9))
     };
-    Ok(of.iter().zip(sums).map(named).collect())
+    Ok(of.iter().zip(sums(of)?).map(named).collect())
 }
 
 #[cfg(test)]
@@ -210,7 +266,7 @@ mod tests {
                 step.total_loss().unwrap(),
                 loss + f64::from(u8::from(number < 2))
             );
-            sums.add(&step, 0.0).unwrap();
+            sums.add(&step, 1, 0.0).unwrap();
         }
         let named = |name: &str, value: f64| (name.to_owned(), value);
         assert_eq!(

@@ -82,10 +82,21 @@ pub struct FinetuneRunArgs {
     /// Train so often, with seeds from --seed on, and report median and range.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Recipe")]
     pub seeds: u64,
-    /// Train with so many processes of this machine, which share the seeds of --seeds out; with GPUs
-    /// each takes one.
+    /// Train in so many processes of this machine, each with its rows of every batch; with GPUs
+    /// each takes one. With --seeds they share the seeds out.
+    ///
+    /// torchrun and srun start them on several machines (docs/distributed.md).
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
     pub processes: u16,
+    /// Start all processes again, so often at most, where one failed.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Running"
+    )]
+    pub max_restarts: u16,
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,

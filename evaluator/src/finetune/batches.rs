@@ -9,9 +9,10 @@ use std::{
 use flava_base::{id_rank, stream};
 use flava_model::{
     processor::{Encoding, Pixels, Text, image_batch, text_batch},
-    runtime::{Loader, LoaderOptions},
+    runtime::{Loader, LoaderOptions, distributed::Group},
 };
 use flava_tasks::{Recipe, Tower};
+use flava_training::BatchRows;
 use rand::seq::SliceRandom;
 use tch::{Kind, Tensor};
 
@@ -38,13 +39,17 @@ pub(crate) struct TrainingRows {
     preparation: Option<Preparation>,
     batch_size: usize,
     seed: u64,
+    /// Which of the processes this is, and how many there are.
+    place: (usize, usize),
 }
 
 /// The places of each batch of a pass.
 type BatchPositions = Arc<Vec<Vec<usize>>>;
 
-/// A batch on its way to the network.
+/// This process's rows of a batch, on their way to the network.
 pub(crate) struct Batch {
+    /// Which rows of the whole batch they are.
+    pub(crate) own: BatchRows,
     /// Indices among the rows.
     pub(crate) positions: Vec<usize>,
     pixels: Vec<Pixels>,
@@ -86,7 +91,16 @@ impl TrainingRows {
             targets,
             batch_size: recipe.batch_size,
             seed,
+            place: (0, 1),
         })
+    }
+
+    /// The same, of which each process reads its part of every batch.
+    pub(crate) fn of(self, group: &Group) -> Self {
+        Self {
+            place: (group.rank(), group.world()),
+            ..self
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -132,11 +146,16 @@ impl TrainingRows {
             let step = steps.start + index;
             let of_a_pass = rows.batches_of_a_pass();
             let batches = last.get(step / of_a_pass, &rows)?;
-            rows.load(batches[step % of_a_pass].clone())
+            rows.load(&batches[step % of_a_pass])
         })
     }
 
-    fn load(&self, positions: Vec<usize>) -> Result<Batch> {
+    fn load(&self, whole: &[usize]) -> Result<Batch> {
+        let (rank, world) = self.place;
+        let own = rank * whole.len() / world..(rank + 1) * whole.len() / world;
+        let positions = whole[own.clone()].to_vec();
+        let ids = positions.iter().map(|&position| self.rows.id(position));
+        let own = BatchRows::whole(ids.collect(), own.start);
         let pixels = match &self.preparation {
             None => Vec::new(),
             Some(preparation) => positions
@@ -144,7 +163,11 @@ impl TrainingRows {
                 .map(|&position| Ok(preparation.at(&self.rows, position)?.pixels))
                 .collect::<Result<_>>()?,
         };
-        Ok(Batch { positions, pixels })
+        Ok(Batch {
+            own,
+            positions,
+            pixels,
+        })
     }
 
     /// The inputs of some of a batch's rows.
@@ -179,14 +202,6 @@ impl TrainingRows {
             .collect();
         let targets = target_tensor(&targets, network.output.width())?;
         Ok(targets.f_to_device(network.store.device())?)
-    }
-
-    /// Ids of some rows.
-    pub(crate) fn ids(&self, positions: &[usize]) -> Vec<String> {
-        positions
-            .iter()
-            .map(|&position| self.rows.id(position))
-            .collect()
     }
 
     /// Tokens of some rows, padding left out.

@@ -3,18 +3,18 @@
 use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_base::is_there;
-use flava_model::runtime::{Autocast, Progress};
+use flava_model::runtime::{Autocast, Progress, distributed::Group};
 use flava_tasks::{Metric, Recipe};
 use flava_training::{
-    AdamWConfig, Batches, Candidate, Evaluation, Learner, Log, LrSchedule, ParameterSet, Step,
-    StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
+    AdamWConfig, BatchRows, Batches, Candidate, Evaluation, Learner, Log, LrSchedule,
+    ParameterSet, Sharding, Step, StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
 };
 use sha2::{Digest, Sha256};
 
 use super::{
     FinetunedModel, Network, ValidationScore,
     batches::{Batch, TrainingRows},
-    predict::{autocast_of, predictions, scored},
+    predict::{Asked, autocast_of, predictions, scored},
 };
 use crate::{Error, Result, Settings, features::Rows};
 
@@ -34,6 +34,8 @@ pub(crate) struct FineTuning<'a> {
     /// short.
     pub(crate) micro_batch: usize,
     pub(crate) recompute: bool,
+    /// The processes that train together.
+    pub(crate) group: &'a Group,
 }
 
 /// The network in training.
@@ -49,7 +51,8 @@ impl FineTuning<'_> {
     /// Trains a network, or goes on where that was left, into the folder `best`.
     pub(crate) fn run(&self, mut network: Network) -> Result<()> {
         let (recipe, seed) = (self.recipe, self.saved.seed);
-        let rows = TrainingRows::new(self.train, &network, recipe, self.settings, seed)?;
+        let rows =
+            TrainingRows::new(self.train, &network, recipe, self.settings, seed)?.of(self.group);
         network.flava.set_recompute(self.recompute);
         let batches_of_a_pass = rows.batches_of_a_pass();
         let learner = TaskLearner {
@@ -85,6 +88,8 @@ impl FineTuning<'_> {
             key: &self.saved.key,
             precision: self.settings.load.precision,
             micro_batch: self.micro_batch,
+            group: self.group,
+            sharding: Sharding::None,
             progress: self.progress,
             evaluation: Some(evaluation),
             device: self.settings.load.device,
@@ -145,13 +150,14 @@ impl TaskLearner<'_> {
         let tuning = self.tuning;
         let (rows, progress, metrics) = (tuning.validation, tuning.progress, tuning.metrics);
         let max_tokens = tuning.recipe.max_tokens;
-        let answers = predictions(
-            &mut self.network,
+        let asked = Asked {
             rows,
             max_tokens,
-            tuning.settings,
+            settings: tuning.settings,
             progress,
-        )?;
+            group: tuning.group,
+        };
+        let answers = predictions(&mut self.network, &asked)?;
         let Some(score) = scored(metrics, &answers, &tuning.saved.task, &rows.split.name) else {
             let metric = metrics.first().map_or("", |metric| metric.name());
             progress.say(&format!(
@@ -179,8 +185,8 @@ impl Learner for TaskLearner<'_> {
         Box::new(self.rows.steps(steps, loader))
     }
 
-    fn ids(&self, batch: &Batch) -> Vec<String> {
-        self.rows.ids(&batch.positions)
+    fn rows<'b>(&self, batch: &'b Batch) -> &'b BatchRows {
+        &batch.own
     }
 
     fn flops(&self, _batch: &Batch) -> f64 {
@@ -200,14 +206,17 @@ impl Learner for TaskLearner<'_> {
     }
 
     fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
-        let (rows, device) = (batch.positions.len(), self.network.store.device());
-        let mut metrics = StepMetrics::new(rows);
+        let device = self.network.store.device();
+        let mut metrics = StepMetrics::default();
         metrics.tokens = self.rows.tokens(&batch.positions);
-        tch::manual_seed(step.seed);
-        for part in step.parts(rows) {
-            let share = part.len() as f64 / rows as f64;
-            let inputs = self.rows.inputs(batch, part.clone(), &self.network)?;
-            let targets = self.rows.targets(batch, part, &self.network)?;
+        for part in step.parts(&batch.own) {
+            if part.rows.is_empty() {
+                continue;
+            }
+            step.begin(&part);
+            let share = step.share(&part);
+            let inputs = self.rows.inputs(batch, part.rows.clone(), &self.network)?;
+            let targets = self.rows.targets(batch, part.rows, &self.network)?;
             let loss = {
                 let _autocast = Autocast::new(device, autocast_of(self.tuning.settings))?;
                 let outputs = self.network.forward(&inputs, true)?;
@@ -216,6 +225,9 @@ impl Learner for TaskLearner<'_> {
             let of_part = loss.f_to_kind(tch::Kind::Double)?.f_mul_scalar(share)?;
             metrics.add_loss(self.network.output.loss_name(), &of_part)?;
             loss.f_mul_scalar(share * step.loss_scale)?.f_backward()?;
+        }
+        if batch.positions.is_empty() {
+            metrics.add_no_loss(self.network.output.loss_name())?; // others have it
         }
         Ok(metrics)
     }

@@ -21,7 +21,7 @@ use crate::{Error, Result, plan::registry_of};
 pub(crate) use learner::FineTuning;
 pub(crate) use network::{Network, NetworkStart};
 pub(crate) use output::Output;
-pub(crate) use predict::{ceiling, predictions};
+pub(crate) use predict::{Asked, ceiling, predictions};
 pub(crate) use saved::{FinetunedModel, has_training, head_digest, is_tuned};
 pub use submission::submit;
 

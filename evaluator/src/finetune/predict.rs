@@ -2,7 +2,7 @@
 
 use flava_model::{
     processor::Pixels,
-    runtime::{Autocast, Precision, Progress},
+    runtime::{Autocast, Precision, Progress, distributed::Group},
 };
 use flava_results::MetricValue;
 use flava_tasks::{
@@ -22,17 +22,28 @@ use crate::{
     score::scores,
 };
 
+/// What a network is asked.
+pub(crate) struct Asked<'a> {
+    pub(crate) rows: &'a Rows,
+    /// Longest text.
+    pub(crate) max_tokens: usize,
+    pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
+    /// The processes that answer together, which all have the same network.
+    pub(crate) group: &'a Group,
+}
+
 /// The head's numbers for each row, \[rows, width\], f32 on the CPU.
-pub(crate) fn outputs(
-    network: &mut Network,
-    rows: &Rows,
-    max_tokens: usize,
-    settings: &Settings,
-    progress: &Progress,
-) -> Result<Tensor> {
+pub(crate) fn outputs(network: &mut Network, asked: &Asked) -> Result<Tensor> {
     let _guard = tch::no_grad_guard();
+    let Asked {
+        rows,
+        settings,
+        group,
+        ..
+    } = *asked;
     let device = network.store.device();
-    let texts = encodings(rows, network, max_tokens)?;
+    let texts = encodings(rows, network, asked.max_tokens)?;
     let images = preparation(network, settings);
     // Texts of like length go together; rows with images stay in their order, in which they are
     // read best.
@@ -40,20 +51,28 @@ pub(crate) fn outputs(
         Some(_) => RowBatches::in_order(rows.len(), settings.batch_size.rows(device)),
         None => RowBatches::by_length(&texts),
     };
-    let bar = progress.task(&format!("{}: answers", rows.split.name), rows.len());
-    let mut loader = images.map(|images| images.start(rows, batches.positions.clone()));
-    let mut parts = Vec::with_capacity(batches.positions.len());
-    for positions in &batches.positions {
+    // Each process answers its part of the batches, and the sum with the others' zeros is whole.
+    let own = group.share(batches.positions.len());
+    let positions = &batches.positions[own];
+    let task = format!("{}: answers", rows.split.name);
+    let bar = asked.progress.task(&task, rows.len());
+    let size = [rows.len() as i64, network.output.width() as i64];
+    let whole = Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?;
+    let mut loader = images.map(|images| images.start(rows, positions.to_vec()));
+    for positions in positions {
         check_interrupted()?;
         let prepared = loader.as_mut().and_then(Iterator::next);
         let pixels = pixels_of(prepared.unwrap_or_default())?;
         let rows = batches.rows(positions.clone());
         let texts = rows.iter().filter_map(|&row| texts.get(row));
         let inputs = inputs(texts, &pixels, network)?;
-        parts.push(outputs_of_batch(network, &inputs, settings)?);
+        let (start, count) = (positions.start as i64, positions.len() as i64);
+        let answers = outputs_of_batch(network, &inputs, settings)?;
+        whole.f_narrow(0, start, count)?.f_copy_(&answers)?;
         bar.add(positions.len());
     }
-    batches.in_row_order(&Tensor::f_cat(&parts, 0)?)
+    group.sum(&whole)?.wait()?;
+    batches.in_row_order(&whole)
 }
 
 /// The images of a batch; the first that is broken fails it.
@@ -107,14 +126,8 @@ pub(crate) fn finite(outputs: &Tensor, ids: &[String]) -> Result<()> {
 }
 
 /// The answers beside what is right.
-pub(crate) fn predictions(
-    network: &mut Network,
-    rows: &Rows,
-    max_tokens: usize,
-    settings: &Settings,
-    progress: &Progress,
-) -> Result<Predictions> {
-    let outputs = outputs(network, rows, max_tokens, settings, progress)?;
+pub(crate) fn predictions(network: &mut Network, asked: &Asked) -> Result<Predictions> {
+    let (rows, outputs) = (asked.rows, outputs(network, asked)?);
     let ids = rows.ids();
     finite(&outputs, &ids)?;
     let outputs = match &network.output {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use flava_base::hex;
+use flava_model::runtime::distributed::Group;
 use flava_tasks::{Recipe, Tower};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use crate::{
     Error, Result,
     features::Rows,
     finetune::{
-        FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training, is_tuned,
+        Asked, FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training, is_tuned,
         predictions,
     },
 };
@@ -36,13 +37,14 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     let progress = input.progress;
     let mut answers = Vec::new();
     for rows in input.splits.tests() {
-        answers.push(predictions(
-            &mut network,
+        let asked = Asked {
             rows,
             max_tokens,
             settings,
             progress,
-        )?);
+            group: &Group::alone(),
+        };
+        answers.push(predictions(&mut network, &asked)?);
     }
     let mut output = MethodOutput::new(answers);
     output.train_rows = saved.train_rows;
@@ -69,6 +71,14 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     output.initialisation = saved.initialisation;
     output.departures = saved.departures;
     Ok(output)
+}
+
+/// Takes part in the training of a task that process 0 measures.
+pub(super) fn train_along(input: &MethodInput) -> Result<()> {
+    if tuned_before(input)?.is_none() {
+        tune(input)?;
+    }
+    Ok(())
 }
 
 /// What the record tells of the model.
@@ -179,6 +189,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         progress: input.progress,
         micro_batch: tuning.micro_batch,
         recompute: tuning.recompute,
+        group: input.group,
     };
     tuning.run(network)?;
     Ok(folder.join("best"))
@@ -193,7 +204,7 @@ fn prepare_folder(input: &MethodInput) -> Result<PathBuf> {
         plan.out.join("finetuned").join(input.name)
     };
     let io = |path: &Path, e: std::io::Error| flava_base::Error::io(path, e);
-    if plan.again {
+    if plan.again && input.group.leads() {
         for part in ["last", "best"].map(|part| folder.join(part)) {
             if part.exists() {
                 fs::remove_dir_all(&part).map_err(|e| io(&part, e))?;
@@ -208,6 +219,7 @@ fn prepare_folder(input: &MethodInput) -> Result<PathBuf> {
         });
     }
     fs::create_dir_all(&folder).map_err(|e| io(&folder, e))?;
+    input.group.barrier()?; // what process 0 removed no other reads
     Ok(folder)
 }
 

@@ -1,7 +1,7 @@
 //! What every method reads and gives.
 
 use flava_heads::ItmHead;
-use flava_model::runtime::Progress;
+use flava_model::runtime::{Progress, distributed::Group};
 use flava_tasks::{
     Assignment, Feature, Outputs, Predictions, Task,
     predictions::{Logits, shared},
@@ -56,6 +56,8 @@ pub(crate) struct MethodInput<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) source: &'a FeatureSource<'a>,
     pub(crate) progress: &'a Progress,
+    /// The processes that train this task together.
+    pub(crate) group: &'a Group,
 }
 
 impl MethodInput<'_> {

@@ -19,6 +19,14 @@ use flava_tasks::Method;
 
 use crate::Result;
 
+/// Does what process 0 cannot do alone of a task that it measures.
+pub(crate) fn help_method(input: &MethodInput) -> Result<()> {
+    match &input.assignment.method {
+        Method::FineTune { .. } => fine_tune::train_along(input),
+        _ => Ok(()),
+    }
+}
+
 /// Runs a task's method.
 pub(crate) fn run_method(input: &MethodInput) -> Result<MethodOutput> {
     match &input.assignment.method {

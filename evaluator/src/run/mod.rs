@@ -12,7 +12,10 @@ mod task;
 
 use std::collections::{HashMap, VecDeque};
 
-use flava_model::runtime::{Progress, distributed::Peers};
+use flava_model::runtime::{
+    Progress,
+    distributed::{Group, Peers},
+};
 use flava_results::{RunFolder, timestamp};
 use flava_tasks::{Feature, Method, Source, Task};
 use serde_json::{Value, json};
@@ -24,7 +27,7 @@ use crate::{
     Error, ModelChoice, Plan, Result, Subject, TaskRun, check_interrupted, embedded, program,
 };
 use measured::Measured;
-use task::{Tasks, origin};
+use task::{Tasks, of_both, origin};
 
 /// A task that is to be run in one way, or why it cannot be.
 struct Planned {
@@ -77,15 +80,26 @@ impl Planned {
 /// Runs the plan's tasks, of several processes those that this one takes; process 0 gives what all
 /// measured. An error here means that nothing could be run; tasks that fail are in the outcome.
 pub fn run(plan: &Plan, peers: &Peers) -> Result<Outcome> {
+    run_in(plan, peers, &Group::alone())
+}
+
+/// Runs the plan's tasks in process 0, and trains them in all processes together. In the others a
+/// task that fails is an error.
+pub fn run_together(plan: &Plan, group: &Group) -> Result<Outcome> {
+    run_in(plan, &Peers::alone(), group)
+}
+
+fn run_in(plan: &Plan, peers: &Peers, group: &Group) -> Result<Outcome> {
     let planned = Planned::of(plan);
     let names: Vec<String> = planned.iter().map(|planned| planned.name.clone()).collect();
     // Training loads the encoders itself.
     let only_trains = planned.iter().all(Planned::trains);
-    let mut folder = open_folder(plan, &names, peers)?;
+    let all = of_both(peers, group);
+    let mut folder = open_folder(plan, &names, &all)?;
     let open = || plan.subject.open(plan, only_trains);
-    let subject = peers.first("model", open)??;
+    let subject = all.first("model", open)??;
     let rows = planned.iter().map(|planned| planned.rows(plan.limit)).sum();
-    let progress = progress(plan, rows, peers)?;
+    let progress = progress(plan, rows, &all)?;
     for note in folder.take_notes().iter().chain(subject.notes()) {
         progress.say(&format!("note: {note}"));
     }
@@ -94,6 +108,7 @@ pub fn run(plan: &Plan, peers: &Peers) -> Result<Outcome> {
         measured: Measured::new(&subject, plan, &progress, peers),
         progress: &progress,
         peers,
+        group,
     };
     let mut outcome = Outcome {
         planned: planned.len(),
@@ -103,7 +118,7 @@ pub fn run(plan: &Plan, peers: &Peers) -> Result<Outcome> {
         outcome.notes.push(embedded::NOTE.into());
     }
     let elsewhere = measure(&mut tasks, planned, &mut folder, &mut outcome)?;
-    if peers.leads() && !outcome.interrupted {
+    if all.leads() && !outcome.interrupted {
         shared::gather(&tasks, &elsewhere, &mut folder, &mut outcome)?;
         let order = |name: &str| names.iter().position(|planned| planned == name);
         outcome.records.sort_by_key(|record| order(&record.name()));
@@ -137,6 +152,7 @@ fn measure(
                 continue;
             }
             Ok(Some(record)) => Ok(record),
+            Err(error) if !tasks.group.leads() => return Err(error),
             Err(error) => Err(error),
         };
         shared::tell(tasks.peers, &planned.name, &result)?;

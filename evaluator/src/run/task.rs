@@ -5,7 +5,10 @@ use std::time::Instant;
 use flava_heads::ItmHead;
 use flava_model::{
     checkpoint::Checkpoint,
-    runtime::{Fill, Progress, Vars, distributed::Peers},
+    runtime::{
+        Fill, Progress, Vars,
+        distributed::{Group, Peers},
+    },
 };
 use flava_results::{Record, RunFolder};
 use flava_tasks::{Feature, Method, Source, Split, sources::OpenSplit};
@@ -17,7 +20,7 @@ use crate::{
     Plan, Result, TaskRun,
     data::{self, ChosenPrompts, OpenTask},
     features::{FeatureSource, Rows, SplitIdentity, SplitRole},
-    methods::{MethodInput, MethodOutput, Splits, run_method},
+    methods::{MethodInput, MethodOutput, Splits, help_method, run_method},
 };
 
 /// One task, opened: what its key and its record tell of.
@@ -34,7 +37,19 @@ pub(super) struct Tasks<'a> {
     pub(super) plan: &'a Plan,
     pub(super) measured: Measured<'a>,
     pub(super) progress: &'a Progress,
+    /// Those that share the tasks out.
     pub(super) peers: &'a Peers,
+    /// Those that train each task together.
+    pub(super) group: &'a Group,
+}
+
+/// All processes, whatever they do together.
+pub(super) fn of_both(peers: &Peers, group: &Group) -> Peers {
+    if group.has_others() {
+        group.peers()
+    } else {
+        peers.clone()
+    }
 }
 
 /// What a task is called among the processes of a run.
@@ -48,7 +63,8 @@ impl Tasks<'_> {
     pub(super) fn run(&self, task_run: &TaskRun, folder: &mut RunFolder) -> Result<Option<Record>> {
         let (plan, name) = (self.plan, task_run.name());
         let start = Instant::now();
-        let opened = self.peers.first(&format!("data/{name}"), || {
+        let data = format!("data/{name}");
+        let opened = of_both(self.peers, self.group).first(&data, || {
             data::open(plan, &task_run.task, &task_run.assignment)
         })??;
         let source = self.measured.of_task(task_run, &opened)?;
@@ -70,9 +86,8 @@ impl Tasks<'_> {
                 return Ok(None);
             }
         }
-        folder.start(&name)?;
         let itm_head = itm_head(&run)?;
-        let mut output = run_method(&MethodInput {
+        let input = MethodInput {
             task: &task_run.task,
             assignment: &task_run.assignment,
             name: &name,
@@ -83,7 +98,13 @@ impl Tasks<'_> {
             plan,
             source: &source,
             progress: self.progress,
-        })?;
+            group: self.group,
+        };
+        if !self.group.leads() {
+            return help_method(&input).map(|()| None);
+        }
+        folder.start(&name)?;
+        let mut output = run_method(&input)?;
         if let Some(prompts) = &prompts {
             self.tell_of(prompts, &mut output);
         }

@@ -25,6 +25,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn flava_norm(tensors: *const *mut C_tensor, count: usize, out: *mut f64) -> c_int;
     fn flava_forget_gradients(tensors: *const *mut C_tensor, count: usize) -> c_int;
+    fn flava_set_gradient(tensor: *mut C_tensor, gradient: *const C_tensor) -> c_int;
     fn flava_scale(tensors: *const *mut C_tensor, count: usize, factor: f64) -> c_int;
 }
 
@@ -116,6 +117,13 @@ pub fn clear_gradients(variables: &[Tensor]) -> Result<()> {
     let pointers = pointers(variables);
     // SAFETY: the tensors outlive the call.
     check(unsafe { flava_forget_gradients(pointers.as_ptr(), pointers.len()) })
+}
+
+/// Gives a variable a gradient of its own size, or takes it away.
+pub fn set_gradient(variable: &Tensor, gradient: Option<&Tensor>) -> Result<()> {
+    let gradient = gradient.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: both outlive the call; libtorch counts the gradient's users.
+    check(unsafe { flava_set_gradient(variable.as_ptr().cast_mut(), gradient) })
 }
 
 fn pointers(tensors: &[Tensor]) -> Vec<*mut C_tensor> {

@@ -19,7 +19,7 @@ mod version;
 
 pub use autocast::Autocast;
 pub use device::{DeviceChoice, load_cuda};
-pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale};
+pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale, set_gradient};
 pub use loader::{Loader, LoaderOptions};
 pub use memory::{peak_memory, prepare_memory};
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};

@@ -1,5 +1,6 @@
 //! The losses of the discrete VAE.
 
+use flava_model::runtime::{copied, distributed::Group};
 use tch::{Kind, Tensor};
 
 use crate::Result;
@@ -31,14 +32,33 @@ pub(super) fn divergence(log_q: &Tensor) -> Result<Tensor> {
         .f_add_scalar(words.ln())?)
 }
 
-/// How far the words of a batch are from being used alike.
-pub(super) fn uneven_usage(log_q: &Tensor) -> Result<Tensor> {
-    let words = log_q.size()[1] as f64;
-    let used = log_q
-        .f_exp()?
-        .f_mean_dim([0i64, 2, 3].as_slice(), false, Kind::Float)?;
-    Ok(used
-        .f_mul(&used.f_clamp_min(1e-12)?.f_log()?)?
+/// How often each word is used, \[words\]: a mean over all patches, of log-probabilities \[batch,
+/// words, height, width\].
+pub(super) fn usage(log_q: &Tensor) -> Result<Tensor> {
+    let probs = log_q.f_exp()?;
+    Ok(probs.f_mean_dim([0i64, 2, 3].as_slice(), false, Kind::Float)?)
+}
+
+/// How far the words of a whole batch are from being used alike, and the gradient by their use.
+pub(super) struct UnevenUsage {
+    pub(super) value: Tensor,
+    /// \[words\].
+    pub(super) gradient: Tensor,
+}
+
+/// Of each process's part of the words' use, \[words\], whose sum is that of the whole batch.
+pub(super) fn uneven_usage(used: &Tensor, group: &Group) -> Result<UnevenUsage> {
+    let whole = copied(&used.f_detach()?)?;
+    group.sum(&whole)?.wait()?;
+    let whole = whole.f_set_requires_grad(true)?;
+    let words = whole.size()[0] as f64;
+    let value = whole
+        .f_mul(&whole.f_clamp_min(1e-12)?.f_log()?)?
         .f_sum(Kind::Float)?
-        .f_add_scalar(words.ln())?)
+        .f_add_scalar(words.ln())?;
+    value.f_backward()?;
+    Ok(UnevenUsage {
+        value: value.f_detach()?,
+        gradient: whole.grad(),
+    })
 }

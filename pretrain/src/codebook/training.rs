@@ -10,13 +10,15 @@ use flava_model::{
     processor::{ImageTransform, Pixels, image_batch},
     runtime::Fill,
 };
-use flava_training::{Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
+use flava_training::{
+    BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState,
+};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{
     decoder::Decoder,
     files::{read_codebook, write_codebook},
-    losses::{divergence, logit_laplace, uneven_usage},
+    losses::{divergence, logit_laplace, uneven_usage, usage},
     networks::{PATCH, flops_of_patch, networks},
 };
 use crate::{
@@ -56,6 +58,14 @@ pub struct CodebookTraining {
     threads: usize,
     flops_of_patch: f64,
     step: usize,
+}
+
+/// What some of a batch's images give.
+struct PartLosses {
+    reconstruction: Tensor,
+    divergence: Tensor,
+    /// How often each word is used, \[words\]: a mean over all patches.
+    used: Tensor,
 }
 
 /// Where its images come from.
@@ -143,13 +153,36 @@ impl CodebookTraining {
         self.stage.kl_weight * 0.5 * (1.0 - (std::f64::consts::PI * share).cos())
     }
 
-    /// Words relaxed by the Gumbel softmax, of logits \[batch, words, height, width\].
-    fn relaxed_words(&self, logits: &Tensor) -> Result<Tensor> {
-        let noise = logits
-            .f_empty_like()?
-            .f_exponential_(1.0)?
-            .f_log()?
-            .f_neg()?;
+    /// The losses of this process's images, which are a share of the whole batch's.
+    fn losses(
+        &self,
+        batch: &SampledBatch<Pixels>,
+        step: &Step,
+        share: f64,
+    ) -> Result<PartLosses> {
+        let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
+        let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
+        let words = self.relaxed_words(&logits, &batch.own.places, step)?;
+        let (mean, log_width) = self.decoder.forward(&words)?;
+        let log_q = logits.f_log_softmax(1, Kind::Float)?;
+        let weight = share * self.kl_weight() / NUMBERS_OF_A_PATCH;
+        Ok(PartLosses {
+            reconstruction: logit_laplace(&pixels, &mean, &log_width)?.f_mul_scalar(share)?,
+            divergence: divergence(&log_q)?.f_mul_scalar(weight)?,
+            used: usage(&log_q)?,
+        })
+    }
+
+    /// Words relaxed by the Gumbel softmax, of logits \[batch, words, height, width\]. The noise of
+    /// an image depends on its place in the whole batch alone.
+    fn relaxed_words(&self, logits: &Tensor, places: &[usize], step: &Step) -> Result<Tensor> {
+        let mut noise = Vec::with_capacity(places.len());
+        for (row, place) in places.iter().enumerate() {
+            tch::manual_seed(step.seed.wrapping_add(*place as i64));
+            let one = logits.f_narrow(0, row as i64, 1)?.f_detach()?;
+            noise.push(one.f_empty_like()?.f_exponential_(1.0)?);
+        }
+        let noise = Tensor::f_cat(&noise, 0)?.f_log()?.f_neg()?;
         Ok(logits
             .f_add(&noise)?
             .f_div_scalar(self.temperature())?
@@ -163,32 +196,45 @@ impl Learner for CodebookTraining {
 
     fn batches(&self, steps: Range<usize>) -> Batches<SampledBatch<Pixels>, Error> {
         let source = Arc::clone(&self.source);
-        let largest = source.samples.batch_size;
+        let largest = source.samples.own_size();
         let make = move |step: usize, piece| source.piece(step as u64, piece);
-        Box::new(prefetch(steps, largest, self.threads, make))
+        Box::new(prefetch(steps, largest, self.threads, make).map(Ok))
     }
 
     fn backward(&mut self, batch: &SampledBatch<Pixels>, step: &Step) -> Result<StepMetrics> {
         self.step = step.number;
-        tch::manual_seed(step.seed);
-        let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
-        let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
-        let words = self.relaxed_words(&logits)?;
-        let (mean, log_width) = self.decoder.forward(&words)?;
-        let likelihood = logit_laplace(&pixels, &mean, &log_width)?;
-        let log_q = logits.f_log_softmax(1, Kind::Float)?;
-        let weighted = divergence(&log_q)?.f_mul_scalar(self.kl_weight() / NUMBERS_OF_A_PATCH)?;
-        let uneven = uneven_usage(&log_q)?.f_mul_scalar(self.stage.usage_weight)?;
-        likelihood
-            .f_add(&weighted)?
-            .f_add(&uneven)?
-            .f_mul_scalar(step.loss_scale)?
-            .f_backward()?;
-        let mut metrics = StepMetrics::new(batch.rows.len());
-        metrics.broken = batch.broken.clone();
-        metrics.add_loss("reconstruction", &likelihood)?;
-        metrics.add_loss("divergence", &weighted)?;
-        metrics.add_loss("uneven_usage", &uneven)?;
+        let mut metrics = StepMetrics::default();
+        let parts = step.parts(&batch.own);
+        let (part, device) = (&parts[0], self.store.device());
+        let share = step.share(part);
+        let own = if part.rows.is_empty() {
+            None
+        } else {
+            Some(self.losses(batch, step, share))
+        };
+        let own = step.agreed(own.transpose())?;
+        let used = match &own {
+            Some(own) => own.used.f_mul_scalar(share)?,
+            None => Tensor::f_zeros([self.config.vocab_size], (Kind::Float, device))?,
+        };
+        let uneven = uneven_usage(&used, &step.group)?;
+        let weight = self.stage.usage_weight;
+        if let Some(own) = own {
+            metrics.add_loss("reconstruction", &own.reconstruction)?;
+            metrics.add_loss("divergence", &own.divergence)?;
+            let total = own.reconstruction.f_add(&own.divergence)?;
+            let by_usage = used.f_mul(&uneven.gradient)?.f_sum(Kind::Float)?;
+            total
+                .f_add(&by_usage.f_mul_scalar(weight)?)?
+                .f_mul_scalar(step.loss_scale)?
+                .f_backward()?;
+        } else {
+            metrics.add_no_loss("reconstruction")?;
+            metrics.add_no_loss("divergence")?;
+        }
+        // A number of the whole batch: the processes have equal parts of it.
+        let part_of_it = weight / step.group.world() as f64;
+        metrics.add_loss("uneven_usage", &uneven.value.f_mul_scalar(part_of_it)?)?;
         Ok(metrics)
     }
 
@@ -201,8 +247,8 @@ impl Learner for CodebookTraining {
         vec![ParameterSet::of(&self.store)]
     }
 
-    fn ids(&self, batch: &SampledBatch<Pixels>) -> Vec<String> {
-        batch.ids.clone()
+    fn rows<'b>(&self, batch: &'b SampledBatch<Pixels>) -> &'b BatchRows {
+        &batch.own
     }
 
     fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
@@ -213,7 +259,7 @@ impl Learner for CodebookTraining {
     }
 
     fn flops(&self, batch: &SampledBatch<Pixels>) -> f64 {
-        let (height, width) = batch.rows[0].1;
+        let (height, width) = batch.rows.first().map_or((0, 0), |(_, size)| *size);
         (batch.rows.len() * height * width) as f64 / (PATCH * PATCH) as f64 * self.flops_of_patch
     }
 

@@ -5,7 +5,9 @@ use std::{ops::Range, path::Path, sync::Arc};
 use flava_model::checkpoint::{
     Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors,
 };
-use flava_training::{AdamW, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
+use flava_training::{
+    BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState, Update,
+};
 use tch::{Tensor, nn::VarStore};
 
 use super::{distillation::Dino, views::Views};
@@ -20,41 +22,47 @@ impl Learner for Dino {
 
     fn batches(&self, steps: Range<usize>) -> Batches<Views, Error> {
         let (source, local_crops) = (Arc::clone(&self.source), self.stage.local_crops);
-        let largest = source.samples.batch_size;
+        let largest = source.samples.own_size();
         let pieces = prefetch(steps, largest, self.threads, move |step, piece| {
             source.piece(step as u64, piece)
         });
-        Box::new(pieces.map(move |sampled| Ok(Views::new(sampled?, local_crops))))
+        Box::new(pieces.map(move |sampled| Ok(Views::new(sampled, local_crops))))
     }
 
     fn backward(&mut self, batch: &Views, step: &Step) -> Result<StepMetrics> {
-        let rows = batch.ids.len();
-        let mut metrics = StepMetrics::new(rows);
-        metrics.broken = batch.broken.clone();
+        let mut metrics = StepMetrics::default();
         let mut teacher_centre = self.centre.f_zeros_like()?;
-        for (number, part) in step.parts(rows).enumerate() {
-            tch::manual_seed(step.seed.wrapping_add(number as i64));
-            let share = part.len() as f64 / rows as f64;
-            let of_part = self.loss(batch, part, step.number)?;
+        for part in step.parts(&batch.own) {
+            if part.rows.is_empty() {
+                continue;
+            }
+            step.begin(&part);
+            let share = step.share(&part);
+            let of_part = self.loss(batch, part.rows, step.number)?;
             let loss = of_part.loss.f_mul_scalar(share)?;
             loss.f_mul_scalar(step.loss_scale)?.f_backward()?;
             metrics.add_loss("dino", &loss)?;
             let centre_of_part = of_part.teacher_centre.f_mul_scalar(share)?;
             teacher_centre = teacher_centre.f_add(&centre_of_part)?;
         }
+        if batch.own.ids.is_empty() {
+            metrics.add_no_loss("dino")?; // others have it
+        }
         self.teacher_centre_of_step = teacher_centre;
         Ok(metrics)
     }
 
-    fn before_update(&mut self, optimiser: &mut AdamW, step: &Step) -> Result<()> {
-        optimiser.set_weight_decay(self.weight_decay(step.number));
+    fn before_update(&mut self, update: &mut Update, step: &Step) -> Result<()> {
+        update.set_weight_decay(self.weight_decay(step.number));
         if self.stage.clip_each > 0.0 {
-            optimiser.clip_each(self.stage.clip_each)?;
+            update.clip_each(self.stage.clip_each)?;
         }
         Ok(())
     }
 
     fn after_update(&mut self, step: &Step) -> Result<()> {
+        let centre = &self.teacher_centre_of_step;
+        step.group.sum(centre)?.wait()?;
         self.update_teacher(step.number)
     }
 
@@ -62,8 +70,8 @@ impl Learner for Dino {
         vec![ParameterSet::of(&self.student.store)]
     }
 
-    fn ids(&self, batch: &Views) -> Vec<String> {
-        batch.ids.clone()
+    fn rows<'b>(&self, batch: &'b Views) -> &'b BatchRows {
+        &batch.own
     }
 
     fn extra_metrics(&self) -> Vec<(&'static str, f64)> {

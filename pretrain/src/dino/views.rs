@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use flava_base::stream;
 use flava_model::processor::{ImageTransform, Pixels};
-use flava_training::BrokenRows;
+use flava_training::BatchRows;
 
 use crate::{
     augment::View,
@@ -79,8 +79,8 @@ pub struct Views {
     pub(super) global: Vec<Pixels>,
     /// Small ones, in the same order.
     pub(super) local: Vec<Pixels>,
-    pub(super) ids: Vec<String>,
-    pub(super) broken: BrokenRows,
+    /// Which rows of the whole batch they are of.
+    pub(super) own: BatchRows,
 }
 
 impl Views {
@@ -89,8 +89,7 @@ impl Views {
         let mut views = Self {
             global: Vec::new(),
             local: Vec::new(),
-            ids: sampled.ids,
-            broken: sampled.broken,
+            own: sampled.own,
         };
         for number in 0..GLOBAL + local_crops {
             let into = if number < GLOBAL {
@@ -111,7 +110,7 @@ impl Views {
     /// Those of the large or of the small views that are some rows'.
     pub(super) fn of_rows<'v>(&self, views: &'v [Pixels], rows: &Range<usize>) -> Vec<&'v Pixels> {
         views
-            .chunks_exact(self.ids.len())
+            .chunks_exact(self.own.ids.len())
             .flat_map(|view| &view[rows.clone()])
             .collect()
     }

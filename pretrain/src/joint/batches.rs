@@ -6,24 +6,22 @@ use flava_model::{
     TextInputs,
     processor::{image_batch, text_batch},
 };
-use flava_training::BrokenRows;
+use flava_training::BatchRows;
 use tch::{Device, Kind, Tensor, kind::Element};
 
 use super::{
-    inputs::{BatchTotals, PretrainingInputs},
+    inputs::PretrainingInputs,
     rows::Row,
 };
 use crate::{Result, recipe::RowKind, sampling::SampledBatch};
 
-/// A batch on its way to the model.
+/// This process's rows of a batch, on their way to the model.
 #[derive(Debug)]
 pub struct Batch {
     kind: RowKind,
-    /// Ids of its rows.
-    pub ids: Vec<String>,
+    /// Which rows of the whole batch they are.
+    pub own: BatchRows,
     rows: Vec<Row>,
-    /// Rows that were left out.
-    pub broken: BrokenRows,
 }
 
 /// How rows become tensors.
@@ -43,9 +41,8 @@ impl Batch {
     pub(super) fn new(kind: RowKind, sampled: SampledBatch<Row>) -> Self {
         Self {
             kind,
-            ids: sampled.ids,
+            own: sampled.own,
             rows: sampled.rows,
-            broken: sampled.broken,
         }
     }
 
@@ -80,25 +77,28 @@ impl Batch {
         self.lengths().max().unwrap_or(0)
     }
 
-    /// What parts of it are parts of.
-    pub fn totals(&self, ignore: i64) -> BatchTotals {
-        let any_match = self.rows.iter().any(|row| row.matches);
-        let mut whole = BatchTotals {
-            patches: 0,
-            words: 0,
-            pairs: self.rows.len(),
-            any_match,
-        };
-        for row in self.rows.iter().filter(|row| row.matches || !any_match) {
-            whole.patches += row.mask.iter().filter(|hidden| **hidden).count();
-            whole.words += row
-                .text
-                .iter()
-                .flat_map(|text| &text.masked.labels)
-                .filter(|label| **label != ignore)
-                .count();
-        }
-        whole
+    /// What of its rows is counted over all processes ([`BatchTotals::of`]).
+    pub(super) fn counts(&self, ignore: i64) -> Vec<f64> {
+        let of_all = self.rows.iter().map(|row| row.labelled(ignore));
+        let matching = self.rows.iter().filter(|row| row.matches);
+        let of_matching = matching.clone().map(|row| row.labelled(ignore));
+        let sum = |all: [usize; 2], row: [usize; 2]| [all[0] + row[0], all[1] + row[1]];
+        let [patches, words] = of_all.fold([0, 0], sum);
+        let [matching_patches, matching_words] = of_matching.fold([0, 0], sum);
+        [
+            matching.count(),
+            patches,
+            words,
+            matching_patches,
+            matching_words,
+        ]
+        .map(|count| count as f64)
+        .to_vec()
+    }
+
+    /// Whether the image and the text of each row belong together.
+    pub(super) fn matches(&self) -> Vec<bool> {
+        self.rows.iter().map(|row| row.matches).collect()
     }
 
     /// Whether images and texts belong together, for some rows: \[rows\], int64.

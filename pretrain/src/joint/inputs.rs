@@ -1,6 +1,7 @@
 //! One batch as the pretraining model reads it.
 
 use flava_model::{ImageInputs, TextInputs};
+use flava_training::WholeBatch;
 use tch::Tensor;
 
 /// One batch. Labels equal to the config's `ce_ignore_index` are not scored.
@@ -66,6 +67,24 @@ pub struct BatchTotals {
     pub pairs: usize,
     /// Whether any pair matches.
     pub any_match: bool,
+}
+
+impl BatchTotals {
+    /// Of a batch in all processes, of which so much is counted ([`Batch::counts`]). Where no pair
+    /// matches all are kept.
+    ///
+    /// [`Batch::counts`]: super::batches::Batch::counts
+    pub(super) fn of(whole: &WholeBatch) -> Self {
+        let count = |place: usize| whole.counts.get(place).map_or(0, |count| *count as usize);
+        let any_match = count(0) > 0;
+        let first = if any_match { 3 } else { 1 };
+        Self {
+            patches: count(first),
+            words: count(first + 1),
+            pairs: whole.len(),
+            any_match,
+        }
+    }
 }
 
 impl PretrainingInputs {

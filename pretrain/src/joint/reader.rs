@@ -43,12 +43,10 @@ pub enum PatchLabels {
 }
 
 impl PretrainingDataset {
-    /// The batch that is the `nth` of this corpus.
-    pub fn batch(&self, nth: u64, preparation: &ExampleTransform) -> Result<Batch> {
-        Ok(self.batch_of(
-            self.samples
-                .batch(nth, |index, sample| self.row(index, sample, preparation))?,
-        ))
+    /// This process's rows of the batch that is the `nth` of this corpus.
+    pub fn batch(&self, nth: u64, preparation: &ExampleTransform) -> Batch {
+        let row = |index, sample| self.row(index, sample, preparation);
+        self.batch_of(self.samples.batch(nth, row))
     }
 
     /// A piece of it.

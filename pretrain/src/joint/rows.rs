@@ -90,6 +90,17 @@ pub(crate) struct Row {
     pub(super) matches: bool,
 }
 
+impl Row {
+    /// Its hidden patches and words.
+    pub(super) fn labelled(&self, ignore: i64) -> [usize; 2] {
+        let labels = self.text.iter().flat_map(|text| &text.masked.labels);
+        [
+            self.mask.iter().filter(|hidden| **hidden).count(),
+            labels.filter(|label| **label != ignore).count(),
+        ]
+    }
+}
+
 /// A row's text.
 #[derive(Debug)]
 pub(super) struct RowText {

@@ -9,12 +9,14 @@ use flava_model::{
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Autocast, Precision},
 };
-use flava_training::{Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
+use flava_training::{
+    BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState,
+};
 use tch::{Device, nn::VarStore};
 
 use super::{
     batches::{Batch, InputOptions},
-    inputs::PretrainingInputs,
+    inputs::{BatchTotals, PretrainingInputs},
     losses::PretrainingOutput,
     model::FlavaForPreTraining,
     reader::PretrainingDataset,
@@ -66,33 +68,34 @@ impl JointTraining {
     }
 
     /// Whether the contrastive loss is computed apart from the others, over embeddings of all
-    /// parts.
-    fn contrasts_apart(&self, batch: &Batch, parts: usize) -> bool {
-        self.contrasts(batch) && (parts > 1 || self.contrastive_share < 1.0)
+    /// parts of all processes.
+    fn contrasts_apart(&self, batch: &Batch, parts: usize, step: &Step) -> bool {
+        let several = parts > 1 || step.group.has_others();
+        self.contrasts(batch) && (several || self.contrastive_share < 1.0)
     }
 
-    /// Adds the gradients of a batch.
+    /// Adds the gradients of this process's rows of a batch.
     fn gradients(&self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
-        let parts: Vec<Range<usize>> = step.parts(batch.len()).collect();
-        let mut metrics = StepMetrics::new(batch.len());
+        let parts = step.parts(&batch.own);
+        let mut metrics = StepMetrics::default();
         metrics.tokens = batch.tokens();
-        metrics.broken = batch.broken.clone();
-        let apart = self.contrasts_apart(batch, parts.len());
+        let apart = self.contrasts_apart(batch, parts.len(), step);
         let contrastive = if apart {
             Some(self.contrastive_gradients(batch, &parts, step, &mut metrics)?)
         } else {
             None
         };
-        let totals = (parts.len() > 1).then(|| batch.totals(self.config().ce_ignore_index));
-        for (number, part) in parts.iter().enumerate() {
-            tch::manual_seed(step.seed.wrapping_add(number as i64));
+        let is_whole = parts.len() == 1 && !step.group.has_others();
+        let totals = (!is_whole).then(|| BatchTotals::of(&step.whole));
+        for part in parts.iter().filter(|part| !part.rows.is_empty()) {
+            step.begin(part);
             if let Some(gradients) = &contrastive {
                 self.carry(gradients, batch, part)?;
                 if !self.model.weights.read_masked_pairs() {
                     continue;
                 }
             }
-            let mut inputs = self.inputs(batch, part.clone(), !apart)?;
+            let mut inputs = self.inputs(batch, part.rows.clone(), !apart)?;
             inputs.totals = totals;
             let output = self.forward(inputs)?;
             if let Some(total) = output.losses.total() {
@@ -100,7 +103,34 @@ impl JointTraining {
             }
             add(&mut metrics, output)?;
         }
+        if let Some(totals) = totals {
+            self.add_missing(&mut metrics, batch.kind(), totals)?;
+        }
         Ok(metrics)
+    }
+
+    /// Notes the losses that the batch has and this process's rows do not.
+    fn add_missing(
+        &self,
+        metrics: &mut StepMetrics,
+        kind: RowKind,
+        totals: BatchTotals,
+    ) -> Result<()> {
+        let weights = &self.model.weights;
+        let (patches, words) = (totals.patches > 0, totals.words > 0);
+        let has: &[(&str, f64, bool)] = match kind {
+            RowKind::Images => &[("mim", weights.mim, patches)],
+            RowKind::Texts => &[("mlm", weights.mlm, words)],
+            RowKind::Pairs => &[
+                ("itm", weights.itm, totals.pairs > 0),
+                ("mmm_image", weights.mmm_image, patches),
+                ("mmm_text", weights.mmm_text, words),
+            ],
+        };
+        for (name, _, _) in has.iter().filter(|(_, weight, has)| *weight > 0.0 && *has) {
+            metrics.add_no_loss(name)?;
+        }
+        Ok(())
     }
 
     /// What the model reads of some rows; `contrast` says whether this is for the contrastive loss
@@ -155,7 +185,7 @@ impl Learner for JointTraining {
             Arc::clone(&self.mixture),
             Arc::clone(&self.preparation),
         );
-        let sizes = readers.iter().map(|reader| reader.samples.batch_size);
+        let sizes = readers.iter().map(|reader| reader.samples.own_size());
         let largest = sizes.max().unwrap_or(0);
         let pieces = prefetch(steps.clone(), largest, self.threads, move |step, piece| {
             let (corpus, nth) = mixture.step(step);
@@ -165,7 +195,7 @@ impl Learner for JointTraining {
         Box::new(
             steps
                 .zip(pieces)
-                .map(move |(step, sampled)| Ok(readers[mixture.step(step).0].batch_of(sampled?))),
+                .map(move |(step, sampled)| Ok(readers[mixture.step(step).0].batch_of(sampled))),
         )
     }
 
@@ -182,8 +212,12 @@ impl Learner for JointTraining {
         vec![ParameterSet::of(&self.store)]
     }
 
-    fn ids(&self, batch: &Batch) -> Vec<String> {
-        batch.ids.clone()
+    fn rows<'b>(&self, batch: &'b Batch) -> &'b BatchRows {
+        &batch.own
+    }
+
+    fn counts(&self, batch: &Batch) -> Vec<f64> {
+        batch.counts(self.config().ce_ignore_index)
     }
 
     fn extra_metrics(&self) -> Vec<(&'static str, f64)> {

@@ -1,13 +1,13 @@
 //! The codebook's word for each patch of each image of a corpus, computed once and kept: where
 //! images are not cropped at random, a training step then pays nothing for its labels.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use flava_base::{read_sealed, seal, write_atomic};
 use flava_model::{
     ImageCodebook,
     processor::{ImageTransform, Pixels, image_batch},
-    runtime::{Loader, LoaderOptions, Progress},
+    runtime::{Loader, LoaderOptions, Progress, distributed::Group},
 };
 use flava_tasks::Dataset;
 use tch::{Device, Kind};
@@ -44,17 +44,19 @@ pub struct ImageTokenizer<'a> {
 }
 
 impl ImageTokenizer<'_> {
-    /// Images of a corpus in batches, prepared ahead; None for one that is broken.
+    /// Images of some batches of a corpus, prepared ahead; None for one that is broken.
     fn images(
         &self,
         dataset: &Arc<dyn Dataset>,
+        batches: Range<usize>,
     ) -> impl Iterator<Item = Result<Vec<Option<Pixels>>>> + use<> {
         let (source, transform) = (Arc::clone(dataset), self.transform.clone());
         let options = LoaderOptions {
             threads: self.threads,
             prefetch: 2 * self.threads,
         };
-        Loader::new(dataset.len().div_ceil(BATCH), options, move |batch| {
+        Loader::new(batches.len(), options, move |number| {
+            let batch = batches.start + number;
             (batch * BATCH..((batch + 1) * BATCH).min(source.len()))
                 .map(|row| prepared(&*source, row, &transform))
                 .collect::<Result<Vec<_>>>()
@@ -115,31 +117,58 @@ impl VisualTokens {
         (words.first() != Some(&NONE)).then(|| words.iter().map(|&word| word.into()).collect())
     }
 
-    /// From `file` if it is there and whole, else computed and written there.
+    /// From `file` if it is there and whole, else computed, by each process a part of it, and
+    /// written there.
     pub fn open(
         file: &Path,
         dataset: &Arc<dyn Dataset>,
         tokenizer: &ImageTokenizer,
         progress: &Progress,
+        group: &Group,
     ) -> Result<Self> {
         let (rows, patches) = (dataset.len(), tokenizer.patches);
-        if let Some(words) =
-            read_sealed::<Vec<u16>>(FORM, file).filter(|words| words.len() == rows * patches)
+        let known = read_sealed::<Vec<u16>>(FORM, file);
+        let known = known.filter(|words| words.len() == rows * patches);
+        let is_known = group.exchange(&[f64::from(known.is_some())])?;
+        if let Some(words) = known
+            && is_known.iter().all(|known| known[0] > 0.0)
         {
             return Ok(Self { patches, words });
         }
-        let mut all = Self {
+        let own = Self::computed(dataset, tokenizer, progress, group)?;
+        let bytes: Vec<u8> = own.words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let all = group.gather_bytes(&bytes)?.concat();
+        let words = all.chunks_exact(size_of::<u16>());
+        let words = words.map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+        let all = Self {
             patches,
-            words: Vec::with_capacity(rows * patches),
+            words: words.collect(),
         };
-        let bar = progress.task("visual tokens", rows);
-        for batch in tokenizer.images(dataset) {
+        if group.leads() {
+            all.write(file)?;
+        }
+        Ok(all)
+    }
+
+    /// The words of this process's part of the images.
+    fn computed(
+        dataset: &Arc<dyn Dataset>,
+        tokenizer: &ImageTokenizer,
+        progress: &Progress,
+        group: &Group,
+    ) -> Result<Self> {
+        let own = group.share(dataset.len().div_ceil(BATCH));
+        let mut all = Self {
+            patches: tokenizer.patches,
+            words: Vec::with_capacity(own.len() * BATCH * tokenizer.patches),
+        };
+        let bar = progress.task("visual tokens", own.len() * BATCH);
+        for batch in tokenizer.images(dataset, own) {
             interrupted()?;
             let batch = batch?;
             all.add(&batch, tokenizer)?;
             bar.add(batch.len());
         }
-        all.write(file)?;
         Ok(all)
     }
 

@@ -54,12 +54,18 @@ impl Run<'_> {
         let config = self.config()?;
         let folder = self.folder(name);
         let last = folder.join("last");
-        if !is_done(&folder, key)? {
-            let store = self.earlier_codebook(&stage.from, &config)?;
+        self.lead(&format!("{name}/made"), |run| {
+            if is_done(&folder, key)? {
+                return Ok(());
+            }
+            let store = run.earlier_codebook(&stage.from, &config)?;
             fs::create_dir_all(&last).map_err(|e| flava_model::Error::io(&last, e))?;
             write_codebook(&last, &config.image_codebook_config, store.variables())?;
-            flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
-        }
+            Ok(flava_base::write_atomic(
+                &folder.join("key"),
+                key.as_bytes(),
+            )?)
+        })?;
         Ok(last)
     }
 
@@ -73,11 +79,14 @@ impl Run<'_> {
             self.trained(name, &stage.schedule, key, training, None)?
                 .folder
         };
-        if !folder.join("reconstruction.json").exists() {
-            let mut trained = self.codebook_training(stage, &config)?;
+        self.lead(&format!("{name}/report"), |run| {
+            if folder.join("reconstruction.json").exists() {
+                return Ok(());
+            }
+            let mut trained = run.codebook_training(stage, &config)?;
             trained.load(&result)?;
-            self.report_codebook(name, &trained, &folder)?;
-        }
+            run.report_codebook(name, &trained, &folder)
+        })?;
         Ok(result)
     }
 

@@ -173,6 +173,6 @@ impl Run<'_> {
             device: self.job.device,
         };
         let file = self.job.out.join(name);
-        VisualTokens::open(&file, dataset, &tokenizer, &self.progress)
+        VisualTokens::open(&file, dataset, &tokenizer, &self.progress, &self.group)
     }
 }

@@ -18,6 +18,11 @@ impl Run<'_> {
     /// Writes the last model without what training needs, in the kind that the recipe asks for.
     pub(super) fn export(&self, folder: &Path) -> Result<PathBuf> {
         let out = self.job.out.join(MODEL_FOLDER);
+        self.lead("model", |run| run.write_model(folder, &out))?;
+        Ok(out)
+    }
+
+    fn write_model(&self, folder: &Path, out: &Path) -> Result<()> {
         let config = FlavaConfig::from_file(&folder.join("config.json"))?;
         let checkpoint = Checkpoint::open(folder)?;
         let kind = match self.job.recipe.final_weights {
@@ -30,18 +35,17 @@ impl Run<'_> {
         }
         let processor = self.job.recipe.processor(&config);
         write_directory(
-            &out,
+            out,
             Architecture::FlavaForPreTraining,
             &config,
             tensors,
             &processor,
             &*self.text()?,
         )?;
-        flava_base::write_atomic(
+        Ok(flava_base::write_atomic(
             &out.join("recipe.toml"),
             self.job.recipe.to_toml()?.as_bytes(),
-        )?;
-        Ok(out)
+        )?)
     }
 
     /// Writes a new model over the tokenizer that was made.

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use flava_evaluator::DataLocator;
 use flava_model::runtime::Precision;
+use flava_training::Sharding;
 use tch::Device;
 
 use crate::{
     Error, Result, RunArgs,
     recipe::{Recipe, RowKind, Stage},
-    sampling::Rank,
 };
 
 /// What is run, and how.
@@ -36,8 +36,8 @@ pub struct Job {
     pub recompute: bool,
     /// The last stage that is run; all of the recipe's without.
     pub until: Option<String>,
-    /// Which part of the data is this process's.
-    pub rank: Rank,
+    /// What of a training each of several processes has only a part of.
+    pub sharding: Sharding,
     /// Where models are looked for.
     pub positions: DataLocator,
     /// Whether no socket is opened.
@@ -77,7 +77,7 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         micro_batch: args.micro_batch,
         recompute: args.recompute,
         until,
-        rank: Rank::default(),
+        sharding: args.shard.of(device),
         positions: DataLocator::new(None, offline, quiet)?,
         offline,
         quiet,

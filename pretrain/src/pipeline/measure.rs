@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flava_base::error_lines;
 use flava_evaluator::{DataLocator, Outcome, Plan, Settings, args::BatchSize};
-use flava_model::{AttentionKind, LoadOptions, processor::PassOrder, runtime::distributed::Peers};
+use flava_model::{AttentionKind, LoadOptions, processor::PassOrder};
 use flava_training::Log;
 
 use super::{job::Job, run::Run};
@@ -82,12 +82,16 @@ impl Run<'_> {
         let records = self.folder(stage).join("evaluations");
         let out = records.join(format!("step-{step}"));
         let (job, offline) = (self.job, self.job.offline);
+        let peers = self.group.peers();
         let outcome = flava_evaluator::run(
             &job.evaluation(evaluate, folder, out, offline)?,
-            &Peers::alone(),
+            &peers.within(&format!("{stage}/step-{step}"))?,
         )?;
         if outcome.interrupted {
             return Err(Error::Interrupted);
+        }
+        if !self.group.leads() {
+            return Ok(None); // process 0 has what all measured
         }
         for (task, error) in &outcome.failures {
             let told = format!("{stage}, step {step}: {task} failed: {error}");

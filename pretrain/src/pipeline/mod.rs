@@ -18,22 +18,28 @@ mod training;
 use std::{fs, path::PathBuf};
 
 use flava_base::lock_folder;
-use flava_model::runtime::Progress;
-use flava_training::peak_flops;
+use flava_model::runtime::{Progress, distributed::Group};
 
 pub use dry_run::dry_run;
 pub use job::{Job, job_of};
 
-use crate::{Result, recipe::Stage};
+use crate::{Error, Result, recipe::Stage};
 use run::Run;
 
-/// Runs the job's stages; the folder of the last model.
-pub fn run(job: &Job) -> Result<Option<PathBuf>> {
-    fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
-    let _lock = lock_folder(&job.out)?;
-    let progress = begin(job)?;
-    let mut run = Run::new(job, progress, peak_flops(job.device, job.precision)?);
-    run.check_sources()?;
+/// Runs the job's stages, in several processes together; the folder of the last model.
+pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
+    let mut lock = None;
+    group.peers().led("run", || {
+        fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
+        lock = Some(lock_folder(&job.out)?);
+        let recipe = job.recipe.to_toml()?;
+        flava_base::write_atomic(&job.out.join("recipe.toml"), recipe.as_bytes())?;
+        Ok::<_, Error>(())
+    })??;
+    let mut run = Run::new(job, begin(job, group)?, group);
+    let peers = group.peers();
+    peers.first("sources", || run.check_sources())??;
+    run.peak = run.measured_peak()?;
     let mut last = None;
     let mut reached = 0;
     for (name, stage) in job.stages() {
@@ -48,16 +54,19 @@ pub fn run(job: &Job) -> Result<Option<PathBuf>> {
     Ok(last)
 }
 
-/// Begins the log of a run, and writes its recipe down.
-fn begin(job: &Job) -> Result<Progress> {
+/// Begins the log of a run; process 0 alone has the terminal.
+fn begin(job: &Job, group: &Group) -> Result<Progress> {
     let steps = job.stages().map(|(_, stage)| stage.steps()).sum();
-    let mut progress = Progress::new(steps, "steps", job.quiet);
-    let log = job.out.join("run.log");
+    let mut progress = Progress::new(steps, "steps", job.quiet || !group.leads());
+    let log = if group.leads() {
+        "run.log".to_owned()
+    } else {
+        format!("run.rank-{}.log", group.rank())
+    };
+    let log = job.out.join(log);
     progress
         .log_to(&log)
         .map_err(|e| flava_model::Error::io(&log, e))?;
-    let recipe = job.recipe.to_toml()?;
-    flava_base::write_atomic(&job.out.join("recipe.toml"), recipe.as_bytes())?;
     Ok(progress)
 }
 
@@ -66,7 +75,8 @@ fn begin(job: &Job) -> Result<Progress> {
 pub fn init(job: &Job) -> Result<PathBuf> {
     fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
     let _lock = lock_folder(&job.out)?;
-    let mut run = Run::new(job, Progress::new(0, "steps", job.quiet), 0.0);
+    let progress = Progress::new(0, "steps", job.quiet);
+    let mut run = Run::new(job, progress, &Group::alone());
     for (name, stage) in job.recipe.stages() {
         if matches!(stage, Stage::Tokenizer(_)) {
             run.stage(name, stage)?;

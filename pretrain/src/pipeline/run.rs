@@ -11,9 +11,10 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::load_exactly,
     processor::TextProcessor,
-    runtime::{Fill, Progress},
+    runtime::{Fill, Progress, distributed::Group},
 };
 use flava_tasks::{Dataset, sources::Corpus};
+use flava_training::peak_flops;
 use sha2::{Digest, Sha256};
 use tch::{Device, nn::VarStore};
 
@@ -23,7 +24,7 @@ use crate::{
     codebook::{CODEBOOK, read_codebook},
     interrupted,
     recipe::Stage,
-    sampling::{CorpusSampler, Order},
+    sampling::{CorpusSampler, Order, Rank},
 };
 
 /// What is read of an earlier model or codebook.
@@ -49,18 +50,21 @@ pub(super) struct Run<'a> {
     digests: Mutex<BTreeMap<String, String>>,
     pub(super) made: StageArtifacts,
     pub(super) peak: f64,
+    /// The processes that train together.
+    pub(super) group: Group,
 }
 
 impl<'a> Run<'a> {
     /// Of a job of which no stage has run.
-    pub(super) fn new(job: &'a Job, progress: Progress, peak: f64) -> Self {
+    pub(super) fn new(job: &'a Job, progress: Progress, group: &Group) -> Self {
         Self {
             job,
             progress,
             corpora: Mutex::default(),
             digests: Mutex::default(),
             made: StageArtifacts::default(),
-            peak,
+            peak: 0.0,
+            group: group.clone(),
         }
     }
 }
@@ -71,7 +75,9 @@ impl Run<'_> {
         interrupted()?;
         let settings = self.settings(name, stage)?;
         let key = hex(&Sha256::digest(settings.to_string())[..12]);
-        self.note_settings(name, &settings)?;
+        self.lead(&format!("{name}/settings"), |run| {
+            run.note_settings(name, &settings)
+        })?;
         let made = match stage {
             Stage::Tokenizer(stage) => self.tokenizer(name, stage, &key).map(|()| None),
             Stage::Codebook(stage) => self.codebook(name, stage, &key).map(|()| None),
@@ -83,6 +89,27 @@ impl Run<'_> {
             self.made.models.insert(name.to_owned(), folder.clone());
         }
         Ok(made)
+    }
+
+    /// Does in process 0 what there is to be done once, while the others wait.
+    pub(super) fn lead(
+        &self,
+        piece: &str,
+        act: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        self.group.peers().led(piece, || act(self))?
+    }
+
+    /// What a large product reaches in all processes together, which process 0 measures: at once
+    /// they would take turns.
+    pub(super) fn measured_peak(&self) -> Result<f64> {
+        let own = if self.group.leads() {
+            peak_flops(self.job.device, self.job.precision)?
+        } else {
+            0.0
+        };
+        let of_one = self.group.exchange(&[own])?[0][0];
+        Ok(of_one * self.group.world() as f64)
     }
 
     /// The folder of a model that no stage makes, with those of `files` that it has.
@@ -126,7 +153,10 @@ impl Run<'_> {
             return Ok(known.clone());
         }
         let corpus = self.corpus_of_recipe(name)?;
-        let digest = corpus.digest(&self.job.data, &DigestIndex::of_user())?;
+        let peers = self.group.peers();
+        let digest = peers.first(&format!("digest of {name}"), || {
+            corpus.digest(&self.job.data, &DigestIndex::of_user())
+        })??;
         digests.insert(name.to_owned(), digest.clone());
         Ok(digest)
     }
@@ -144,7 +174,10 @@ impl Run<'_> {
             name: name.to_owned(),
             dataset,
             order,
-            rank: self.job.rank,
+            rank: Rank {
+                rank: self.group.rank(),
+                world: self.group.world(),
+            },
             batch_size,
         })
     }

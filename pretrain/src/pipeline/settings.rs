@@ -35,10 +35,11 @@ impl Run<'_> {
                 .filter(|_| stage["kind"] == "codebook");
             return Ok(json!({ "stage": stage, "corpora": corpora, "model": sizes }));
         }
+        // All processes' rows are those of one; keys had a rank before there were several.
         Ok(json!({
             "stage": stage, "model": recipe.model, "image_masks": recipe.image_masks, "shuffle_buffer": recipe.shuffle_buffer,
             "corpora": corpora, "earlier": earlier, "seed": self.job.seed, "precision": self.job.precision.name(),
-            "cuda": self.job.device.is_cuda(), "rank": [self.job.rank.rank, self.job.rank.world], "name": name,
+            "cuda": self.job.device.is_cuda(), "rank": [0, 1], "name": name,
         }))
     }
 

@@ -80,22 +80,32 @@ impl Run<'_> {
         stage: &TokenizerStage,
         key: &str,
     ) -> Result<()> {
+        self.lead(&format!("{name}/made"), |run| {
+            run.make_tokenizer(name, stage, key)
+        })?;
+        let text = TextProcessor::from_directory(&self.folder(name))?;
+        self.made.text = Some(Arc::new(text));
+        Ok(())
+    }
+
+    /// Writes the tokenizer of a stage, unless it is there.
+    fn make_tokenizer(&self, name: &str, stage: &TokenizerStage, key: &str) -> Result<()> {
         let folder = self.folder(name);
-        if !is_done(&folder, key)? {
-            let text = if stage.from.is_empty() {
-                self.learn_tokenizer(name, stage)?
-            } else {
-                self.earlier_tokenizer(&stage.from)?
-            };
-            fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
-            for (file, contents) in text.files()? {
-                flava_base::write_atomic(&folder.join(file), contents.as_bytes())?;
-            }
-            flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
-            self.progress
-                .say(&format!("{name}: {} tokens", text.vocab_size()));
+        if is_done(&folder, key)? {
+            return Ok(());
         }
-        self.made.text = Some(Arc::new(TextProcessor::from_directory(&folder)?));
+        let text = if stage.from.is_empty() {
+            self.learn_tokenizer(name, stage)?
+        } else {
+            self.earlier_tokenizer(&stage.from)?
+        };
+        fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
+        for (file, contents) in text.files()? {
+            flava_base::write_atomic(&folder.join(file), contents.as_bytes())?;
+        }
+        flava_base::write_atomic(&folder.join("key"), key.as_bytes())?;
+        self.progress
+            .say(&format!("{name}: {} tokens", text.vocab_size()));
         Ok(())
     }
 

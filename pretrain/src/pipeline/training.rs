@@ -48,6 +48,8 @@ impl Run<'_> {
             key,
             precision: self.job.precision,
             micro_batch: self.job.micro_batch,
+            group: &self.group,
+            sharding: self.job.sharding,
             progress: &self.progress,
             evaluation,
             device: self.job.device,

@@ -2,7 +2,10 @@
 //! rows in random order. The row of a draw depends on the seed and the draw's number alone, so a
 //! position in a corpus is that number.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use flava_base::stream;
 use rand::seq::SliceRandom;
@@ -10,10 +13,10 @@ use rand::seq::SliceRandom;
 /// Rows that are read one after the other from where they lie; a shard of files that know none.
 const SHARD: usize = 1024;
 
-/// Which part of all draws this process makes.
+/// Which rows of each batch this process reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rank {
-    /// This one, counted from 0.
+    /// This process, counted from 0.
     pub rank: usize,
     /// All of them.
     pub world: usize,
@@ -26,10 +29,10 @@ impl Default for Rank {
 }
 
 impl Rank {
-    /// The draw that is this rank's `nth`, where each rank takes a whole batch in turn.
-    pub fn sample(self, nth: u64, batch_size: usize) -> u64 {
-        let (batch, row) = (nth / batch_size as u64, nth % batch_size as u64);
-        (batch * self.world as u64 + self.rank as u64) * batch_size as u64 + row
+    /// The places of a batch of so many rows that are this process's.
+    pub fn places(self, batch_size: usize) -> Range<usize> {
+        let Self { rank, world } = self;
+        rank * batch_size / world..(rank + 1) * batch_size / world
     }
 }
 
@@ -209,11 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn ranks_share_the_draws_without_overlap() {
-        let mut all: Vec<u64> = (0..3)
-            .flat_map(|rank| (0..40).map(move |nth| Rank { rank, world: 3 }.sample(nth, 8)))
-            .collect();
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..120));
+    fn processes_share_a_batch_without_overlap() {
+        for (world, batch) in [(3, 24), (3, 10), (4, 3), (1, 7)] {
+            let all = (0..world).flat_map(|rank| Rank { rank, world }.places(batch));
+            assert!(all.eq(0..batch), "{batch} rows for {world}");
+        }
     }
 }

@@ -5,13 +5,12 @@ use std::ops::Range;
 use flava_model::runtime::{Loader, LoaderOptions};
 
 use super::sampler::{Piece, SampledBatch};
-use crate::Result;
 
 /// Most rows that a thread makes at once. Threads share a batch: of large ones more than the next
 /// would fill the memory.
 const ROWS_OF_A_PIECE: usize = 32;
 
-/// What the batches of some steps are made of, in their order. Threads make pieces of the batches
+/// What this process's batches of some steps are made of, in their order. Threads make pieces of the batches
 /// that come next: one of `largest` rows, the most that a batch has, is held beside the one that
 /// was handed out.
 pub(crate) fn prefetch<T: Send + 'static>(
@@ -19,7 +18,7 @@ pub(crate) fn prefetch<T: Send + 'static>(
     largest: usize,
     threads: usize,
     make: impl Fn(usize, Piece) -> SampledBatch<T> + Send + Sync + 'static,
-) -> impl Iterator<Item = Result<SampledBatch<T>>> {
+) -> impl Iterator<Item = SampledBatch<T>> {
     let first = steps.start;
     let pieces = pieces_of_a_batch(largest, threads);
     let options = LoaderOptions {

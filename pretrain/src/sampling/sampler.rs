@@ -4,10 +4,9 @@ use std::{ops::Range, sync::Arc};
 
 use flava_model::processor::{DecodedImage, decode};
 use flava_tasks::Dataset;
-use flava_training::BrokenRows;
+use flava_training::{BatchRows, BrokenRows};
 
 use super::order::{Order, Rank};
-use crate::{Error, Result};
 
 /// An image with a shorter side shows nothing; it counts as broken.
 const SHORTEST_SIDE: usize = 4;
@@ -20,21 +19,19 @@ pub struct CorpusSampler {
     pub dataset: Arc<dyn Dataset>,
     /// Their order.
     pub order: Order,
-    /// Which of the draws are this process's.
+    /// Which rows of a batch are this process's.
     pub rank: Rank,
-    /// Rows of a batch.
+    /// Rows of a batch, in all processes together.
     pub batch_size: usize,
 }
 
 /// What became of a batch's draws.
 #[derive(Debug)]
 pub struct SampledBatch<T> {
-    /// Ids of the rows that are whole.
-    pub ids: Vec<String>,
-    /// What was made of them.
+    /// Which rows they are.
+    pub own: BatchRows,
+    /// What was made of those that are whole.
     pub rows: Vec<T>,
-    /// Rows that were left out.
-    pub broken: BrokenRows,
 }
 
 /// A piece of a batch.
@@ -50,22 +47,27 @@ impl Piece {
     /// All of a batch.
     const WHOLE: Self = Self { number: 0, of: 1 };
 
-    /// Its places in a batch of `size` rows.
-    fn positions(self, size: usize) -> Range<usize> {
-        let Self { number, of } = self;
-        number * size / of..(number + 1) * size / of
+    /// Its places among those of a batch.
+    fn of(self, places: Range<usize>) -> Range<usize> {
+        let (Self { number, of }, start, size) = (self, places.start, places.len());
+        start + number * size / of..start + (number + 1) * size / of
     }
 }
 
 impl CorpusSampler {
-    /// The `nth` batch; `make` makes something of a row and a draw's number, or says why it is
+    /// This process's rows of the `nth` batch; `make` makes something of a row and a draw's number, or says why it is
     /// broken.
     pub fn batch<T>(
         &self,
         nth: u64,
         make: impl Fn(usize, u64) -> std::result::Result<T, String>,
-    ) -> Result<SampledBatch<T>> {
-        SampledBatch::join([self.piece(nth, Piece::WHOLE, make)])
+    ) -> SampledBatch<T> {
+        self.piece(nth, Piece::WHOLE, make)
+    }
+
+    /// Most rows of a batch that are this process's.
+    pub(crate) fn own_size(&self) -> usize {
+        self.rank.places(self.batch_size).len()
     }
 
     /// A piece of the `nth` batch.
@@ -75,15 +77,14 @@ impl CorpusSampler {
         piece: Piece,
         make: impl Fn(usize, u64) -> std::result::Result<T, String>,
     ) -> SampledBatch<T> {
-        let size = self.batch_size;
-        let positions = piece.positions(size);
-        let mut sampled = SampledBatch::with_capacity(positions.len());
-        for position in positions {
-            let sample = self.rank.sample(nth * size as u64 + position as u64, size);
+        let places = piece.of(self.rank.places(self.batch_size));
+        let mut sampled = SampledBatch::with_capacity(places.len());
+        for place in places {
+            let sample = nth * self.batch_size as u64 + place as u64;
             let row = self.order.row(sample);
             let id = || self.dataset.id(row);
             match make(row, sample) {
-                Ok(made) => sampled.add(id(), made),
+                Ok(made) => sampled.add(id(), place, made),
                 Err(reason) => sampled.leave_out(|| format!("{} of {}: {reason}", id(), self.name)),
             }
         }
@@ -94,43 +95,44 @@ impl CorpusSampler {
 impl<T> SampledBatch<T> {
     fn with_capacity(rows: usize) -> Self {
         Self {
-            ids: Vec::with_capacity(rows),
+            own: BatchRows {
+                ids: Vec::with_capacity(rows),
+                places: Vec::with_capacity(rows),
+                broken: BrokenRows::default(),
+            },
             rows: Vec::with_capacity(rows),
-            broken: BrokenRows::default(),
         }
     }
 
-    fn add(&mut self, id: String, row: T) {
-        self.ids.push(id);
+    fn add(&mut self, id: String, place: usize, row: T) {
+        self.own.ids.push(id);
+        self.own.places.push(place);
         self.rows.push(row);
     }
 
     /// Counts a broken row; the reason of the first is kept.
     fn leave_out(&mut self, reason: impl FnOnce() -> String) {
-        if self.broken.count == 0 {
-            self.broken.first_reason = reason();
+        let broken = &mut self.own.broken;
+        if broken.count == 0 {
+            broken.first_reason = reason();
         }
-        self.broken.count += 1;
+        broken.count += 1;
     }
 
-    /// Pieces one after the other; an error where no row of them is whole.
-    pub(super) fn join(pieces: impl IntoIterator<Item = Self>) -> Result<Self> {
+    /// Pieces one after the other.
+    pub(super) fn join(pieces: impl IntoIterator<Item = Self>) -> Self {
         let mut whole = Self::with_capacity(0);
         for mut piece in pieces {
-            whole.ids.append(&mut piece.ids);
             whole.rows.append(&mut piece.rows);
-            if whole.broken.count == 0 {
-                whole.broken.first_reason = piece.broken.first_reason;
+            let (into, from) = (&mut whole.own, &mut piece.own);
+            into.ids.append(&mut from.ids);
+            into.places.append(&mut from.places);
+            if into.broken.count == 0 {
+                into.broken.first_reason = std::mem::take(&mut from.broken.first_reason);
             }
-            whole.broken.count += piece.broken.count;
+            into.broken.count += from.broken.count;
         }
-        if whole.rows.is_empty() {
-            return Err(Error::Input(format!(
-                "every row of a batch is broken; the first is {}",
-                whole.broken.first_reason
-            )));
-        }
-        Ok(whole)
+        whole
     }
 }
 

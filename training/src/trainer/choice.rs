@@ -31,11 +31,22 @@ impl<L: Learner> Run<'_, L> {
                 checkpoints: &run.checkpoints,
                 state: &run.state,
                 is_average: run.ema.is_some(),
+                group: run.trainer.group,
             };
             let score = (evaluation.evaluate)(&mut run.learner, &candidate, &mut run.log)?;
+            let score = run.coordinator.of_leader(score)?;
             run.choose(score)
         })?;
-        Ok(self.checkpoints.rewrite_state(&self.state)?)
+        let (checkpoints, state) = (&self.checkpoints, &self.state);
+        self.coordinator
+            .lead("evaluated", || Ok(checkpoints.rewrite_state(state)?))
+    }
+
+    /// Writes the model as it is now as the best.
+    pub(super) fn save_best(&mut self) -> Result<(), L::Error> {
+        let (folder, learner, state) = (self.checkpoints.best(), &self.learner, &self.state);
+        self.coordinator
+            .lead("best", || save_model(&folder, learner, state))
     }
 
     /// Keeps the model as the best if its score is; of equal ones the first stays.
@@ -45,8 +56,7 @@ impl<L: Learner> Run<'_, L> {
             Some(score) if best.is_none_or(|best| score > best) => {
                 self.state.best = Some((self.state.step, score));
                 self.state.without_gain = 0;
-                let folder = self.checkpoints.best();
-                save_model(&folder, &self.learner, &self.state)
+                self.save_best()
             }
             _ => {
                 self.state.without_gain += 1;

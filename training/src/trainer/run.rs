@@ -10,10 +10,11 @@ use flava_model::runtime::Precision;
 use super::setup::{Trained, Trainer};
 use crate::{
     AdamW, Ema, Error, Learner, Log, LossScaler, TrainingState,
-    checkpointing::{Checkpoints, save_model},
+    checkpointing::Checkpoints,
     coordination::Coordinator,
     log::TrainLine,
     metrics::MetricAccumulator,
+    parallel::Parallel,
 };
 
 /// Steps between two lines of the log, at most.
@@ -27,6 +28,7 @@ pub(super) struct Run<'a, L: Learner> {
     pub(super) checkpoints: Checkpoints<'a>,
     pub(super) learner: L,
     pub(super) optimiser: AdamW,
+    pub(super) parallel: Parallel,
     pub(super) ema: Option<Ema>,
     pub(super) state: TrainingState,
     pub(super) log: Log,
@@ -40,6 +42,7 @@ impl<L: Learner> Trainer<'_, L> {
     pub fn run(&self, learner: L) -> Result<Trained, L::Error> {
         let mut run = Run::new(self, learner)?;
         run.resume()?;
+        run.agree()?;
         run.log.keep_until(run.state.step)?;
         run.steps()
     }
@@ -49,7 +52,9 @@ impl<'a, L: Learner> Run<'a, L> {
     /// Before the first step.
     pub(super) fn new(trainer: &'a Trainer<'a, L>, learner: L) -> Result<Self, L::Error> {
         fs::create_dir_all(trainer.folder).map_err(|e| Error::io(trainer.folder, e))?;
-        let optimiser = AdamW::of(learner.parameters(), &trainer.config.adamw);
+        let sets = learner.parameters();
+        let parallel = Parallel::new(trainer.group, trainer.sharding, &sets)?;
+        let optimiser = parallel.optimiser(sets, &trainer.config.adamw);
         let ema = (trainer.config.ema > 0.0)
             .then(|| Ema::new(learner.parameters(), trainer.config.ema))
             .transpose()?;
@@ -62,10 +67,15 @@ impl<'a, L: Learner> Run<'a, L> {
             },
             learner,
             optimiser,
+            parallel,
             ema,
             state: TrainingState::new(trainer.key, scaler, trainer.micro_batch),
-            log: Log::open(trainer.folder)?,
-            coordinator: Coordinator::alone(),
+            log: if trainer.group.leads() {
+                Log::open(trainer.folder)?
+            } else {
+                Log::silent()
+            },
+            coordinator: Coordinator::new(trainer.group),
             said: Instant::now(),
         };
         Ok(run)
@@ -86,7 +96,9 @@ impl<L: Learner> Run<'_, L> {
             if self.stops_early() {
                 break;
             }
-            let header = self.coordinator.before_step();
+            let batch = batch?;
+            let (rows, counts) = (self.learner.rows(&batch), self.learner.counts(&batch));
+            let header = self.coordinator.before_step(rows, &counts)?;
             if header.interrupted {
                 drop(batch);
                 return self.interrupt();
@@ -94,16 +106,17 @@ impl<L: Learner> Run<'_, L> {
             if header.save && self.state.step > 0 {
                 self.save()?;
             }
-            let batch = batch?;
-            let (metrics, norm) = self.step(&batch)?;
+            self.count_broken(&header.batch, &self.learner.rows(&batch).broken)?;
+            let rows = header.batch.len();
+            let (metrics, norm) = self.step(&batch, header.batch)?;
             self.state.step += 1;
-            self.count_broken(&metrics)?;
-            sums.add(&metrics, norm)?;
+            sums.add(&metrics, rows, norm)?;
             sums.flops += self.learner.flops(&batch);
             sums.seconds += began.elapsed().as_secs_f64();
             bar.add_to_run(1);
             if self.is_logged() {
-                self.note(&std::mem::take(&mut sums))?;
+                let sums = std::mem::take(&mut sums).of_all(self.trainer.group)?;
+                self.note(&sums)?;
             }
             if self.is_saved() {
                 self.save()?;
@@ -161,10 +174,7 @@ impl<L: Learner> Run<'_, L> {
             self.say(&line);
         }
         if self.ema.is_some() && self.trainer.evaluation.is_none() {
-            self.with_average(|run| {
-                let best = run.checkpoints.best();
-                save_model(&best, &run.learner, &run.state)
-            })?;
+            self.with_average(Self::save_best)?;
         }
         let is_chosen = self.state.best.is_some() || self.ema.is_some();
         let folder = if is_chosen {

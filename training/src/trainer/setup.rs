@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use flava_model::runtime::{Precision, Progress};
+use flava_model::runtime::{Precision, Progress, distributed::Group};
 use tch::Device;
 
 use super::evaluation::Evaluation;
-use crate::{AdamWConfig, Learner, LrSchedule, TrainingState};
+use crate::{AdamWConfig, Learner, LrSchedule, Sharding, TrainingState};
 
 /// How steps are made, whatever is trained.
 #[derive(Clone, Debug)]
@@ -42,8 +42,12 @@ pub struct Trainer<'a, L: Learner> {
     pub key: &'a str,
     /// Compute precision.
     pub precision: Precision,
-    /// Rows that go through the model at once; 0 for all, and fewer where memory is short.
+    /// Rows that go through the model at once in each process; 0 for all, and fewer where memory is short.
     pub micro_batch: usize,
+    /// All processes of the training.
+    pub group: &'a Group,
+    /// What of it each of them has only a part of.
+    pub sharding: Sharding,
     /// Where lines for people go.
     pub progress: &'a Progress,
     /// When states are evaluated.

@@ -4,25 +4,36 @@ use flava_base::write_atomic;
 use serde_json::json;
 
 use super::run::Run;
-use crate::{Error, Learner, LearnerError, Step, StepMetrics};
+use crate::{BrokenRows, Error, Learner, LearnerError, Step, StepMetrics, Update, WholeBatch};
 
 /// Rows after which too large a share of broken ones ends training.
 const BROKEN_AFTER: u64 = 200;
 
 impl<L: Learner> Run<'_, L> {
-    /// One update; what it measured, and the norm of its gradients.
-    pub(super) fn step(&mut self, batch: &L::Batch) -> Result<(StepMetrics, f64), L::Error> {
+    /// One update; what it measured here, and the norm of its gradients.
+    pub(super) fn step(
+        &mut self,
+        batch: &L::Batch,
+        whole: WholeBatch,
+    ) -> Result<(StepMetrics, f64), L::Error> {
         let config = &self.trainer.config;
-        let (step, metrics) = self.gradients(batch)?;
-        let loss = metrics.total_loss()?;
-        let optimiser = &mut self.optimiser;
-        let (norm, usable) = self
-            .state
-            .scaler
-            .prepare(optimiser, loss, config.clip_norm)?;
+        let (step, metrics) = self.gradients(batch, whole)?;
+        let loss = self.exchange_gradients(metrics.total_loss()?)?;
+        let (optimiser, parallel) = (&mut self.optimiser, &self.parallel);
+        let (norm, usable) = self.state.scaler.prepare(
+            optimiser,
+            loss,
+            config.clip_norm,
+            |optimiser| parallel.gradient_norm(optimiser),
+        )?;
         if usable {
-            self.learner.before_update(&mut self.optimiser, &step)?;
+            let mut update = Update {
+                optimiser: &mut self.optimiser,
+                parallel: &self.parallel,
+            };
+            self.learner.before_update(&mut update, &step)?;
             self.optimiser.step(config.lr_schedule.lr(step.number))?;
+            self.parallel.gather_weights()?;
             self.learner.after_update(&step)?;
             if let Some(ema) = &mut self.ema {
                 ema.update()?;
@@ -33,22 +44,46 @@ impl<L: Learner> Run<'_, L> {
         Ok((metrics, norm))
     }
 
-    /// The gradients of a batch; where memory is short and nobody said how many rows go through at
-    /// once, of half as many until they fit.
-    pub(super) fn gradients(&mut self, batch: &L::Batch) -> Result<(Step, StepMetrics), L::Error> {
+    /// Makes the gradients those of all processes' rows; all processes' loss, of this one's.
+    fn exchange_gradients(&self, loss: f64) -> Result<f64, Error> {
+        let group = self.trainer.group;
+        if !group.has_others() {
+            return Ok(loss);
+        }
+        let mut own = self.parallel.reached();
+        own.push(loss);
+        let mut all = group.sums(&own)?;
+        let loss = all.pop().unwrap_or(f64::NAN);
+        self.parallel.sum_gradients(&all)?;
+        Ok(loss)
+    }
+
+    /// The gradients of this process's rows; where memory is short and nobody said how many rows go
+    /// through at once, of half as many until they fit.
+    fn gradients(
+        &mut self,
+        batch: &L::Batch,
+        whole: WholeBatch,
+    ) -> Result<(Step, StepMetrics), L::Error> {
         let number = self.state.step;
+        let (seed, name) = (self.trainer.seed, self.trainer.name);
         let mut step = Step {
             number,
-            seed: self
-                .learner
-                .step_seed(self.trainer.seed, self.trainer.name, number),
+            seed: self.learner.step_seed(seed, name, number),
             loss_scale: self.state.scaler.factor,
-            micro_batch: self.state.micro_batch,
+            micro_batch: if self.learner.takes_parts() {
+                self.state.micro_batch
+            } else {
+                0
+            },
+            whole,
+            group: self.trainer.group.clone(),
         };
         loop {
-            self.optimiser.zero_grad()?;
-            match self.learner.backward(batch, &step) {
-                Err(error) if error.is_out_of_memory() && self.halve(batch) => {
+            self.parallel.zero_grad()?;
+            let measured = self.learner.backward(batch, &step);
+            match step.agreed(measured) {
+                Err(error) if error.is_out_of_memory() && self.halve(&step) => {
                     step.micro_batch = self.state.micro_batch;
                     let line = format!(
                         "memory is short: going on with {} rows at once",
@@ -62,8 +97,8 @@ impl<L: Learner> Run<'_, L> {
     }
 
     /// Takes half as many rows at once, if that is free to be chosen and there are halves.
-    pub(super) fn halve(&mut self, batch: &L::Batch) -> bool {
-        let rows = self.learner.ids(batch).len();
+    fn halve(&mut self, step: &Step) -> bool {
+        let rows = step.group.largest_share(step.whole.drawn());
         let now = match self.state.micro_batch {
             0 => rows,
             size => size.min(rows),
@@ -76,12 +111,14 @@ impl<L: Learner> Run<'_, L> {
     }
 
     /// The error of a training whose steps are no numbers any more, with a report beside it.
-    pub(super) fn give_up(&self, batch: &L::Batch, metrics: &StepMetrics) -> Result<Error, Error> {
+    fn give_up(&self, batch: &L::Batch, metrics: &StepMetrics) -> Result<Error, Error> {
         let number = self.state.step + 1;
         let path = self.trainer.folder.join("not_finite.json");
-        let ids = self.learner.ids(batch);
+        let ids = &self.learner.rows(batch).ids;
         let report = json!({ "step": number, "losses": metrics.losses(), "rows": ids });
-        write_atomic(&path, format!("{report:#}\n").as_bytes())?;
+        if self.trainer.group.leads() {
+            write_atomic(&path, format!("{report:#}\n").as_bytes())?;
+        }
         Ok(Error::NotFinite {
             reason: format!(
                 "{}: losses or gradients of step {number} are not finite, nor of several before; \
@@ -92,26 +129,33 @@ impl<L: Learner> Run<'_, L> {
         })
     }
 
-    /// Keeps account of broken rows.
-    pub(super) fn count_broken(&mut self, metrics: &StepMetrics) -> Result<(), Error> {
-        let broken = &metrics.broken;
-        self.state.rows.0 += (metrics.rows + broken.count) as u64;
-        self.state.rows.1 += broken.count as u64;
+    /// Keeps account of broken rows, of which this process has some.
+    pub(super) fn count_broken(
+        &mut self,
+        whole: &WholeBatch,
+        own: &BrokenRows,
+    ) -> Result<(), Error> {
+        self.state.rows.0 += whole.drawn() as u64;
+        self.state.rows.1 += whole.broken as u64;
         let (rows, all) = self.state.rows;
-        if broken.count > 0 && all == broken.count as u64 {
+        if own.count > 0 && all == whole.broken as u64 {
             let line = format!(
                 "left out: {}; more of them are counted",
-                broken.first_reason
+                own.first_reason
             );
             self.trainer.progress.say(&line);
+        }
+        let last = match own.first_reason.as_str() {
+            "" => String::new(),
+            reason => format!("; the last: {reason}"),
+        };
+        if whole.is_empty() {
+            let reason = format!("every row of a batch is broken{last}");
+            return Err(Error::BrokenRows(reason));
         }
         let most = self.trainer.config.max_broken;
         let is_counted = rows >= BROKEN_AFTER || self.is_last();
         if is_counted && all as f64 > most * rows as f64 {
-            let last = match broken.first_reason.as_str() {
-                "" => String::new(),
-                reason => format!("; the last: {reason}"),
-            };
             return Err(Error::BrokenRows(format!(
                 "{all} of {rows} rows are broken, more than max_broken = {most} allows{last}"
             )));

@@ -6,7 +6,7 @@ mod text;
 use std::{fs, path::PathBuf};
 
 use flava_base::HINT;
-use flava_model::runtime::Progress;
+use flava_model::runtime::{Progress, distributed::Group};
 use flava_tasks::{
     Demands, Protocol, Registry, Source, SourceFormat, Split, Submission, SubmissionFormat, Suite,
     Task, select,
@@ -43,7 +43,16 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     for submission in wanted {
         check_interrupted()?;
         let rows = open(task, &submission, &locator, args)?;
-        let outputs = predict::outputs(&mut network, &rows, max_tokens, &settings, &progress)?;
+        let outputs = predict::outputs(
+            &mut network,
+            &predict::Asked {
+                rows: &rows,
+                max_tokens,
+                settings: &settings,
+                progress: &progress,
+                group: &Group::alone(),
+            },
+        )?;
         let answered = answered(&network, &rows, &outputs)?;
         let text = answered.text(&submission, task.classes)?;
         let path = args.out.join(&submission.file);

@@ -18,7 +18,11 @@ use std::{
 
 use flava_base::{interrupted, listen, say, say_error};
 
-use super::{peers::dead, place::prefix_of_attempt, store::KeyValueStore};
+use super::{
+    life::{dead, host_name, note_failure},
+    place::prefix_of_attempt,
+    store::KeyValueStore,
+};
 use crate::{Error, Result};
 
 /// How long processes are given to end by themselves.
@@ -27,20 +31,63 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(30);
 /// Time-out of the store that the parent serves.
 const STORE: Duration = Duration::from_mins(10);
+/// Exit code of what was interrupted.
+const INTERRUPTED: u8 = 130;
 
 /// Whether a launcher started this process, ours or another.
 pub fn is_launched() -> bool {
     env::var_os("RANK").is_some()
 }
 
+/// What becomes of the other processes where one fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// They go on without it, and do what it had to do.
+    Sharing,
+    /// They end too, and all are started again, so often at most.
+    Together {
+        /// How often.
+        restarts: usize,
+    },
+}
+
 /// Runs this program in so many processes with the same arguments, and waits for all; the exit code
-/// of process 0. Where another fails, the rest go on without it.
+/// of process 0, or of the first that failed where that ends all.
 ///
 /// # Errors
 /// If the processes cannot be started.
-pub fn launch(processes: usize) -> Result<u8> {
+pub fn launch(processes: usize, company: Company) -> Result<u8> {
     listen();
-    Ok(Launched::start(processes)?.wait())
+    let listener = TcpListener::bind("127.0.0.1:0");
+    let listener = listener.map_err(|e| Error::Process(format!("the store's socket: {e}")))?;
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let store = KeyValueStore::serve(listener, STORE)?;
+    let restarts = match company {
+        Company::Sharing => 0,
+        Company::Together { restarts } => restarts,
+    };
+    for attempt in 0.. {
+        let of_attempt = Attempt {
+            processes,
+            number: attempt,
+            port,
+        };
+        let code = Launched::start(&of_attempt, company, &store)?.wait();
+        let again = code != 0 && code != INTERRUPTED && attempt < restarts && !interrupted();
+        if !again {
+            return Ok(code);
+        }
+        let left = restarts - attempt - 1;
+        say(&format!("all processes are started again; {left} more times at most"));
+    }
+    Ok(0)
+}
+
+/// One start of all processes.
+struct Attempt {
+    processes: usize,
+    number: usize,
+    port: u16,
 }
 
 /// One process, and what it says.
@@ -56,48 +103,54 @@ struct Process {
 struct Launched {
     processes: Vec<Process>,
     store: KeyValueStore,
+    company: Company,
 }
 
 impl Launched {
-    fn start(processes: usize) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0");
-        let listener = listener.map_err(|e| Error::Process(format!("the store's socket: {e}")))?;
-        let port = listener.local_addr().map_or(0, |address| address.port());
-        let store = KeyValueStore::serve(listener, STORE)?;
+    fn start(attempt: &Attempt, company: Company, store: &KeyValueStore) -> Result<Self> {
         let mut all = Self {
-            store: store.below(&prefix_of_attempt("0"))?,
+            store: store.below(&prefix_of_attempt(&attempt.number.to_string()))?,
             processes: Vec::new(),
+            company,
         };
-        for rank in 0..processes {
-            let process = Process::start(rank, &mut command(rank, processes, port)?);
+        for rank in 0..attempt.processes {
+            let process = Process::start(rank, &mut command(rank, attempt)?);
             all.processes.push(process?);
         }
         Ok(all)
     }
 
-    /// Waits for all; the exit code of process 0, with which the others end.
+    /// Waits for all; the exit code of process 0, with which the others end, or of the first that
+    /// failed where that ends all.
     fn wait(mut self) -> u8 {
         let mut code = 0;
         let mut ending: Option<Instant> = None;
         while self.processes.iter().any(Process::runs) {
             thread::sleep(LOOK);
+            let mut failed = None;
             for process in &mut self.processes {
                 let Some(status) = process.ended() else {
                     continue;
                 };
-                let failed = code_of(status);
-                if failed != 0 {
-                    let _told = self.store.set(&dead(process.rank), b"");
-                    process.tell(status);
+                let own = code_of(status);
+                if own != 0 {
+                    self.company.tell(&self.store, process, status);
+                    failed = failed.or(Some(own));
                 }
-                if process.rank == 0 {
-                    code = failed;
+                if process.rank == 0 && self.company == Company::Sharing {
+                    code = own;
                 }
+            }
+            if let (Some(own), Company::Together { .. }) = (failed, self.company) {
+                code = if code == 0 { own } else { code };
+                ending = ending.or(Some(Instant::now()));
             }
             let ends = interrupted() || !self.processes[0].runs();
             if ends && ending.is_none() {
                 ending = Some(Instant::now());
-                self.signal(libc::SIGTERM);
+                if interrupted() || self.company == Company::Sharing {
+                    self.signal(libc::SIGTERM);
+                }
             }
             if ending.is_some_and(|since| since.elapsed() > GRACE) && !interrupted() {
                 self.signal(libc::SIGKILL); // one that is stopped, or hangs
@@ -167,39 +220,49 @@ impl Process {
         unsafe { libc::kill(pid, signal) };
     }
 
-    /// Says how it ended, and the last error that it told itself.
-    fn tell(&self, status: ExitStatus) {
-        if self.rank == 0 && status.signal().is_none() {
-            return; // it speaks for itself
-        }
+    /// How it ended, and the last error that it told itself.
+    fn end(&self, status: ExitStatus) -> String {
         let how = match status.signal() {
             Some(signal) => format!("was ended by signal {signal}"),
             None => format!("ended with exit code {}", code_of(status)),
         };
-        let last = self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let last = self.last_error.lock();
+        let last = last.unwrap_or_else(PoisonError::into_inner);
         let last = if last.is_empty() {
             String::new()
         } else {
             format!(": {last}")
         };
-        let then = if self.rank == 0 {
-            ""
-        } else {
-            "; the others go on without it"
-        };
-        say_error(&format!("process {} {how}{last}{then}", self.rank));
+        format!("process {} on {} {how}{last}", self.rank, host_name())
+    }
+}
+
+impl Company {
+    /// Tells the others, and people, that a process failed.
+    fn tell(self, store: &KeyValueStore, process: &Process, status: ExitStatus) {
+        let _told = store.set(&dead(process.rank), b"");
+        let end = process.end(status);
+        match self {
+            // Each that ends says why itself, but for those that were killed.
+            Self::Together { .. } => {
+                let _told = note_failure(store, code_of(status), &end);
+                if status.signal().is_some() {
+                    say_error(&end);
+                }
+            }
+            Self::Sharing if process.rank == 0 && status.signal().is_none() => {}
+            Self::Sharing if process.rank == 0 => say_error(&end),
+            Self::Sharing => say_error(&format!("{end}; the others go on without it")),
+        }
     }
 }
 
 /// What a process is started with: this program's own arguments, and torchrun's variables.
-fn command(rank: usize, processes: usize, port: u16) -> Result<Command> {
+fn command(rank: usize, attempt: &Attempt) -> Result<Command> {
     let program = env::current_exe();
     let program = program.map_err(|e| Error::Process(format!("this program's path: {e}")))?;
     let mut command = Command::new(program);
-    let world = processes.to_string();
+    let world = attempt.processes.to_string();
     command
         .args(env::args_os().skip(1))
         .env("RANK", rank.to_string())
@@ -207,9 +270,9 @@ fn command(rank: usize, processes: usize, port: u16) -> Result<Command> {
         .env("WORLD_SIZE", &world)
         .env("LOCAL_WORLD_SIZE", &world)
         .env("MASTER_ADDR", "127.0.0.1")
-        .env("MASTER_PORT", port.to_string())
+        .env("MASTER_PORT", attempt.port.to_string())
         .env("TORCHELASTIC_USE_AGENT_STORE", "True")
-        .env("TORCHELASTIC_RESTART_COUNT", "0")
+        .env("TORCHELASTIC_RESTART_COUNT", attempt.number.to_string())
         .process_group(0);
     if rank > 0 {
         command

@@ -1,12 +1,17 @@
 //! Several processes of one run, on libtorch's own c10d: who is who ([`Place`]), what they share
-//! ([`KeyValueStore`]), and who starts them ([`launch()`]).
+//! ([`KeyValueStore`]), how they share work out ([`Peers`]) or compute together ([`Group`]), and who
+//! starts them ([`launch()`]).
 
+mod group;
 mod launch;
+mod life;
 mod peers;
 mod place;
+mod raw;
 mod store;
 
-pub use launch::{is_launched, launch};
+pub use group::{Group, Work};
+pub use launch::{Company, is_launched, launch};
 pub use peers::Peers;
 pub use place::{MeetingPoint, Place};
 pub use store::KeyValueStore;

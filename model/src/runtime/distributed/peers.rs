@@ -1,50 +1,37 @@
 //! Processes that share work out without computing together: each takes the next piece that nobody
 //! has, and what a dead one had is taken over.
+#![allow(unsafe_code, reason = "the shim makes c10d's group")]
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::{env, ffi::CString, net::UdpSocket, sync::Arc, thread, time::Duration};
 
 use flava_base::interrupted;
 
-use super::{KeyValueStore, Place};
+use super::{
+    KeyValueStore, MeetingPoint, Place, check,
+    life::{Life, parted},
+    raw::{RawGroup, flava_group_gloo},
+};
 use crate::{Error, Result};
 
 /// Time-out of what is asked of the store, and of its beginning to be there.
 const ANSWER: Duration = Duration::from_mins(5);
-/// How often a process says that it lives.
-const BEAT: Duration = Duration::from_millis(500);
-/// After so long without a word it counts as dead.
-const SILENCE: Duration = Duration::from_secs(20);
+/// How long a process waits for the others in a collective, unless `FLAVA_TIMEOUT` says otherwise.
+const COLLECTIVE: Duration = Duration::from_mins(10);
 /// How often is looked for what another does.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// This process among those of its run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peers {
     place: Place,
-    meeting: Option<Meeting>,
+    meeting: Option<Arc<Meeting>>,
 }
 
 #[derive(Debug)]
 struct Meeting {
+    /// Of all that this run's processes tell each other.
     store: KeyValueStore,
-    /// The last beat of each process that was looked at, and since when it is the last.
-    beats: Mutex<HashMap<usize, (i64, Instant)>>,
-    _heart: Heart,
-}
-
-/// The thread that says that this process lives.
-#[derive(Debug)]
-struct Heart {
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    life: Arc<Life>,
 }
 
 impl Peers {
@@ -68,22 +55,31 @@ impl Peers {
             });
         };
         let serves = !meeting.launcher_serves && place.rank == 0;
-        let connect = |serves: bool| {
-            let store = KeyValueStore::open(&meeting.host, meeting.port, serves, ANSWER);
-            let store = store.map_err(|e| {
-                let (host, port) = (&meeting.host, meeting.port);
-                Error::Process(format!("no store of the run at {host}:{port}: {e}"))
-            });
-            store?.below(&meeting.prefix)
-        };
         let met = Meeting {
-            store: connect(serves)?,
-            beats: Mutex::default(),
-            _heart: Heart::start(connect(false)?, place.rank),
+            store: connect(meeting, serves)?,
+            life: Arc::new(Life::begin(&place, || connect(meeting, false))?),
         };
         Ok(Self {
-            meeting: Some(met),
+            meeting: Some(Arc::new(met)),
             place,
+        })
+    }
+
+    /// The same processes at a piece of work whose pieces have names of their own.
+    ///
+    /// # Errors
+    /// If the name holds a zero byte.
+    pub fn within(&self, work: &str) -> Result<Self> {
+        let Some(met) = &self.meeting else {
+            return Ok(self.clone());
+        };
+        let meeting = Meeting {
+            store: met.store.below(&format!("{work}/"))?,
+            life: Arc::clone(&met.life),
+        };
+        Ok(Self {
+            place: self.place.clone(),
+            meeting: Some(Arc::new(meeting)),
         })
     }
 
@@ -121,7 +117,7 @@ impl Peers {
             if holder == self.place.rank {
                 return Ok(true);
             }
-            if !met.is_dead(holder)? {
+            if !met.life.is_dead(holder)? {
                 return Ok(false);
             }
             turn = format!("{turn}/after {holder}");
@@ -179,6 +175,85 @@ impl Peers {
         thread::sleep(LOOK);
     }
 
+    /// Does in process 0 what there is to be done once, while the others wait until it is; what came
+    /// of it there.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn led<E>(
+        &self,
+        piece: &str,
+        act: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> Result<std::result::Result<(), E>> {
+        if self.leads() {
+            let done = act();
+            if done.is_ok() {
+                self.tell(piece, "done")?;
+            }
+            return Ok(done);
+        }
+        while self.told(piece)?.is_none() {
+            self.pause(); // what ends process 0 ends this one
+        }
+        Ok(Ok(()))
+    }
+
+    /// From now on the failure of one process ends all.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub(super) fn stand_together(&self) {
+        if let Some(met) = &self.meeting {
+            met.life.stand_together();
+        }
+    }
+
+    /// Tells all why this process ends, with which exit code, where they compute together.
+    pub fn fail(&self, code: u8, message: &str) {
+        if let Some(met) = &self.meeting {
+            met.life.fail(code, message);
+        }
+    }
+
+    /// What is behind the failure of a collective.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        match &self.meeting {
+            Some(met) => met.life.explained(error),
+            None => error,
+        }
+    }
+
+    /// The group of all processes over Gloo; none of a process alone.
+    pub(super) fn open_group(&self) -> Result<Option<*mut RawGroup>> {
+        let (Some(met), Some(point)) = (&self.meeting, &self.place.meeting) else {
+            return Ok(None);
+        };
+        let interface = env::var("GLOO_SOCKET_IFNAME");
+        let interface = interface.ok().filter(|name| !name.is_empty());
+        let address = match &interface {
+            Some(name) => name.clone(),
+            None => own_address(point)?,
+        };
+        let none = |_| Error::Process(format!("{address:?} is no address"));
+        let name = CString::new(address.as_str()).map_err(none)?;
+        let mut raw = std::ptr::null_mut();
+        let (rank, world) = (self.place.rank as i32, self.place.world as i32);
+        let timeout = timeout()?.as_millis() as i64;
+        // SAFETY: the store is open; the shim stores a new group and returns 0, or neither.
+        let code = unsafe {
+            let is_interface = interface.is_some().into();
+            let (store, name) = (met.store.raw(), name.as_ptr());
+            flava_group_gloo(store, rank, world, timeout, name, is_interface, &raw mut raw)
+        };
+        check(code).map_err(|error| {
+            Error::Process(format!(
+                "process {rank} cannot meet the others from {address}: {error}\nhint: GLOO_SOCKET_IFNAME \
+                 names the network interface to meet over"
+            ))
+        })?;
+        Ok(Some(raw))
+    }
+
     /// Takes leave: process 0 waits for the others first, since it may serve their store.
     ///
     /// # Errors
@@ -188,12 +263,12 @@ impl Peers {
             return Ok(());
         };
         let rank = self.place.rank;
-        met.store.set(&format!("parted/{rank}"), b"")?;
+        met.store.set(&parted(rank), b"")?;
         if rank != 0 {
             return Ok(());
         }
         for other in 1..self.place.world {
-            while !met.store.has(&format!("parted/{other}"))? && !met.is_dead(other)? {
+            while !met.store.has(&parted(other))? && !met.life.is_dead(other)? {
                 self.pause();
             }
         }
@@ -201,86 +276,67 @@ impl Peers {
     }
 }
 
-impl Meeting {
-    /// Whether a process ended, or was silent for too long.
-    fn is_dead(&self, rank: usize) -> Result<bool> {
-        if self.store.has(&dead(rank))? {
-            return Ok(true);
-        }
-        let beat = self.store.add(&beats(rank), 0)?;
-        let mut known = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = known.entry(rank).or_insert((beat, Instant::now()));
-        if last.0 != beat {
-            *last = (beat, Instant::now());
-        }
-        Ok(last.1.elapsed() > SILENCE)
-    }
+/// A connection to the store of the run.
+fn connect(point: &MeetingPoint, serves: bool) -> Result<KeyValueStore> {
+    let store = KeyValueStore::open(&point.host, point.port, serves, ANSWER);
+    let store = store.map_err(|e| {
+        let (host, port) = (&point.host, point.port);
+        Error::Process(format!("no store of the run at {host}:{port}: {e}"))
+    });
+    store?.below(&point.prefix)
 }
 
-/// Key under which the launcher says that a process ended without being done.
-pub(super) fn dead(rank: usize) -> String {
-    format!("dead/{rank}")
+/// This machine's address on the way to the store: its name may stand for another network.
+fn own_address(point: &MeetingPoint) -> Result<String> {
+    let address = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect((point.host.as_str(), point.port))?; // nothing is sent
+        socket.local_addr()
+    });
+    let none = |e| Error::Process(format!("no way to {}: {e}", point.host));
+    Ok(address.map_err(none)?.ip().to_string())
 }
 
-fn beats(rank: usize) -> String {
-    format!("beats/{rank}")
+/// How long a process waits for the others in a collective.
+fn timeout() -> Result<Duration> {
+    let Some(text) = env::var_os("FLAVA_TIMEOUT") else {
+        return Ok(COLLECTIVE);
+    };
+    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    let seconds = seconds.filter(|seconds| *seconds > 0);
+    let none = || Error::Process(format!("FLAVA_TIMEOUT is {text:?}, and no number of seconds"));
+    Ok(Duration::from_secs(seconds.ok_or_else(none)?))
 }
 
-impl Heart {
-    fn start(store: KeyValueStore, rank: usize) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stopped);
-        let thread = thread::spawn(move || {
-            while !asked.load(Ordering::Relaxed) && store.add(&beats(rank), 1).is_ok() {
-                thread::sleep(BEAT);
-            }
-        });
-        Self {
-            stopped,
-            thread: Some(thread),
-        }
-    }
-}
+/// A launcher's store, and as many processes, which are threads here.
+#[cfg(test)]
+pub(super) fn meet(world: usize) -> (KeyValueStore, Vec<Peers>) {
+    use std::net::TcpListener;
 
-impl Drop for Heart {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
-    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let store = KeyValueStore::serve(listener, ANSWER).unwrap();
+    let meeting = MeetingPoint {
+        host: "127.0.0.1".into(),
+        port,
+        launcher_serves: true,
+        prefix: "test/".into(),
+    };
+    let peers = (0..world).map(|rank| {
+        Peers::meet(Place {
+            rank,
+            world,
+            local_rank: rank,
+            local_world: world,
+            meeting: (world > 1).then(|| meeting.clone()),
+        })
+        .unwrap()
+    });
+    (store.below("test/").unwrap(), peers.collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::runtime::distributed::MeetingPoint;
-
-    /// A launcher's store, and as many processes, which are threads here.
-    fn meet(world: usize) -> (KeyValueStore, Vec<Peers>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let store = KeyValueStore::serve(listener, ANSWER).unwrap();
-        let meeting = MeetingPoint {
-            host: "127.0.0.1".into(),
-            port,
-            launcher_serves: true,
-            prefix: "test/".into(),
-        };
-        let peers = (0..world).map(|rank| {
-            Peers::meet(Place {
-                rank,
-                world,
-                local_rank: rank,
-                local_world: world,
-                meeting: Some(meeting.clone()),
-            })
-            .unwrap()
-        });
-        (store.below("test/").unwrap(), peers.collect())
-    }
+    use super::{super::life::dead, *};
 
     #[test]
     fn every_piece_is_one_process_s() {

@@ -15,7 +15,7 @@ use super::check;
 use crate::{Error, Result};
 
 #[repr(C)]
-struct RawStore {
+pub(super) struct RawStore {
     _opaque: [u8; 0],
 }
 
@@ -95,6 +95,10 @@ impl KeyValueStore {
     /// If nobody answers within the time-out, or the port is taken.
     pub fn open(host: &str, port: u16, serve: bool, timeout: Duration) -> Result<Self> {
         open(host, c_int::from(port), serve, -1, timeout)
+    }
+
+    pub(super) fn raw(&self) -> *const RawStore {
+        self.0
     }
 
     /// The same store, whose keys begin with `prefix`.

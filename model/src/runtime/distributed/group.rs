@@ -1,0 +1,455 @@
+//! Processes that compute one thing together: sums and gatherings of their tensors, over Gloo.
+#![allow(unsafe_code, reason = "the shim takes raw tensors and c10d's objects")]
+
+use std::{cell::Cell, fmt, ops::Range, rc::Rc};
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    check,
+    peers::Peers,
+    raw::{
+        RawGroup, RawWork, flava_group_all_gather, flava_group_broadcast, flava_group_free,
+        flava_group_reduce_scatter, flava_group_sum, flava_work_free, flava_work_wait,
+    },
+};
+use crate::{Error, Result};
+
+/// The processes of a training. All of them call the same collectives in the same order; a process
+/// alone is a group of one, whose collectives do nothing.
+#[derive(Clone, Debug)]
+pub struct Group(Rc<Members>);
+
+struct Members {
+    rank: usize,
+    world: usize,
+    /// None of a process alone.
+    backend: Option<Backend>,
+}
+
+struct Backend {
+    raw: *mut RawGroup,
+    peers: Peers,
+    /// Whether each collective is first compared.
+    checks: bool,
+    /// Collectives so far.
+    number: Cell<i64>,
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "process {} of {}", self.rank, self.world)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // SAFETY: made by the shim, and nobody else's.
+        unsafe { flava_group_free(self.raw) }
+    }
+}
+
+/// A collective under way. What it reads and writes must not be touched before it was waited for.
+#[derive(Debug)]
+#[must_use = "a collective is done once it was waited for"]
+pub struct Work<'a> {
+    started: Option<Started<'a>>,
+}
+
+struct Started<'a> {
+    raw: *mut RawWork,
+    backend: &'a Backend,
+    /// On the host, until the work is done.
+    into: Tensor,
+    _from: Tensor,
+    /// Where the result goes, if that is not on the host.
+    result: Option<Tensor>,
+}
+
+impl fmt::Debug for Started<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("under way")
+    }
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by the shim, and nobody else's.
+        unsafe { flava_work_free(self.raw) }
+    }
+}
+
+impl Work<'_> {
+    /// Waits until it is done here.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn wait(self) -> Result<()> {
+        let Some(started) = self.started else {
+            return Ok(());
+        };
+        // SAFETY: the work is under way, and its tensors live.
+        let waited = check(unsafe { flava_work_wait(started.raw) });
+        waited.map_err(|error| started.backend.peers.explained(error))?;
+        if let Some(result) = &started.result {
+            let _guard = tch::no_grad_guard();
+            result.shallow_clone().f_copy_(&started.into)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a collective does, as processes compare it.
+#[derive(Clone, Copy, Debug)]
+enum Collective {
+    Sum = 1,
+    AllGather,
+    ReduceScatter,
+    Broadcast,
+}
+
+impl Group {
+    /// A process alone.
+    pub fn alone() -> Self {
+        Self(Rc::new(Members {
+            rank: 0,
+            world: 1,
+            backend: None,
+        }))
+    }
+
+    /// The processes of a run, which meet over Gloo; from then on the failure of one ends all.
+    ///
+    /// # Errors
+    /// If one of them does not come.
+    pub fn meet(peers: &Peers) -> Result<Self> {
+        let (rank, world) = (peers.place().rank, peers.place().world);
+        let Some(raw) = peers.open_group()? else {
+            return Ok(Self::alone());
+        };
+        let group = Self(Rc::new(Members {
+            rank,
+            world,
+            backend: Some(Backend {
+                raw,
+                peers: peers.clone(),
+                checks: std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1"),
+                number: Cell::new(0),
+            }),
+        }));
+        peers.stand_together();
+        Ok(group)
+    }
+
+    /// This process, counted from 0.
+    pub fn rank(&self) -> usize {
+        self.0.rank
+    }
+
+    /// All processes.
+    pub fn world(&self) -> usize {
+        self.0.world
+    }
+
+    /// Whether this process speaks for all.
+    pub fn leads(&self) -> bool {
+        self.0.rank == 0
+    }
+
+    /// Whether there are others.
+    pub fn has_others(&self) -> bool {
+        self.0.world > 1
+    }
+
+    /// Of `count` things in order, those that are this process's: all parts differ by one at most.
+    pub fn share(&self, count: usize) -> Range<usize> {
+        let Members { rank, world, .. } = *self.0;
+        rank * count / world..(rank + 1) * count / world
+    }
+
+    /// The most that any process has of `count` things.
+    pub fn largest_share(&self, count: usize) -> usize {
+        count.div_ceil(self.0.world)
+    }
+
+    /// Puts the sum of all processes' tensors into each.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn sum(&self, tensor: &Tensor) -> Result<Work<'_>> {
+        self.start(Collective::Sum, tensor, tensor)
+    }
+
+    /// Puts every process's `from` into `into`, in the order of the processes.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn all_gather(&self, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+        self.start(Collective::AllGather, into, from)
+    }
+
+    /// Puts this process's part of the sum of all processes' `from` into `into`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn reduce_scatter(&self, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+        self.start(Collective::ReduceScatter, into, from)
+    }
+
+    /// Puts process 0's tensor into all.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn broadcast(&self, tensor: &Tensor) -> Result<Work<'_>> {
+        self.start(Collective::Broadcast, tensor, tensor)
+    }
+
+    /// Each process's numbers, in the order of the processes; all give as many.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn exchange(&self, numbers: &[f64]) -> Result<Vec<Vec<f64>>> {
+        if !self.has_others() {
+            return Ok(vec![numbers.to_vec()]);
+        }
+        let from = Tensor::f_from_slice(numbers)?;
+        let count = (self.0.world * numbers.len()) as i64;
+        let into = Tensor::f_empty([count], (Kind::Double, Device::Cpu))?;
+        self.all_gather(&into, &from)?.wait()?;
+        let all = Vec::<f64>::try_from(into)?;
+        Ok(all.chunks_exact(numbers.len()).map(<[f64]>::to_vec).collect())
+    }
+
+    /// The sums of all processes' numbers, by place; all give as many.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn sums(&self, numbers: &[f64]) -> Result<Vec<f64>> {
+        if !self.has_others() {
+            return Ok(numbers.to_vec());
+        }
+        let sums = Tensor::f_from_slice(numbers)?;
+        self.sum(&sums)?.wait()?;
+        Ok(sums.try_into()?)
+    }
+
+    /// Each process's bytes, in the order of the processes, of whatever lengths.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        if !self.has_others() {
+            return Ok(vec![bytes.to_vec()]);
+        }
+        let lengths = self.exchange(&[bytes.len() as f64])?;
+        let lengths: Vec<usize> = lengths.iter().map(|length| length[0] as usize).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let mut filled = bytes.to_vec();
+        filled.resize(longest, 0);
+        let from = Tensor::f_from_slice(&filled)?;
+        let size = [(self.0.world * longest) as i64];
+        let into = Tensor::f_empty(size, (Kind::Uint8, Device::Cpu))?;
+        self.all_gather(&into, &from)?.wait()?;
+        let all = Vec::<u8>::try_from(into)?;
+        let all = all.chunks_exact(longest).zip(lengths);
+        Ok(all.map(|(bytes, length)| bytes[..length].to_vec()).collect())
+    }
+
+    /// What process 0 says, for all.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn of_leader(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let own = if self.leads() { bytes } else { &[] };
+        Ok(self.gather_bytes(own)?.swap_remove(0))
+    }
+
+    /// Waits until all are here.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn barrier(&self) -> Result<()> {
+        self.exchange(&[0.0]).map(drop)
+    }
+
+    /// The processes, as they share work out.
+    pub fn peers(&self) -> Peers {
+        match &self.0.backend {
+            None => Peers::alone(),
+            Some(backend) => backend.peers.clone(),
+        }
+    }
+
+    /// Starts a collective. Gloo knows the host's memory alone: tensors of a GPU go through it.
+    fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+        let _guard = tch::no_grad_guard();
+        let is_one = into.as_ptr() == from.as_ptr();
+        let Some(backend) = &self.0.backend else {
+            if !is_one {
+                into.shallow_clone().f_copy_(&from.f_view_as(into)?)?;
+            }
+            return Ok(Work { started: None });
+        };
+        backend.compare(what, from, self.0.world)?;
+        let host_from = from.f_detach()?.f_to_device(Device::Cpu)?;
+        let host_into = if is_one {
+            host_from.shallow_clone()
+        } else if into.device() == Device::Cpu {
+            into.f_detach()?
+        } else {
+            Tensor::f_empty(into.size(), (into.kind(), Device::Cpu))?
+        };
+        let raw = backend.start(what, &host_into, &host_from)?;
+        let is_staged = into.device() != Device::Cpu;
+        Ok(Work {
+            started: Some(Started {
+                raw,
+                backend,
+                result: is_staged.then(|| into.shallow_clone()),
+                into: host_into,
+                _from: host_from,
+            }),
+        })
+    }
+}
+
+impl Backend {
+    fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<*mut RawWork> {
+        let mut raw = std::ptr::null_mut();
+        let (group, out) = (self.raw, &raw mut raw);
+        let (into, from) = (into.as_ptr().cast_mut(), from.as_ptr().cast_mut());
+        // SAFETY: the caller keeps the tensors until the work is done.
+        let code = unsafe {
+            match what {
+                Collective::Sum => flava_group_sum(group, into, out),
+                Collective::AllGather => flava_group_all_gather(group, into, from, out),
+                Collective::ReduceScatter => flava_group_reduce_scatter(group, into, from, out),
+                Collective::Broadcast => flava_group_broadcast(group, into, 0, out),
+            }
+        };
+        check(code).map_err(|error| self.peers.explained(error))?;
+        Ok(raw)
+    }
+
+    /// Whether all processes come to the same collective: a process that comes to another would
+    /// be ended by Gloo.
+    fn compare(&self, what: Collective, tensor: &Tensor, world: usize) -> Result<()> {
+        let number = self.number.get();
+        self.number.set(number + 1);
+        if !self.checks {
+            return Ok(());
+        }
+        let count = tensor.numel() as i64;
+        let mine = [number, what as i64, tensor.kind() as i64, count];
+        let from = Tensor::f_from_slice(&mine)?;
+        let size = [(world * mine.len()) as i64];
+        let into = Tensor::f_empty(size, (Kind::Int64, Device::Cpu))?;
+        let raw = self.start(Collective::AllGather, &into, &from)?;
+        // SAFETY: made by the shim; freed once it is done, its tensors living until then.
+        let waited = unsafe {
+            let code = flava_work_wait(raw);
+            flava_work_free(raw);
+            code
+        };
+        check(waited).map_err(|error| self.peers.explained(error))?;
+        let all = Vec::<i64>::try_from(into)?;
+        for (rank, theirs) in all.chunks_exact(mine.len()).enumerate() {
+            if *theirs != mine {
+                return Err(Error::Process(format!(
+                    "process {rank} comes to collective {theirs:?}, this one to {mine:?} (number, kind of \
+                     collective, kind of number, numbers)"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::{super::peers::meet, *};
+
+    /// Runs something in as many processes, which are threads here.
+    fn together<T: Send>(world: usize, act: impl Fn(&Group) -> T + Sync) -> Vec<T> {
+        let (_store, peers) = meet(world);
+        thread::scope(|scope| {
+            let act = &act;
+            let start = |peers: Peers| {
+                scope.spawn(move || {
+                    let made = act(&Group::meet(&peers).unwrap());
+                    peers.part().unwrap();
+                    made
+                })
+            };
+            let threads: Vec<_> = peers.into_iter().map(start).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        tensor.to_kind(Kind::Double).view(-1).try_into().unwrap()
+    }
+
+    #[test]
+    fn collectives_are_sums_and_gatherings_of_every_size_and_kind() {
+        for world in [1, 2, 3] {
+            for kind in [Kind::Float, Kind::Double, Kind::BFloat16, Kind::Half, Kind::Int64] {
+                let all = together(world, |group| {
+                    let own = |count: i64| {
+                        let own = Tensor::arange(count, (Kind::Double, Device::Cpu));
+                        (own + group.rank() as f64).to_kind(kind)
+                    };
+                    let mut found = Vec::new();
+                    for count in [0, 1, 5] {
+                        let sum = own(count);
+                        group.sum(&sum).unwrap().wait().unwrap();
+                        let all = Tensor::zeros([count * world as i64], (kind, Device::Cpu));
+                        group.all_gather(&all, &own(count)).unwrap().wait().unwrap();
+                        let part = Tensor::zeros([count], (kind, Device::Cpu));
+                        let whole = own(count * world as i64);
+                        group.reduce_scatter(&part, &whole).unwrap().wait().unwrap();
+                        let said = own(count);
+                        group.broadcast(&said).unwrap().wait().unwrap();
+                        found.push([sum, all, part, said].map(|tensor| numbers(&tensor)));
+                    }
+                    found
+                });
+                let ranks = (world * (world - 1) / 2) as f64;
+                for (rank, found) in all.into_iter().enumerate() {
+                    for (count, [sum, all, part, said]) in [0, 1, 5].into_iter().zip(found) {
+                        let sum_at = |place: usize| (place * world) as f64 + ranks;
+                        assert!(sum.into_iter().eq((0..count).map(sum_at)));
+                        let gathered = |r: usize| (0..count).map(move |i| (i + r) as f64);
+                        assert!(all.into_iter().eq((0..world).flat_map(gathered)));
+                        assert!(part.into_iter().eq((0..count).map(|i| sum_at(rank * count + i))));
+                        assert!(said.into_iter().eq(gathered(0)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_bytes_come_from_every_process() {
+        let all = together(3, |group| {
+            let rank = group.rank() as f64;
+            let bytes = "x".repeat(group.rank()).into_bytes();
+            (
+                group.exchange(&[rank, 7.0]).unwrap(),
+                group.sums(&[rank, 1.0]).unwrap(),
+                group.gather_bytes(&bytes).unwrap(),
+                group.of_leader(format!("of {rank}").as_bytes()).unwrap(),
+                group.share(10),
+            )
+        });
+        let shares: Vec<_> = all.iter().map(|(.., share)| share.clone()).collect();
+        assert_eq!(shares, [0..3, 3..6, 6..10]);
+        for (numbers, sums, bytes, said, _) in all {
+            assert_eq!(numbers, [[0.0, 7.0], [1.0, 7.0], [2.0, 7.0]]);
+            assert_eq!((sums, said), (vec![3.0, 3.0], b"of 0".to_vec()));
+            assert_eq!(bytes, [b"".to_vec(), b"x".to_vec(), b"xx".to_vec()]);
+        }
+    }
+}

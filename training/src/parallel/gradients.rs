@@ -1,0 +1,83 @@
+//! Gradients: the sum over all processes, of all numbers or of this process's.
+
+use flava_model::runtime::set_gradient;
+use tch::{Kind, Tensor};
+
+use super::{Parallel, units::Unit};
+use crate::Result;
+
+impl Parallel {
+    /// Whether each parameter has a gradient here, in their order.
+    pub(crate) fn reached(&self) -> Vec<f64> {
+        let reached = |(_, parameter): &(String, Tensor)| f64::from(parameter.grad().defined());
+        self.parameters.iter().map(reached).collect()
+    }
+
+    /// Puts the sums over all processes into the gradients that the optimiser reads; `reached`
+    /// says in how many processes each parameter has one. What no process reached has none.
+    pub(crate) fn sum_gradients(&self, reached: &[f64]) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let mut under_way = Vec::new();
+        for unit in &self.units {
+            if unit.slots.iter().all(|slot| reached[slot.parameter] == 0.0) {
+                continue;
+            }
+            let whole = self.gradients_of(unit)?;
+            let (sum, work) = if self.slices.is_some() {
+                let size = (unit.length / self.group.world()) as i64;
+                let part = Tensor::f_empty([size], (Kind::Float, whole.device()))?;
+                let work = self.group.reduce_scatter(&part, &whole)?;
+                (part, work)
+            } else {
+                let work = self.group.sum(&whole)?;
+                (whole, work)
+            };
+            under_way.push((unit, sum, work));
+        }
+        for (unit, sum, work) in under_way {
+            work.wait()?;
+            self.take(unit, &sum, reached)?;
+        }
+        Ok(())
+    }
+
+    /// The gradients of a unit side by side, zeros where there are none; they are taken away.
+    fn gradients_of(&self, unit: &Unit) -> Result<Tensor> {
+        let device = self.parameters[unit.slots[0].parameter].1.device();
+        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, device))?;
+        for slot in &unit.slots {
+            let parameter = &self.parameters[slot.parameter].1;
+            let gradient = parameter.grad();
+            if gradient.defined() {
+                let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
+                let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
+                place.f_copy_(&gradient)?;
+                set_gradient(parameter, None)?;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Gives the parameters of a unit, or the slices of them that are this process's, their sums.
+    fn take(&self, unit: &Unit, sum: &Tensor, reached: &[f64]) -> Result<()> {
+        let part = if self.slices.is_some() {
+            self.shard(unit)
+        } else {
+            0..unit.length
+        };
+        for slot in &unit.slots {
+            if reached[slot.parameter] == 0.0 {
+                continue;
+            }
+            let Some(slice) = slot.within(&part) else {
+                continue;
+            };
+            let (start, size) = (slice.of_part as i64, slice.of_parameter.len() as i64);
+            let gradient = sum.f_narrow(0, start, size)?;
+            if let Some(own) = self.own(slot.parameter) {
+                set_gradient(&own, Some(&gradient.f_view_as(&own)?))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Training in several processes: gradients that are summed over all of them, unit by unit, and an
+//! optimiser whose state each has whole or a part of.
+
+mod gradients;
+mod moments;
+mod units;
+mod weights;
+
+use std::{collections::BTreeMap, ops::Range};
+
+use flava_model::runtime::{clear_gradients, distributed::Group};
+use tch::Tensor;
+
+use crate::{AdamW, AdamWConfig, ParameterSet, Result};
+use units::{Slice, Slot, Unit};
+
+/// What of a training each process has only a part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharding {
+    /// Nothing: each has all weights, gradients and moments.
+    #[default]
+    None,
+    /// The optimiser's moments, and the gradients that it reads (ZeRO, stage 2).
+    Optimiser,
+}
+
+/// The parameters of a training as its processes exchange them.
+#[derive(Debug)]
+pub(crate) struct Parallel {
+    group: Group,
+    /// By name, in the order of the optimiser's sets.
+    parameters: Vec<(String, Tensor)>,
+    /// None of a process alone, which exchanges nothing.
+    units: Vec<Unit>,
+    /// What of each parameter this process's optimiser changes, \[numbers\]; none where the
+    /// optimiser has all of them.
+    slices: Option<Vec<Option<Tensor>>>,
+}
+
+impl Parallel {
+    pub(crate) fn new(group: &Group, sharding: Sharding, sets: &[ParameterSet]) -> Result<Self> {
+        let all = sets.iter().flat_map(|set| &set.parameters);
+        let parameters: Vec<(String, Tensor)> = all
+            .map(|parameter| (parameter.name.clone(), parameter.tensor.shallow_clone()))
+            .collect();
+        let sizes = parameters.iter();
+        let sizes = sizes.map(|(name, tensor)| (name.as_str(), tensor.numel()));
+        let mut parallel = Self {
+            units: if group.has_others() {
+                units::units(sizes, group.world())
+            } else {
+                Vec::new()
+            },
+            group: group.clone(),
+            parameters,
+            slices: None,
+        };
+        if group.has_others() && sharding == Sharding::Optimiser {
+            parallel.slices = Some(parallel.slice()?);
+        }
+        Ok(parallel)
+    }
+
+    /// What of each parameter is this process's.
+    fn slice(&self) -> Result<Vec<Option<Tensor>>> {
+        let mut slices: Vec<Option<Tensor>> = self.parameters.iter().map(|_| None).collect();
+        for (unit, slot) in self.slots() {
+            if let Some(Slice { of_parameter, .. }) = slot.within(&self.shard(unit)) {
+                let (start, size) = (of_parameter.start as i64, of_parameter.len() as i64);
+                let numbers = self.parameters[slot.parameter].1.f_detach()?.f_view([-1])?;
+                slices[slot.parameter] = Some(numbers.f_narrow(0, start, size)?);
+            }
+        }
+        Ok(slices)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (&Unit, &Slot)> {
+        let units = self.units.iter();
+        units.flat_map(|unit| unit.slots.iter().map(move |slot| (unit, slot)))
+    }
+
+    /// What of a unit is this process's.
+    fn shard(&self, unit: &Unit) -> Range<usize> {
+        let (rank, size) = (self.group.rank(), unit.length / self.group.world());
+        rank * size..(rank + 1) * size
+    }
+
+    /// What of a parameter this process's optimiser changes: all of it, or a slice, or nothing.
+    pub(crate) fn own(&self, number: usize) -> Option<Tensor> {
+        match &self.slices {
+            None => Some(self.parameters[number].1.shallow_clone()),
+            Some(slices) => slices[number].as_ref().map(Tensor::shallow_clone),
+        }
+    }
+
+    /// An optimiser of what is this process's of some parameters.
+    pub(crate) fn optimiser(&self, sets: Vec<ParameterSet>, config: &AdamWConfig) -> AdamW {
+        let numbers = self.parameters.iter().enumerate();
+        let own: BTreeMap<&str, Option<Tensor>> = numbers
+            .map(|(number, (name, _))| (name.as_str(), self.own(number)))
+            .collect();
+        AdamW::of(sets, config).of_own(|name| own.get(name)?.as_ref().map(Tensor::shallow_clone))
+    }
+
+    /// Takes all gradients away: a parameter that a step does not reach has none, and is not
+    /// updated.
+    pub(crate) fn zero_grad(&self) -> Result<()> {
+        let own = self.slices.iter().flatten().flatten();
+        let all = self.parameters.iter().map(|(_, parameter)| parameter);
+        let all: Vec<Tensor> = all.chain(own).map(Tensor::shallow_clone).collect();
+        Ok(clear_gradients(&all)?)
+    }
+
+    /// The norms of whole parameters' gradients, by the norms of what is here of each.
+    pub(crate) fn norms_of_parameters(&self, own: Vec<(&str, f64)>) -> Result<Vec<f64>> {
+        if self.slices.is_none() {
+            return Ok(own.into_iter().map(|(_, norm)| norm).collect());
+        }
+        let squares: BTreeMap<&str, f64> = own.iter().map(|(name, norm)| (*name, norm * norm)).collect();
+        let names = self.parameters.iter().map(|(name, _)| name.as_str());
+        let here: Vec<f64> = names.clone().map(|name| squares.get(name).copied().unwrap_or(0.0)).collect();
+        let sums = self.group.sums(&here)?;
+        let whole: BTreeMap<&str, f64> = names.zip(sums).collect();
+        Ok(own.iter().map(|(name, _)| whole[name].sqrt()).collect())
+    }
+
+    /// The norm of all processes' gradients together, of what each has of it.
+    pub(crate) fn gradient_norm(&self, optimiser: &AdamW) -> Result<f64> {
+        let own = optimiser.gradient_norm()?;
+        if self.slices.is_none() {
+            return Ok(own); // the same everywhere
+        }
+        Ok(self.group.sums(&[own * own])?[0].sqrt())
+    }
+}

@@ -1,0 +1,145 @@
+//! Parameters in units that are exchanged at once: a block, a table, what is small of a tower.
+
+use std::ops::Range;
+
+/// Numbers that a parameter's place in its unit is a multiple of: the optimiser's kernel rounds
+/// the rest of a vector register otherwise.
+const ALIGNED: usize = 64;
+/// Numbers of a parameter that is a unit by itself.
+const LARGE: usize = 1 << 20;
+
+/// A parameter's place in its unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Its place among all parameters.
+    pub(super) parameter: usize,
+    /// Its numbers in the unit.
+    pub(super) range: Range<usize>,
+}
+
+impl Slot {
+    /// Its numbers that are in a part of the unit: where in the parameter they begin, and where in
+    /// the part.
+    pub(super) fn within(&self, part: &Range<usize>) -> Option<Slice> {
+        let start = self.range.start.max(part.start);
+        let end = self.range.end.min(part.end);
+        (start < end).then(|| Slice {
+            of_parameter: start - self.range.start..end - self.range.start,
+            of_part: start - part.start,
+        })
+    }
+}
+
+/// What of a parameter is in a part of its unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// Its numbers.
+    pub(super) of_parameter: Range<usize>,
+    /// Where in the part they begin.
+    pub(super) of_part: usize,
+}
+
+/// Parameters that are exchanged at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) slots: Vec<Slot>,
+    /// Numbers with what fills up to equal parts for all processes.
+    pub(super) length: usize,
+}
+
+/// The units of parameters by name and size, each in equal parts for so many processes.
+pub(super) fn units<'p>(
+    parameters: impl Iterator<Item = (&'p str, usize)>,
+    world: usize,
+) -> Vec<Unit> {
+    let mut named: Vec<(&str, Unit)> = Vec::new();
+    for (number, (name, size)) in parameters.enumerate() {
+        let of = if size >= LARGE && block_of(name).is_none() {
+            name
+        } else {
+            block_of(name).unwrap_or_else(|| tower_of(name))
+        };
+        let known = named.iter().position(|(known, _)| *known == of);
+        let place = known.unwrap_or_else(|| {
+            let (slots, length) = (Vec::new(), 0);
+            named.push((of, Unit { slots, length }));
+            named.len() - 1
+        });
+        let unit = &mut named[place].1;
+        unit.slots.push(Slot {
+            parameter: number,
+            range: unit.length..unit.length + size,
+        });
+        unit.length = (unit.length + size).next_multiple_of(ALIGNED);
+    }
+    let mut units: Vec<Unit> = named.into_iter().map(|(_, unit)| unit).collect();
+    for unit in &mut units {
+        unit.length = unit.length.next_multiple_of(world * ALIGNED);
+    }
+    units
+}
+
+/// The block that a parameter is of: its name up to the number of the layer.
+fn block_of(name: &str) -> Option<&str> {
+    const LAYER: &str = ".layer.";
+    let start = name.find(LAYER)? + LAYER.len();
+    let digits = name[start..].find('.')?;
+    Some(&name[..start + digits])
+}
+
+/// The first two parts of a name: what it is of.
+fn tower_of(name: &str) -> &str {
+    let mut dots = name.match_indices('.').map(|(place, _)| place);
+    let second = dots.nth(1);
+    &name[..second.unwrap_or(name.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_tables_are_units_in_equal_aligned_parts() {
+        let sizes = [
+            ("flava.text_model.embeddings.word_embeddings.weight", LARGE),
+            ("flava.text_model.embeddings.cls", 7),
+            ("flava.text_model.encoder.layer.0.dense.weight", 100),
+            ("flava.text_model.encoder.layer.0.dense.bias", 10),
+            ("flava.text_model.encoder.layer.10.dense.bias", 10),
+            ("flava.text_model.layernorm.bias", 64),
+            ("flava.logit_scale", 1),
+        ];
+        let found = units(sizes.into_iter(), 3);
+        let slot = |parameter, start: usize, size: usize| Slot {
+            parameter,
+            range: start..start + size,
+        };
+        let slots: Vec<Vec<Slot>> = found.iter().map(|unit| unit.slots.clone()).collect();
+        assert_eq!(
+            slots,
+            [
+                vec![slot(0, 0, LARGE)],
+                vec![slot(1, 0, 7), slot(5, 64, 64)],
+                vec![slot(2, 0, 100), slot(3, 128, 10)],
+                vec![slot(4, 0, 10)],
+                vec![slot(6, 0, 1)],
+            ]
+        );
+        assert!(found.iter().all(|unit| unit.length % (3 * ALIGNED) == 0));
+        assert!(found.iter().all(|unit| unit.length < LARGE + 3 * ALIGNED));
+    }
+
+    #[test]
+    fn parts_of_a_unit_hold_slices_of_parameters() {
+        let slot = Slot {
+            parameter: 0,
+            range: 100..200,
+        };
+        let slice = |of_parameter, of_part| Some(Slice { of_parameter, of_part });
+        assert_eq!(slot.within(&(0..64)), None);
+        assert_eq!(slot.within(&(64..128)), slice(0..28, 36));
+        assert_eq!(slot.within(&(128..192)), slice(28..92, 0));
+        assert_eq!(slot.within(&(192..256)), slice(92..100, 0));
+        assert_eq!(slot.within(&(200..256)), None);
+    }
+}
