@@ -31,6 +31,33 @@ pub fn listen() {
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
     }
+    listen_for_preemption();
+}
+
+/// Takes the signal that Slurm sends some time before it ends a job for Ctrl-C.
+fn listen_for_preemption() {
+    extern "C" fn ask(_signal: libc::c_int) {
+        ASKED.store(true, Ordering::SeqCst);
+    }
+    let ask: extern "C" fn(libc::c_int) = ask;
+    // SAFETY: a set of signals of this frame's own, of which the thread has a copy; the handler,
+    // for threads that began before, sets a flag.
+    let signals = unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigaddset(&raw mut signals, libc::SIGUSR1);
+        libc::signal(libc::SIGUSR1, ask as libc::sighandler_t);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
+        signals
+    };
+    std::thread::spawn(move || {
+        let mut signal = 0;
+        // SAFETY: waits for a signal of the set, and writes its number.
+        while unsafe { libc::sigwait(&raw const signals, &raw mut signal) } == 0 {
+            ASKED.store(true, Ordering::SeqCst);
+            crate::say("stopping at the next safe place, as the scheduler asks");
+        }
+    });
 }
 
 /// Whether Ctrl-C was pressed.

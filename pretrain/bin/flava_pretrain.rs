@@ -9,9 +9,7 @@ use flava_evaluator::console::{
     DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print,
 };
 use flava_model::runtime::distributed::{Company, Group};
-use flava_pretrain::{
-    Command, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run,
-};
+use flava_pretrain::{Command, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
 fn main() -> ExitCode {
@@ -34,8 +32,10 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
         return planned(&job);
     }
     let restarts = usize::from(args.max_restarts);
-    in_processes(args.processes, Company::Together { restarts }, |peers| {
-        match run(&job, &Group::meet(peers)?) {
+    in_processes(
+        args.processes,
+        Company::Together { restarts },
+        |peers| match run(&job, &Group::meet(peers)?) {
             Ok(model) if peers.leads() => {
                 flava_evaluator::report_beside(&job.out);
                 print(&model.unwrap_or(job.out).display().to_string());
@@ -49,8 +49,8 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
                 Ok(INTERRUPTED)
             }
             Err(error) => Err(error.into()),
-        }
-    })
+        },
+    )
 }
 
 fn untrained(args: &RunArgs) -> Result<u8> {

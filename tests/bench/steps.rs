@@ -18,10 +18,10 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, TextProcessor},
-    runtime::{Autocast, Precision, Progress, peak_memory},
+    runtime::{Autocast, Precision, Progress, distributed::Group, peak_memory},
 };
 use flava_pretrain::{
-    CorpusSampler, ExampleTransform, FlavaForPreTraining, HiddenShares, ImageTokenizer,
+    Batch, CorpusSampler, ExampleTransform, FlavaForPreTraining, HiddenShares, ImageTokenizer,
     JointTraining, Mixture, OnEmpty, Order, PatchLabels, PretrainingDataset, PretrainingInputs,
     Rank, RowKind, TrainingSchedule, VisualTokens, WordMasks, step_flops,
 };
@@ -181,7 +181,8 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>, device: Device) -> Jo
             device,
         };
         let progress = Progress::new(1, "corpus", true);
-        let words = VisualTokens::open(file, &dataset, &tokenizer, &progress).unwrap();
+        let words =
+            VisualTokens::open(file, &dataset, &tokenizer, &progress, &Group::alone()).unwrap();
         PatchLabels::Known(Arc::new(words))
     });
     let samples = CorpusSampler {
@@ -210,12 +211,10 @@ fn pairs(folder: &Path, rows: usize, words: Option<&Path>, device: Device) -> Jo
     }
 }
 
-fn step(micro_batch: usize) -> Step {
+fn step(train: &JointTraining, batch: &Batch, micro_batch: usize) -> Step {
     Step {
-        number: 0,
-        seed: 0,
-        loss_scale: 1.0,
         micro_batch,
+        ..Step::first(&Group::alone(), train, batch).unwrap()
     }
 }
 
@@ -236,7 +235,8 @@ fn feed(folder: &Path, device: Device) -> serde_json::Value {
         let mut best = f64::INFINITY;
         for batch in &batches {
             let start = Instant::now();
-            train.backward(batch, &step(0)).unwrap();
+            let step = step(&train, batch, 0);
+            train.backward(batch, &step).unwrap();
             place::wait(device);
             best = best.min(start.elapsed().as_secs_f64());
         }
@@ -248,10 +248,13 @@ fn feed(folder: &Path, device: Device) -> serde_json::Value {
 /// One step over drawn pairs, in parts.
 fn cached(folder: &Path, rows: usize, micro_batch: usize, device: Device) -> serde_json::Value {
     let mut train = pairs(folder, rows, None, device);
-    let batch = train.readers[0].batch(0, &train.preparation).unwrap();
+    let batch = train.readers[0].batch(0, &train.preparation);
     let before = peak_memory(device);
     let start = Instant::now();
-    let metrics = train.backward(&batch, &step(micro_batch)).unwrap();
+    let metrics = {
+        let step = step(&train, &batch, micro_batch);
+        train.backward(&batch, &step).unwrap()
+    };
     let seconds = start.elapsed().as_secs_f64();
     json!({ "rows_per_s": rows as f64 / seconds, "peak_mb": peak_memory(device), "batch_mb": before, "losses": metrics.losses().len() })
 }

@@ -12,4 +12,6 @@ mod reports;
 mod resume;
 mod scores;
 mod trainer;
+mod trainer_processes;
+mod training_processes;
 mod zero_shot;

@@ -5,11 +5,12 @@ use std::{cell::Cell, fs, ops::Range, path::Path};
 use flava_base::LrDecay;
 use flava_model::{
     checkpoint::{load_exactly, read_tensors, write_tensors},
-    runtime::{Precision, Progress},
+    runtime::{Precision, Progress, distributed::Group},
 };
 use flava_training::{
-    AdamWConfig, Batches, BrokenRows, Candidate, Error, Evaluation, Learner, Log, LrSchedule,
-    ParameterSet, Result, Step, StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
+    AdamWConfig, BatchRows, Batches, BrokenRows, Candidate, Error, Evaluation, Learner, Log,
+    LrSchedule, ParameterSet, Result, Sharding, Step, StepMetrics, Trained, Trainer, TrainerConfig,
+    TrainingState,
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -40,6 +41,12 @@ struct Mean {
     fault: Fault,
 }
 
+/// A step's number, and the rows that are whole.
+struct Numbers {
+    step: usize,
+    own: BatchRows,
+}
+
 impl Mean {
     fn new(fault: Fault) -> Self {
         let weight = Tensor::from_slice(&[0.5f32, -0.5]).set_requires_grad(true);
@@ -48,18 +55,34 @@ impl Mean {
 }
 
 impl Learner for Mean {
-    type Batch = usize;
+    type Batch = Numbers;
     type Error = Error;
 
-    fn batches(&self, steps: Range<usize>) -> Batches<usize, Error> {
-        Box::new(steps.map(Ok))
+    fn batches(&self, steps: Range<usize>) -> Batches<Numbers, Error> {
+        let broken = match self.fault {
+            Fault::Broken(count) => BrokenRows {
+                count,
+                first_reason: "row 3 is no image".into(),
+            },
+            _ => BrokenRows::default(),
+        };
+        let ids = (0..ROWS).map(|row| format!("row {row}"));
+        let own = BatchRows {
+            broken,
+            ..BatchRows::whole(ids.collect(), 0)
+        };
+        let batch = move |step| {
+            let own = own.clone();
+            Ok(Numbers { step, own })
+        };
+        Box::new(steps.map(batch))
     }
 
-    fn ids(&self, _batch: &usize) -> Vec<String> {
-        (0..ROWS).map(|row| format!("row {row}")).collect()
+    fn rows<'b>(&self, batch: &'b Numbers) -> &'b BatchRows {
+        &batch.own
     }
 
-    fn flops(&self, _batch: &usize) -> f64 {
+    fn flops(&self, _batch: &Numbers) -> f64 {
         1.0
     }
 
@@ -70,25 +93,18 @@ impl Learner for Mean {
         )])]
     }
 
-    fn backward(&mut self, batch: &usize, step: &Step) -> Result<StepMetrics> {
-        let mut metrics = StepMetrics::new(ROWS);
-        match self.fault {
-            Fault::Killed(at) if at == step.number => return Err(Error::Interrupted),
-            Fault::Broken(count) => {
-                metrics.broken = BrokenRows {
-                    count,
-                    first_reason: "row 3 is no image".into(),
-                }
-            }
-            _ => {}
+    fn backward(&mut self, batch: &Numbers, step: &Step) -> Result<StepMetrics> {
+        let mut metrics = StepMetrics::default();
+        if matches!(self.fault, Fault::Killed(at) if at == step.number) {
+            return Err(Error::Interrupted);
         }
-        for part in step.parts(ROWS) {
-            if matches!(self.fault, Fault::Memory(most) if part.len() > most) {
+        for part in step.parts(&batch.own) {
+            if matches!(self.fault, Fault::Memory(most) if part.rows.len() > most) {
                 let error = tch::TchError::Torch("CUDA out of memory. Tried to ..".into());
                 return Err(error.into());
             }
-            for row in part {
-                let goal = ((*batch * ROWS + row) as f64 * 0.7).sin() * step.loss_scale;
+            for row in part.rows {
+                let goal = ((batch.step * ROWS + row) as f64 * 0.7).sin() * step.loss_scale;
                 let mut loss = self
                     .weight
                     .f_sub_scalar(goal)?
@@ -155,6 +171,8 @@ fn train(
         key: "key",
         precision: Precision::F32,
         micro_batch: 0,
+        group: &Group::alone(),
+        sharding: Sharding::None,
         progress: &progress,
         evaluation,
         device: Device::Cpu,
@@ -206,6 +224,8 @@ fn a_training_that_ends_early_goes_on_as_if_it_had_not() {
         key: "other",
         precision: Precision::F32,
         micro_batch: 0,
+        group: &Group::alone(),
+        sharding: Sharding::None,
         progress: &progress,
         evaluation: None,
         device: Device::Cpu,

@@ -7,6 +7,7 @@ mod golden;
 mod metrics;
 mod pillow;
 mod probe;
+mod processes;
 mod processors;
 mod tokenizer;
 mod training;

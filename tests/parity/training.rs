@@ -11,7 +11,7 @@ use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::{Checkpoint, read_tensors},
     processor::{ImageProcessorConfig, PassOrder, TextProcessor},
-    runtime::Precision,
+    runtime::{Precision, distributed::Group},
 };
 use flava_pretrain::{
     CorpusSampler, Dino, DinoSetup, ExampleTransform, FlavaForPreTraining, JointTraining, Mixture,
@@ -183,7 +183,7 @@ fn golden_batch(golden: &BTreeMap<String, Tensor>, batch: usize) -> PretrainingI
     })
 }
 
-fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
+pub(super) fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     let mini = root().join("evaluator/assets/mini");
     let text = Arc::new(TextProcessor::from_directory(&mini).unwrap());
     let part = |layers| {
@@ -259,22 +259,16 @@ fn joint(contrastive_share: f64, alone: &DrawingAlone) -> JointTraining {
     }
 }
 
-/// The first step, over so many rows at once.
-fn first_step(micro_batch: usize) -> Step {
-    Step {
-        number: 0,
-        seed: 7,
-        loss_scale: 1.0,
-        micro_batch,
-    }
-}
-
 fn gradients(
     train: &mut JointTraining,
     micro_batch: usize,
 ) -> (BTreeMap<String, Tensor>, Vec<(&'static str, f64)>) {
-    let batch = train.readers[0].batch(0, &train.preparation).unwrap();
-    let metrics = train.backward(&batch, &first_step(micro_batch)).unwrap();
+    let batch = train.readers[0].batch(0, &train.preparation);
+    let step = Step {
+        micro_batch,
+        ..Step::first(&Group::alone(), train, &batch).unwrap()
+    };
+    let metrics = train.backward(&batch, &step).unwrap();
     let mut losses = metrics.losses();
     losses.sort_by_key(|(name, _)| *name);
     let all = train
@@ -386,7 +380,10 @@ fn a_batch_of_views_in_parts_is_the_whole() {
         };
         let mut dino = Dino::new(setup, stage).unwrap();
         let batch = dino.batches(0..1).next().unwrap().unwrap();
-        let step = first_step(micro_batch);
+        let step = Step {
+            micro_batch,
+            ..Step::first(&Group::alone(), &dino, &batch).unwrap()
+        };
         let losses = dino.backward(&batch, &step).unwrap().losses();
         let reached = dino
             .parameters()
@@ -426,7 +423,7 @@ fn captions_are_exchanged_as_often_as_asked_for() {
     let train = joint(1.0, &alone);
     let (mut all, mut exchanged) = (0.0, 0.0);
     for nth in 0..60 {
-        let batch = train.readers[0].batch(nth, &train.preparation).unwrap();
+        let batch = train.readers[0].batch(nth, &train.preparation);
         let labels: Vec<i64> = batch
             .itm_labels(0..batch.len(), Device::Cpu)
             .unwrap()

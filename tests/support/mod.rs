@@ -6,6 +6,7 @@ pub mod given;
 pub mod golden;
 pub mod hub_server;
 pub mod place;
+pub mod processes;
 pub mod program;
 pub mod recipes;
 pub mod sources;

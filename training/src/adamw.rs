@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use flava_model::runtime::{AdamWStep, fused_adamw, norm, scale};
+use flava_model::runtime::{AdamWStep, clear_gradients, fused_adamw, norm, scale};
 use tch::{Kind, Tensor};
 
 use crate::{Error, Result};
@@ -132,6 +132,13 @@ impl AdamW {
         for group in self.groups.iter_mut().filter(|g| g.weight_decay > 0.0) {
             group.weight_decay = weight_decay;
         }
+    }
+
+    /// Takes all gradients away: a parameter that a step does not reach has none, and is not
+    /// updated.
+    pub fn zero_grad(&self) -> Result<()> {
+        let parameters: Vec<Tensor> = self.parameters().map(|(_, p)| p.shallow_clone()).collect();
+        Ok(clear_gradients(&parameters)?)
     }
 
     /// One step at a learning rate, of the parameters that have gradients.

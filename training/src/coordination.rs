@@ -66,26 +66,10 @@ impl Coordinator {
         }
     }
 
-    /// What all processes act on: any interruption, the first one's clock, the sums of their rows
-    /// and counts.
+    /// What all processes act on.
     pub(crate) fn before_step(&self, rows: &BatchRows, counts: &[f64]) -> Result<StepHeader> {
-        const OWN: usize = 4;
-        let interrupted = f64::from(flava_base::interrupted());
-        let save = f64::from(self.saved.elapsed() > SAVE_EVERY);
-        let (whole, broken) = (rows.ids.len() as f64, rows.broken.count as f64);
-        let mut own = vec![interrupted, save, whole, broken];
-        own.extend(counts);
-        let all = self.group.exchange(&own)?;
-        let sum = |place: usize| all.iter().map(|numbers| numbers[place]).sum::<f64>();
-        Ok(StepHeader {
-            interrupted: sum(0) > 0.0,
-            save: all[0][1] > 0.0,
-            batch: WholeBatch {
-                rows: all.iter().map(|numbers| numbers[2] as usize).collect(),
-                broken: sum(3) as usize,
-                counts: (OWN..own.len()).map(sum).collect(),
-            },
-        })
+        let is_old = self.saved.elapsed() > SAVE_EVERY;
+        before_step(&self.group, rows, counts, is_old)
     }
 
     /// Does in process 0 what there is to be done once, while the others wait: not in a collective,
@@ -113,6 +97,32 @@ impl Coordinator {
     pub(crate) fn note_saved(&mut self) {
         self.saved = Instant::now();
     }
+}
+
+/// What all processes act on: any interruption, the first one's clock, the sums of their rows and
+/// counts.
+pub(crate) fn before_step(
+    group: &Group,
+    rows: &BatchRows,
+    counts: &[f64],
+    is_old: bool,
+) -> Result<StepHeader> {
+    const OWN: usize = 4;
+    let interrupted = f64::from(flava_base::interrupted());
+    let (whole, broken) = (rows.ids.len() as f64, rows.broken.count as f64);
+    let mut own = vec![interrupted, f64::from(is_old), whole, broken];
+    own.extend(counts);
+    let all = group.exchange(&own)?;
+    let sum = |place: usize| all.iter().map(|numbers| numbers[place]).sum::<f64>();
+    Ok(StepHeader {
+        interrupted: sum(0) > 0.0,
+        save: all[0][1] > 0.0,
+        batch: WholeBatch {
+            rows: all.iter().map(|numbers| numbers[2] as usize).collect(),
+            broken: sum(3) as usize,
+            counts: (OWN..own.len()).map(sum).collect(),
+        },
+    })
 }
 
 /// What was computed in this process, where it was in all of them: memory that is short in one of

@@ -8,7 +8,7 @@ use rand::RngCore;
 
 use crate::{
     BrokenRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
-    coordination::agreed,
+    coordination::{agreed, before_step},
 };
 
 /// The rows of a batch that this process reads.
@@ -60,22 +60,20 @@ pub struct Step {
 }
 
 impl Step {
-    /// The first step, of a process alone: of a batch of a learner's, over `micro_batch` rows at
-    /// once.
-    pub fn first<L: Learner>(learner: &L, batch: &L::Batch, seed: i64, micro_batch: usize) -> Self {
-        let rows = learner.rows(batch);
-        Self {
+    /// The first step of some processes, of a batch of a learner's, over all rows at once.
+    ///
+    /// # Errors
+    /// Which process failed, and of what.
+    pub fn first<L: Learner>(group: &Group, learner: &L, batch: &L::Batch) -> crate::Result<Self> {
+        let header = before_step(group, learner.rows(batch), &learner.counts(batch), false)?;
+        Ok(Self {
             number: 0,
-            seed,
+            seed: 0,
             loss_scale: 1.0,
-            micro_batch,
-            whole: WholeBatch {
-                rows: vec![rows.ids.len()],
-                broken: rows.broken.count,
-                counts: learner.counts(batch),
-            },
-            group: Group::alone(),
-        }
+            micro_batch: 0,
+            whole: header.batch,
+            group: group.clone(),
+        })
     }
 
     /// The parts of this process's rows, as many in every process, one after the other.
@@ -90,7 +88,11 @@ impl Step {
         let before = |place: usize| rows.places.partition_point(|row| *row < place);
         let part = |number: usize| {
             let start = own.start + number * size;
-            let end = if number + 1 == count { own.end } else { start + size };
+            let end = if number + 1 == count {
+                own.end
+            } else {
+                start + size
+            };
             Part {
                 number: self.group.rank() * count + number,
                 rows: before(start)..before(end.min(own.end)),

@@ -6,8 +6,8 @@ use flava_base::is_there;
 use flava_model::runtime::{Autocast, Progress, distributed::Group};
 use flava_tasks::{Metric, Recipe};
 use flava_training::{
-    AdamWConfig, BatchRows, Batches, Candidate, Evaluation, Learner, Log, LrSchedule,
-    ParameterSet, Sharding, Step, StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
+    AdamWConfig, BatchRows, Batches, Candidate, Evaluation, Learner, Log, LrSchedule, ParameterSet,
+    Sharding, Step, StepMetrics, Trained, Trainer, TrainerConfig, TrainingState,
 };
 use sha2::{Digest, Sha256};
 

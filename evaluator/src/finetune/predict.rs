@@ -56,7 +56,7 @@ pub(crate) fn outputs(network: &mut Network, asked: &Asked) -> Result<Tensor> {
     let positions = &batches.positions[own];
     let task = format!("{}: answers", rows.split.name);
     let bar = asked.progress.task(&task, rows.len());
-    let size = [rows.len() as i64, network.output.width() as i64];
+    let size = [rows.len() as i64, network.output.width()];
     let whole = Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?;
     let mut loader = images.map(|images| images.start(rows, positions.to_vec()));
     for positions in positions {

@@ -17,8 +17,8 @@ use crate::{
     Error, Result,
     features::Rows,
     finetune::{
-        Asked, FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training, is_tuned,
-        predictions,
+        Asked, FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training,
+        is_tuned, predictions,
     },
 };
 

@@ -10,9 +10,7 @@ use flava_model::{
     processor::{ImageTransform, Pixels, image_batch},
     runtime::Fill,
 };
-use flava_training::{
-    BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState,
-};
+use flava_training::{BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{
@@ -154,12 +152,7 @@ impl CodebookTraining {
     }
 
     /// The losses of this process's images, which are a share of the whole batch's.
-    fn losses(
-        &self,
-        batch: &SampledBatch<Pixels>,
-        step: &Step,
-        share: f64,
-    ) -> Result<PartLosses> {
+    fn losses(&self, batch: &SampledBatch<Pixels>, step: &Step, share: f64) -> Result<PartLosses> {
         let pixels = image_batch(&batch.rows, self.store.device(), Kind::Float)?.pixel_values;
         let logits = self.encoder.forward(&pixels)?; // [batch, words, height, width]
         let words = self.relaxed_words(&logits, &batch.own.places, step)?;

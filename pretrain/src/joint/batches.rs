@@ -9,10 +9,7 @@ use flava_model::{
 use flava_training::BatchRows;
 use tch::{Device, Kind, Tensor, kind::Element};
 
-use super::{
-    inputs::PretrainingInputs,
-    rows::Row,
-};
+use super::{inputs::PretrainingInputs, rows::Row};
 use crate::{Result, recipe::RowKind, sampling::SampledBatch};
 
 /// This process's rows of a batch, on their way to the model.

@@ -72,9 +72,10 @@ impl Gathered {
         let is_filled = places.len() < rows.len() * most;
         let places = Tensor::f_from_slice(&places)?.f_to_device(own.image.device())?;
         let all = leaves.map(|leaf| {
-            Ok(match is_filled {
-                true => leaf.f_index_select(0, &places)?,
-                false => leaf.shallow_clone(),
+            Ok(if is_filled {
+                leaf.f_index_select(0, &places)?
+            } else {
+                leaf.shallow_clone()
             })
         })?;
         let before: usize = rows[..group.rank()].iter().sum();
@@ -91,9 +92,10 @@ impl Gathered {
         let (group, rows) = (&step.group, self.own.len() as i64);
         self.leaves.map(|leaf| {
             let gradient = leaf.grad();
-            let gradient = match gradient.defined() {
-                true => gradient,
-                false => leaf.f_zeros_like()?, // none of these rows is a query
+            let gradient = if gradient.defined() {
+                gradient
+            } else {
+                leaf.f_zeros_like()? // none of these rows is a query
             };
             let (all, columns) = gradient.size2()?;
             let size = [all / group.world() as i64, columns];
@@ -166,7 +168,8 @@ impl JointTraining {
         let group = group.clamp(1, rows);
         let mut total: Option<Tensor> = None;
         for start in (0..rows).step_by(group) {
-            let Some(loss) = self.group_loss(gathered, start..(start + group).min(rows), metrics)?
+            let Some(loss) =
+                self.group_loss(gathered, start..(start + group).min(rows), metrics)?
             else {
                 continue;
             };

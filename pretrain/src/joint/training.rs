@@ -9,9 +9,7 @@ use flava_model::{
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Autocast, Precision},
 };
-use flava_training::{
-    BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState,
-};
+use flava_training::{BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
 use tch::{Device, nn::VarStore};
 
 use super::{

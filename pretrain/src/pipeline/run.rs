@@ -92,11 +92,7 @@ impl Run<'_> {
     }
 
     /// Does in process 0 what there is to be done once, while the others wait.
-    pub(super) fn lead(
-        &self,
-        piece: &str,
-        act: impl FnOnce(&Self) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn lead(&self, piece: &str, act: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         self.group.peers().led(piece, || act(self))?
     }
 

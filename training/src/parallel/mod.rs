@@ -20,7 +20,7 @@ pub enum Sharding {
     /// Nothing: each has all weights, gradients and moments.
     #[default]
     None,
-    /// The optimiser's moments, and the gradients that it reads (ZeRO, stage 2).
+    /// The optimiser's moments, and the gradients that it reads (`ZeRO`, stage 2).
     Optimiser,
 }
 
@@ -102,12 +102,15 @@ impl Parallel {
         AdamW::of(sets, config).of_own(|name| own.get(name)?.as_ref().map(Tensor::shallow_clone))
     }
 
-    /// Takes all gradients away: a parameter that a step does not reach has none, and is not
-    /// updated.
-    pub(crate) fn zero_grad(&self) -> Result<()> {
-        let own = self.slices.iter().flatten().flatten();
-        let all = self.parameters.iter().map(|(_, parameter)| parameter);
-        let all: Vec<Tensor> = all.chain(own).map(Tensor::shallow_clone).collect();
+    /// Takes away the gradients that the optimiser does not read.
+    pub(crate) fn clear_own_gradients(&self) -> Result<()> {
+        if self.slices.is_none() {
+            return Ok(());
+        }
+        let all = self.parameters.iter();
+        let all: Vec<Tensor> = all
+            .map(|(_, parameter)| parameter.shallow_clone())
+            .collect();
         Ok(clear_gradients(&all)?)
     }
 
@@ -116,9 +119,15 @@ impl Parallel {
         if self.slices.is_none() {
             return Ok(own.into_iter().map(|(_, norm)| norm).collect());
         }
-        let squares: BTreeMap<&str, f64> = own.iter().map(|(name, norm)| (*name, norm * norm)).collect();
+        let squares: BTreeMap<&str, f64> = own
+            .iter()
+            .map(|(name, norm)| (*name, norm * norm))
+            .collect();
         let names = self.parameters.iter().map(|(name, _)| name.as_str());
-        let here: Vec<f64> = names.clone().map(|name| squares.get(name).copied().unwrap_or(0.0)).collect();
+        let here: Vec<f64> = names
+            .clone()
+            .map(|name| squares.get(name).copied().unwrap_or(0.0))
+            .collect();
         let sums = self.group.sums(&here)?;
         let whole: BTreeMap<&str, f64> = names.zip(sums).collect();
         Ok(own.iter().map(|(name, _)| whole[name].sqrt()).collect())

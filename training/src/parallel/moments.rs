@@ -87,7 +87,9 @@ impl Parallel {
                     return Err(Error::Model(flava_model::Error::Input(reason)));
                 }
                 let (start, size) = (slice.of_parameter.start, slice.of_parameter.len());
-                let numbers = tensor.f_view([-1])?.f_narrow(0, start as i64, size as i64)?;
+                let numbers = tensor
+                    .f_view([-1])?
+                    .f_narrow(0, start as i64, size as i64)?;
                 own.push((named, copied(&numbers)?));
             }
         }

@@ -135,7 +135,12 @@ mod tests {
             parameter: 0,
             range: 100..200,
         };
-        let slice = |of_parameter, of_part| Some(Slice { of_parameter, of_part });
+        let slice = |of_parameter, of_part| {
+            Some(Slice {
+                of_parameter,
+                of_part,
+            })
+        };
         assert_eq!(slot.within(&(0..64)), None);
         assert_eq!(slot.within(&(64..128)), slice(0..28, 36));
         assert_eq!(slot.within(&(128..192)), slice(28..92, 0));

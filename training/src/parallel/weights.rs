@@ -30,7 +30,10 @@ impl Parallel {
             return Err(Error::OtherProcess {
                 rank,
                 what: "weights",
-                reason: format!("the sum of their sizes is {}, not {of_leader}", sizes[rank][0]),
+                reason: format!(
+                    "the sum of their sizes is {}, not {of_leader}",
+                    sizes[rank][0]
+                ),
             });
         }
         for (_, parameter) in &self.parameters {

@@ -9,12 +9,8 @@ use flava_model::runtime::Precision;
 
 use super::setup::{Trained, Trainer};
 use crate::{
-    AdamW, Ema, Error, Learner, Log, LossScaler, TrainingState,
-    checkpointing::Checkpoints,
-    coordination::Coordinator,
-    log::TrainLine,
-    metrics::MetricAccumulator,
-    parallel::Parallel,
+    AdamW, Ema, Error, Learner, Log, LossScaler, TrainingState, checkpointing::Checkpoints,
+    coordination::Coordinator, log::TrainLine, metrics::MetricAccumulator, parallel::Parallel,
 };
 
 /// Steps between two lines of the log, at most.

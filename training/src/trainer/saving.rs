@@ -40,13 +40,20 @@ impl<L: Learner> Run<'_, L> {
     pub(super) fn agree(&self) -> Result<(), Error> {
         let Trainer { key, group, .. } = self.trainer;
         let version = env!("CARGO_PKG_VERSION");
-        let device = if self.trainer.device.is_cuda() { "GPU" } else { "CPU" };
+        let device = if self.trainer.device.is_cuda() {
+            "GPU"
+        } else {
+            "CPU"
+        };
         let (step, precision) = (self.state.step, self.trainer.precision.name());
         let micro_batch = self.state.micro_batch;
         let own = [
             ("program", version.to_owned()),
             ("settings, weights or data", (*key).to_owned()),
-            ("saved states, so that the folder is not shared", format!("step {step}")),
+            (
+                "saved states, so that the folder is not shared",
+                format!("step {step}"),
+            ),
             ("devices", device.to_owned()),
             ("precision", precision.to_owned()),
             ("rows at once", micro_batch.to_string()),
@@ -78,9 +85,9 @@ impl<L: Learner> Run<'_, L> {
                 let folder = trainer.folder.display().to_string();
                 return Err(Error::OtherTraining { folder }.into());
             }
-            let moments =
-                self.checkpoints
-                    .load(&mut self.learner, self.ema.as_mut(), &before)?;
+            let moments = self
+                .checkpoints
+                .load(&mut self.learner, self.ema.as_mut(), &before)?;
             if let Some(moments) = moments {
                 let own = self.parallel.own_state(moments)?;
                 self.optimiser.load_state(own)?;

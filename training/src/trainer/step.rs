@@ -20,12 +20,12 @@ impl<L: Learner> Run<'_, L> {
         let (step, metrics) = self.gradients(batch, whole)?;
         let loss = self.exchange_gradients(metrics.total_loss()?)?;
         let (optimiser, parallel) = (&mut self.optimiser, &self.parallel);
-        let (norm, usable) = self.state.scaler.prepare(
-            optimiser,
-            loss,
-            config.clip_norm,
-            |optimiser| parallel.gradient_norm(optimiser),
-        )?;
+        let (norm, usable) =
+            self.state
+                .scaler
+                .prepare(optimiser, loss, config.clip_norm, |optimiser| {
+                    parallel.gradient_norm(optimiser)
+                })?;
         if usable {
             let mut update = Update {
                 optimiser: &mut self.optimiser,
@@ -80,7 +80,8 @@ impl<L: Learner> Run<'_, L> {
             group: self.trainer.group.clone(),
         };
         loop {
-            self.parallel.zero_grad()?;
+            self.optimiser.zero_grad()?;
+            self.parallel.clear_own_gradients()?;
             let measured = self.learner.backward(batch, &step);
             match step.agreed(measured) {
                 Err(error) if error.is_out_of_memory() && self.halve(&step) => {
@@ -139,10 +140,7 @@ impl<L: Learner> Run<'_, L> {
         self.state.rows.1 += whole.broken as u64;
         let (rows, all) = self.state.rows;
         if own.count > 0 && all == whole.broken as u64 {
-            let line = format!(
-                "left out: {}; more of them are counted",
-                own.first_reason
-            );
+            let line = format!("left out: {}; more of them are counted", own.first_reason);
             self.trainer.progress.say(&line);
         }
         let last = match own.first_reason.as_str() {

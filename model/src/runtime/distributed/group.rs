@@ -217,7 +217,10 @@ impl Group {
         let into = Tensor::f_empty([count], (Kind::Double, Device::Cpu))?;
         self.all_gather(&into, &from)?.wait()?;
         let all = Vec::<f64>::try_from(into)?;
-        Ok(all.chunks_exact(numbers.len()).map(<[f64]>::to_vec).collect())
+        Ok(all
+            .chunks_exact(numbers.len())
+            .map(<[f64]>::to_vec)
+            .collect())
     }
 
     /// The sums of all processes' numbers, by place; all give as many.
@@ -252,7 +255,9 @@ impl Group {
         self.all_gather(&into, &from)?.wait()?;
         let all = Vec::<u8>::try_from(into)?;
         let all = all.chunks_exact(longest).zip(lengths);
-        Ok(all.map(|(bytes, length)| bytes[..length].to_vec()).collect())
+        Ok(all
+            .map(|(bytes, length)| bytes[..length].to_vec())
+            .collect())
     }
 
     /// What process 0 says, for all.
@@ -384,7 +389,10 @@ mod tests {
                 })
             };
             let threads: Vec<_> = peers.into_iter().map(start).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         })
     }
 
@@ -395,7 +403,13 @@ mod tests {
     #[test]
     fn collectives_are_sums_and_gatherings_of_every_size_and_kind() {
         for world in [1, 2, 3] {
-            for kind in [Kind::Float, Kind::Double, Kind::BFloat16, Kind::Half, Kind::Int64] {
+            for kind in [
+                Kind::Float,
+                Kind::Double,
+                Kind::BFloat16,
+                Kind::Half,
+                Kind::Int64,
+            ] {
                 let all = together(world, |group| {
                     let own = |count: i64| {
                         let own = Tensor::arange(count, (Kind::Double, Device::Cpu));
@@ -423,7 +437,10 @@ mod tests {
                         assert!(sum.into_iter().eq((0..count).map(sum_at)));
                         let gathered = |r: usize| (0..count).map(move |i| (i + r) as f64);
                         assert!(all.into_iter().eq((0..world).flat_map(gathered)));
-                        assert!(part.into_iter().eq((0..count).map(|i| sum_at(rank * count + i))));
+                        assert!(
+                            part.into_iter()
+                                .eq((0..count).map(|i| sum_at(rank * count + i)))
+                        );
                         assert!(said.into_iter().eq(gathered(0)));
                     }
                 }

@@ -78,7 +78,9 @@ pub fn launch(processes: usize, company: Company) -> Result<u8> {
             return Ok(code);
         }
         let left = restarts - attempt - 1;
-        say(&format!("all processes are started again; {left} more times at most"));
+        say(&format!(
+            "all processes are started again; {left} more times at most"
+        ));
     }
     Ok(0)
 }

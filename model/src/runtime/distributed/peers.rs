@@ -243,7 +243,15 @@ impl Peers {
         let code = unsafe {
             let is_interface = interface.is_some().into();
             let (store, name) = (met.store.raw(), name.as_ptr());
-            flava_group_gloo(store, rank, world, timeout, name, is_interface, &raw mut raw)
+            flava_group_gloo(
+                store,
+                rank,
+                world,
+                timeout,
+                name,
+                is_interface,
+                &raw mut raw,
+            )
         };
         check(code).map_err(|error| {
             Error::Process(format!(
@@ -298,12 +306,15 @@ fn own_address(point: &MeetingPoint) -> Result<String> {
 
 /// How long a process waits for the others in a collective.
 fn timeout() -> Result<Duration> {
-    let Some(text) = env::var_os("FLAVA_TIMEOUT") else {
+    let Ok(text) = env::var("FLAVA_TIMEOUT") else {
         return Ok(COLLECTIVE);
     };
-    let seconds = text.to_str().and_then(|text| text.parse().ok());
-    let seconds = seconds.filter(|seconds| *seconds > 0);
-    let none = || Error::Process(format!("FLAVA_TIMEOUT is {text:?}, and no number of seconds"));
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    let none = || {
+        Error::Process(format!(
+            "FLAVA_TIMEOUT is {text:?}, and no number of seconds"
+        ))
+    };
     Ok(Duration::from_secs(seconds.ok_or_else(none)?))
 }
 

@@ -64,20 +64,6 @@ impl Place {
         Ok(Self::alone())
     }
 
-    /// Refuses several processes.
-    ///
-    /// # Errors
-    /// If there are others.
-    pub fn check_alone(&self, what: &str) -> Result<()> {
-        if self.world == 1 {
-            return Ok(());
-        }
-        let (rank, world) = (self.rank, self.world);
-        Err(Error::Process(format!(
-            "this is process {rank} of {world}, and {what} runs in one process so far\nhint: start it without torchrun or srun"
-        )))
-    }
-
     fn checked(self) -> Result<Self> {
         let fits = self.rank < self.world && self.local_rank < self.local_world;
         if fits && self.local_world <= self.world {

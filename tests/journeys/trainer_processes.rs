@@ -1,0 +1,303 @@
+//! The training loop in several processes, over a learner whose numbers are known.
+
+use std::{fs, ops::Range, path::Path};
+
+use flava_base::LrDecay;
+use flava_model::{
+    checkpoint::{load_exactly, read_tensors, write_tensors},
+    runtime::{Precision, Progress, distributed::Group},
+};
+use flava_training::{
+    AdamWConfig, BatchRows, Batches, BrokenRows, Error, Learner, LrSchedule, ParameterSet, Result,
+    Sharding, Step, StepMetrics, Trainer, TrainerConfig, TrainingState, Update,
+};
+use tch::{Device, Kind, Tensor};
+use tempfile::tempdir;
+
+use crate::support::processes::together;
+
+const STEPS: usize = 20;
+/// Rows of a batch, one of which is broken.
+const ROWS: usize = 11;
+const WEIGHTS: &str = "model.safetensors";
+
+/// Brings tensors to numbers that depend on step and row; some steps leave one of them out, and
+/// only odd rows reach another.
+struct Goals {
+    weights: Vec<(String, Tensor)>,
+    own: Range<usize>,
+    clips: bool,
+}
+
+struct Numbers {
+    step: usize,
+    own: BatchRows,
+}
+
+impl Goals {
+    /// Of sizes with every kind of rest.
+    fn new(group: &Group, clips: bool) -> Self {
+        let sizes: [(&str, &[i64]); 5] = [
+            ("a.table", &[300, 7]),
+            ("a.encoder.layer.0.dense.weight", &[33, 5]),
+            ("a.encoder.layer.0.dense.bias", &[33]),
+            ("b.odd", &[64]),
+            ("scale", &[]),
+        ];
+        let weight = |(name, size): (&str, &[i64])| {
+            let count: i64 = size.iter().product();
+            let numbers = Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.37;
+            let weight = numbers.sin().view(size).set_requires_grad(true);
+            (name.to_owned(), weight)
+        };
+        Self {
+            weights: sizes.into_iter().map(weight).collect(),
+            own: group.share(ROWS),
+            clips,
+        }
+    }
+
+    fn loss(&self, step: usize, place: usize) -> Result<Option<Tensor>> {
+        let mut total: Option<Tensor> = None;
+        for (number, (name, weight)) in self.weights.iter().enumerate() {
+            let is_reached = match name.as_str() {
+                "a.table" => !step.is_multiple_of(3),
+                "b.odd" => place % 2 == 1,
+                _ => true,
+            };
+            if !is_reached {
+                continue;
+            }
+            let goal = ((step * ROWS + place + number) as f64 * 0.7).sin();
+            let loss = weight.f_sub_scalar(goal)?.f_square()?.f_sum(Kind::Float)?;
+            total = Some(match total {
+                Some(total) => total.f_add(&loss)?,
+                None => loss,
+            });
+        }
+        Ok(total)
+    }
+}
+
+impl Learner for Goals {
+    type Batch = Numbers;
+    type Error = Error;
+
+    fn batches(&self, steps: Range<usize>) -> Batches<Numbers, Error> {
+        let own = self.own.clone();
+        let batch = move |step: usize| {
+            let broken = step % ROWS;
+            let places: Vec<usize> = own.clone().filter(|place| *place != broken).collect();
+            let own = BatchRows {
+                ids: places.iter().map(|place| format!("row {place}")).collect(),
+                broken: BrokenRows {
+                    count: own.len() - places.len(),
+                    first_reason: format!("row {broken} is no image"),
+                },
+                places,
+            };
+            Ok(Numbers { step, own })
+        };
+        Box::new(steps.map(batch))
+    }
+
+    fn rows<'b>(&self, batch: &'b Numbers) -> &'b BatchRows {
+        &batch.own
+    }
+
+    fn flops(&self, _batch: &Numbers) -> f64 {
+        1.0
+    }
+
+    fn parameters(&self) -> Vec<ParameterSet> {
+        let weights = self.weights.iter();
+        let all = weights.map(|(name, weight)| (name.clone(), weight.shallow_clone()));
+        vec![ParameterSet::new(all)]
+    }
+
+    fn backward(&mut self, batch: &Numbers, step: &Step) -> Result<StepMetrics> {
+        let mut metrics = StepMetrics::default();
+        metrics.add_no_loss("squared_error")?;
+        for part in step.parts(&batch.own) {
+            for row in part.rows {
+                let Some(loss) = self.loss(batch.step, batch.own.places[row])? else {
+                    continue;
+                };
+                let loss = loss.f_div_scalar(step.whole.len() as f64)?;
+                loss.f_mul_scalar(step.loss_scale)?.f_backward()?;
+                metrics.add_loss("squared_error", &loss)?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn before_update(&mut self, update: &mut Update, _step: &Step) -> Result<()> {
+        if self.clips {
+            update.clip_each(0.2)?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
+        let weights = self.weights.iter();
+        let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
+        Ok(write_tensors(&folder.join(WEIGHTS), weights.collect())?)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        let weights = self.weights.iter();
+        let weights = weights.map(|(name, weight)| (name.clone(), weight.shallow_clone()));
+        let path = folder.join(WEIGHTS);
+        Ok(load_exactly(weights, read_tensors(&path)?, &path)?)
+    }
+}
+
+/// How a training is run, or a stretch of it.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    world: usize,
+    sharding: Sharding,
+    /// Steps until it is interrupted.
+    until: usize,
+    clips: bool,
+}
+
+const ALONE: Way = Way {
+    world: 1,
+    sharding: Sharding::None,
+    until: STEPS,
+    clips: false,
+};
+
+fn train(folder: &Path, way: Way) {
+    let schedule = |steps| LrSchedule {
+        peak: 0.05,
+        last: 0.05,
+        warmup: 2,
+        steps,
+        decay: LrDecay::Constant,
+    };
+    together(way.world, |group| {
+        let progress = Progress::new(1, "steps", true);
+        let trainer = Trainer {
+            name: "goals",
+            folder,
+            config: TrainerConfig {
+                lr_schedule: schedule(way.until),
+                adamw: AdamWConfig {
+                    betas: [0.9, 0.99],
+                    eps: 1e-6,
+                    weight_decay: 0.01,
+                    decay_all: true,
+                },
+                clip_norm: if way.clips { 0.5 } else { 0.0 },
+                ema: 0.9,
+                save_every: 0,
+                keep: 0,
+                max_broken: 0.5,
+            },
+            seed: 3,
+            key: "key",
+            precision: Precision::F32,
+            micro_batch: 0,
+            group,
+            sharding: way.sharding,
+            progress: &progress,
+            evaluation: None,
+            device: Device::Cpu,
+            peak_flops: 0.0,
+        };
+        trainer.run(Goals::new(group, way.clips)).unwrap();
+    });
+}
+
+/// Weights, moments and averages of a folder's last state.
+fn state(folder: &Path) -> Vec<(String, Tensor)> {
+    let files = [WEIGHTS, "optimiser.safetensors", "ema.safetensors"];
+    let read = |file: &str| read_tensors(&folder.join("last").join(file)).unwrap();
+    let mut all: Vec<(String, Tensor)> = files.into_iter().flat_map(read).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+fn trained(ways: &[Way]) -> (Vec<(String, Tensor)>, TrainingState) {
+    let folder = tempdir().unwrap();
+    for way in ways {
+        train(folder.path(), *way);
+    }
+    let path = folder.path().join("last/training_state.json");
+    let counts = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    (state(folder.path()), counts)
+}
+
+/// The largest difference between two states, relative to the sizes of their tensors.
+fn difference(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> f64 {
+    assert!(
+        a.iter()
+            .map(|(name, _)| name)
+            .eq(b.iter().map(|(name, _)| name))
+    );
+    let off = |((_, a), (name, b)): (&(String, Tensor), &(String, Tensor))| {
+        assert_eq!(a.size(), b.size(), "{name}");
+        let size = b.abs().max().double_value(&[]).max(1e-12);
+        (a - b).abs().max().double_value(&[]) / size
+    };
+    a.iter().zip(b).map(off).fold(0.0, f64::max)
+}
+
+#[test]
+fn processes_train_as_one_whatever_each_has_of_the_optimiser() {
+    for clips in [false, true] {
+        let (as_one, counts) = trained(&[Way { clips, ..ALONE }]);
+        assert_eq!(counts.rows, ((STEPS * ROWS) as u64, STEPS as u64));
+        for world in 2..=4 {
+            let whole = Way {
+                world,
+                clips,
+                ..ALONE
+            };
+            let (replicated, of_replicated) = trained(&[whole]);
+            let in_parts = Way {
+                sharding: Sharding::Optimiser,
+                ..whole
+            };
+            let (sharded, of_sharded) = trained(&[in_parts]);
+            assert_eq!((&of_replicated, &of_sharded), (&counts, &counts));
+            let off = difference(&replicated, &as_one);
+            assert!(off < 1e-5, "{world} processes: {off:.1e}");
+            let off = difference(&sharded, &replicated);
+            // Norms are sums in another order.
+            assert!(off <= if clips { 1e-5 } else { 0.0 }, "{world}: {off:.1e}");
+        }
+    }
+}
+
+#[test]
+fn a_state_goes_on_in_any_number_of_processes() {
+    let (as_one, counts) = trained(&[ALONE]);
+    let ways = [
+        (1, Sharding::None),
+        (2, Sharding::None),
+        (2, Sharding::Optimiser),
+        (3, Sharding::Optimiser),
+    ];
+    for (before, sharding) in ways {
+        for (after, other) in ways {
+            let first = Way {
+                world: before,
+                sharding,
+                until: 7,
+                ..ALONE
+            };
+            let second = Way {
+                world: after,
+                sharding: other,
+                ..ALONE
+            };
+            let (state, of_all) = trained(&[first, second]);
+            assert_eq!(of_all, counts);
+            let off = difference(&state, &as_one);
+            assert!(off < 1e-5, "{first:?} then {second:?}: {off:.1e}");
+        }
+    }
+}
