@@ -55,7 +55,7 @@ pub fn in_processes<E: Display + From<flava_model::Error>>(
     }
     let peers = Peers::meet(Place::of_environment()?)?;
     let code = act(&peers).inspect_err(|error| peers.fail(NOTHING, &error.to_string()))?;
-    let leads = peers.leads();
+    let speaks = peers.leads() || company != Company::Sharing;
     if code != DONE {
         let why = if code == INTERRUPTED {
             "interrupted"
@@ -65,7 +65,7 @@ pub fn in_processes<E: Display + From<flava_model::Error>>(
         peers.fail(code, why);
     }
     peers.part()?;
-    Ok(if leads { code } else { DONE })
+    Ok(if speaks { code } else { DONE })
 }
 
 /// A program's end: what it says of an error, and its exit code.

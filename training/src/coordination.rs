@@ -5,38 +5,10 @@ use std::time::{Duration, Instant};
 
 use flava_model::runtime::distributed::Group;
 
-use crate::{BatchRows, Error, LearnerError, Result};
+use crate::{BatchRows, Error, LearnerError, Result, WholeBatch};
 
 /// Time after which what was done is saved, whatever the schedule says.
 const SAVE_EVERY: Duration = Duration::from_mins(10);
-
-/// The batch of a step in all processes together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WholeBatch {
-    /// Rows that are trained on.
-    pub rows: Vec<usize>,
-    /// Rows that were left out.
-    pub broken: usize,
-    /// The sums of what the learner counts in each process's rows.
-    pub counts: Vec<f64>,
-}
-
-impl WholeBatch {
-    /// Rows that are trained on in all processes.
-    pub fn len(&self) -> usize {
-        self.rows.iter().sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Rows that were drawn.
-    pub(crate) fn drawn(&self) -> usize {
-        self.len() + self.broken
-    }
-}
 
 /// What is decided before a step.
 #[derive(Clone, Debug, PartialEq)]

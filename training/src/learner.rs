@@ -7,31 +7,9 @@ use flava_model::runtime::distributed::Group;
 use rand::RngCore;
 
 use crate::{
-    BrokenRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
+    BatchRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
     coordination::{agreed, before_step},
 };
-
-/// The rows of a batch that this process reads.
-#[derive(Clone, Debug, Default)]
-pub struct BatchRows {
-    /// Ids of those that are trained on.
-    pub ids: Vec<String>,
-    /// Their places among the rows of the whole batch, rising.
-    pub places: Vec<usize>,
-    /// Those that were left out.
-    pub broken: BrokenRows,
-}
-
-impl BatchRows {
-    /// Rows of which none is broken, from a place of the whole batch on.
-    pub fn whole(ids: Vec<String>, first: usize) -> Self {
-        Self {
-            places: (first..first + ids.len()).collect(),
-            ids,
-            broken: BrokenRows::default(),
-        }
-    }
-}
 
 /// Rows of a batch that go through the model at once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may panic"))]
 
 mod adamw;
+mod batch;
 mod checkpointing;
 mod coordination;
 mod ema;
@@ -24,11 +25,11 @@ mod training_state;
 mod update;
 
 pub use adamw::{AdamW, AdamWConfig, ParameterGroup};
+pub use batch::{BatchRows, WholeBatch};
 pub use checkpointing::last_state;
-pub use coordination::WholeBatch;
 pub use ema::Ema;
 pub use error::{Error, LearnerError, Result};
-pub use learner::{BatchRows, Batches, Learner, Part, Step};
+pub use learner::{Batches, Learner, Part, Step};
 pub use log::{Log, human_duration};
 pub use loss_scaler::LossScaler;
 pub use lr_schedule::LrSchedule;

@@ -4,6 +4,7 @@
 
 mod batches;
 mod contrastive;
+mod embeddings;
 mod inputs;
 mod loss_positions;
 mod losses;

@@ -1,5 +1,6 @@
 //! The trainer: how steps are made, and the loop over them.
 
+mod agreement;
 mod candidate;
 mod choice;
 mod evaluation;

@@ -1,6 +1,6 @@
 //! What is saved of a training, and gone on from.
 
-use super::{run::Run, setup::Trainer};
+use super::run::Run;
 use crate::{Error, Learner, checkpointing::last_state, parameter::first_not_finite};
 
 impl<L: Learner> Run<'_, L> {
@@ -31,50 +31,6 @@ impl<L: Learner> Run<'_, L> {
             self.checkpoints.keep_last(self.state.step)?;
         }
         Ok(())
-    }
-
-    /// Whether all processes go on from the same, with the same weights.
-    ///
-    /// # Errors
-    /// Which of them has something else.
-    pub(super) fn agree(&self) -> Result<(), Error> {
-        let Trainer { key, group, .. } = self.trainer;
-        let version = env!("CARGO_PKG_VERSION");
-        let device = if self.trainer.device.is_cuda() {
-            "GPU"
-        } else {
-            "CPU"
-        };
-        let (step, precision) = (self.state.step, self.trainer.precision.name());
-        let micro_batch = self.state.micro_batch;
-        let own = [
-            ("program", version.to_owned()),
-            ("settings, weights or data", (*key).to_owned()),
-            (
-                "saved states, so that the folder is not shared",
-                format!("step {step}"),
-            ),
-            ("devices", device.to_owned()),
-            ("precision", precision.to_owned()),
-            ("rows at once", micro_batch.to_string()),
-            ("sharding", format!("{:?}", self.trainer.sharding)),
-        ];
-        let text = own.iter().map(|(_, text)| text.as_str());
-        let all = group.gather_bytes(text.collect::<Vec<_>>().join("\n").as_bytes())?;
-        for (rank, theirs) in all.iter().enumerate() {
-            let [of_leader, theirs] = [&all[0], theirs].map(|text| String::from_utf8_lossy(text));
-            let pairs = of_leader.lines().zip(theirs.lines()).zip(&own);
-            for ((of_leader, theirs), (what, _)) in pairs {
-                if of_leader != theirs {
-                    return Err(Error::OtherProcess {
-                        rank,
-                        what,
-                        reason: format!("{theirs}, not {of_leader}"),
-                    });
-                }
-            }
-        }
-        self.parallel.agree_on_weights()
     }
 
     /// Goes on from what is in the folder, if anything is.
