@@ -1,13 +1,15 @@
 //! The whole model: three encoders, the projections between and after them, one method per
 //! question.
 
+use std::rc::Rc;
+
 use tch::{Kind, Tensor};
 
 use crate::{
     Result,
     config::{FlavaConfig, LOGIT_SCALE_RANGE},
     image_encoder::{ImageEncoder, ImageInputs},
-    layers::{AttentionKind, EncoderOutput, Linear, Rows},
+    layers::{AttentionKind, EncoderOutput, Linear, Rows, WeightLender},
     multimodal_encoder::MultimodalEncoder,
     runtime::{Vars, trace::TracePoint},
     text_encoder::{TextEncoder, TextInputs},
@@ -99,6 +101,13 @@ impl Flava {
         self.image_model.set_recompute(recompute);
         self.text_model.set_recompute(recompute);
         self.multimodal_model.set_recompute(recompute);
+    }
+
+    /// Whose the blocks' weights are while they do not compute.
+    pub fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.image_model.set_lender(lender);
+        self.text_model.set_lender(lender);
+        self.multimodal_model.set_lender(lender);
     }
 
     /// Prepares for inference: from then on the linear layers keep the weights they have now and

@@ -1,11 +1,13 @@
 //! Pixels to states: a Vision Transformer with a mask token (FLAVA section 3.1).
 
+use std::rc::Rc;
+
 use tch::Tensor;
 
 use crate::{
     Error, Result,
     config::ImageConfig,
-    layers::{AttentionKind, Encoder, EncoderOutput, Pooler, Rows},
+    layers::{AttentionKind, Encoder, EncoderOutput, Pooler, Rows, WeightLender},
     runtime::{Vars, trace::TracePoint},
 };
 
@@ -187,6 +189,11 @@ impl ImageEncoder {
     /// Whether activations are computed again in the backward pass.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.encoder.set_recompute(recompute);
+    }
+
+    /// Whose the blocks' weights are while they do not compute.
+    pub fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.encoder.set_lender(lender);
     }
 
     /// Pixels to \[batch, 1 + patches, size\], row 0 the CLS token.

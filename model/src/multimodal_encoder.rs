@@ -2,12 +2,14 @@
 //!
 //! Rows of the sequence: its own CLS token, the image CLS, the patches, the text.
 
+use std::rc::Rc;
+
 use tch::Tensor;
 
 use crate::{
     Result,
     config::MultimodalConfig,
-    layers::{AttentionKind, AttentionMask, Encoder, EncoderOutput, Pooler, Rows},
+    layers::{AttentionKind, AttentionMask, Encoder, EncoderOutput, Pooler, Rows, WeightLender},
     runtime::Vars,
 };
 
@@ -39,6 +41,11 @@ impl MultimodalEncoder {
     /// Whether activations are computed again in the backward pass.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.encoder.set_recompute(recompute);
+    }
+
+    /// Whose the blocks' weights are while they do not compute.
+    pub fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.encoder.set_lender(lender);
     }
 
     /// Projected image states \[batch, images, size\] and text states \[batch, seq, size\] to

@@ -1,5 +1,7 @@
 //! Token ids to states: BERT's embeddings under FLAVA's pre-norm blocks (FLAVA section 3.1).
 
+use std::rc::Rc;
+
 use tch::{Kind, Tensor};
 
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
     config::TextConfig,
     layers::{
         AttentionKind, AttentionMask, Embedding, Encoder, EncoderOutput, LayerNorm, Pooler, Rows,
+        WeightLender,
     },
     runtime::{Vars, trace::TracePoint},
 };
@@ -111,6 +114,11 @@ impl TextEncoder {
     /// Whether activations are computed again in the backward pass.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.encoder.set_recompute(recompute);
+    }
+
+    /// Whose the blocks' weights are while they do not compute.
+    pub fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.encoder.set_lender(lender);
     }
 
     /// Tokens to \[batch, seq, size\], row 0 the `[CLS]` token.

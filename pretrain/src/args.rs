@@ -78,6 +78,8 @@ pub enum ShardArg {
     None,
     /// The optimiser's moments and gradients.
     Optimiser,
+    /// Besides, the weights of blocks.
+    Full,
 }
 
 impl ShardArg {
@@ -87,6 +89,7 @@ impl ShardArg {
             Self::Auto if device.is_cuda() => Sharding::Optimiser,
             Self::Auto | Self::None => Sharding::None,
             Self::Optimiser => Sharding::Optimiser,
+            Self::Full => Sharding::Full,
         }
     }
 }
@@ -137,8 +140,10 @@ pub struct RunArgs {
     /// but the time. torchrun and srun start them on several machines (docs/distributed.md).
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Processes")]
     pub processes: u16,
-    /// What each of several processes has only a part of: `none`, or the `optimiser`'s moments and
-    /// gradients [default: optimiser on GPUs, none on CPUs].
+    /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
+    /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
+    ///
+    /// With `full` the activations of blocks are computed again in the backward pass.
     #[arg(
         long,
         value_name = "WHAT",

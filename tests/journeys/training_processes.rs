@@ -79,6 +79,7 @@ fn stages_in_processes_are_those_of_one() {
         ("one", &["--micro-batch", "4"][..]),
         ("two", &["--processes", "2"]),
         ("three", &["--processes", "3", "--shard", "optimiser"]),
+        ("full", &["--processes", "3", "--shard", "full"]),
     ] {
         let made = run(
             folder.path(),
@@ -90,7 +91,7 @@ fn stages_in_processes_are_those_of_one() {
     let out = |name: &str| folder.path().join(name);
     for stage in STAGES {
         let of_one = losses(&out("one"), stage);
-        for other in ["two", "three"] {
+        for other in ["two", "three", "full"] {
             let of_other = losses(&out(other), stage);
             assert_eq!(of_one.len(), of_other.len());
             for (step, (a, b)) in of_one.iter().zip(&of_other).enumerate() {
@@ -98,13 +99,13 @@ fn stages_in_processes_are_those_of_one() {
                 assert!(close, "{stage}, line {step}, {other}: {a} and {b}");
             }
         }
-        let states = ["one", "two", "three"].map(|name| {
+        let states = ["one", "two", "three", "full"].map(|name| {
             let state = out(name).join(stage).join("last/training_state.json");
             let state: Value = serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
             state["rows"].clone()
         });
         assert!(
-            states[0] == states[1] && states[0] == states[2],
+            states[1..].iter().all(|state| *state == states[0]),
             "{states:?}"
         );
     }
@@ -119,6 +120,80 @@ fn stages_in_processes_are_those_of_one() {
         &[&UNCLIPPED[..], &["--out", "two", "--processes", "3"]].concat(),
     );
     assert_eq!(again.code, 0, "{}", again.stderr);
+}
+
+/// Of three pairs one of four processes has none, in every step: it comes along, and adds nothing.
+#[test]
+fn a_process_without_rows_comes_along() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let few = [&UNCLIPPED[..], &["--set", "joint.schedule.batch_size=3"]].concat();
+    for (out, more) in [
+        ("one", &["--micro-batch", "2"][..]),
+        ("four", &["--processes", "4"]),
+        ("full", &["--processes", "4", "--shard", "full"]),
+    ] {
+        let made = run(folder.path(), &[&few[..], &["--out", out], more].concat());
+        assert_eq!(made.code, 0, "{out}: {}", made.stderr);
+    }
+    let of_one = losses(&folder.path().join("one"), "joint");
+    for other in ["four", "full"] {
+        let of_other = losses(&folder.path().join(other), "joint");
+        assert_eq!(of_one.len(), of_other.len());
+        for (a, b) in of_one.iter().zip(&of_other) {
+            let close = (a - b).abs() < 2e-4 * a.abs().max(1.0);
+            assert!(close, "{other}: {a} and {b}");
+        }
+    }
+}
+
+/// Stopped again and again, each time going on in another number of processes that have other parts
+/// of it, a run has the losses of one that was left alone.
+#[test]
+fn a_run_goes_on_in_every_other_way() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let long = [&UNCLIPPED[..], &["--set", "joint.schedule.steps=40"]].concat();
+    let whole = run(folder.path(), &[&long[..], &["--out", "whole"]].concat());
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+    let out = folder.path().join("parts");
+    for (processes, shard) in [
+        ("1", "none"),
+        ("2", "full"),
+        ("3", "none"),
+        ("3", "full"),
+        ("2", "optimiser"),
+    ] {
+        let way = ["--out", "parts", "--processes", processes, "--shard", shard];
+        let goal = losses(&out, "joint").len() + 3;
+        let mut parent = start(&mut pretrain(
+            folder.path(),
+            &[],
+            &[&long[..], &way].concat(),
+        ));
+        while losses(&out, "joint").len() < goal && parent.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        signal(parent.id(), "INT");
+        let ended = Run::from(parent.wait_with_output().unwrap());
+        assert_eq!(ended.code, 130, "{way:?}: {}", ended.stderr);
+    }
+    let last = run(
+        folder.path(),
+        &[&long[..], &["--out", "parts", "--processes", "3"]].concat(),
+    );
+    assert_eq!(last.code, 0, "{}", last.stderr);
+    let (whole, parts) = (
+        losses(&folder.path().join("whole"), "joint"),
+        losses(&out, "joint"),
+    );
+    assert_eq!((whole.len(), parts.len()), (40, 40));
+    for (step, (a, b)) in whole.iter().zip(&parts).enumerate() {
+        assert!(
+            (a - b).abs() < 1e-3 * a.abs().max(1.0),
+            "step {step}: {a} and {b}"
+        );
+    }
 }
 
 /// Any process, killed at random moments: all end, the launcher starts them again, and the run ends

@@ -1,9 +1,9 @@
 //! What a trainer trains.
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, rc::Rc};
 
 use flava_base::stream;
-use flava_model::runtime::distributed::Group;
+use flava_model::{layers::WeightLender, runtime::distributed::Group};
 use rand::RngCore;
 
 use crate::{
@@ -35,6 +35,9 @@ pub struct Step {
     pub whole: WholeBatch,
     /// All processes.
     pub group: Group,
+    /// Whether every process has to come to every block, forth and back, also with a part that is
+    /// empty or has no loss: the blocks' weights are gathered from all.
+    pub lockstep: bool,
 }
 
 impl Step {
@@ -51,6 +54,7 @@ impl Step {
             micro_batch: 0,
             whole: header.batch,
             group: group.clone(),
+            lockstep: false,
         })
     }
 
@@ -95,6 +99,9 @@ impl Step {
     /// # Errors
     /// Its own, or that memory is short in another process.
     pub fn agreed<T, E: LearnerError>(&self, result: Result<T, E>) -> Result<T, E> {
+        if self.lockstep && result.is_err() {
+            return result; // the others are not where they could agree
+        }
         agreed(&self.group, result)
     }
 }
@@ -137,6 +144,12 @@ pub trait Learner {
     fn extra_metrics(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
+    /// Whether blocks can be lent their weights.
+    fn takes_lender(&self) -> bool {
+        false
+    }
+    /// Lets blocks be lent their weights from now on.
+    fn set_lender(&mut self, _lender: &Rc<dyn WeightLender>) {}
     /// Whether a batch can go through the model in parts, with the gradients of the whole.
     fn takes_parts(&self) -> bool {
         true

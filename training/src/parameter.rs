@@ -74,15 +74,17 @@ impl AdamW {
     }
 }
 
-/// The first parameter that holds a number that is none.
-pub(crate) fn first_not_finite(sets: &[ParameterSet]) -> Result<Option<String>> {
+/// The name of the first tensor that holds a number that is none.
+pub(crate) fn first_not_finite<'n>(
+    tensors: impl Iterator<Item = (&'n str, Tensor)>,
+) -> Result<Option<String>> {
     let _guard = tch::no_grad_guard();
-    for parameter in sets.iter().flat_map(|set| &set.parameters) {
+    for (name, tensor) in tensors {
         // A sum is finite where all are, but for sums that overflow, which are looked at number by
         // number.
-        let sum = parameter.tensor.f_sum(Kind::Float)?.double_value(&[]);
-        if !sum.is_finite() && parameter.tensor.f_isfinite()?.f_all()?.int64_value(&[]) == 0 {
-            return Ok(Some(parameter.name.clone()));
+        let sum = tensor.f_sum(Kind::Float)?.double_value(&[]);
+        if !sum.is_finite() && tensor.f_isfinite()?.f_all()?.int64_value(&[]) == 0 {
+            return Ok(Some(name.to_owned()));
         }
     }
     Ok(None)

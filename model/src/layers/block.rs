@@ -20,6 +20,7 @@ struct Attention {
 /// h = x + attention(norm(x)); y = h + feed-forward(norm(h)).
 #[derive(Debug)]
 pub struct Block {
+    name: String,
     attention: Attention,
     intermediate: Linear,
     output: Linear,
@@ -38,6 +39,7 @@ impl Block {
         let attention = vars / "attention";
         let norm = |name| LayerNorm::new(&(vars / name), size, config.layer_norm_eps);
         Self {
+            name: vars.name(),
             attention: Attention {
                 attention: SelfAttention::new(&(&attention / "attention"), config, kind),
                 output: Linear::new(&(&attention / "output" / "dense"), size, size),
@@ -52,6 +54,11 @@ impl Block {
             site: TracePoint::new(vars.name()),
             intermediate_site: TracePoint::new((vars / "intermediate").name()),
         }
+    }
+
+    /// What the names of its variables begin with.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Prepares for inference.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use super::{AttentionKind, AttentionMask, Block, LayerNorm, Rows};
+use super::{AttentionKind, AttentionMask, Block, LayerNorm, Rows, WeightLender};
 use crate::{
     Result,
     config::BlockConfig,
@@ -60,6 +60,7 @@ pub struct Encoder {
     intermediate_size: i64,
     packed: bool,
     recompute: bool,
+    lender: Option<Rc<dyn WeightLender>>,
 }
 
 impl Encoder {
@@ -78,6 +79,7 @@ impl Encoder {
             intermediate_size: config.intermediate_size,
             packed: false,
             recompute: false,
+            lender: None,
         }
     }
 
@@ -94,6 +96,11 @@ impl Encoder {
     /// kept.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
+    }
+
+    /// Whose the blocks' weights are while they do not compute.
+    pub fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.lender = Some(Rc::clone(lender));
     }
 
     /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`.
@@ -151,6 +158,7 @@ impl Encoder {
             cls_of_layers,
         })
     }
+
     /// One block, whose activations are kept or computed again.
     fn run(
         &self,
@@ -160,10 +168,52 @@ impl Encoder {
         rows: &Rows,
         train: bool,
     ) -> Result<Tensor> {
+        if let Some(lender) = &self.lender {
+            let block = LentBlock {
+                block: Rc::clone(block),
+                lender: Rc::clone(lender),
+            };
+            return block.run(xs, mask, rows, train);
+        }
         if !self.recompute || !xs.requires_grad() {
             return block.forward(xs, mask, rows, train);
         }
         let (block, mask, rows) = (Rc::clone(block), mask.cloned(), rows.clone());
-        recomputed(xs, move |xs| block.forward(xs, mask.as_ref(), &rows, train))
+        let forward = move |xs: &Tensor| block.forward(xs, mask.as_ref(), &rows, train);
+        recomputed(xs, forward, || Ok(()))
+    }
+}
+
+/// A block whose weights are there only while it computes.
+#[derive(Clone, Debug)]
+struct LentBlock {
+    block: Rc<Block>,
+    lender: Rc<dyn WeightLender>,
+}
+
+impl LentBlock {
+    fn run(
+        self,
+        xs: &Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<Tensor> {
+        let (mask, rows, lent) = (mask.cloned(), rows.clone(), self.clone());
+        let forward = move |xs: &Tensor| {
+            let name = lent.block.name();
+            lent.lender.lend(name)?;
+            let ys = lent.block.forward(xs, mask.as_ref(), &rows, train)?;
+            if !ys.requires_grad() {
+                lent.lender.take_back(name)?; // else its backward pass follows at once
+            }
+            Ok(ys)
+        };
+        if !xs.requires_grad() {
+            return tch::no_grad(|| forward(xs));
+        }
+        recomputed(xs, forward, move || {
+            self.lender.take_gradients(self.block.name())
+        })
     }
 }

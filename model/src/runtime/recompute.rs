@@ -45,10 +45,12 @@ unsafe extern "C" {
 }
 
 /// `layer(xs)`, without keeping what it computes on the way. Dropout draws the same numbers again;
-/// the gradients of the layer's parameters are added to theirs. `xs` must be part of the graph.
+/// the gradients of the layer's parameters are added to theirs, and then `done` is called. `xs` must
+/// be part of the graph.
 pub fn recomputed(
     xs: &Tensor,
     layer: impl Fn(&Tensor) -> Result<Tensor> + 'static,
+    done: impl Fn() -> Result<()> + 'static,
 ) -> Result<Tensor> {
     let device = match xs.device() {
         Device::Cuda(index) => index as c_int,
@@ -71,6 +73,7 @@ pub fn recomputed(
         set_state(device, &now)?;
         // SAFETY: both tensors outlive the call.
         check(unsafe { flava_backward(ys?.as_ptr(), gradient.as_ptr()) })?;
+        done()?;
         Ok(xs.grad())
     });
     let data = Box::into_raw(Box::new(backward)).cast::<c_void>();
@@ -162,7 +165,7 @@ mod tests {
                 let _autocast = Autocast::new(Device::Cpu, Precision::Bf16).unwrap();
                 let hidden = &xs * 1.0;
                 let ys = if again {
-                    recomputed(&hidden, layer).unwrap()
+                    recomputed(&hidden, layer, || Ok(())).unwrap()
                 } else {
                     layer(&hidden).unwrap()
                 };
@@ -191,7 +194,7 @@ mod tests {
             let ys = if kept {
                 layer(&hidden).unwrap()
             } else {
-                recomputed(&hidden, layer).unwrap()
+                recomputed(&hidden, layer, || Ok(())).unwrap()
             };
             let loss = ys.square().sum(Kind::Float);
             let (mut w, mut x) = (weight.shallow_clone(), xs.shallow_clone());

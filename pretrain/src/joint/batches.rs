@@ -2,15 +2,19 @@
 
 use std::ops::Range;
 
+use flava_base::stream;
 use flava_model::{
-    TextInputs,
+    FlavaConfig, TextInputs,
     processor::{image_batch, text_batch},
 };
 use flava_training::BatchRows;
 use tch::{Device, Kind, Tensor, kind::Element};
 
-use super::{inputs::PretrainingInputs, rows::Row};
-use crate::{Result, recipe::RowKind, sampling::SampledBatch};
+use super::{
+    inputs::PretrainingInputs,
+    rows::{ExampleTransform, Row},
+};
+use crate::{Error, Result, recipe::RowKind, sampling::SampledBatch};
 
 /// This process's rows of a batch, on their way to the model.
 #[derive(Debug)]
@@ -41,6 +45,38 @@ impl Batch {
             own: sampled.own,
             rows: sampled.rows,
         }
+    }
+
+    /// A row that says nothing: no loss reads anything of it.
+    pub(super) fn blank(
+        kind: RowKind,
+        config: &FlavaConfig,
+        preparation: &ExampleTransform,
+    ) -> Result<Self> {
+        let mut row = Row {
+            matches: false,
+            ..Row::default()
+        };
+        if kind != RowKind::Texts {
+            let image = &config.image_config;
+            let (side, patches) = (image.image_size as usize, image.grid().pow(2) as usize);
+            row.pixels = Some((vec![0.0; 3 * side * side], (side, side)));
+            row.labels = vec![0; patches];
+            row.mask = vec![false; patches];
+        }
+        if kind != RowKind::Images {
+            let mut rng = stream(0, "a row that says nothing");
+            let is_caption = kind == RowKind::Pairs;
+            let text = preparation.hidden_text("-", is_caption, &mut rng);
+            let mut text = text.map_err(Error::Input)?;
+            text.masked.labels.fill(preparation.ignore);
+            row.text = Some(text);
+        }
+        Ok(Self {
+            kind,
+            own: BatchRows::default(),
+            rows: vec![row],
+        })
     }
 
     /// Its rows.

@@ -39,7 +39,14 @@ impl JointTraining {
             (Kind::Float, self.device()),
         )?;
         let (mut images, mut texts) = (vec![none.shallow_clone()], vec![none]);
-        for part in parts.iter().filter(|part| !part.rows.is_empty()) {
+        for part in parts {
+            if part.rows.is_empty() {
+                if step.lockstep {
+                    let blank = Batch::blank(batch.kind(), self.config(), &self.preparation)?;
+                    self.embed(&blank, 0..1)?;
+                }
+                continue;
+            }
             step.begin(part);
             let embeddings = self.embed(batch, part.rows.clone())?;
             images.push(embeddings.image.f_to_kind(Kind::Float)?);
@@ -125,6 +132,14 @@ impl JointTraining {
         let weight = self.model.weights.global_contrastive;
         let loss = logits.loss(&queries)?.f_mul_scalar(weight)?;
         Ok(Some(loss.f_mul_scalar(share)?))
+    }
+
+    /// Carries no gradients through the encoders, which the other processes carry theirs through.
+    pub(super) fn carry_nothing(&self, blank: &Batch) -> Result<()> {
+        let embeddings = self.embed(blank, 0..1)?;
+        let image = embeddings.image.f_sum(Kind::Float)?;
+        let text = embeddings.text.f_sum(Kind::Float)?;
+        Ok(image.f_add(&text)?.f_mul_scalar(0.0)?.f_backward()?)
     }
 
     /// Carries the gradients of a part's embeddings into the weights: the embeddings again, with

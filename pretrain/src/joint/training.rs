@@ -1,16 +1,17 @@
 //! The steps of joint training: batches through the model, in parts where they are larger than
 //! memory, whose gradients add up to those of the whole.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{ops::Range, path::Path, rc::Rc, sync::Arc};
 
 use flava_model::{
     FlavaConfig,
     checkpoint::{Architecture, Checkpoint, write_directory},
+    layers::WeightLender,
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Autocast, Precision},
 };
 use flava_training::{BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
-use tch::{Device, nn::VarStore};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{
     batches::{Batch, InputOptions},
@@ -85,7 +86,13 @@ impl JointTraining {
         };
         let is_whole = parts.len() == 1 && !step.group.has_others();
         let totals = (!is_whole).then(|| BatchTotals::of(&step.whole));
-        for part in parts.iter().filter(|part| !part.rows.is_empty()) {
+        for part in &parts {
+            if part.rows.is_empty() {
+                if step.lockstep {
+                    self.come_along(batch.kind(), apart, step)?;
+                }
+                continue;
+            }
             step.begin(part);
             if let Some(gradients) = &contrastive {
                 self.carry(gradients, batch, part)?;
@@ -96,7 +103,11 @@ impl JointTraining {
             let mut inputs = self.inputs(batch, part.rows.clone(), !apart)?;
             inputs.totals = totals;
             let output = self.forward(inputs)?;
-            if let Some(total) = output.losses.total() {
+            let mut total = output.losses.total();
+            if step.lockstep && self.has_losses(batch.kind(), step) {
+                total = Some(through_all(total, &output)?);
+            }
+            if let Some(total) = total {
                 total.f_mul_scalar(step.loss_scale)?.f_backward()?;
             }
             add(&mut metrics, output)?;
@@ -114,19 +125,55 @@ impl JointTraining {
         kind: RowKind,
         totals: BatchTotals,
     ) -> Result<()> {
+        for name in self.losses_of(kind, totals) {
+            metrics.add_no_loss(name)?;
+        }
+        Ok(())
+    }
+
+    /// The losses, the contrastive one apart, that a whole batch has.
+    fn losses_of(
+        &self,
+        kind: RowKind,
+        totals: BatchTotals,
+    ) -> impl Iterator<Item = &'static str> + use<> {
         let weights = &self.model.weights;
         let (patches, words) = (totals.patches > 0, totals.words > 0);
-        let has: &[(&str, f64, bool)] = match kind {
-            RowKind::Images => &[("mim", weights.mim, patches)],
-            RowKind::Texts => &[("mlm", weights.mlm, words)],
-            RowKind::Pairs => &[
+        let none = ("", 0.0, false);
+        let has = match kind {
+            RowKind::Images => [("mim", weights.mim, patches), none, none],
+            RowKind::Texts => [("mlm", weights.mlm, words), none, none],
+            RowKind::Pairs => [
                 ("itm", weights.itm, totals.pairs > 0),
                 ("mmm_image", weights.mmm_image, patches),
                 ("mmm_text", weights.mmm_text, words),
             ],
         };
-        for (name, _, _) in has.iter().filter(|(_, weight, has)| *weight > 0.0 && *has) {
-            metrics.add_no_loss(name)?;
+        let has = has
+            .into_iter()
+            .filter(|(_, weight, has)| *weight > 0.0 && *has);
+        has.map(|(name, ..)| name)
+    }
+
+    fn has_losses(&self, kind: RowKind, step: &Step) -> bool {
+        let mut losses = self.losses_of(kind, BatchTotals::of(&step.whole));
+        losses.next().is_some()
+    }
+
+    /// Comes to the blocks that the other processes come to, with a row that says nothing.
+    fn come_along(&self, kind: RowKind, apart: bool, step: &Step) -> Result<()> {
+        let batch = Batch::blank(kind, self.config(), &self.preparation)?;
+        if apart {
+            self.carry_nothing(&batch)?;
+            if !self.model.weights.read_masked_pairs() {
+                return Ok(());
+            }
+        }
+        let mut inputs = self.inputs(&batch, 0..1, !apart)?;
+        inputs.totals = Some(BatchTotals::of(&step.whole));
+        let output = self.forward(inputs)?;
+        if self.has_losses(kind, step) {
+            through_all(None, &output)?.f_backward()?;
         }
         Ok(())
     }
@@ -158,6 +205,25 @@ impl JointTraining {
         let _autocast = Autocast::new(self.device(), self.precision)?;
         self.model.forward(&inputs)
     }
+}
+
+/// A loss whose backward pass comes to all blocks, whatever of it there is.
+fn through_all(total: Option<Tensor>, output: &PretrainingOutput) -> Result<Tensor> {
+    let states = [
+        &output.masked_image,
+        &output.masked_text,
+        &output.masked_multimodal,
+    ];
+    let mut total = total;
+    for states in states.into_iter().flatten() {
+        let states = &states.last_hidden_state;
+        let nothing = states.f_sum(Kind::Float)?.f_mul_scalar(0.0)?;
+        total = Some(match total {
+            Some(total) => total.f_add(&nothing)?,
+            None => nothing,
+        });
+    }
+    total.ok_or_else(|| Error::Input("a batch that no encoder reads".into()))
 }
 
 /// Adds what a part of a batch gave.
@@ -199,6 +265,14 @@ impl Learner for JointTraining {
 
     fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
         self.gradients(batch, step)
+    }
+
+    fn takes_lender(&self) -> bool {
+        true
+    }
+
+    fn set_lender(&mut self, lender: &Rc<dyn WeightLender>) {
+        self.model.flava.set_lender(lender);
     }
 
     fn after_update(&mut self, _step: &Step) -> Result<()> {

@@ -10,7 +10,18 @@ impl Parallel {
     /// Whether each parameter has a gradient here, in their order.
     pub(crate) fn reached(&self) -> Vec<f64> {
         let reached = |(_, parameter): &(String, Tensor)| f64::from(parameter.grad().defined());
-        self.parameters.iter().map(reached).collect()
+        let mut all: Vec<f64> = self.parameters.iter().map(reached).collect();
+        for (unit, slot) in self.slots() {
+            if self.lent_gradient(unit).is_some() {
+                all[slot.parameter] = 1.0;
+            }
+        }
+        all
+    }
+
+    /// The summed gradient of this process's part of a block that is lent its weights.
+    fn lent_gradient(&self, unit: &Unit) -> Option<Tensor> {
+        self.blocks.as_ref()?.gradient(&unit.name)
     }
 
     /// Puts the sums over all processes into the gradients that the optimiser reads; `reached`
@@ -20,6 +31,12 @@ impl Parallel {
         let mut under_way = Vec::new();
         for unit in &self.units {
             if unit.slots.iter().all(|slot| reached[slot.parameter] == 0.0) {
+                continue;
+            }
+            if self.is_lent(unit) {
+                if let Some(sum) = self.lent_gradient(unit) {
+                    self.take(unit, &sum, reached)?;
+                }
                 continue;
             }
             let whole = self.gradients_of(unit)?;

@@ -1,17 +1,19 @@
 //! Training in several processes: gradients that are summed over all of them, unit by unit, and an
 //! optimiser whose state each has whole or a part of.
 
+mod blocks;
 mod gradients;
 mod moments;
 mod units;
 mod weights;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, rc::Rc};
 
 use flava_model::runtime::{clear_gradients, distributed::Group};
 use tch::Tensor;
 
 use crate::{AdamW, AdamWConfig, ParameterSet, Result};
+use blocks::Blocks;
 use units::{Slice, Slot, Unit};
 
 /// What of a training each process has only a part of.
@@ -22,6 +24,9 @@ pub enum Sharding {
     None,
     /// The optimiser's moments, and the gradients that it reads (`ZeRO`, stage 2).
     Optimiser,
+    /// Besides, the weights of blocks, which come while a block computes, and whose activations are
+    /// computed again (`ZeRO`, stage 3).
+    Full,
 }
 
 /// The parameters of a training as its processes exchange them.
@@ -30,11 +35,15 @@ pub(crate) struct Parallel {
     group: Group,
     /// By name, in the order of the optimiser's sets.
     parameters: Vec<(String, Tensor)>,
+    /// Their sizes, which they do not tell while others have their numbers.
+    sizes: Vec<Vec<i64>>,
     /// None of a process alone, which exchanges nothing.
     units: Vec<Unit>,
     /// What of each parameter this process's optimiser changes, \[numbers\]; none where the
     /// optimiser has all of them.
     slices: Option<Vec<Option<Tensor>>>,
+    /// Whose weights each process has only a part of.
+    blocks: Option<Rc<Blocks>>,
 }
 
 impl Parallel {
@@ -46,6 +55,7 @@ impl Parallel {
         let sizes = parameters.iter();
         let sizes = sizes.map(|(name, tensor)| (name.as_str(), tensor.numel()));
         let mut parallel = Self {
+            sizes: parameters.iter().map(|(_, tensor)| tensor.size()).collect(),
             units: if group.has_others() {
                 units::units(sizes, group.world())
             } else {
@@ -54,8 +64,9 @@ impl Parallel {
             group: group.clone(),
             parameters,
             slices: None,
+            blocks: None,
         };
-        if group.has_others() && sharding == Sharding::Optimiser {
+        if group.has_others() && sharding != Sharding::None {
             parallel.slices = Some(parallel.slice()?);
         }
         Ok(parallel)
@@ -72,6 +83,21 @@ impl Parallel {
             }
         }
         Ok(slices)
+    }
+
+    /// Has the slices be of the parameters' numbers as they are now: a state that is loaded may have
+    /// brought others.
+    pub(super) fn slice_again(&mut self) -> Result<()> {
+        let now = match &self.slices {
+            Some(_) => self.slice()?,
+            None => return Ok(()),
+        };
+        for (slice, now) in self.slices.iter_mut().flatten().zip(&now) {
+            if let (Some(slice), Some(now)) = (slice, now) {
+                slice.f_set_data(now)?; // the optimiser has the same tensor
+            }
+        }
+        Ok(())
     }
 
     fn slots(&self) -> impl Iterator<Item = (&Unit, &Slot)> {
@@ -102,10 +128,30 @@ impl Parallel {
         AdamW::of(sets, config).of_own(|name| own.get(name)?.as_ref().map(Tensor::shallow_clone))
     }
 
+    /// Whether blocks are lent their weights: every process must then come to every block.
+    pub(crate) fn lends(&self) -> bool {
+        self.blocks.is_some()
+    }
+
+    /// Whether each process has only a part of a unit's weights.
+    fn is_lent(&self, unit: &Unit) -> bool {
+        let blocks = self.blocks.as_ref();
+        blocks.is_some_and(|blocks| blocks.has(&unit.name))
+    }
+
+    /// What this process's optimiser changes, by name.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (&str, Tensor)> {
+        let numbered = self.parameters.iter().enumerate();
+        numbered.filter_map(|(number, (name, _))| Some((name.as_str(), self.own(number)?)))
+    }
+
     /// Takes away the gradients that the optimiser does not read.
     pub(crate) fn clear_own_gradients(&self) -> Result<()> {
         if self.slices.is_none() {
             return Ok(());
+        }
+        if let Some(blocks) = &self.blocks {
+            blocks.clear_gradients();
         }
         let all = self.parameters.iter();
         let all: Vec<Tensor> = all

@@ -25,15 +25,17 @@ impl Parallel {
         let mut whole = Vec::new();
         for part in SIZED {
             let named = |number: usize| format!("{part}.{}", self.parameters[number].0);
-            let of = |number: usize| Ok(own.get(&named(number)).map(Tensor::shallow_clone));
-            self.gather(&of, |number, numbers| {
-                if steps[number] > 0.0 && self.group.leads() {
-                    let shaped = numbers.f_view_as(&self.parameters[number].1)?;
-                    let kept = copied(&shaped.f_to_device(Device::Cpu)?)?;
-                    whole.push((named(number), kept));
-                }
-                Ok(())
-            })?;
+            let of = |number: usize| own.get(&named(number)).map(Tensor::shallow_clone);
+            for unit in &self.units {
+                self.gather(unit, &of, &mut |number, numbers| {
+                    if steps[number] > 0.0 && self.group.leads() {
+                        let shaped = numbers.f_view(&self.sizes[number][..])?;
+                        let kept = copied(&shaped.f_to_device(Device::Cpu)?)?;
+                        whole.push((named(number), kept));
+                    }
+                    Ok(())
+                })?;
+            }
         }
         let stepped = steps.iter().zip(&self.parameters);
         for (steps, (name, _)) in stepped.filter(|(steps, _)| **steps > 0.0) {
@@ -70,7 +72,10 @@ impl Parallel {
         let mut whole: BTreeMap<String, Tensor> = whole.into_iter().collect();
         let mut own = Vec::new();
         for (unit, slot) in self.slots() {
-            let (name, parameter) = &self.parameters[slot.parameter];
+            let (name, size) = (
+                &self.parameters[slot.parameter].0,
+                &self.sizes[slot.parameter],
+            );
             let slice = slot.within(&self.shard(unit));
             for part in SIZED.into_iter().chain([STEPS]) {
                 let named = format!("{part}.{name}");
@@ -82,7 +87,7 @@ impl Parallel {
                     own.push((named, tensor));
                     continue;
                 }
-                if tensor.size() != parameter.size() {
+                if tensor.size() != *size {
                     let reason = format!("the optimiser's state of {name} does not fit");
                     return Err(Error::Model(flava_model::Error::Input(reason)));
                 }

@@ -42,6 +42,9 @@ pub(super) struct Slice {
 /// Parameters that are exchanged at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unit {
+    pub(super) name: String,
+    /// Whether it is a block of an encoder.
+    pub(super) is_block: bool,
     pub(super) slots: Vec<Slot>,
     /// Numbers with what fills up to equal parts for all processes.
     pub(super) length: usize,
@@ -52,27 +55,31 @@ pub(super) fn units<'p>(
     parameters: impl Iterator<Item = (&'p str, usize)>,
     world: usize,
 ) -> Vec<Unit> {
-    let mut named: Vec<(&str, Unit)> = Vec::new();
+    let mut units: Vec<Unit> = Vec::new();
     for (number, (name, size)) in parameters.enumerate() {
-        let of = if size >= LARGE && block_of(name).is_none() {
-            name
-        } else {
-            block_of(name).unwrap_or_else(|| tower_of(name))
+        let block = block_of(name);
+        let of = match block {
+            Some(block) => block,
+            None if size >= LARGE => name,
+            None => tower_of(name),
         };
-        let known = named.iter().position(|(known, _)| *known == of);
+        let known = units.iter().position(|known| known.name == of);
         let place = known.unwrap_or_else(|| {
-            let (slots, length) = (Vec::new(), 0);
-            named.push((of, Unit { slots, length }));
-            named.len() - 1
+            units.push(Unit {
+                name: of.to_owned(),
+                is_block: block.is_some(),
+                slots: Vec::new(),
+                length: 0,
+            });
+            units.len() - 1
         });
-        let unit = &mut named[place].1;
+        let unit = &mut units[place];
         unit.slots.push(Slot {
             parameter: number,
             range: unit.length..unit.length + size,
         });
         unit.length = (unit.length + size).next_multiple_of(ALIGNED);
     }
-    let mut units: Vec<Unit> = named.into_iter().map(|(_, unit)| unit).collect();
     for unit in &mut units {
         unit.length = unit.length.next_multiple_of(world * ALIGNED);
     }

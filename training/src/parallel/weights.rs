@@ -14,11 +14,12 @@ impl Parallel {
     ///
     /// # Errors
     /// Where those of another are something else: it has read another file.
-    pub(crate) fn agree_on_weights(&self) -> Result<()> {
+    pub(crate) fn agree_on_weights(&mut self) -> Result<()> {
         let _guard = tch::no_grad_guard();
         if !self.group.has_others() {
             return Ok(());
         }
+        self.slice_again()?;
         let mut size = 0.0;
         for (_, parameter) in &self.parameters {
             size += parameter.f_abs()?.f_sum(Kind::Double)?.double_value(&[]);
@@ -47,49 +48,52 @@ impl Parallel {
         if self.slices.is_none() {
             return Ok(()); // each has changed all of them
         }
-        let own = |number: usize| Ok(self.own(number));
-        self.gather(&own, |number, numbers| {
-            let mut parameter = self.parameters[number].1.f_detach()?;
-            parameter.f_copy_(&numbers.f_view_as(&parameter)?)?;
-            Ok(())
-        })
-    }
-
-    /// Puts together what each process has of a tensor of each parameter's size, and gives each
-    /// whole, \[numbers\].
-    pub(super) fn gather(
-        &self,
-        own: &dyn Fn(usize) -> Result<Option<Tensor>>,
-        mut take: impl FnMut(usize, &Tensor) -> Result<()>,
-    ) -> Result<()> {
+        let own = |number: usize| self.own(number);
         let _guard = tch::no_grad_guard();
-        for unit in &self.units {
-            let whole = self.gathered(unit, own)?;
-            for slot in &unit.slots {
-                let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
-                take(slot.parameter, &whole.f_narrow(0, start, size)?)?;
-            }
+        for unit in self.units.iter().filter(|unit| !self.is_lent(unit)) {
+            self.gather(unit, &own, &mut |number, numbers| {
+                let mut parameter = self.parameters[number].1.f_detach()?;
+                parameter.f_copy_(&numbers.f_view_as(&parameter)?)?;
+                Ok(())
+            })?;
         }
         Ok(())
     }
 
-    fn gathered(
+    /// Puts together what each process has of a tensor of each parameter's size, of a unit's
+    /// parameters, and gives each whole, \[numbers\].
+    pub(super) fn gather(
         &self,
         unit: &Unit,
-        own: &dyn Fn(usize) -> Result<Option<Tensor>>,
+        own: &dyn Fn(usize) -> Option<Tensor>,
+        take: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let part = self.part_of(unit, own)?;
+        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, part.device()))?;
+        self.group.all_gather(&whole, &part)?.wait()?;
+        for slot in &unit.slots {
+            let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
+            take(slot.parameter, &whole.f_narrow(0, start, size)?)?;
+        }
+        Ok(())
+    }
+
+    /// What this process has of a unit, side by side.
+    pub(super) fn part_of(
+        &self,
+        unit: &Unit,
+        own: &dyn Fn(usize) -> Option<Tensor>,
     ) -> Result<Tensor> {
         let device = self.parameters[unit.slots[0].parameter].1.device();
         let shard = self.shard(unit);
         let part = Tensor::f_zeros([shard.len() as i64], (Kind::Float, device))?;
         for slot in &unit.slots {
-            let (Some(slice), Some(own)) = (slot.within(&shard), own(slot.parameter)?) else {
+            let (Some(slice), Some(own)) = (slot.within(&shard), own(slot.parameter)) else {
                 continue;
             };
             let (start, size) = (slice.of_part as i64, slice.of_parameter.len() as i64);
             part.f_narrow(0, start, size)?.f_copy_(&own)?;
         }
-        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, device))?;
-        self.group.all_gather(&whole, &part)?.wait()?;
-        Ok(whole)
+        Ok(part)
     }
 }

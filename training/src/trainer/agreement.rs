@@ -8,7 +8,7 @@ impl<L: Learner> Run<'_, L> {
     ///
     /// # Errors
     /// Which of them has something else.
-    pub(super) fn agree(&self) -> Result<(), Error> {
+    pub(super) fn agree(&mut self) -> Result<(), Error> {
         let own = self.own();
         let text: Vec<&str> = own.iter().map(|(_, text)| text.as_str()).collect();
         let all = self

@@ -45,8 +45,9 @@ impl<L: Learner> Run<'_, L> {
     /// Writes the model as it is now as the best.
     pub(super) fn save_best(&mut self) -> Result<(), L::Error> {
         let (folder, learner, state) = (self.checkpoints.best(), &self.learner, &self.state);
-        self.coordinator
-            .lead("best", || save_model(&folder, learner, state))
+        let coordinator = &mut self.coordinator;
+        self.parallel
+            .with_whole_blocks(|| coordinator.lead("best", || save_model(&folder, learner, state)))
     }
 
     /// Keeps the model as the best if its score is; of equal ones the first stays.

@@ -39,6 +39,7 @@ impl<L: Learner> Trainer<'_, L> {
         let mut run = Run::new(self, learner)?;
         run.resume()?;
         run.agree()?;
+        run.lend_blocks()?;
         run.log.keep_until(run.state.step)?;
         run.steps()
     }

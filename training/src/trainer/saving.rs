@@ -1,13 +1,20 @@
 //! What is saved of a training, and gone on from.
 
 use super::run::Run;
-use crate::{Error, Learner, checkpointing::last_state, parameter::first_not_finite};
+use crate::{Error, Learner, Sharding, checkpointing::last_state, parameter::first_not_finite};
 
 impl<L: Learner> Run<'_, L> {
     /// Saves the state, unless its weights are no numbers: the state before stays then.
     pub(super) fn save(&mut self) -> Result<(), L::Error> {
         let (name, step) = (self.trainer.name, self.state.step);
-        if let Some(parameter) = first_not_finite(&self.learner.parameters())? {
+        let own = first_not_finite(self.parallel.owned())?.unwrap_or_default();
+        let all = self
+            .trainer
+            .group
+            .gather_bytes(own.as_bytes())
+            .map_err(Error::from)?;
+        if let Some(parameter) = all.iter().find(|name| !name.is_empty()) {
+            let parameter = String::from_utf8_lossy(parameter);
             let reason = format!("{name}: {parameter} is not finite after step {step}");
             return Err(Error::NotFinite { reason }.into());
         }
@@ -19,10 +26,29 @@ impl<L: Learner> Run<'_, L> {
         let moments = self.parallel.whole_state(&self.optimiser)?;
         let (checkpoints, learner) = (&self.checkpoints, &self.learner);
         let (ema, state) = (self.ema.as_ref(), &self.state);
-        self.coordinator.lead("saved", || {
-            checkpoints.save_last(learner, moments, ema, state)
+        let coordinator = &mut self.coordinator;
+        self.parallel.with_whole_blocks(|| {
+            coordinator.lead("saved", || {
+                checkpoints.save_last(learner, moments, ema, state)
+            })
         })?;
         self.coordinator.note_saved();
+        Ok(())
+    }
+
+    /// Has every process keep only a part of the weights of blocks, where that is asked for and can
+    /// be.
+    pub(super) fn lend_blocks(&mut self) -> Result<(), Error> {
+        let group = self.trainer.group;
+        if self.trainer.sharding != Sharding::Full || !group.has_others() {
+            return Ok(());
+        }
+        if self.ema.is_some() || !self.learner.takes_lender() {
+            self.say("weights stay whole in every process");
+            return Ok(());
+        }
+        let lender = self.parallel.lend_blocks()?;
+        self.learner.set_lender(&lender);
         Ok(())
     }
 

@@ -78,6 +78,7 @@ impl<L: Learner> Run<'_, L> {
             },
             whole,
             group: self.trainer.group.clone(),
+            lockstep: self.parallel.lends(),
         };
         loop {
             self.optimiser.zero_grad()?;
@@ -104,7 +105,10 @@ impl<L: Learner> Run<'_, L> {
             0 => rows,
             size => size.min(rows),
         };
-        let can = self.trainer.micro_batch == 0 && self.learner.takes_parts() && now > 1;
+        let can = !step.lockstep
+            && self.trainer.micro_batch == 0
+            && self.learner.takes_parts()
+            && now > 1;
         if can {
             self.state.micro_batch = now.div_ceil(2);
         }

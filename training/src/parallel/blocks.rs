@@ -1,0 +1,209 @@
+//! Blocks whose weights each process has a part of: gathered while a block computes, and their
+//! gradients summed as soon as it has them.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use flava_model::{
+    layers::WeightLender,
+    runtime::{distributed::Group, set_gradient},
+};
+use tch::{Kind, Tensor};
+
+use super::{Parallel, units::Slot};
+use crate::Result;
+
+type ModelResult<T> = flava_model::Result<T>;
+
+/// The blocks of a training.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    group: Group,
+    blocks: BTreeMap<String, Block>,
+}
+
+/// A block's weights.
+#[derive(Debug)]
+struct Block {
+    parameters: Vec<Lent>,
+    /// This process's part, \[numbers\].
+    own: Tensor,
+    /// The sum of the gradients of this process's part, \[numbers\]; none before the block's first
+    /// backward pass in a step.
+    gradient: RefCell<Option<Tensor>>,
+}
+
+/// A parameter, which holds nothing while its block does not compute.
+#[derive(Debug)]
+struct Lent {
+    tensor: Tensor,
+    size: Vec<i64>,
+    slot: Slot,
+}
+
+impl Lent {
+    /// Has it hold its numbers of a whole unit, or none.
+    fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
+        let numbers = match whole {
+            Some(whole) => {
+                let (start, size) = (self.slot.range.start as i64, self.slot.range.len() as i64);
+                whole.f_narrow(0, start, size)?.f_view(&self.size[..])?
+            }
+            None => Tensor::f_empty([0], (self.tensor.kind(), self.tensor.device()))?,
+        };
+        Ok(self.tensor.shallow_clone().f_set_data(&numbers)?)
+    }
+}
+
+impl Block {
+    /// The weights of all processes' parts.
+    fn whole(&self, group: &Group) -> ModelResult<Tensor> {
+        let size = [self.own.size()[0] * group.world() as i64];
+        let whole = Tensor::f_empty(size, (self.own.kind(), self.own.device()))?;
+        group.all_gather(&whole, &self.own)?.wait()?;
+        Ok(whole)
+    }
+
+    fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
+        self.parameters.iter().try_for_each(|lent| lent.hold(whole))
+    }
+
+    /// The gradients that were added, side by side; they are taken away.
+    fn gradients(&self, group: &Group) -> ModelResult<Tensor> {
+        let size = [self.own.size()[0] * group.world() as i64];
+        let whole = Tensor::f_zeros(size, (Kind::Float, self.own.device()))?;
+        for lent in &self.parameters {
+            let gradient = lent.tensor.grad();
+            if gradient.defined() {
+                let (start, size) = (lent.slot.range.start as i64, lent.slot.range.len() as i64);
+                let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
+                place.f_copy_(&gradient)?;
+                set_gradient(&lent.tensor, None)?;
+            }
+        }
+        Ok(whole)
+    }
+}
+
+impl WeightLender for Blocks {
+    fn lend(&self, block: &str) -> ModelResult<()> {
+        let _guard = tch::no_grad_guard();
+        let Some(block) = self.blocks.get(block) else {
+            return Ok(()); // it is not trained
+        };
+        let whole = block.whole(&self.group)?;
+        block.hold(Some(&whole))
+    }
+
+    fn take_back(&self, block: &str) -> ModelResult<()> {
+        let _guard = tch::no_grad_guard();
+        self.blocks
+            .get(block)
+            .map_or(Ok(()), |block| block.hold(None))
+    }
+
+    fn take_gradients(&self, block: &str) -> ModelResult<()> {
+        let _guard = tch::no_grad_guard();
+        let Some(block) = self.blocks.get(block) else {
+            return Ok(());
+        };
+        let whole = block.gradients(&self.group)?;
+        block.hold(None)?;
+        let own = block.own.f_zeros_like()?;
+        self.group.reduce_scatter(&own, &whole)?.wait()?;
+        let mut sum = block.gradient.borrow_mut();
+        *sum = Some(match sum.take() {
+            Some(mut sum) => sum.f_add_(&own)?,
+            None => own,
+        });
+        Ok(())
+    }
+}
+
+impl Blocks {
+    /// The summed gradient of a block's part, if it has one in this step.
+    pub(super) fn gradient(&self, block: &str) -> Option<Tensor> {
+        let gradient = self.blocks.get(block)?.gradient.borrow();
+        gradient.as_ref().map(Tensor::shallow_clone)
+    }
+
+    /// Whether a block is one of them.
+    pub(super) fn has(&self, block: &str) -> bool {
+        self.blocks.contains_key(block)
+    }
+
+    pub(super) fn clear_gradients(&self) {
+        for block in self.blocks.values() {
+            block.gradient.replace(None);
+        }
+    }
+}
+
+impl Parallel {
+    /// From now on each process has a part of the weights of every block; who lends them.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub(crate) fn lend_blocks(&mut self) -> Result<Rc<dyn WeightLender>> {
+        let _guard = tch::no_grad_guard();
+        let mut blocks = BTreeMap::new();
+        for unit in self.units.iter().filter(|unit| unit.is_block) {
+            let shard = self.shard(unit);
+            let own = self.part_of(unit, &|number| self.own(number))?;
+            for slot in &unit.slots {
+                let Some(slice) = slot.within(&shard) else {
+                    continue;
+                };
+                let (start, size) = (slice.of_part as i64, slice.of_parameter.len() as i64);
+                if let Some(mut slice) = self.own(slot.parameter) {
+                    slice.f_set_data(&own.f_narrow(0, start, size)?)?;
+                }
+            }
+            let lent = unit.slots.iter().map(|slot| {
+                let tensor = self.parameters[slot.parameter].1.shallow_clone();
+                Lent {
+                    size: tensor.size(),
+                    tensor,
+                    slot: slot.clone(),
+                }
+            });
+            let block = Block {
+                parameters: lent.collect(),
+                own,
+                gradient: RefCell::default(),
+            };
+            block.hold(None)?;
+            blocks.insert(unit.name.clone(), block);
+        }
+        let group = self.group.clone();
+        let blocks = Rc::new(Blocks { group, blocks });
+        self.blocks = Some(Rc::clone(&blocks));
+        Ok(blocks)
+    }
+
+    /// Does something with the weights of all blocks in process 0, as they are saved.
+    pub(crate) fn with_whole_blocks<T, E: From<crate::Error>>(
+        &self,
+        act: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.bring_blocks().map_err(E::from)?;
+        let made = act();
+        self.release_blocks().map_err(E::from)?;
+        made
+    }
+
+    fn bring_blocks(&self) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        for block in self.blocks.iter().flat_map(|blocks| blocks.blocks.values()) {
+            let whole = block.whole(&self.group)?;
+            if self.group.leads() {
+                block.hold(Some(&whole))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release_blocks(&self) -> Result<()> {
+        let mut blocks = self.blocks.iter().flat_map(|blocks| blocks.blocks.values());
+        Ok(blocks.try_for_each(|block| block.hold(None))?)
+    }
+}
