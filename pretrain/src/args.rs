@@ -7,6 +7,8 @@ use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs};
 use flava_training::Sharding;
 use tch::Device;
 
+use crate::pipeline::{Gpu, NetworkSpeed};
+
 /// Examples at the end of `--help`.
 const EXAMPLES: &str = "\
 Examples:
@@ -138,7 +140,7 @@ pub struct RunArgs {
     ///
     /// The recipe's batch sizes are those of all processes together: their number changes nothing
     /// but the time. torchrun and srun start them on several machines (docs/distributed.md).
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Processes")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Processes")]
     pub processes: u16,
     /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
     /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
@@ -153,6 +155,27 @@ pub struct RunArgs {
         help_heading = "Processes"
     )]
     pub shard: ShardArg,
+    /// With --dry-run: what a step would take on so many of these GPUs, one a process: h100-80gb,
+    /// h200-141gb, a100-40gb, a100-80gb or l40s-48gb.
+    #[arg(
+        long,
+        value_name = "GPU",
+        requires = "dry_run",
+        hide_possible_values = true,
+        help_heading = "Processes"
+    )]
+    pub gpu: Option<Gpu>,
+    /// With --gpu: the network between machines of eight GPUs, as the Gbit/s of each GPU (400gb) or
+    /// of each machine (200gb/node).
+    #[arg(
+        long = "network",
+        value_name = "SPEED",
+        requires = "gpu",
+        default_value = "400gb",
+        hide_default_value = true,
+        help_heading = "Processes"
+    )]
+    pub network_speed: NetworkSpeed,
     /// Start all processes again, so often at most, where one failed.
     #[arg(
         long,

@@ -124,6 +124,25 @@ impl<'a> BatchSizes<'a> {
     }
 }
 
+/// Of a pair's forward passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairFlops {
+    /// With parts hidden.
+    pub(crate) masked: f64,
+    /// As it is, for the contrastive loss, whose own products are left out.
+    pub(crate) unmasked: f64,
+}
+
+impl PairFlops {
+    pub(crate) fn new(config: &FlavaConfig, tokens: usize, hidden: &HiddenShares) -> Self {
+        let one = BatchSizes::new(config, 1, tokens, hidden);
+        Self {
+            masked: one.masked_pairs(),
+            unmasked: one.unmasked_pairs(),
+        }
+    }
+}
+
 /// Of a training step of a batch: `rows` rows, the longest text of `tokens` tokens.
 pub fn batch(
     config: &FlavaConfig,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|shared.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
@@ -24,6 +24,7 @@ from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProce
 
 import fitting
 import peer
+import processes
 import shared
 import steps
 
@@ -274,6 +275,7 @@ def main():
         "statistics": lambda report, _: fitting.bench_statistics(report, speed),
         "training": fitting.bench_training,
         "pretraining": steps.bench,
+        "processes": processes.bench,
         "shared": shared.bench,
         "boards": bench_boards,
     }

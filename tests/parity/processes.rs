@@ -1,14 +1,23 @@
-//! Several processes against one: the gradients of a batch whose rows they share.
+//! Several processes against one: the gradients of a batch whose rows they share, and what they
+//! exchange for them.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-use flava_model::runtime::distributed::Group;
+use flava_base::LrDecay;
+
+use flava_model::runtime::{
+    Precision, Progress,
+    distributed::{Collective, Exchange, Group},
+};
 use flava_pretrain::{JointTraining, Rank};
-use flava_training::{Learner, Step};
-use tch::{Kind, Tensor};
+use flava_training::{
+    AdamWConfig, Learner, LrSchedule, Schedule, Sharding, Step, Trainer, TrainerConfig,
+};
+use tch::{Device, Kind, Tensor};
+use tempfile::tempdir;
 
 use super::training::joint;
 use crate::support::{fixtures::DrawingAlone, processes::together};
@@ -167,5 +176,129 @@ fn gradients_of_processes_are_those_of_one() {
                 );
             }
         }
+    }
+}
+
+/// What one of 1,024 processes would exchange in two steps of pairs, of which each has two; and the
+/// names and sizes of what is trained.
+fn trace(
+    rank: usize,
+    sharding: Sharding,
+    alone: &DrawingAlone,
+) -> (Vec<Exchange>, Vec<(String, usize)>) {
+    const WORLD: usize = 1024;
+    let folder = tempdir().unwrap();
+    let group = Group::simulated(rank, WORLD);
+    let mut train = joint(1.0, alone);
+    let samples = &mut Arc::get_mut(&mut train.readers).unwrap()[0].samples;
+    samples.batch_size = 2 * WORLD;
+    samples.rank = Rank { rank, world: WORLD };
+    let sets = train.parameters();
+    let parameters = sets.iter().flat_map(|set| &set.parameters);
+    let sizes = parameters.map(|parameter| (parameter.name.clone(), parameter.tensor.numel()));
+    // Pairs reach no head of images or texts alone.
+    let sizes = sizes.filter(|(name, _)| {
+        !["mim_head", "mlm_head"]
+            .iter()
+            .any(|head| name.starts_with(head))
+    });
+    let sizes = sizes.collect();
+    let trainer = Trainer {
+        name: "joint",
+        folder: folder.path(),
+        config: TrainerConfig {
+            lr_schedule: LrSchedule {
+                peak: 1e-4,
+                last: 1e-4,
+                warmup: 0,
+                steps: 2,
+                decay: LrDecay::Constant,
+            },
+            adamw: AdamWConfig {
+                betas: [0.9, 0.99],
+                eps: 1e-8,
+                weight_decay: 0.0,
+                decay_all: true,
+            },
+            clip_norm: 0.0,
+            ema: 0.0,
+            save_every: 0,
+            keep: 0,
+            max_broken: 0.0,
+        },
+        seed: 0,
+        key: "key",
+        precision: Precision::F32,
+        micro_batch: 0,
+        group: &group,
+        sharding,
+        progress: &Progress::new(1, "steps", true),
+        evaluation: None,
+        device: Device::Cpu,
+        peak_flops: 0.0,
+    };
+    trainer.run(train).unwrap();
+    (group.take_trace(), sizes)
+}
+
+/// Whatever rows a process has, it comes to the same collectives as all others, and these are the
+/// ones that a dry run counts.
+#[test]
+fn the_first_and_the_last_of_many_processes_exchange_the_same() {
+    let alone = DrawingAlone::new();
+    for sharding in [Sharding::None, Sharding::Optimiser, Sharding::Full] {
+        let (first, sizes) = trace(0, sharding, &alone);
+        let (last, _) = trace(1023, sharding, &alone);
+        // What the log tells is of other lengths.
+        let order = |trace: &[Exchange]| -> Vec<Exchange> {
+            let one = |exchange: &Exchange| Exchange {
+                bytes: if exchange.kind == Kind::Uint8 {
+                    0
+                } else {
+                    exchange.bytes
+                },
+                ..*exchange
+            };
+            trace.iter().map(one).collect()
+        };
+        assert_eq!(order(&first), order(&last), "{sharding:?}");
+        let named = sizes.iter().map(|(name, size)| (name.as_str(), *size));
+        let schedule = Schedule::new(named, 1024, sharding);
+        let bytes = |trace: &[Exchange], what: Collective| -> usize {
+            let of = trace.iter().filter(|exchange| exchange.collective == what);
+            let of = of.filter(|exchange| exchange.kind == Kind::Float);
+            of.map(|exchange| exchange.bytes).sum()
+        };
+        let blocks: (usize, usize) =
+            schedule
+                .blocks
+                .iter()
+                .fold((0, 0), |(gathers, sums), block| {
+                    let of_pairs = block.name.contains("multimodal");
+                    let (gather, sum) = if of_pairs { (2, 1) } else { (5, 2) };
+                    (gathers + gather * block.bytes, sums + sum * block.bytes)
+                });
+        // Images and texts, forth and back.
+        let embeddings = 2 * 2048 * 24 * 4;
+        for (what, of_blocks) in [
+            (Collective::AllGather, blocks.0),
+            (Collective::ReduceScatter, blocks.1),
+        ] {
+            let of_step = bytes(&schedule.update, what) + of_blocks + embeddings;
+            let found = bytes(&first, what);
+            // The last state is gathered to be saved.
+            let saved = found - 2 * of_step;
+            let is_saving = what == Collective::AllGather && sharding != Sharding::None;
+            assert!(
+                saved == 0 || is_saving,
+                "{what:?} {sharding:?}: {found}, 2 x {of_step}"
+            );
+        }
+        let sums = bytes(&first, Collective::Sum);
+        assert_eq!(
+            sums,
+            2 * bytes(&schedule.update, Collective::Sum),
+            "{sharding:?}"
+        );
     }
 }

@@ -8,10 +8,11 @@ use flava_training::{human_duration, peak_flops};
 use super::{
     cost::{bytes_of_batch, flops_of, parameters},
     job::{Job, corpora_of},
+    scale::Scale,
 };
 use crate::{
-    Result,
-    recipe::{Recipe, Stage},
+    Error, Result,
+    recipe::{Recipe, RowKind, Stage, TrainStage},
 };
 
 /// Share of a large product's speed that a training step is taken to reach before anything was
@@ -44,6 +45,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
         SHARE_OF_PEAK * 100.0,
         job.out.display()
     ));
+    lines.extend(plan.scale()?);
     let ready = !lines.iter().any(|line| line.contains(NOT_THERE));
     Ok((lines.join("\n"), ready))
 }
@@ -128,6 +130,33 @@ impl DryRun<'_> {
             let _written = write!(line, ", {flops:.1e} FLOP, about {}", self.time(flops));
         }
         line
+    }
+
+    /// What a step of the last stage of pairs would take on other machines.
+    fn scale(&self) -> Result<Vec<String>> {
+        let Some((gpu, network, processes)) = self.job.planned else {
+            return Ok(Vec::new());
+        };
+        let pairs = |stage: &TrainStage| {
+            let mut shares = stage.mixture.iter();
+            shares.any(|share| share.ratio > 0.0 && share.rows == RowKind::Pairs)
+        };
+        let stages = self.job.stages().filter_map(|(_, stage)| match stage {
+            Stage::Train(stage) if pairs(stage) => Some(stage),
+            _ => None,
+        });
+        let stage = stages
+            .last()
+            .ok_or_else(|| Error::Input("--gpu: no stage of the recipe reads pairs".into()))?;
+        let scale = Scale {
+            config: &self.config,
+            stage,
+            masks: self.job.recipe.image_masks,
+            gpu,
+            network,
+            micro_batch: self.job.micro_batch,
+        };
+        Ok(scale.table(processes))
     }
 
     /// What a stage is measured on, and whether that is there.

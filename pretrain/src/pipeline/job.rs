@@ -7,6 +7,7 @@ use flava_model::runtime::Precision;
 use flava_training::Sharding;
 use tch::Device;
 
+use super::machines::{Gpu, NetworkSpeed};
 use crate::{
     Error, Result, RunArgs,
     recipe::{Recipe, RowKind, Stage},
@@ -40,6 +41,8 @@ pub struct Job {
     pub sharding: Sharding,
     /// Where models are looked for.
     pub positions: DataLocator,
+    /// Machines that a run is only planned for, and how many processes.
+    pub planned: Option<(Gpu, NetworkSpeed, usize)>,
     /// Whether no socket is opened.
     pub offline: bool,
     /// Whether nothing is said.
@@ -79,6 +82,9 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         until,
         sharding: args.shard.of(device),
         positions: DataLocator::new(None, offline, quiet)?,
+        planned: args
+            .gpu
+            .map(|gpu| (gpu, args.network_speed, usize::from(args.processes))),
         offline,
         quiet,
     })

@@ -30,7 +30,7 @@ impl Parallel {
         let _guard = tch::no_grad_guard();
         let mut under_way = Vec::new();
         for unit in &self.units {
-            if unit.slots.iter().all(|slot| reached[slot.parameter] == 0.0) {
+            if !unit.is_reached(reached) {
                 continue;
             }
             if self.is_lent(unit) {

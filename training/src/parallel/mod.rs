@@ -4,6 +4,7 @@
 mod blocks;
 mod gradients;
 mod moments;
+mod schedule;
 mod units;
 mod weights;
 
@@ -13,6 +14,8 @@ use flava_model::runtime::{clear_gradients, distributed::Group};
 use tch::Tensor;
 
 use crate::{AdamW, AdamWConfig, ParameterSet, Result};
+pub use schedule::{BlockSize, Schedule};
+
 use blocks::Blocks;
 use units::{Slice, Slot, Unit};
 

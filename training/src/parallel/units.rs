@@ -50,6 +50,13 @@ pub(super) struct Unit {
     pub(super) length: usize,
 }
 
+impl Unit {
+    /// Whether any of its parameters has a gradient in any process.
+    pub(super) fn is_reached(&self, reached: &[f64]) -> bool {
+        self.slots.iter().any(|slot| reached[slot.parameter] > 0.0)
+    }
+}
+
 /// The units of parameters by name and size, each in equal parts for so many processes.
 pub(super) fn units<'p>(
     parameters: impl Iterator<Item = (&'p str, usize)>,

@@ -43,14 +43,16 @@ impl Parallel {
         Ok(())
     }
 
-    /// Brings what each process's optimiser changed to all others.
-    pub(crate) fn gather_weights(&self) -> Result<()> {
+    /// Brings what each process's optimiser changed to all others: `reached` says which parameters
+    /// had gradients.
+    pub(crate) fn gather_weights(&self, reached: &[f64]) -> Result<()> {
         if self.slices.is_none() {
             return Ok(()); // each has changed all of them
         }
         let own = |number: usize| self.own(number);
         let _guard = tch::no_grad_guard();
-        for unit in self.units.iter().filter(|unit| !self.is_lent(unit)) {
+        let changed = |unit: &&Unit| !self.is_lent(unit) && unit.is_reached(reached);
+        for unit in self.units.iter().filter(changed) {
             self.gather(unit, &own, &mut |number, numbers| {
                 let mut parameter = self.parameters[number].1.f_detach()?;
                 parameter.f_copy_(&numbers.f_view_as(&parameter)?)?;

@@ -18,7 +18,7 @@ impl<L: Learner> Run<'_, L> {
     ) -> Result<(StepMetrics, f64), L::Error> {
         let config = &self.trainer.config;
         let (step, metrics) = self.gradients(batch, whole)?;
-        let loss = self.exchange_gradients(metrics.total_loss()?)?;
+        let (loss, reached) = self.exchange_gradients(metrics.total_loss()?)?;
         let (optimiser, parallel) = (&mut self.optimiser, &self.parallel);
         let (norm, usable) =
             self.state
@@ -33,7 +33,7 @@ impl<L: Learner> Run<'_, L> {
             };
             self.learner.before_update(&mut update, &step)?;
             self.optimiser.step(config.lr_schedule.lr(step.number))?;
-            self.parallel.gather_weights()?;
+            self.parallel.gather_weights(&reached)?;
             self.learner.after_update(&step)?;
             if let Some(ema) = &mut self.ema {
                 ema.update()?;
@@ -44,18 +44,16 @@ impl<L: Learner> Run<'_, L> {
         Ok((metrics, norm))
     }
 
-    /// Makes the gradients those of all processes' rows; all processes' loss, of this one's.
-    fn exchange_gradients(&self, loss: f64) -> Result<f64, Error> {
+    /// Makes the gradients those of all processes' rows. All processes' loss, of this one's, and in
+    /// how many of them each parameter was reached.
+    fn exchange_gradients(&self, loss: f64) -> Result<(f64, Vec<f64>), Error> {
         let group = self.trainer.group;
-        if !group.has_others() {
-            return Ok(loss);
-        }
         let mut own = self.parallel.reached();
         own.push(loss);
         let mut all = group.sums(&own)?;
         let loss = all.pop().unwrap_or(f64::NAN);
         self.parallel.sum_gradients(&all)?;
-        Ok(loss)
+        Ok((loss, all))
     }
 
     /// The gradients of this process's rows; where memory is short and nobody said how many rows go

@@ -1,7 +1,12 @@
 //! Processes that compute one thing together: sums and gatherings of their tensors, over Gloo.
 #![allow(unsafe_code, reason = "the shim takes raw tensors and c10d's objects")]
 
-use std::{cell::Cell, fmt, ops::Range, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    ops::Range,
+    rc::Rc,
+};
 
 use tch::{Device, Kind, Tensor};
 
@@ -23,8 +28,21 @@ pub struct Group(Rc<Members>);
 struct Members {
     rank: usize,
     world: usize,
-    /// None of a process alone.
+    /// None of a process alone, and of one that only stands for others.
     backend: Option<Backend>,
+    /// Collectives and their bytes, of a group that is only simulated.
+    trace: RefCell<Vec<Exchange>>,
+}
+
+/// A collective that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What it does.
+    pub collective: Collective,
+    /// Bytes of its whole tensor: what all processes put together, or what is summed.
+    pub bytes: usize,
+    /// Of its numbers.
+    pub kind: Kind,
 }
 
 struct Backend {
@@ -99,12 +117,16 @@ impl Work<'_> {
     }
 }
 
-/// What a collective does, as processes compare it.
-#[derive(Clone, Copy, Debug)]
-enum Collective {
+/// What a collective does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collective {
+    /// Sums tensors into all of them.
     Sum = 1,
+    /// Puts the tensors of all processes side by side.
     AllGather,
+    /// Sums tensors, of which each process gets a part.
     ReduceScatter,
+    /// Gives all the first one's tensor.
     Broadcast,
 }
 
@@ -115,7 +137,24 @@ impl Group {
             rank: 0,
             world: 1,
             backend: None,
+            trace: RefCell::default(),
         }))
+    }
+
+    /// One of so many processes, the others of which are not there: each is taken to have what this
+    /// one has. It does what the real one would do, and keeps a trace of what it would exchange.
+    pub fn simulated(rank: usize, world: usize) -> Self {
+        Self(Rc::new(Members {
+            rank,
+            world,
+            backend: None,
+            trace: RefCell::default(),
+        }))
+    }
+
+    /// What a simulated group has exchanged since it was asked last.
+    pub fn take_trace(&self) -> Vec<Exchange> {
+        self.0.trace.take()
     }
 
     /// The processes of a run, which meet over Gloo; from then on the failure of one ends all.
@@ -136,6 +175,7 @@ impl Group {
                 checks: std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1"),
                 number: Cell::new(0),
             }),
+            trace: RefCell::default(),
         }));
         peers.stand_together();
         Ok(group)
@@ -290,9 +330,7 @@ impl Group {
         let _guard = tch::no_grad_guard();
         let is_one = into.as_ptr() == from.as_ptr();
         let Some(backend) = &self.0.backend else {
-            if !is_one {
-                into.shallow_clone().f_copy_(&from.f_view_as(into)?)?;
-            }
+            self.0.simulate(what, into, from)?;
             return Ok(Work { started: None });
         };
         backend.compare(what, from, self.0.world)?;
@@ -315,6 +353,39 @@ impl Group {
                 _from: host_from,
             }),
         })
+    }
+}
+
+impl Members {
+    fn simulate(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<()> {
+        let Self { rank, world, .. } = *self;
+        if world > 1 {
+            let kind = from.kind();
+            self.trace.borrow_mut().push(Exchange {
+                collective: what,
+                bytes: into.numel().max(from.numel()) * kind.elt_size_in_bytes(),
+                kind,
+            });
+        }
+        let mut into = into.shallow_clone();
+        match what {
+            Collective::Sum => drop(into.f_mul_scalar_(world as i64)?),
+            Collective::Broadcast => {}
+            Collective::AllGather => {
+                let all = from
+                    .f_reshape([1, -1])?
+                    .f_expand([world as i64, -1], false)?;
+                into.f_copy_(&all.f_reshape(into.size())?)?;
+            }
+            Collective::ReduceScatter => {
+                let size = into.numel() as i64;
+                let own = from
+                    .f_reshape([-1])?
+                    .f_narrow(0, rank as i64 * size, size)?;
+                into.f_copy_(&own.f_view_as(&into)?.f_mul_scalar(world as i64)?)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ mod place;
 mod raw;
 mod store;
 
-pub use group::{Group, Work};
+pub use group::{Collective, Exchange, Group, Work};
 pub use launch::{Company, is_launched, launch};
 pub use peers::Peers;
 pub use place::{MeetingPoint, Place};
