@@ -1,6 +1,8 @@
 // libtorch's c10d: processes that compute together over Gloo. What waits takes a time-out, and every failure is a message.
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <cstdlib>
+
 #include "guarded.h"
 
 using at::Tensor;
@@ -23,6 +25,9 @@ extern "C" {
 // Meets the others; `address` is this process's, as the others reach it, or the name of a network interface.
 int flava_group_gloo(const Store* store, int rank, int world, int64_t timeout_ms, const char* address, int is_interface, Group** out) {
   return guarded([&] {
+    // Its record of every collective serves dumps that nobody asks for, and is kept in a map that groups of several threads
+    // spoil.
+    [[maybe_unused]] static const int no_record = setenv("TORCH_FR_BUFFER_SIZE", "0", 0);
     auto options = c10d::ProcessGroupGloo::Options::create(Milliseconds(timeout_ms));
     options->devices.push_back(is_interface ? c10d::ProcessGroupGloo::createDeviceForInterface(address)
                                             : c10d::ProcessGroupGloo::createDeviceForHostname(address));

@@ -7,7 +7,7 @@ use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs};
 use flava_training::Sharding;
 use tch::Device;
 
-use crate::pipeline::{Gpu, NetworkSpeed};
+use crate::machines::{Gpu, NetworkSpeed};
 
 /// Examples at the end of `--help`.
 const EXAMPLES: &str = "\

@@ -12,6 +12,7 @@ mod dino;
 mod error;
 mod flops;
 mod joint;
+mod machines;
 mod pipeline;
 mod recipe;
 mod sampling;

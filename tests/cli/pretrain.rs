@@ -251,16 +251,39 @@ fn a_dry_run_says_what_it_would_take() {
         fs::read_dir(folder.path()).unwrap().next().is_none(),
         "nothing is written"
     );
-    let machines = ["--processes", "64", "--gpu", "h100-80gb", "--network", "200gb/node"];
+    let machines = [
+        "--processes",
+        "64",
+        "--gpu",
+        "h100-80gb",
+        "--network",
+        "200gb/node",
+    ];
     let args = [&["run", "flava-base", "--dry-run"], &machines[..]].concat();
     let planned = pretrain(folder.path(), &args).stdout;
-    for needle in ["| 1 | none | 8192 |", "| 8 | optimiser | 1024 |", "| 64 | full | 128 |"] {
+    for needle in [
+        "| 1 | none | 8192 |",
+        "| 8 | optimiser | 1024 |",
+        "| 64 | full | 128 |",
+    ] {
         assert!(planned.contains(needle), "{needle}: {planned}");
     }
     for (flag, wrong) in [("--gpu", "v100"), ("--network", "fast")] {
-        let args = ["run", "flava-base", "--dry-run", "--gpu", "h100-80gb", flag, wrong];
+        let args = [
+            "run",
+            "flava-base",
+            "--dry-run",
+            "--gpu",
+            "h100-80gb",
+            flag,
+            wrong,
+        ];
         let refused = pretrain(folder.path(), &args);
-        assert!(refused.code == 2 && refused.stderr.contains("it is "), "{}", refused.stderr);
+        assert!(
+            refused.code == 2 && refused.stderr.contains("it is "),
+            "{}",
+            refused.stderr
+        );
     }
 }
 

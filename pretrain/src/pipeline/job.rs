@@ -7,9 +7,9 @@ use flava_model::runtime::Precision;
 use flava_training::Sharding;
 use tch::Device;
 
-use super::machines::{Gpu, NetworkSpeed};
 use crate::{
     Error, Result, RunArgs,
+    machines::{Gpu, NetworkSpeed},
     recipe::{Recipe, RowKind, Stage},
 };
 

@@ -8,7 +8,6 @@ mod encoders;
 mod export;
 mod init;
 mod job;
-mod machines;
 mod measure;
 mod preflight;
 mod run;
@@ -24,7 +23,6 @@ use flava_model::runtime::{Progress, distributed::Group};
 
 pub use dry_run::dry_run;
 pub use job::{Job, job_of};
-pub use machines::{Gpu, NetworkSpeed};
 
 use crate::{Error, Result, recipe::Stage};
 use run::Run;

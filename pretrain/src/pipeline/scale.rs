@@ -8,10 +8,10 @@ use flava_model::{
 use flava_training::{Schedule, Sharding};
 use tch::{Device, nn::VarStore};
 
-use super::machines::{Gpu, NetworkSpeed, OF_A_MACHINE};
 use crate::{
     FlavaForPreTraining, OnEmpty,
     flops::{HiddenShares, PairFlops},
+    machines::{Gpu, NetworkSpeed, OF_A_MACHINE},
     recipe::{ImageMasks, RowKind, TrainStage},
 };
 

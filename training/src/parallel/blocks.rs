@@ -1,7 +1,7 @@
 //! Blocks whose weights each process has a part of: gathered while a block computes, and their
 //! gradients summed as soon as it has them.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use flava_model::{
     layers::WeightLender,
@@ -9,35 +9,34 @@ use flava_model::{
 };
 use tch::{Kind, Tensor};
 
-use super::{Parallel, units::Slot};
-use crate::Result;
+use super::units::Slot;
 
 type ModelResult<T> = flava_model::Result<T>;
 
 /// The blocks of a training.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    group: Group,
-    blocks: BTreeMap<String, Block>,
+    pub(super) group: Group,
+    pub(super) blocks: BTreeMap<String, Block>,
 }
 
 /// A block's weights.
 #[derive(Debug)]
-struct Block {
-    parameters: Vec<Lent>,
+pub(super) struct Block {
+    pub(super) parameters: Vec<Lent>,
     /// This process's part, \[numbers\].
-    own: Tensor,
+    pub(super) own: Tensor,
     /// The sum of the gradients of this process's part, \[numbers\]; none before the block's first
     /// backward pass in a step.
-    gradient: RefCell<Option<Tensor>>,
+    pub(super) gradient: RefCell<Option<Tensor>>,
 }
 
 /// A parameter, which holds nothing while its block does not compute.
 #[derive(Debug)]
-struct Lent {
-    tensor: Tensor,
-    size: Vec<i64>,
-    slot: Slot,
+pub(super) struct Lent {
+    pub(super) tensor: Tensor,
+    pub(super) size: Vec<i64>,
+    pub(super) slot: Slot,
 }
 
 impl Lent {
@@ -56,14 +55,14 @@ impl Lent {
 
 impl Block {
     /// The weights of all processes' parts.
-    fn whole(&self, group: &Group) -> ModelResult<Tensor> {
+    pub(super) fn whole(&self, group: &Group) -> ModelResult<Tensor> {
         let size = [self.own.size()[0] * group.world() as i64];
         let whole = Tensor::f_empty(size, (self.own.kind(), self.own.device()))?;
         group.all_gather(&whole, &self.own)?.wait()?;
         Ok(whole)
     }
 
-    fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
+    pub(super) fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
         self.parameters.iter().try_for_each(|lent| lent.hold(whole))
     }
 
@@ -135,75 +134,5 @@ impl Blocks {
         for block in self.blocks.values() {
             block.gradient.replace(None);
         }
-    }
-}
-
-impl Parallel {
-    /// From now on each process has a part of the weights of every block; who lends them.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub(crate) fn lend_blocks(&mut self) -> Result<Rc<dyn WeightLender>> {
-        let _guard = tch::no_grad_guard();
-        let mut blocks = BTreeMap::new();
-        for unit in self.units.iter().filter(|unit| unit.is_block) {
-            let shard = self.shard(unit);
-            let own = self.part_of(unit, &|number| self.own(number))?;
-            for slot in &unit.slots {
-                let Some(slice) = slot.within(&shard) else {
-                    continue;
-                };
-                let (start, size) = (slice.of_part as i64, slice.of_parameter.len() as i64);
-                if let Some(mut slice) = self.own(slot.parameter) {
-                    slice.f_set_data(&own.f_narrow(0, start, size)?)?;
-                }
-            }
-            let lent = unit.slots.iter().map(|slot| {
-                let tensor = self.parameters[slot.parameter].1.shallow_clone();
-                Lent {
-                    size: tensor.size(),
-                    tensor,
-                    slot: slot.clone(),
-                }
-            });
-            let block = Block {
-                parameters: lent.collect(),
-                own,
-                gradient: RefCell::default(),
-            };
-            block.hold(None)?;
-            blocks.insert(unit.name.clone(), block);
-        }
-        let group = self.group.clone();
-        let blocks = Rc::new(Blocks { group, blocks });
-        self.blocks = Some(Rc::clone(&blocks));
-        Ok(blocks)
-    }
-
-    /// Does something with the weights of all blocks in process 0, as they are saved.
-    pub(crate) fn with_whole_blocks<T, E: From<crate::Error>>(
-        &self,
-        act: impl FnOnce() -> std::result::Result<T, E>,
-    ) -> std::result::Result<T, E> {
-        self.bring_blocks().map_err(E::from)?;
-        let made = act();
-        self.release_blocks().map_err(E::from)?;
-        made
-    }
-
-    fn bring_blocks(&self) -> Result<()> {
-        let _guard = tch::no_grad_guard();
-        for block in self.blocks.iter().flat_map(|blocks| blocks.blocks.values()) {
-            let whole = block.whole(&self.group)?;
-            if self.group.leads() {
-                block.hold(Some(&whole))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn release_blocks(&self) -> Result<()> {
-        let mut blocks = self.blocks.iter().flat_map(|blocks| blocks.blocks.values());
-        Ok(blocks.try_for_each(|block| block.hold(None))?)
     }
 }

@@ -1,10 +1,15 @@
 //! Gradients: the sum over all processes, of all numbers or of this process's.
 
+use std::collections::VecDeque;
+
 use flava_model::runtime::set_gradient;
 use tch::{Kind, Tensor};
 
 use super::{Parallel, units::Unit};
 use crate::Result;
+
+/// Units that are under way while the next is put together.
+const AT_ONCE: usize = 2;
 
 impl Parallel {
     /// Whether each parameter has a gradient here, in their order.
@@ -28,7 +33,7 @@ impl Parallel {
     /// says in how many processes each parameter has one. What no process reached has none.
     pub(crate) fn sum_gradients(&self, reached: &[f64]) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        let mut under_way = Vec::new();
+        let mut under_way = VecDeque::new();
         for unit in &self.units {
             if !unit.is_reached(reached) {
                 continue;
@@ -49,7 +54,13 @@ impl Parallel {
                 let work = self.group.sum(&whole)?;
                 (whole, work)
             };
-            under_way.push((unit, sum, work));
+            under_way.push_back((unit, sum, work));
+            if under_way.len() > AT_ONCE
+                && let Some((unit, sum, work)) = under_way.pop_front()
+            {
+                work.wait()?;
+                self.take(unit, &sum, reached)?;
+            }
         }
         for (unit, sum, work) in under_way {
             work.wait()?;

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod gradients;
+mod lending;
 mod moments;
 mod schedule;
 mod units;

@@ -5,10 +5,13 @@
 mod group;
 mod launch;
 mod life;
+mod messages;
 mod peers;
 mod place;
 mod raw;
 mod store;
+#[cfg(test)]
+mod together;
 
 pub use group::{Collective, Exchange, Group, Work};
 pub use launch::{Company, is_launched, launch};

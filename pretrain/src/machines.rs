@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// GPUs of a machine.
-pub(super) const OF_A_MACHINE: usize = 8;
+pub(crate) const OF_A_MACHINE: usize = 8;
 /// Share of a network's speed that exchanges reach.
 const SHARE_OF_NETWORK: f64 = 0.85;
 
@@ -12,11 +12,11 @@ const SHARE_OF_NETWORK: f64 = 0.85;
 pub struct Gpu {
     name: &'static str,
     /// Bytes.
-    pub(super) memory: f64,
+    pub(crate) memory: f64,
     /// bf16 operations a second, of dense products.
-    pub(super) flops: f64,
+    pub(crate) flops: f64,
     /// Bytes a second that all-reduce moves within a machine, as nccl-tests count them.
-    pub(super) bus: f64,
+    pub(crate) bus: f64,
 }
 
 const GPUS: [Gpu; 5] = [
@@ -63,7 +63,7 @@ impl FromStr for Gpu {
 }
 
 impl Gpu {
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 }
@@ -99,7 +99,7 @@ impl FromStr for NetworkSpeed {
 
 impl NetworkSpeed {
     /// Bytes a second that exchanges of so many GPUs move.
-    pub(super) fn bus(self, gpu: &Gpu, processes: usize) -> f64 {
+    pub(crate) fn bus(self, gpu: &Gpu, processes: usize) -> f64 {
         if processes <= OF_A_MACHINE {
             gpu.bus
         } else {
