@@ -9,7 +9,10 @@ use std::{
 use flava_base::{id_rank, stream};
 use flava_model::{
     processor::{Encoding, Pixels, Text, image_batch, text_batch},
-    runtime::{Loader, LoaderOptions, distributed::Group},
+    runtime::{
+        Loader, LoaderOptions,
+        distributed::{Group, share},
+    },
 };
 use flava_tasks::{Recipe, Tower};
 use flava_training::BatchRows;
@@ -152,7 +155,7 @@ impl TrainingRows {
 
     fn load(&self, whole: &[usize]) -> Result<Batch> {
         let (rank, world) = self.place;
-        let own = rank * whole.len() / world..(rank + 1) * whole.len() / world;
+        let own = share(rank, world, whole.len());
         let positions = whole[own.clone()].to_vec();
         let ids = positions.iter().map(|&position| self.rows.id(position));
         let own = BatchRows::whole(ids.collect(), own.start);

@@ -189,12 +189,7 @@ fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder
 fn progress(plan: &Plan, rows: usize, peers: &Peers) -> Result<Progress> {
     let leads = peers.leads();
     let mut progress = Progress::new(rows, "rows", plan.settings.quiet || !leads);
-    let log = if leads {
-        "run.log".to_owned()
-    } else {
-        format!("run.rank-{}.log", peers.place().rank)
-    };
-    let log = plan.out.join(log);
+    let log = plan.out.join(peers.log_name());
     progress
         .log_to(&log)
         .map_err(|e| flava_base::Error::io(&log, e))?;

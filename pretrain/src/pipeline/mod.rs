@@ -59,12 +59,7 @@ pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
 fn begin(job: &Job, group: &Group) -> Result<Progress> {
     let steps = job.stages().map(|(_, stage)| stage.steps()).sum();
     let mut progress = Progress::new(steps, "steps", job.quiet || !group.leads());
-    let log = if group.leads() {
-        "run.log".to_owned()
-    } else {
-        format!("run.rank-{}.log", group.rank())
-    };
-    let log = job.out.join(log);
+    let log = job.out.join(group.peers().log_name());
     progress
         .log_to(&log)
         .map_err(|e| flava_model::Error::io(&log, e))?;

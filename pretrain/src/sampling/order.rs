@@ -8,6 +8,7 @@ use std::{
 };
 
 use flava_base::stream;
+use flava_model::runtime::distributed::share;
 use rand::seq::SliceRandom;
 
 /// Rows that are read one after the other from where they lie; a shard of files that know none.
@@ -31,8 +32,7 @@ impl Default for Rank {
 impl Rank {
     /// The places of a batch of so many rows that are this process's.
     pub fn places(self, batch_size: usize) -> Range<usize> {
-        let Self { rank, world } = self;
-        rank * batch_size / world..(rank + 1) * batch_size / world
+        share(self.rank, self.world, batch_size)
     }
 }
 

@@ -3,13 +3,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use flava_model::{
-    layers::WeightLender,
-    runtime::{distributed::Group, set_gradient},
-};
+use flava_model::{layers::WeightLender, runtime::distributed::Group};
 use tch::{Kind, Tensor};
 
-use super::units::Slot;
+use super::units::{Slot, move_gradient};
 
 type ModelResult<T> = flava_model::Result<T>;
 
@@ -71,13 +68,7 @@ impl Block {
         let size = [self.own.size()[0] * group.world() as i64];
         let whole = Tensor::f_zeros(size, (Kind::Float, self.own.device()))?;
         for lent in &self.parameters {
-            let gradient = lent.tensor.grad();
-            if gradient.defined() {
-                let (start, size) = (lent.slot.range.start as i64, lent.slot.range.len() as i64);
-                let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
-                place.f_copy_(&gradient)?;
-                set_gradient(&lent.tensor, None)?;
-            }
+            move_gradient(&lent.tensor, &whole, &lent.slot)?;
         }
         Ok(whole)
     }

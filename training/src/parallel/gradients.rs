@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use flava_model::runtime::set_gradient;
 use tch::{Kind, Tensor};
 
-use super::{Parallel, units::Unit};
+use super::{
+    Parallel,
+    units::{Unit, move_gradient},
+};
 use crate::Result;
 
 /// Units that are under way while the next is put together.
@@ -74,14 +77,7 @@ impl Parallel {
         let device = self.parameters[unit.slots[0].parameter].1.device();
         let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, device))?;
         for slot in &unit.slots {
-            let parameter = &self.parameters[slot.parameter].1;
-            let gradient = parameter.grad();
-            if gradient.defined() {
-                let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
-                let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
-                place.f_copy_(&gradient)?;
-                set_gradient(parameter, None)?;
-            }
+            move_gradient(&self.parameters[slot.parameter].1, &whole, slot)?;
         }
         Ok(whole)
     }

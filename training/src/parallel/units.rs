@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use flava_model::runtime::set_gradient;
+use tch::Tensor;
+
 /// Numbers that a parameter's place in its unit is a multiple of: the optimiser's kernel rounds
 /// the rest of a vector register otherwise.
 const ALIGNED: usize = 64;
@@ -28,6 +31,22 @@ impl Slot {
             of_part: start - part.start,
         })
     }
+}
+
+/// Moves a parameter's gradient, if it has one, to its place in a whole unit.
+pub(super) fn move_gradient(
+    parameter: &Tensor,
+    whole: &Tensor,
+    slot: &Slot,
+) -> flava_model::Result<()> {
+    let gradient = parameter.grad();
+    if !gradient.defined() {
+        return Ok(());
+    }
+    let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
+    let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
+    place.f_copy_(&gradient)?;
+    set_gradient(parameter, None)
 }
 
 /// What of a parameter is in a part of its unit.

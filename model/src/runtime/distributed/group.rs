@@ -130,15 +130,15 @@ pub enum Collective {
     Broadcast,
 }
 
+/// Of `count` things in order, those that are one process's: all parts differ by one at most.
+pub fn share(rank: usize, world: usize, count: usize) -> Range<usize> {
+    rank * count / world..(rank + 1) * count / world
+}
+
 impl Group {
     /// A process alone.
     pub fn alone() -> Self {
-        Self(Rc::new(Members {
-            rank: 0,
-            world: 1,
-            backend: None,
-            trace: RefCell::default(),
-        }))
+        Self::simulated(0, 1)
     }
 
     /// One of so many processes, the others of which are not there: each is taken to have what this
@@ -203,8 +203,7 @@ impl Group {
 
     /// Of `count` things in order, those that are this process's: all parts differ by one at most.
     pub fn share(&self, count: usize) -> Range<usize> {
-        let Members { rank, world, .. } = *self.0;
-        rank * count / world..(rank + 1) * count / world
+        share(self.0.rank, self.0.world, count)
     }
 
     /// The most that any process has of `count` things.

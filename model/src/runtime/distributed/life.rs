@@ -29,7 +29,7 @@ const FAILED: &str = "failed";
 /// Exit code of what was interrupted.
 const INTERRUPTED: &str = "130";
 /// Exit code of a process that ends because another failed.
-const PARTLY: u8 = 2;
+const NOTHING: u8 = 2;
 
 /// What is known of each process's life.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ fn look_after(
         let host = store.get(&host_of(next)).unwrap_or_default();
         let host = String::from_utf8_lossy(&host).into_owned();
         let silent = format!("{}: no word from it", named(next, &host));
-        note_failure(store, PARTLY, &silent)?;
+        note_failure(store, NOTHING, &silent)?;
     }
     if !store.has(FAILED)? || stopped.load(Ordering::Relaxed) {
         return Ok(());
@@ -230,7 +230,7 @@ fn look_after(
         say_error(message); // the one that failed says so itself
         let _flushed = std::io::stderr().flush();
         // SAFETY: ends the process; the others' state is theirs, and files are whole or not there.
-        unsafe { libc::_exit(code.parse().unwrap_or_else(|_| PARTLY.into())) }
+        unsafe { libc::_exit(code.parse().unwrap_or_else(|_| NOTHING.into())) }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod store;
 #[cfg(test)]
 mod together;
 
-pub use group::{Collective, Exchange, Group, Work};
+pub use group::{Collective, Exchange, Group, Work, share};
 pub use launch::{Company, is_launched, launch};
 pub use peers::Peers;
 pub use place::{MeetingPoint, Place};

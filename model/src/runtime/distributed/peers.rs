@@ -93,6 +93,14 @@ impl Peers {
         self.place.rank == 0
     }
 
+    /// The name of this process's log in the folder of the run.
+    pub fn log_name(&self) -> String {
+        match self.place.rank {
+            0 => "run.log".into(),
+            rank => format!("run.rank-{rank}.log"),
+        }
+    }
+
     /// Whether there are others.
     pub fn has_others(&self) -> bool {
         self.meeting.is_some()
