@@ -67,6 +67,7 @@ bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and 
 parity: setup $(VENV)/ready $(HUB_VENV)/ready $(READERS_VENV)/ready ## compare the default-size model, the Hub's files and cache, and what is exported, with Hugging Face's own and other tools
 	cargo build --locked --release $(FEATURES) --example states --example hub --example publish --bins
 	$(VENV)/bin/python tests/bench/parity.py
+	$(VENV)/bin/python tests/bench/tuned.py
 	$(VENV)/bin/python tests/bench/interop.py
 	$(HUB_VENV)/bin/python tests/bench/publish.py
 	$(VENV)/bin/python tests/bench/pretrained.py

@@ -13,6 +13,8 @@ pub fn say(line: &str) {
 
 /// What stands between an error's message and each hint what to do about it.
 pub const HINT: &str = "\nhint: ";
+/// What stands between the several things that are wrong with one file.
+pub const ALSO: &str = "\nalso: ";
 
 /// Says what went wrong on stderr, each of its hints on a line of its own.
 pub fn say_error(error: &str) {
@@ -21,12 +23,18 @@ pub fn say_error(error: &str) {
     }
 }
 
-/// An error's message and each of its hints, a line each for what is said line by line.
+/// An error's message, what is wrong besides, and each of its hints, a line each for what is said
+/// line by line.
 pub fn error_lines(error: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let mut parts = error.split(HINT);
-    let message = parts.next().map(Cow::from);
-    let hints = parts.map(|hint| format!("hint: {hint}").into());
-    message.into_iter().chain(hints)
+    let mut all = error.split(ALSO);
+    let first = all.next().unwrap_or_default();
+    let also = all.map(|also| format!("also: {also}"));
+    [first.to_owned()].into_iter().chain(also).flat_map(|part| {
+        let mut parts = part.split(HINT).map(str::to_owned);
+        let message = parts.next().map(Cow::from);
+        let hints = parts.map(|hint| Cow::from(format!("hint: {hint}")));
+        message.into_iter().chain(hints).collect::<Vec<_>>()
+    })
 }
 
 /// Prints text with a line end on stdout, as it is.

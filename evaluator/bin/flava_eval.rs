@@ -6,25 +6,28 @@ use anyhow::Result;
 use clap::CommandFactory;
 use flava_base::{escaped, listen, say, say_error};
 use flava_evaluator::{
-    Outcome, Plan,
+    Outcome, OwnRun, Plan,
     args::{
-        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, ExportArgs, FetchArgs,
-        LeaderboardArgs, PublishArgs, ReportArgs, RunArgs, ScoreArgs, TasksArgs, TasksCommand,
-        VerifyArgs,
+        CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, ExportArgs, FetchArgs, HowArgs,
+        LeaderboardArgs, OwnRunArgs, PublishArgs, ReportArgs, RunArgs, ScoreArgs, TasksArgs,
+        TasksCommand, VerifyArgs,
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
-    dry_run, embed, fetch, leaderboard,
+    dry_run, embed, fetch, leaderboard, probe,
     publish::publish_runs,
-    report, run, score, verify,
+    report, retrieve, run, score, verify, zero_shot,
 };
-use flava_model::runtime::distributed::Company;
+use flava_model::runtime::distributed::{Company, Peers};
 use flava_results::{Published, Run, export, left_out_text, published};
 use flava_tasks::{Protocol, Registry, Task};
 
 fn main() -> ExitCode {
     let args: EvalArgs = parse();
     let result = match &args.command {
+        Some(Command::ZeroShot(args)) => own(&args.own, |peers| zero_shot(args, peers)),
+        Some(Command::Probe(args)) => own(&args.own, |peers| probe(args, peers)),
+        Some(Command::Retrieve(args)) => own(&args.own, |peers| retrieve(args, peers)),
         Some(Command::Tasks(args)) => tasks(args),
         Some(Command::Fetch(args)) => fetch_files(args),
         Some(Command::Verify(args)) => verify_data(args),
@@ -54,22 +57,53 @@ fn write_features(args: &EmbedArgs) -> Result<u8> {
 }
 
 fn evaluate(args: &RunArgs) -> Result<u8> {
-    if args.dry_run {
-        let (lines, ready) = dry_run(&Plan::new(args)?)?;
-        for line in &lines {
-            print(&escaped(line));
-        }
-        return Ok(if ready { DONE } else { PARTLY });
+    let how = &args.how;
+    if how.dry_run {
+        return say_plan(&Plan::new(args)?);
     }
     listen();
-    in_processes(args.processes, Company::Sharing, |peers| {
+    in_processes(how.processes, Company::Sharing, |peers| {
         let plan = Plan::new(args)?;
         let outcome = run(&plan, peers)?;
         if peers.leads() {
-            tell(&outcome, args, &plan)?;
+            tell(&outcome, how, &plan)?;
         }
         Ok(code_of(&outcome))
     })
+}
+
+/// Runs a task of one's own, and answers for rows without labels.
+fn own(
+    args: &OwnRunArgs,
+    act: impl FnOnce(&Peers) -> flava_evaluator::Result<OwnRun>,
+) -> Result<u8> {
+    let how = &args.how;
+    listen();
+    in_processes(how.processes, Company::Sharing, |peers| {
+        let OwnRun { measured, answered } = act(peers)?;
+        let mut code = DONE;
+        if let Some((plan, outcome)) = measured {
+            if how.dry_run {
+                return say_plan(&plan);
+            }
+            if peers.leads() {
+                tell(&outcome, how, &plan)?;
+            }
+            code = code_of(&outcome);
+        }
+        if let Some(answered) = answered {
+            say(&answered.told());
+        }
+        Ok(code)
+    })
+}
+
+fn say_plan(plan: &Plan) -> Result<u8> {
+    let (lines, ready) = dry_run(plan)?;
+    for line in &lines {
+        print(&escaped(line));
+    }
+    Ok(if ready { DONE } else { PARTLY })
 }
 
 fn code_of(outcome: &Outcome) -> u8 {
@@ -82,7 +116,7 @@ fn code_of(outcome: &Outcome) -> u8 {
     }
 }
 
-fn tell(outcome: &Outcome, args: &RunArgs, plan: &Plan) -> Result<()> {
+fn tell(outcome: &Outcome, args: &HowArgs, plan: &Plan) -> Result<()> {
     if args.json {
         print(&serde_json::to_string_pretty(&outcome.records)?);
     } else if !outcome.records.is_empty() {
@@ -217,11 +251,18 @@ fn tasks(args: &TasksArgs) -> Result<u8> {
     for file in &args.task_file {
         registry.add_file(file)?;
     }
-    if let Some(TasksCommand::Show { name }) = &args.command {
-        for task in flava_tasks::select(&registry, name, flava_tasks::Suite::Paper)? {
-            print(&show(task));
+    match &args.command {
+        Some(TasksCommand::Show { name }) => {
+            for task in flava_tasks::select(&registry, name, flava_tasks::Suite::Paper)? {
+                print(&show(task));
+            }
+            return Ok(DONE);
         }
-        return Ok(DONE);
+        Some(TasksCommand::New { kind }) => {
+            print(kind.text().trim_end());
+            return Ok(DONE);
+        }
+        None => {}
     }
     let tasks = registry.tasks().iter().filter(|task| is_listed(task, args));
     let tasks: Vec<&Task> = tasks.collect();

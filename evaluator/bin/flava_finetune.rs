@@ -9,7 +9,7 @@ use flava_evaluator::{
     Outcome, Plan,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
-    dry_run, recipe_of, report_beside, run, run_together, submit,
+    dry_run, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
 };
 use flava_model::runtime::distributed::{Company, Group, Peers};
 use flava_results::Record;
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     let args: FinetuneArgs = parse();
     listen();
     let result = match &args.command {
-        Some(FinetuneCommand::Predict(args)) => predict(args),
-        Some(FinetuneCommand::Recipe { task, task_file }) => recipe_of(task, task_file, None, &[])
+        Some(FinetuneCommand::Predict(args)) => answer(args),
+        Some(FinetuneCommand::Recipe { task, task_file }) => recipe_of(task, task_file)
             .map(|text| print(&text))
             .map(|()| DONE)
             .map_err(Into::into),
@@ -125,10 +125,13 @@ fn ended_with(plan: &Plan, seed: u64, outcome: Outcome) -> (u8, Vec<Record>) {
 
 /// The recipe, and what data is there.
 fn say_plan(args: &FinetuneRunArgs) -> Result<u8> {
-    let task = args.task.as_deref().unwrap_or_default();
-    let (files, recipe) = (&args.data_args.task_file, args.recipe.as_deref());
-    print(&recipe_of(task, files, recipe, &args.set)?);
-    let (lines, ready) = dry_run(&Plan::of_tuning(args, args.seed)?)?;
+    let plan = Plan::of_tuning(args, args.seed)?;
+    print(&recipe_text(
+        &plan.tasks[0],
+        args.recipe.as_deref(),
+        &args.set,
+    )?);
+    let (lines, ready) = dry_run(&plan)?;
     for line in &lines {
         print(&escaped(line));
     }
@@ -141,6 +144,8 @@ fn report(args: &FinetuneRunArgs, records: &[Record]) -> Result<()> {
         return Ok(());
     }
     print(&flava_results::table(records));
+    let notes = records.first().into_iter().flat_map(|record| &record.notes);
+    notes.for_each(|note| print(&escaped(&format!("note: {note}"))));
     if records.len() > 1 {
         print(&over_seeds(records));
     }
@@ -170,7 +175,12 @@ fn over_seeds(records: &[Record]) -> String {
     lines.join("\n")
 }
 
-fn predict(args: &PredictArgs) -> Result<u8> {
+fn answer(args: &PredictArgs) -> Result<u8> {
+    if args.input.any() {
+        let answered = predict(args)?;
+        print(&answered.told());
+        return Ok(DONE);
+    }
     for (path, rows) in submit(args)? {
         print(&format!("{}: {rows} answers", path.display()));
     }

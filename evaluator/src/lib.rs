@@ -2,6 +2,7 @@
 //! to records.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may panic"))]
 
+mod answers;
 pub mod args;
 mod bundle;
 mod cache;
@@ -25,12 +26,13 @@ mod run;
 mod score;
 mod verify;
 
+pub use answers::{AnsweredRows, OwnRun, predict, probe, retrieve, zero_shot};
 pub use cache::cache;
 pub use compare::{Comparison, compare};
 pub use embed::embed;
 pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
-pub use finetune::{recipe_of, submit};
+pub use finetune::{recipe_of, recipe_text, submit};
 pub use given::{GivenFolder, GivenSource};
 pub use leaderboard::leaderboard;
 pub use locator::DataLocator;

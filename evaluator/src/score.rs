@@ -108,6 +108,8 @@ pub fn score(args: &ScoreArgs) -> Result<Vec<MetricValue>> {
             reason: format!("names {} tasks", tasks.len()),
         });
     };
+    let (data, offline) = (args.data_args.data.clone(), true);
+    let task = &DataLocator::new(data, offline, true)?.whole(task)?;
     let protocol: Protocol = args.data_args.protocol.into();
     let none = || Error::Lacking {
         what: "protocol",

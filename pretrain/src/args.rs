@@ -14,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   flava-pretrain run mini                              a small model, from nothing
   flava-pretrain run mini --dry-run                    its sizes, memory and time
+  flava-pretrain run mini --pairs pairs.csv            on captioned images of your own
   flava-pretrain run flava-base --data DIR --set joint.schedule.steps=1000
   flava-pretrain recipes mini > mine.toml              a recipe to start from";
 
@@ -106,6 +107,12 @@ pub struct RunArgs {
     /// Folder that the recipe's corpora are below.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub data: PathBuf,
+    /// Images with captions of your own, in place of the recipe's images, texts and pairs.
+    ///
+    /// A table (.csv, .tsv, .jsonl, .json) or parquet with image and caption, or a folder of tar
+    /// shards.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub pairs: Option<PathBuf>,
     /// Folder for everything that is made [default: pretrained/RECIPE].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

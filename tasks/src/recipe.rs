@@ -123,6 +123,20 @@ pub struct Recipe {
     /// is chosen from.
     #[serde(default = "answer_min_count")]
     pub answer_min_count: usize,
+    /// What the checkpoint is chosen on where the task has no validation split: a tenth of the
+    /// training rows, unless it says the scored ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_on: Option<ChosenOn>,
+}
+
+/// What a checkpoint is chosen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChosenOn {
+    /// The rows that are scored, as fairseq does for GLUE.
+    Test,
+    /// A tenth of the training rows.
+    Train,
 }
 
 fn one() -> f64 {
@@ -172,7 +186,12 @@ impl Recipe {
 
     /// Digest of its settings and of the rules that all recipes share.
     pub fn digest(&self) -> String {
-        let settings = serde_json::to_string(self).unwrap_or_default();
+        // Which rows choose is told by the rows.
+        let plain = Self {
+            chosen_on: None,
+            ..self.clone()
+        };
+        let settings = serde_json::to_string(&plain).unwrap_or_default();
         hex(&Sha256::digest(format!("{VERSION} {settings}"))[..8])
     }
 
@@ -271,7 +290,7 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
 fn keys() -> std::result::Result<Vec<String>, String> {
     let whole: Recipe = toml::from_str(WHOLE).map_err(|e| e.to_string())?;
     let table = Table::try_from(&whole).map_err(|e| e.to_string())?;
-    let inner = ["head.kind", "head.hidden", "head.dropout"].map(str::to_owned);
+    let inner = ["head.kind", "head.hidden", "head.dropout", "chosen_on"].map(str::to_owned);
     let outer = table.keys().filter(|key| *key != "head");
     Ok(outer.cloned().chain(inner).collect())
 }

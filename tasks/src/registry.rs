@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{Error, Method, Result, Task};
+use crate::{Error, Method, Result, Task, own::tasks_of};
 
 /// Built-in files and their names.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -18,8 +18,7 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("mini.toml", include_str!("../registry/mini.toml")),
 ];
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct TaskFile {
     task: Vec<Task>,
 }
@@ -43,7 +42,9 @@ impl Registry {
     /// Adds the tasks of a file in the same format.
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
         let text = flava_base::read_text(path, flava_base::MAX_SETTINGS)?;
-        self.add(&path.display().to_string(), &text)
+        let base = path.parent().filter(|base| !base.as_os_str().is_empty());
+        let base = base.unwrap_or(Path::new("."));
+        self.add_text(&path.display().to_string(), &text, base)
     }
 
     fn add(&mut self, file: &str, text: &str) -> Result<()> {
@@ -51,8 +52,7 @@ impl Registry {
             file: file.to_owned(),
             reason,
         };
-        let parsed: TaskFile = toml::from_str(text).map_err(|e| broken(e.to_string()))?;
-        for mut task in parsed.task {
+        for mut task in tasks_of(text).map_err(broken)? {
             self.share_data(&mut task)
                 .map_err(|problem| broken(format!("task {}: {problem}", task.name)))?;
             if let Some(problem) = task.problem() {
@@ -92,6 +92,16 @@ impl Registry {
             demand.fit = 0;
         }
         task.protocol = demands;
+        Ok(())
+    }
+
+    /// Adds the tasks of a text, whose folders are looked for in `base` too.
+    pub fn add_text(&mut self, name: &str, text: &str, base: &Path) -> Result<()> {
+        let before = self.tasks.len();
+        self.add(name, text)?;
+        let added = self.tasks[before..].iter_mut();
+        let sources = added.flat_map(|task| &mut task.sources);
+        sources.for_each(|source| base.clone_into(&mut source.base));
         Ok(())
     }
 

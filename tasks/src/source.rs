@@ -1,11 +1,44 @@
 //! Where a task's rows come from, as its registry row says: repository or folder, format, splits.
 
+use std::path::PathBuf;
+
+use flava_base::id_rank;
 use serde::{Deserialize, Serialize};
 
 use crate::{Demand, SourceFormat};
 
 /// A split's name is part of those of files.
 const LONGEST_NAME: usize = 64;
+
+/// Rows of a file that serves several splits, set apart by the hash of their ids: which they are
+/// depends on nothing else, so more rows change none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitPart {
+    /// A fifth, to score on.
+    Test,
+    /// A tenth, to choose settings on.
+    Validation,
+}
+
+impl SplitPart {
+    /// One row in so many.
+    fn one_in(self) -> u64 {
+        match self {
+            Self::Test => 5,
+            Self::Validation => 10,
+        }
+    }
+
+    /// Whether it has the row of an id.
+    pub fn has(self, id: &str) -> bool {
+        let purpose = match self {
+            Self::Test => "part test",
+            Self::Validation => "part validation",
+        };
+        id_rank(0, purpose, id).is_multiple_of(self.one_in())
+    }
+}
 
 /// A part of the data and how many rows it should have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,13 +52,42 @@ pub struct Split {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub files: String,
     /// Rows that the complete split has; 0 where nobody knows.
+    #[serde(default)]
     pub rows: usize,
     /// Captions that they have together, where captions are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<usize>,
+    /// The parts of the files' rows that it consists of; all rows where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<SplitPart>,
+    /// The parts that it lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<SplitPart>,
 }
 
 impl Split {
+    /// All rows of some files.
+    pub fn new(name: &str, files: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            files: files.to_owned(),
+            rows: 0,
+            captions: None,
+            only: Vec::new(),
+            without: Vec::new(),
+        }
+    }
+
+    /// Whether it has the row of an id that its files have.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.only.iter().all(|part| part.has(id)) && !self.without.iter().any(|part| part.has(id))
+    }
+
+    /// Whether it is not all of its files.
+    pub(crate) fn is_part(&self) -> bool {
+        !self.only.is_empty() || !self.without.is_empty()
+    }
+
     /// A path of its source's row, `SPLIT` standing for the split's name.
     pub(crate) fn fill(&self, path: &str) -> String {
         path.replace("SPLIT", &self.name)
@@ -50,6 +112,9 @@ pub struct Source {
     /// The folder under `--data` of data that people have from elsewhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
+    /// The folder of the task's file, which `folder` is looked for in too.
+    #[serde(skip)]
+    pub base: PathBuf,
     /// Form of the rows.
     #[serde(flatten)]
     pub format: SourceFormat,
@@ -84,10 +149,10 @@ impl Source {
 
     /// What records call it.
     pub fn name(&self) -> &str {
-        if matches!(self.format, SourceFormat::Mini { .. }) {
-            "mini (drawn)"
-        } else {
-            self.data_folder()
+        match (&self.format, self.data_folder()) {
+            (SourceFormat::Mini { .. }, _) => "mini (drawn)",
+            (_, ".") => &self.test.files,
+            (_, folder) => folder,
         }
     }
 
@@ -164,7 +229,8 @@ impl Source {
             } => vec![annotations, images],
             SourceFormat::SnliVe { images }
             | SourceFormat::Karpathy { images }
-            | SourceFormat::ImageList { images } => vec![images],
+            | SourceFormat::ImageList { images }
+            | SourceFormat::Table { images, .. } => vec![images],
             _ => Vec::new(),
         };
         self.splits()
@@ -177,7 +243,9 @@ impl Source {
     /// A split that is scored, and whose rows are fitted on too.
     fn fitted_and_scored(&self) -> Option<&Split> {
         let fitted = || self.train.iter().chain(&self.validation);
-        let same = |a: &Split, b: &Split| (&a.name, &a.files) == (&b.name, &b.files);
+        let same = |a: &Split, b: &Split| {
+            (&a.name, &a.files) == (&b.name, &b.files) && !(a.is_part() && b.is_part())
+        };
         let mut scored = [&self.test].into_iter().chain(&self.second_test);
         scored.find(|test| fitted().any(|fit| same(test, fit)))
     }

@@ -4,17 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::sources::MiniWorld;
 
-/// Columns of a parquet file that are read; empty ones are not.
+/// Columns of a table or a parquet file that are read; empty ones are not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
-    /// Images: a struct with `bytes`, or bytes.
+    /// Images: in parquet a struct with `bytes`, or bytes; in a table paths.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Texts that go together as one input, one or two.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<String>,
-    /// Captions of the row's image: a list, or one of several rows with the same `group`.
+    /// Captions of the row's image: a list, or one of several rows with the same `group`. In a table
+    /// a `*` stands for the numbers of several columns.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub captions: String,
     /// An integer below the number of classes, one of `label_names`, or a number for regression.
@@ -39,6 +40,24 @@ pub struct Columns {
     /// drawn.
     #[serde(skip)]
     pub gaps: bool,
+}
+
+impl Columns {
+    /// The names of all columns that are read.
+    pub(crate) fn read(&self) -> Vec<&str> {
+        let c = self;
+        let one = [
+            &c.image,
+            &c.captions,
+            &c.label,
+            &c.answers,
+            &c.id,
+            &c.group,
+            &c.split,
+        ];
+        let all = one.into_iter().chain(&c.texts).map(String::as_str);
+        all.filter(|name| !name.is_empty()).collect()
+    }
 }
 
 /// Layouts of the original archives, as torchvision's classes of the same names read them.
@@ -96,6 +115,22 @@ pub enum SourceFormat {
     /// Hugging Face parquet.
     Parquet {
         /// What is read.
+        columns: Columns,
+    },
+    /// CSV, TSV, JSON lines or JSON lists, as the endings of `files` say.
+    Table {
+        /// What is read.
+        #[serde(default)]
+        columns: Columns,
+        /// The folder that images are named from; without, the table's own.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        images: String,
+    },
+    /// Told by the files themselves when they are opened first: the row of a task of one's own need
+    /// not say it.
+    Auto {
+        /// What is read, where the files leave a choice.
+        #[serde(default)]
         columns: Columns,
     },
     /// Tar shards in the layout of clip-benchmark: `<split>/<i>.tar`, members `KEY.webp|png|jpg`

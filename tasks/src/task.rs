@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Demands, Method, Metric, Source, Submission};
+use crate::{Demands, Method, Metric, Source, Submission, own::Open};
 
 /// Tasks that are run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,4 +108,10 @@ pub struct Task {
     /// Where the rows come from, best first.
     #[serde(rename = "source", default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
+    /// What of it the data must tell; nothing of a whole row.
+    #[serde(skip)]
+    pub open: Open,
+    /// What was done where its row left something open, for readers of its numbers.
+    #[serde(skip)]
+    pub found: Vec<String>,
 }

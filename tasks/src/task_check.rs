@@ -45,7 +45,7 @@ impl Task {
     }
 
     fn metric_problem(&self) -> Option<String> {
-        if self.metrics.is_empty() || self.sources.is_empty() {
+        if (self.metrics.is_empty() && !self.open.metrics) || self.sources.is_empty() {
             return Some("metrics or source is empty".into());
         }
         let strange = |metric: &&Metric| !metric.fits(&self.method);
@@ -63,7 +63,8 @@ impl Task {
         if !(0.0..=1.0).contains(&self.chance) {
             return Some(format!("chance {} is no share", self.chance));
         }
-        self.sources.iter().find_map(|source| {
+        let closed = self.sources.iter().filter(|_| !self.open.classes);
+        closed.into_iter().find_map(|source| {
             let (name, has) = (source.name(), self.classes_of(source));
             (has != classes).then(|| format!("{name} has {has} classes, the task {classes}"))
         })
@@ -72,7 +73,9 @@ impl Task {
     /// How many classes a source has, as far as its format says.
     fn classes_of(&self, source: &Source) -> usize {
         match &source.format {
-            SourceFormat::Parquet { columns } if !columns.label_names.is_empty() => {
+            SourceFormat::Parquet { columns } | SourceFormat::Table { columns, .. }
+                if !columns.label_names.is_empty() =>
+            {
                 columns.label_names.len()
             }
             SourceFormat::SnliVe { .. } => 3,
@@ -99,10 +102,13 @@ impl Task {
             self.method,
             Method::LinearProbe { .. } | Method::Knn { .. } | Method::FewShot { .. }
         );
-        if probes && self.classes < 2 {
-            return Some(format!("{method} needs at least two classes"));
+        if probes && self.classes < 2 && !self.open.classes {
+            return Some(format!(
+                "{method} needs at least two classes; labels that are values are fine-tuned"
+            ));
         }
         let lacks_rows = self.sources.iter().any(|source| source.train.is_none());
+        let lacks_rows = lacks_rows && !self.open.files;
         (self.method.trains() && lacks_rows).then(|| format!("{method} needs a train split"))
     }
 
@@ -116,13 +122,13 @@ impl Task {
             return None;
         };
         let (named, classes) = (class_names.len(), self.classes);
-        if named > 0 && named != classes {
+        if named > 0 && named != classes && !self.open.classes {
             return Some(format!("{named} class_names for {classes} classes"));
         }
         if templates.iter().any(|template| !template.contains("{c}")) {
             return Some("every template needs {c}".into());
         }
-        (templates.is_empty() != class_names.is_empty())
-            .then(|| "templates and class_names go together".into())
+        let apart = templates.is_empty() != class_names.is_empty();
+        (apart && !self.open.classes).then(|| "templates and class_names go together".into())
     }
 }

@@ -5,5 +5,6 @@ mod corpora;
 mod formats;
 mod identity;
 mod sources;
+mod tables;
 mod traps;
 mod verify;

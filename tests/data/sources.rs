@@ -88,12 +88,7 @@ fn archives_read_as_torchvision_reads_them() {
         task.classes = 10;
         task.sources[0].format = SourceFormat::Archive { layout };
         for (name, rows_there) in &expected[folder] {
-            let split = Split {
-                name: name.clone(),
-                files: String::new(),
-                rows: 0,
-                captions: None,
-            };
+            let split = Split::new(name, "");
             let opened = task
                 .open_split(&task.sources[0], &split, &archives().join(folder), 0)
                 .unwrap();
@@ -205,12 +200,7 @@ fn lists_of_images_are_read_as_lines_and_as_json() {
     task.sources[0].format = SourceFormat::ImageList { images: ".".into() };
     let mut open = |files: &str, classes| {
         task.classes = classes;
-        let split = Split {
-            name: "test".into(),
-            files: files.into(),
-            rows: 2,
-            captions: None,
-        };
+        let split = Split::new("test", files);
         task.open_split(&task.sources[0], &split, data.path(), 0)
     };
     let (lines, json) = (
@@ -259,12 +249,7 @@ fn several_labels_of_a_image_are_read_from_a_vector() {
     archive.finish().unwrap();
     let mut task = Registry::built_in().unwrap().get("mnist").unwrap().clone();
     task.sources[0].format = SourceFormat::Webdataset { captions: false };
-    let split = Split {
-        name: "test".into(),
-        files: String::new(),
-        rows: 1,
-        captions: None,
-    };
+    let split = Split::new("test", "");
     let opened = task
         .open_split(&task.sources[0], &split, data.path(), 0)
         .unwrap();

@@ -341,6 +341,15 @@ impl Targets {
             (0..6).map(line).collect::<String>(),
         )
         .unwrap();
+        let list: Vec<String> = (0..6).map(line).collect();
+        fs::write(folder.join("pairs.json"), format!("[{}]", list.join(","))).unwrap();
+        let field = |row: usize| format!("pictures/{row}.png,\"thing \"\"{row}\"\", small\"\r\n");
+        let fields: String = (0..6).map(field).collect();
+        fs::write(
+            folder.join("pairs.csv"),
+            format!("file,caption\r\n{fields}"),
+        )
+        .unwrap();
         fs::write(
             folder.join("lines.txt"),
             (0..80)
@@ -378,6 +387,16 @@ impl Targets {
             (
                 "pairs.jsonl",
                 json!({ "format": "jsonl", "files": "pairs.jsonl", "image": "file", "text": "caption" }),
+                true,
+            ),
+            (
+                "pairs.csv",
+                json!({ "format": "table", "files": "pairs.csv" }),
+                true,
+            ),
+            (
+                "pairs.json",
+                json!({ "format": "table", "files": "pairs.json", "image": "file", "text": "caption" }),
                 true,
             ),
             (

@@ -64,6 +64,8 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
             SourceFormat::Karpathy { images } => write_karpathy(&file, &root.join(images)),
             SourceFormat::Archive { .. }
             | SourceFormat::Mini { .. }
+            | SourceFormat::Table { .. }
+            | SourceFormat::Auto { .. }
             | SourceFormat::ImageList { .. } => {
                 unreachable!("linked to, drawn, or of no row")
             }

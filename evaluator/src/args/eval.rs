@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    DataArgs, ExportArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProtocolArg,
-    PublishArgs, ReportArgs, RunArgs, SuiteArg, examples,
+    DataArgs, ExportArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProbeArgs,
+    ProtocolArg, PublishArgs, ReportArgs, RetrieveArgs, RunArgs, SuiteArg, ZeroShotArgs, examples,
 };
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
@@ -39,6 +39,15 @@ pub struct EvalArgs {
 /// What `flava-eval` does besides running tasks.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Classify images of your own by the names of their classes.
+    #[command(after_long_help = examples::ZERO_SHOT)]
+    ZeroShot(ZeroShotArgs),
+    /// Fit a linear probe on images or texts of your own.
+    #[command(after_long_help = examples::PROBE)]
+    Probe(ProbeArgs),
+    /// Find captions of your own for images, and images for captions.
+    #[command(after_long_help = examples::RETRIEVE)]
+    Retrieve(RetrieveArgs),
     /// List the tasks, or show one.
     #[command(after_long_help = examples::TASKS)]
     Tasks(TasksArgs),
@@ -105,6 +114,37 @@ pub enum TasksCommand {
         /// Name or alias.
         name: String,
     },
+    /// Print a file for data of your own, to start from.
+    New {
+        /// What the data is.
+        #[arg(value_enum)]
+        kind: NewTask,
+    },
+}
+
+/// What a new task is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum NewTask {
+    /// Images in a folder for each class: a linear probe.
+    ImageFolder,
+    /// A table of texts, or of images, with labels: fine-tuning.
+    Csv,
+    /// Questions about images with answers: fine-tuning.
+    Vqa,
+    /// Images with captions: retrieval.
+    Captions,
+}
+
+impl NewTask {
+    /// The file.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ImageFolder => include_str!("../../assets/tasks/image-folder.toml"),
+            Self::Csv => include_str!("../../assets/tasks/csv.toml"),
+            Self::Vqa => include_str!("../../assets/tasks/vqa.toml"),
+            Self::Captions => include_str!("../../assets/tasks/captions.toml"),
+        }
+    }
 }
 
 /// Fetching from the Hub.

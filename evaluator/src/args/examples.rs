@@ -8,9 +8,26 @@ Examples:
   flava-eval --model DIR --tasks vision --method knn --limit 2000 --dry-run
   flava-eval --features-from clip --tasks food101      another model's features";
 
+pub(super) const ZERO_SHOT: &str = "\
+Examples:
+  flava-eval zero-shot --images pets --template 'a photo of a {c}, a pet.'
+  flava-eval zero-shot --images photos --classes red,green --top 2 --answers answers.csv";
+
+pub(super) const PROBE: &str = "\
+Examples:
+  flava-eval probe --train train.csv --test test.csv
+  flava-eval probe --train shapes --save-probe shapes-probe
+  flava-eval probe --probe shapes-probe --images new --answers answers.jsonl";
+
+pub(super) const RETRIEVE: &str = "\
+Examples:
+  flava-eval retrieve --pairs pairs.csv
+  flava-eval retrieve --pairs pairs.csv --column image=file --column caption=title";
+
 pub(super) const TASKS: &str = "\
 Examples:
   flava-eval tasks --suite paper --family vision
+  flava-eval tasks new csv > my.toml
   flava-eval tasks show food101 > my.toml";
 
 pub(super) const FETCH: &str = "\
@@ -72,12 +89,15 @@ Examples:
   flava-finetune mini-vqa                              on the embedded model
   flava-finetune rte --model facebook/flava-full --seeds 5
   flava-finetune vqa --model DIR --set epochs=3 --set lr=3e-5 --out vqa
+  flava-finetune --train train.csv --test test.csv     data of your own
   flava-eval --model vqa --tasks vqa                   score it again";
 
 pub(super) const PREDICT: &str = "\
 Examples:
   flava-finetune predict --model finetuned --out answers
-  flava-finetune predict --model finetuned --split validation";
+  flava-finetune predict --model finetuned --split validation
+  flava-finetune predict --model finetuned --texts new.txt --answers answers.csv
+  flava-finetune predict --model finetuned --images photos --top 3";
 
 pub(super) const RECIPE: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{DataArgs, HelpCommand, ModelArgs, examples};
+use super::{AnswerArgs, ColumnArgs, DataArgs, HelpCommand, InputArgs, ModelArgs, examples};
 
 /// Fine-tunes a FLAVA checkpoint on a task.
 ///
@@ -36,9 +36,9 @@ pub struct FinetuneArgs {
 /// What `flava-finetune` does besides training.
 #[derive(Debug, Subcommand)]
 pub enum FinetuneCommand {
-    /// Answer a test set in the form that its server takes.
+    /// Answer for new images or texts, or a test set in the form that its server takes.
     #[command(after_long_help = examples::PREDICT)]
-    Predict(PredictArgs),
+    Predict(Box<PredictArgs>),
     /// Print a task's recipe, to start one of your own from.
     #[command(after_long_help = examples::RECIPE)]
     Recipe {
@@ -57,8 +57,24 @@ pub enum FinetuneCommand {
 #[derive(Debug, Args)]
 pub struct FinetuneRunArgs {
     /// The task, by name or alias: vqa, rte, snli-ve, or one of --task-file.
-    #[arg(value_name = "TASK")]
+    #[arg(value_name = "TASK", conflicts_with = "train")]
     pub task: Option<String>,
+    /// Data of your own in place of a task: a table (.csv, .tsv, .jsonl, .json), parquet, or a
+    /// folder of images with a folder for each class.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub train: Option<PathBuf>,
+    /// Rows that the checkpoint is chosen on [default: a tenth of the training rows].
+    #[arg(long, value_name = "FILE|DIR", requires = "train")]
+    pub validation: Option<PathBuf>,
+    /// Rows to score [default: a fifth of the training rows, which is not trained on].
+    #[arg(long, value_name = "FILE|DIR", requires = "train")]
+    pub test: Option<PathBuf>,
+    /// The name of a task of your own in records [default: own-FILE].
+    #[arg(long, value_name = "NAME", requires = "train")]
+    pub name: Option<String>,
+    /// Its columns.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
     /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
@@ -151,6 +167,15 @@ pub struct PredictArgs {
     /// Answer this split instead of the official test sets.
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
+    /// New rows to answer for.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// What columns of new rows are called.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+    /// Where answers for new rows go.
+    #[command(flatten)]
+    pub answers: AnswerArgs,
     /// Folder for the files.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,

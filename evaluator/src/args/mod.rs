@@ -3,6 +3,7 @@
 mod eval;
 mod examples;
 mod finetune;
+mod own;
 mod results;
 mod run;
 
@@ -17,15 +18,18 @@ use tch::Device;
 use crate::Result;
 
 pub use eval::{
-    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, ScoreArgs,
-    TasksArgs, TasksCommand, VerifyArgs,
+    CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, NewTask,
+    ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
+pub use own::{
+    AnswerArgs, ColumnArgs, InputArgs, OwnRunArgs, ProbeArgs, RetrieveArgs, ZeroShotArgs,
+};
 pub use results::{
     BoardFormat, ExportArgs, FigureFormat, LeaderboardArgs, PublishArgs, ReportArgs, ReportSort,
     Thumbs,
 };
-pub use run::{MethodArg, RunArgs, SweepArg};
+pub use run::{HowArgs, MethodArg, RunArgs, SweepArg};
 
 /// A suite on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]

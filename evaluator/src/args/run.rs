@@ -31,13 +31,9 @@ pub enum MethodArg {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Tasks by name, benchmark (glue), family (vision) or suite (zero-shot), separated by commas,
-    /// or all of the suite.
-    #[arg(long, value_name = "NAMES", default_value = "all")]
-    pub tasks: String,
-    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
-    /// the Hub [default: a small embedded model].
-    #[arg(long, value_name = "DIR|REPO")]
-    pub model: Option<String>,
+    /// or all of the suite [default: all; with --task-file those of the file].
+    #[arg(long, value_name = "NAMES")]
+    pub tasks: Option<String>,
     /// Features that another program computed, in place of a model.
     ///
     /// A folder of `source.json` and TASK/{train,validation,test,..}.safetensors or .npy. No model
@@ -58,6 +54,18 @@ pub struct RunArgs {
     /// instead of the data's own.
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// How tasks are measured, built-in ones and those of one's own.
+#[derive(Debug, Args)]
+pub struct HowArgs {
+    /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
+    /// the Hub [default: a small embedded model].
+    #[arg(long, value_name = "DIR|REPO")]
+    pub model: Option<String>,
     /// Use a random sample of so many rows of each split.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,

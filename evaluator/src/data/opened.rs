@@ -41,7 +41,9 @@ impl<'a> OpenTask<'a> {
             notes: Vec::new(),
             choice,
         };
-        opened.notes = one_label_space(task, opened.splits_mut())?;
+        opened.notes.clone_from(&task.found);
+        let of_labels = one_label_space(task, opened.splits_mut())?;
+        opened.notes.extend(of_labels);
         opened.count_class_names(task);
         // Rows that are not the protocol's are refused as such, or where they are allowed, looked
         // at then.

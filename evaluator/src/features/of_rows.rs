@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use flava_model::runtime::Loader;
-use flava_tasks::{Example, Feature, Tower};
+use flava_tasks::{Feature, Tower};
 use flava_training::LearnerError;
 use tch::Tensor;
 
@@ -36,6 +36,16 @@ impl Extractor<'_> {
         Ok(Features::new(rows, &made.positions, made.values))
     }
 
+    /// The places of the rows that are not broken, and a feature of each: \[places, width\].
+    pub(crate) fn places(&self, rows: &Rows, feature: Feature) -> Result<(Vec<usize>, Tensor)> {
+        self.check(feature)?;
+        let made = match feature.tower {
+            Tower::Text => self.texts(rows, &[feature])?,
+            Tower::Image | Tower::Multimodal => self.images(rows, &[feature], true)?,
+        };
+        Ok((made.positions, made.values))
+    }
+
     /// Makes features of images that no other process of the run makes, and does not wait for the
     /// rest.
     pub(crate) fn help(&self, rows: &Rows, feature: Feature) -> Result<()> {
@@ -64,9 +74,11 @@ impl Extractor<'_> {
 
     /// Features of the rows' texts.
     fn texts(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
-        let examples = rows.indices().iter().map(|&row| rows.dataset().get(row));
-        let examples = examples.collect::<flava_tasks::Result<Vec<Example>>>()?;
-        let texts = examples.iter().map(|e| text_of_row(&e.id, &e.texts));
+        let dataset = rows.dataset();
+        let read = |&row: &usize| Ok((dataset.id(row), dataset.texts_of(row)?));
+        let read: Vec<(String, Vec<String>)> =
+            rows.indices().iter().map(read).collect::<Result<_>>()?;
+        let texts = read.iter().map(|(id, texts)| text_of_row(id, texts));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         let id = |row: usize| rows.id(row);
         self.first_of_texts(&texts, &rows.split.name, &id, wanted)

@@ -7,7 +7,10 @@ use flava_model::{
     processor::{Encoding, ImageTransform, Pixels, Text, TextProcessor, decode},
     runtime::{Loader, LoaderOptions},
 };
-use flava_tasks::{Dataset, sources::OpenSplit};
+use flava_tasks::{
+    Dataset, SplitPart,
+    sources::{OpenSplit, part_ids},
+};
 
 use crate::{Error, Result, data};
 
@@ -79,6 +82,32 @@ impl Rows {
             origin: identity.origin,
             indices: Arc::new(indices),
         })
+    }
+
+    /// Some rows of a split, in their order, which nobody compares with others.
+    pub(crate) fn some(split: OpenSplit, rows: Range<usize>) -> Self {
+        Self {
+            split,
+            fingerprint: String::new(),
+            inputs: String::new(),
+            role: SplitRole::Test,
+            origin: String::new(),
+            indices: Arc::new(rows.collect()),
+        }
+    }
+
+    /// Those of the rows that a part of training rows has, and those that it has not; rows that
+    /// share an image are in one together.
+    pub(crate) fn divided(&self, part: SplitPart) -> (Self, Self) {
+        let ids = part_ids(self.dataset(), self.indices());
+        let rows = self.indices().iter().zip(ids);
+        let (inside, outside): (Vec<_>, Vec<_>) = rows.partition(|(_, id)| part.has(id));
+        let plain = |rows: Vec<(&usize, String)>| rows.into_iter().map(|(row, _)| *row).collect();
+        let with = |indices: Vec<usize>| Self {
+            indices: Arc::new(indices),
+            ..self.clone()
+        };
+        (with(plain(inside)), with(plain(outside)))
     }
 
     /// What the row at a position is called.

@@ -13,7 +13,7 @@ mod targets;
 use std::path::{Path, PathBuf};
 
 use flava_results::MetricValue;
-use flava_tasks::{Recipe, Suite, select};
+use flava_tasks::{Recipe, Suite, Task, select};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, plan::registry_of};
@@ -21,17 +21,13 @@ use crate::{Error, Result, plan::registry_of};
 pub(crate) use learner::FineTuning;
 pub(crate) use network::{Network, NetworkStart};
 pub(crate) use output::Output;
-pub(crate) use predict::{Asked, ceiling, predictions};
+pub(crate) use predict::{Asked, ceiling, outputs_of_unbroken, predictions};
 pub(crate) use saved::{FinetunedModel, has_training, head_digest, is_tuned};
 pub use submission::submit;
+pub(crate) use submission::tuned_folder;
 
-/// A task's recipe as a file to start one from, with settings over it.
-pub fn recipe_of(
-    task: &str,
-    task_files: &[PathBuf],
-    file: Option<&Path>,
-    settings: &[String],
-) -> Result<String> {
+/// The recipe of a task, by its name, as a file to start one from.
+pub fn recipe_of(task: &str, task_files: &[PathBuf]) -> Result<String> {
     let registry = registry_of(task_files)?;
     let tasks = select(&registry, task, Suite::Paper)?;
     let [task] = tasks[..] else {
@@ -40,6 +36,11 @@ pub fn recipe_of(
             reason: format!("{task} names {} tasks", tasks.len()),
         });
     };
+    recipe_text(task, None, &[])
+}
+
+/// A task's recipe, or that of a file, with settings over it.
+pub fn recipe_text(task: &Task, file: Option<&Path>, settings: &[String]) -> Result<String> {
     let (recipe, name) = Recipe::of(task, file, settings)?;
     let text = toml::to_string(&recipe)?;
     Ok(format!(

@@ -33,8 +33,37 @@ pub(crate) struct Asked<'a> {
     pub(crate) group: &'a Group,
 }
 
-/// The head's numbers for each row, \[rows, width\], f32 on the CPU.
+/// The head's numbers for each row, \[rows, width\], f32 on the CPU. The first broken image fails
+/// it.
 pub(crate) fn outputs(network: &mut Network, asked: &Asked) -> Result<Tensor> {
+    Ok(outputs_and_broken(network, asked, false)?.0)
+}
+
+/// The places of the rows whose images are not broken, and the head's numbers for those, \[places,
+/// width\]; where broken ones are not to be left out the first fails it.
+pub(crate) fn outputs_of_unbroken(
+    network: &mut Network,
+    asked: &Asked,
+) -> Result<(Vec<usize>, Tensor)> {
+    let skip = asked.settings.skip_broken;
+    let (outputs, broken) = outputs_and_broken(network, asked, skip)?;
+    let mut places: Vec<usize> = (0..asked.rows.len()).collect();
+    if broken.is_empty() {
+        return Ok((places, outputs));
+    }
+    places.retain(|place| !broken.contains(place));
+    let kept: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+    let kept = outputs.f_index_select(0, &Tensor::f_from_slice(&kept)?)?;
+    Ok((places, kept))
+}
+
+/// The head's numbers for each row, and the places of rows with broken images where such are to be
+/// left out: theirs mean nothing.
+fn outputs_and_broken(
+    network: &mut Network,
+    asked: &Asked,
+    skip: bool,
+) -> Result<(Tensor, Vec<usize>)> {
     let _guard = tch::no_grad_guard();
     let Asked {
         rows,
@@ -59,10 +88,14 @@ pub(crate) fn outputs(network: &mut Network, asked: &Asked) -> Result<Tensor> {
     let size = [rows.len() as i64, network.output.width()];
     let whole = Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?;
     let mut loader = images.map(|images| images.start(rows, positions.to_vec()));
+    let mut broken = Vec::new();
     for positions in positions {
         check_interrupted()?;
         let prepared = loader.as_mut().and_then(Iterator::next);
-        let pixels = pixels_of(prepared.unwrap_or_default())?;
+        let first = positions.start;
+        let mut left_out = |place: usize| broken.push(first + place);
+        let left_out: Option<&mut dyn FnMut(usize)> = if skip { Some(&mut left_out) } else { None };
+        let pixels = pixels_of(prepared.unwrap_or_default(), left_out)?;
         let rows = batches.rows(positions.clone());
         let texts = rows.iter().filter_map(|&row| texts.get(row));
         let inputs = inputs(texts, &pixels, network)?;
@@ -72,13 +105,31 @@ pub(crate) fn outputs(network: &mut Network, asked: &Asked) -> Result<Tensor> {
         bar.add(positions.len());
     }
     group.sum(&whole)?.wait()?;
-    batches.in_row_order(&whole)
+    Ok((batches.in_row_order(&whole)?, broken))
 }
 
-/// The images of a batch; the first that is broken fails it.
-fn pixels_of(prepared: Vec<Result<Prepared>>) -> Result<Vec<Pixels>> {
-    let pixels = |row: Result<Prepared>| Ok(row?.pixels);
-    prepared.into_iter().map(pixels).collect()
+/// The images of a batch. One that is broken fails it, or where such are left out, which is told by
+/// its place, another stands in its place, so that the others stay where they are.
+fn pixels_of(
+    prepared: Vec<Result<Prepared>>,
+    mut left_out: Option<&mut dyn FnMut(usize)>,
+) -> Result<Vec<Pixels>> {
+    let mut pixels: Vec<Option<Pixels>> = Vec::with_capacity(prepared.len());
+    for (place, row) in prepared.into_iter().enumerate() {
+        match (row, &mut left_out) {
+            (Ok(row), _) => pixels.push(Some(row.pixels)),
+            (Err(Error::Row { .. }), Some(left_out)) => {
+                left_out(place);
+                pixels.push(None);
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    let any = pixels.iter().flatten().next().cloned();
+    let filled = pixels
+        .into_iter()
+        .filter_map(|one| one.or_else(|| any.clone()));
+    Ok(filled.collect())
 }
 
 fn outputs_of_batch(network: &mut Network, inputs: &Inputs, settings: &Settings) -> Result<Tensor> {

@@ -53,7 +53,11 @@ impl DataLocator {
     /// What lies at a place in the folder of --data, with the commit that a bundle's manifest
     /// tells.
     pub(crate) fn in_data(&self, destination: &str) -> Option<Located> {
-        let root = self.data.as_ref()?.join(destination);
+        let data = self.data.as_ref()?;
+        let root = match destination {
+            "." => data.clone(),
+            inside => data.join(inside),
+        };
         let of_manifest = || self.manifest.as_ref()?.revision(destination);
         root.is_dir().then(|| Located {
             revision: of_manifest().unwrap_or_default(),

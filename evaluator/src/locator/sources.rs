@@ -38,6 +38,59 @@ impl DataLocator {
         }
     }
 
+    /// A task as it is run: what its row leaves open is filled in from the first of its sources
+    /// that is there, fetched if it is nowhere and the network may be used.
+    ///
+    /// # Errors
+    /// If no source is there, or one leaves a choice that the row must make.
+    pub(crate) fn whole(&self, task: &Task) -> Result<Task> {
+        if !task.open.any() {
+            return Ok(task.clone());
+        }
+        for source in &task.sources {
+            let located = self.locate(source);
+            let located = located.filter(|at| source.absent(&at.root).is_none());
+            if let Some(located) = located {
+                return Ok(task.completed(source, &located.root)?);
+            }
+        }
+        let absent = |source: &Source| {
+            let located = self.locate(source);
+            located.and_then(|located| source.absent(&located.root))
+        };
+        let reasons: Vec<String> = task.sources.iter().filter_map(absent).collect();
+        let searched = match task.sources.first() {
+            Some(source) if !source.base.as_os_str().is_empty() => {
+                format!("{} or {}", source.base.display(), self.searched())
+            }
+            _ => self.searched(),
+        };
+        let names: Vec<&str> = task.sources.iter().map(Source::name).collect();
+        let mut reason = format!("{} is not in {searched}", names.join(", "));
+        if !reasons.is_empty() {
+            reason = format!("{reason}: {}", reasons.join("; "));
+        }
+        Err(flava_tasks::Error::Missing {
+            task: task.name.clone(),
+            reason,
+        }
+        .into())
+    }
+
+    /// A folder beside the file of a user's task, for sources that name a folder.
+    fn beside(source: &Source) -> Option<Located> {
+        let base = &source.base;
+        let folder = match source.folder.as_str() {
+            "." => base.clone(),
+            folder => base.join(folder),
+        };
+        let of_file = source.repo.is_empty() && !base.as_os_str().is_empty();
+        (of_file && folder.is_dir()).then(|| Located {
+            root: folder,
+            revision: String::new(),
+        })
+    }
+
     /// The first repository that has a task's files with the rows that are asked for.
     pub fn hub_files<'a>(
         &self,
@@ -135,8 +188,14 @@ impl Locate for DataLocator {
                 revision: String::new(),
             });
         }
-        if let Some(located) = self.in_data(source.data_folder()) {
+        let in_data = self.in_data(source.data_folder());
+        let beside = Self::beside(source);
+        let holds = |located: &Located| beside.is_none() || source.absent(&located.root).is_none();
+        if let Some(located) = in_data.filter(holds) {
             return Some(located);
+        }
+        if beside.is_some() {
+            return beside;
         }
         let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
         self.hub.snapshot(&repo).map(located)

@@ -8,7 +8,7 @@ use std::{
 
 use flava_base::hex;
 use flava_model::runtime::distributed::Group;
-use flava_tasks::{Recipe, Tower};
+use flava_tasks::{ChosenOn, Recipe, SplitPart, Tower};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -64,6 +64,9 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     if chosen_by.is_some_and(|best| best.score.split == test.split.name) {
         let note =
             "the checkpoint was chosen on the rows that are scored, as the task has no others";
+        output.notes.push(note.into());
+    } else if input.splits.validation.is_none() {
+        let note = "the checkpoint was chosen on a tenth of the training rows, by the hash of their ids, as the task has no validation split";
         output.notes.push(note.into());
     }
     output.recipe_digest = saved.recipe.digest();
@@ -163,6 +166,13 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
             reason: format!("--skip-broken is not for fine-tuning: {remedy}"),
         });
     }
+    let held_out = held_out(input, train, &recipe)?;
+    let (validation, train) = match (&held_out, &input.splits.validation) {
+        (Some((held_out, rest)), _) => (held_out, rest),
+        (None, Some(own)) => (own, train),
+        // The record says so.
+        (None, None) => (&input.splits.test, train),
+    };
     let head = Output::of(input.task, train, &recipe)?;
     let folder = prepare_folder(input)?;
     let start = NetworkStart {
@@ -174,13 +184,14 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         seed: plan.seed,
     };
     let network = Network::new(start, settings.load.device)?;
-    let saved = saved(input, train, &recipe, recipe_name, head)?;
-    // Without a validation split the scored rows choose the checkpoint, as fairseq has it for GLUE;
-    // the record says so.
-    let validation = input.splits.validation.as_ref();
+    let mut saved = saved(input, train, &recipe, recipe_name, head)?;
+    if held_out.is_some() {
+        let digest = Sha256::digest(format!("{} held out", saved.key));
+        saved.key = hex(&digest[..16]);
+    }
     let tuning = FineTuning {
         train,
-        validation: validation.unwrap_or(&input.splits.test),
+        validation,
         metrics: &input.assignment.metrics,
         recipe: &recipe,
         saved,
@@ -193,6 +204,22 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
     };
     tuning.run(network)?;
     Ok(folder.join("best"))
+}
+
+/// The training rows that the checkpoint is chosen on, and the others, where the task has no
+/// validation split and its recipe does not choose on the scored rows.
+fn held_out(input: &MethodInput, train: &Rows, recipe: &Recipe) -> Result<Option<(Rows, Rows)>> {
+    if input.splits.validation.is_some() || recipe.chosen_on == Some(ChosenOn::Test) {
+        return Ok(None);
+    }
+    let (held_out, rest) = train.divided(SplitPart::Validation);
+    if held_out.len() == 0 || rest.len() == 0 {
+        let rows = train.len();
+        return Err(Error::UnfitRows(format!(
+            "the {rows} training rows are too few to choose a checkpoint on a tenth of them: give a validation split, or set chosen_on=test"
+        )));
+    }
+    Ok(Some((held_out, rest)))
 }
 
 /// The folder of a training, as empty as it is to be.

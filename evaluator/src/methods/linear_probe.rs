@@ -10,7 +10,7 @@ use super::{
     hold_out::HoldOutSplit,
     method::{MethodInput, MethodOutput},
 };
-use crate::Result;
+use crate::{Result, answers::SavedProbe};
 
 /// Steps at most, the paper's; and the largest entry of the gradient of the mean objective.
 pub(super) const OPTIONS: FitOptions = FitOptions {
@@ -58,6 +58,7 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     let (head, fit) = whole.fit(&[(penalty, Some(&head))], &OPTIONS)?.remove(0);
     let (predictions, skipped) =
         input.predict(&|features| Ok(head.forward(&features.f_to_device(device)?)?))?;
+    keep(input, &head, penalty, split.rows)?;
     let mut output = MethodOutput::new(predictions);
     output.skipped = split.skipped + skipped;
     output.train_rows = split.rows;
@@ -77,6 +78,32 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
         output.departures.push("the fit did not converge".into());
     }
     Ok(output)
+}
+
+/// Keeps the probe where that was asked for.
+fn keep(input: &MethodInput, head: &LinearHead, penalty: f64, train_rows: usize) -> Result<()> {
+    let Some(folder) = &input.plan.save_probe else {
+        return Ok(());
+    };
+    let names = input
+        .train()?
+        .dataset()
+        .class_names()
+        .map(<[String]>::to_vec);
+    let numbers = || {
+        (0..input.task.classes)
+            .map(|class| class.to_string())
+            .collect()
+    };
+    let saved = SavedProbe {
+        task: input.task.name.clone(),
+        feature: input.feature()?,
+        model: input.source.encoders()?.loaded.model.identity(),
+        class_names: names.unwrap_or_else(numbers),
+        penalty,
+        train_rows,
+    };
+    saved.write(head, folder)
 }
 
 /// What ridge regression says at once about what the probe will give.

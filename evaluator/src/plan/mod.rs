@@ -1,6 +1,7 @@
 //! From what was typed to what will be done.
 
 mod model;
+mod own;
 mod settings;
 mod subject;
 mod task_run;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use flava_tasks::{Feature, Protocol, Recipe, Registry, Suite, Task, select};
 
 pub use model::{Loaded, ModelChoice};
+pub(crate) use own::{OwnData, OwnTask, columns_of, method};
 pub use settings::Settings;
 pub(crate) use subject::OpenSubject;
 pub use subject::Subject;
@@ -17,7 +19,7 @@ pub use task_run::TaskRun;
 
 use crate::{
     Error, Result,
-    args::{DataArgs, FinetuneRunArgs, MethodArg, ModelArgs, RunArgs, SweepArg},
+    args::{FinetuneRunArgs, HowArgs, MethodArg, NetworkArgs, OwnRunArgs, RunArgs, SweepArg},
     given::GivenFolder,
     locator::DataLocator,
 };
@@ -51,6 +53,8 @@ pub struct Plan {
     pub full_sweep: bool,
     /// Whether ridge regression comes first.
     pub preview: bool,
+    /// The folder that a linear probe is kept in.
+    pub save_probe: Option<PathBuf>,
     /// Whether features are stored and stored ones used.
     pub cache: bool,
     /// Whether tasks whose records are there are run again.
@@ -97,19 +101,31 @@ fn tasks_of(registry: &Registry, list: &str, suite: Suite) -> Result<Vec<Task>> 
         .collect())
 }
 
+/// The tasks that are asked for by name; without a name those of the files, or where there are
+/// none, those of a suite.
+fn asked_for(
+    files: &[PathBuf],
+    list: Option<&str>,
+    suite: Option<Suite>,
+    default: Suite,
+) -> Result<Vec<Task>> {
+    let registry = registry_of(files)?;
+    if let (None, None, [_, ..]) = (list, suite, files) {
+        let built_in = Registry::built_in()?.tasks().len();
+        return Ok(registry.tasks()[built_in..].to_vec());
+    }
+    tasks_of(&registry, list.unwrap_or("all"), suite.unwrap_or(default))
+}
+
 fn subject_of(args: &RunArgs) -> Result<Subject> {
     match &args.features_from {
         Some(folder) => GivenFolder::open(folder).map(Subject::Given),
-        None => ModelChoice::new(args.model.as_ref()).map(Subject::Model),
+        None => ModelChoice::new(args.how.model.as_ref()).map(Subject::Model),
     }
 }
 
-fn locator_of(data: &DataArgs, model: &ModelArgs) -> Result<DataLocator> {
-    DataLocator::new(
-        data.data.clone(),
-        data.network.offline,
-        model.device_args.quiet,
-    )
+fn locator_of(data: Option<&PathBuf>, network: &NetworkArgs, quiet: bool) -> Result<DataLocator> {
+    DataLocator::new(data.cloned(), network.offline, quiet)
 }
 
 impl Plan {
@@ -122,33 +138,69 @@ impl Plan {
                 reason: "there is no such folder".into(),
             });
         }
-        let (data, model) = (&args.data_args, &args.model_args);
-        let default = if args.model.is_some() || args.features_from.is_some() {
+        let (data, how) = (&args.data_args, &args.how);
+        let default = if how.model.is_some() || args.features_from.is_some() {
             Suite::Paper
         } else {
             Suite::Mini
         };
-        let suite = args.suite.map_or(default, Into::into);
-        let tasks = tasks_of(&registry_of(&data.task_file)?, &args.tasks, suite)?;
-        let locator = locator_of(data, model)?;
-        let mut settings = Settings::new(model)?;
-        settings.store_f16 = args.store == "f16";
+        let suite = args.suite.map(Into::into);
+        let tasks = asked_for(&data.task_file, args.tasks.as_deref(), suite, default)?;
+        let quiet = how.model_args.device_args.quiet;
+        let locator = locator_of(data.data.as_ref(), &data.network, quiet)?;
         let subject = subject_of(args)?;
-        let mut plan = Self::plain(subject, tasks, args.out.clone(), locator, settings);
+        let mut plan = Self::measured(subject, tasks, locator, how)?;
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
         plan.prompts.clone_from(&args.prompts);
-        plan.limit = args.limit.map(|n| n as usize);
-        plan.seed = args.seed;
-        plan.method = args
+        Ok(plan)
+    }
+
+    /// Decides the run of a task of one's own.
+    pub(crate) fn of_own(task: &OwnTask, args: &OwnRunArgs) -> Result<Self> {
+        let how = &args.how;
+        let quiet = how.model_args.device_args.quiet;
+        let locator = locator_of(None, &args.network, quiet)?;
+        let subject = Subject::Model(ModelChoice::new(how.model.as_ref())?);
+        let tasks = vec![locator.whole(&task.read()?)?];
+        if !quiet {
+            task.say();
+        }
+        Self::measured(subject, tasks, locator, how)
+    }
+
+    /// A subject on tasks, as the arguments say.
+    fn measured(
+        subject: Subject,
+        tasks: Vec<Task>,
+        locator: DataLocator,
+        how: &HowArgs,
+    ) -> Result<Self> {
+        let mut settings = Settings::new(&how.model_args)?;
+        settings.store_f16 = how.store == "f16";
+        let mut plan = Self::plain(subject, tasks, how.out.clone(), locator, settings);
+        plan.limit = how.limit.map(|n| n as usize);
+        plan.seed = how.seed;
+        plan.method = how
             .method
             .filter(|method| *method != MethodArg::LinearProbe);
-        plan.features.clone_from(&args.features);
-        plan.full_sweep = args.sweep == SweepArg::Full;
-        plan.preview = args.preview;
-        plan.cache = !args.no_cache;
-        plan.again = args.again;
+        plan.features.clone_from(&how.features);
+        plan.full_sweep = how.sweep == SweepArg::Full;
+        plan.preview = how.preview;
+        plan.cache = !how.no_cache;
+        plan.again = how.again;
+        plan.complete_tasks();
         Ok(plan)
+    }
+
+    /// Fills in what the rows of tasks leave to their data; one of which that cannot be done fails
+    /// where it is run.
+    fn complete_tasks(&mut self) {
+        for task in &mut self.tasks {
+            if let Ok(whole) = self.locator.whole(task) {
+                *task = whole;
+            }
+        }
     }
 
     /// A subject on tasks as the paper has them, without stored features; results go to `out`.
@@ -173,6 +225,7 @@ impl Plan {
             features: Vec::new(),
             full_sweep: false,
             preview: false,
+            save_probe: None,
             cache: false,
             again: false,
             tuning: Tuning::default(),
@@ -196,25 +249,41 @@ impl Plan {
     /// Decides a fine-tuning, for one of its seeds.
     pub fn of_tuning(args: &FinetuneRunArgs, seed: u64) -> Result<Self> {
         let (data, model) = (&args.data_args, &args.model_args);
+        let quiet = model.device_args.quiet;
+        let locator = locator_of(data.data.as_ref(), &data.network, quiet)?;
         let refused = |reason: String| Error::Usage {
             argument: "TASK",
             reason,
         };
-        let none = || refused("name a task, such as vqa".into());
-        let name = args.task.as_ref().ok_or_else(none)?;
-        let tasks = tasks_of(&registry_of(&data.task_file)?, name, Suite::Paper)?;
+        let own = args.train.as_ref().map(|_| OwnTask::of_tuning(args));
+        let tasks = if let Some(own) = own {
+            let own = own?;
+            let whole = locator.whole(&own.read()?)?;
+            if !quiet && seed == args.seed {
+                own.say();
+            }
+            vec![whole]
+        } else if args.task.is_some() || !data.task_file.is_empty() {
+            asked_for(&data.task_file, args.task.as_deref(), None, Suite::Paper)?
+        } else {
+            let reason = "name a task, such as vqa, or give data of your own with --train";
+            return Err(refused(reason.into()));
+        };
         let [task] = tasks.as_slice() else {
-            let count = tasks.len();
+            let (count, name) = (tasks.len(), args.task.as_deref().unwrap_or("--task-file"));
             let reason = format!("{name} names {count} tasks: one is fine-tuned at a time");
             return Err(refused(reason));
         };
+        let task = locator.whole(task)?;
+        let tasks = vec![task.clone()];
+        let task = &task;
         Recipe::of(task, args.recipe.as_deref(), &args.set)?;
         let out = if args.seeds > 1 {
             args.out.join(format!("seed-{seed}"))
         } else {
             args.out.clone()
         };
-        let (locator, settings) = (locator_of(data, model)?, Settings::new(model)?);
+        let settings = Settings::new(model)?;
         let subject = Subject::Model(ModelChoice::new(args.model.as_ref())?);
         let mut plan = Self::plain(subject, tasks, out, locator, settings);
         plan.protocol = data.protocol.into();

@@ -52,6 +52,11 @@ impl TaskRun {
 impl Plan {
     /// The ways in which a task is run, one for each feature that is asked for.
     pub(crate) fn task_runs(&self, task: &Task) -> Result<Vec<TaskRun>> {
+        if task.open.any() {
+            // What its data lacks is told by whoever tries to read it.
+            let task = self.locator.whole(task)?;
+            return self.task_runs(&task);
+        }
         let protocol = self.protocol.name();
         let none = || Error::Lacking {
             what: "protocol",

@@ -202,5 +202,10 @@ fn itm_head(run: &Measurement) -> Result<Option<ItmHead>> {
 /// What rows of a split are called before anybody has opened it.
 pub(super) fn origin(source: &Source, split: &Split) -> String {
     let (folder, format) = (source.data_folder(), &source.format);
-    format!("{folder} {format:?} {} {}", split.files, split.name)
+    let (only, without) = (&split.only, &split.without);
+    let part = match (only.is_empty(), without.is_empty()) {
+        (true, true) => String::new(),
+        _ => format!(" {only:?} but {without:?}"),
+    };
+    format!("{folder} {format:?} {} {}{part}", split.files, split.name)
 }

@@ -71,7 +71,8 @@ impl Checker<'_> {
             leaks: Vec::new(),
             answers: None,
         };
-        if let Err(error) = self.inspect(task, &mut found) {
+        let whole = self.locator.whole(task);
+        if let Err(error) = whole.and_then(|task| self.inspect(&task, &mut found)) {
             let missing = matches!(error, Error::Task(flava_tasks::Error::Missing { .. }));
             found.state = if missing { "missing" } else { "broken" }.into();
             found.reasons.push(error.to_string());

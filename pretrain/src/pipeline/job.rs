@@ -61,7 +61,12 @@ impl Job {
 
 /// Decides a run. `until` names the kind of stage that ends it.
 pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
-    let recipe = Recipe::open(&args.recipe, &args.set)?;
+    let mut set = match &args.pairs {
+        Some(pairs) => super::own_pairs::settings_of(pairs)?,
+        None => Vec::new(),
+    };
+    set.extend(args.set.iter().cloned());
+    let recipe = Recipe::open(&args.recipe, &set)?;
     let (offline, quiet) = (args.network.offline, args.device_args.quiet);
     let (device, threads) = args.device_args.resolve()?;
     let until = until

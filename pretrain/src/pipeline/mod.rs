@@ -9,6 +9,7 @@ mod export;
 mod init;
 mod job;
 mod measure;
+mod own_pairs;
 mod preflight;
 mod run;
 mod scale;

@@ -79,7 +79,7 @@ impl Metric {
     }
 
     /// Of a retrieval metric: whether texts are found (or images), and among how many.
-    pub(super) fn recall(self) -> Option<(bool, usize)> {
+    pub(crate) fn recall(self) -> Option<(bool, usize)> {
         Some(match self {
             Self::TextRecall1 => (true, 1),
             Self::TextRecall5 => (true, 5),

@@ -15,9 +15,10 @@ use super::{
     lines::{Form, Lines},
     listing::{Listing, Row},
     mini::{self, MiniWorld},
-    parquet,
+    parquet::{self, is_parquet},
     patterns::matching,
     reading::guarded,
+    table::{TableDataset, TableReading, Wanted, column_names, roles},
     webdataset,
 };
 use crate::{Columns, Error, Result};
@@ -61,6 +62,17 @@ pub enum Corpus {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         image: String,
         /// Key of the text, or list of texts.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    },
+    /// CSV, TSV, JSON lines or JSON lists, as the endings of `files` say.
+    Table {
+        /// Pattern of the files.
+        files: String,
+        /// Column of the images' paths, from the file's folder.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        image: String,
+        /// Column of the texts.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },
@@ -115,6 +127,9 @@ impl Corpus {
                 };
                 Arc::new(Lines::open(&files_of(root, files)?, form)?)
             }
+            Self::Table { files, image, text } => {
+                Arc::new(table(&files_of(root, files)?, image, text)?)
+            }
             Self::Mini { world, rows } => {
                 Arc::new(mini::Mini::new(*world, "pretrain", *rows, seed))
             }
@@ -149,6 +164,7 @@ impl Corpus {
             Self::Webdataset { files }
             | Self::Parquet { files, .. }
             | Self::Text { files }
+            | Self::Table { files, .. }
             | Self::Jsonl { files, .. } => files_of(root, files),
             Self::ImageFolder { path } => {
                 let folder = root.join(path);
@@ -162,7 +178,11 @@ impl Corpus {
 
     /// The images that its lines name.
     fn named_images(&self, root: &Path) -> Result<Vec<PathBuf>> {
-        let names_images = matches!(self, Self::Jsonl { image, .. } if !image.is_empty());
+        let names_images = match self {
+            Self::Jsonl { image, .. } => !image.is_empty(),
+            Self::Table { image, text, .. } => !image.is_empty() || text.is_empty(),
+            _ => false,
+        };
         if !names_images {
             return Ok(Vec::new());
         }
@@ -181,11 +201,49 @@ impl Corpus {
             Self::Webdataset { files }
             | Self::Parquet { files, .. }
             | Self::Text { files }
+            | Self::Table { files, .. }
             | Self::Jsonl { files, .. } => files.clone(),
             Self::ImageFolder { path } => path.clone(),
             Self::Mini { world, .. } => format!("mini {}", format!("{world:?}").to_lowercase()),
         }
     }
+}
+
+/// A table of images, texts or both; where neither column is named, both are found by their names.
+fn table(files: &[PathBuf], image: &str, text: &str) -> Result<TableDataset> {
+    let mut columns = Columns {
+        image: image.to_owned(),
+        captions: text.to_owned(),
+        ..Columns::default()
+    };
+    if image.is_empty() && text.is_empty() {
+        let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+        columns = pair_columns(first, &columns)?;
+    }
+    // Each caption is a row of its own, as the other corpora have it.
+    columns.group = String::new();
+    let reading = TableReading {
+        columns: &columns,
+        images: None,
+        split: "",
+        classes: 0,
+        // An image that is not there is broken where it is drawn, and counted there.
+        checked: false,
+    };
+    TableDataset::open(files, &reading)
+}
+
+/// The columns of images and captions of a table or a parquet file.
+///
+/// # Errors
+/// If there are none, or several may be them.
+pub fn pair_columns(file: &Path, given: &Columns) -> Result<Columns> {
+    let names = if is_parquet(file) {
+        parquet::column_names(file)?
+    } else {
+        column_names(&[file.to_owned()])?
+    };
+    roles(&names, given, Wanted::Captions).map_err(|reason| Error::data(file, reason))
 }
 
 /// The files of a pattern, none missing from their numbering.
@@ -232,7 +290,8 @@ fn number_of(file: &Path) -> Option<(u64, usize)> {
     (digits > 2 && !name.contains("-of-")).then_some((number, digits))
 }
 
-fn image_folder(folder: &Path) -> Result<Listing> {
+/// All images below a folder.
+pub(super) fn image_folder(folder: &Path) -> Result<Listing> {
     let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?
         .into_iter()
         .partition(|file| is_image(&path_text(file)));

@@ -146,12 +146,15 @@ impl Source {
         let path = root.join(split.fill(&split.files));
         match &self.format {
             SourceFormat::Mini { .. } => None,
-            SourceFormat::Parquet { .. } => {
+            SourceFormat::Parquet { .. } | SourceFormat::Table { .. } => {
                 matching(root, &split.files).err().map(|e| e.to_string())
             }
             SourceFormat::Webdataset { .. } => webdataset::missing_shard(&path)
                 .map(|shard| format!("has no {}/{shard}", split.files)),
             _ if split.files.is_empty() => None,
+            SourceFormat::Auto { .. } if split.files.contains('*') => {
+                matching(root, &split.files).err().map(|e| e.to_string())
+            }
             _ => (!flava_base::is_there(&path)).then(|| format!("has no {}", split.files)),
         }
     }

@@ -198,7 +198,8 @@ impl Listing {
     }
 }
 
-fn names_in(folder: &Path) -> HashSet<OsString> {
+/// The names in a folder; none where it cannot be read.
+pub(super) fn names_in(folder: &Path) -> HashSet<OsString> {
     fs::read_dir(folder)
         .into_iter()
         .flatten()

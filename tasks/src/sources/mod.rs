@@ -10,17 +10,21 @@ mod fingerprint;
 mod hateful_memes;
 mod image_list;
 mod index_cache;
+mod inputs;
 mod karpathy;
 mod label_space;
 mod lines;
 mod listing;
 mod mini;
 mod parquet;
+mod parts;
 mod patterns;
 mod raw_images;
 mod reading;
 mod snli_ve;
 mod split;
+mod survey;
+mod table;
 mod vqa;
 mod webdataset;
 
@@ -29,19 +33,23 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Columns, Error, Result, Source, SourceFormat, Split, Task};
+use crate::{Columns, Error, Layout, Result, Source, SourceFormat, Split, Task};
 use patterns::matching;
 use reading::guarded;
 
 pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
-pub use corpus::Corpus;
+pub use corpus::{Corpus, pair_columns};
 pub use dataset::{Dataset, Example, ImageOrigin, Label};
 pub use find::{Choice, Locate, Located};
 pub use fingerprint::Fingerprint;
+pub use inputs::{Inputs, has_labels};
 pub use label_space::LabelSpace;
 pub use mini::MiniWorld;
+pub use parts::part_ids;
 pub use patterns::fits;
 pub use split::OpenSplit;
+pub(crate) use survey::{Survey, Surveyed};
+pub(crate) use table::{TABLE_ENDINGS, Wanted, number_of};
 pub use vqa::AnswerVocabulary;
 
 impl Task {
@@ -64,7 +72,7 @@ impl Task {
             return Err(Error::data(root, format!("split {} is empty", split.name)));
         }
         Ok(OpenSplit {
-            dataset,
+            dataset: parts::chosen(dataset, split, root)?,
             name: split.name.clone(),
             expected: split.rows,
         })
@@ -87,9 +95,17 @@ impl SplitReader<'_> {
                 Arc::new(mini::Mini::new(*world, name, self.split.rows, self.seed))
             }
             SourceFormat::Parquet { columns } => Arc::new(self.parquet(columns)?),
+            SourceFormat::Table { columns, images } => Arc::new(self.table(columns, images)?),
+            SourceFormat::Auto { .. } => {
+                let reason = "the form of its files was not found out before they are read";
+                return Err(Error::data(self.root, reason));
+            }
             SourceFormat::Webdataset { captions } => Arc::new(self.webdataset(*captions)?),
             SourceFormat::Archive { layout } => {
-                Arc::new(archive::open(*layout, self.root, name)?.checked(self.classes)?)
+                // The images of one's own may lie in a folder of any name.
+                let own = matches!(layout, Layout::ImageFolder) && !self.split.files.is_empty();
+                let folder = if own { &self.split.files } else { name };
+                Arc::new(archive::open(*layout, self.root, folder)?.checked(self.classes)?)
             }
             SourceFormat::ImageList { images } => {
                 let rows = image_list::open(&self.rows(), &self.root.join(images), name)?;
@@ -119,6 +135,18 @@ impl SplitReader<'_> {
         let files = matching(self.root, &self.split.files)?;
         let name = &self.split.name;
         parquet::ParquetDataset::open(&files, columns, name, self.classes, self.root)
+    }
+
+    fn table(&self, columns: &Columns, images: &str) -> Result<table::TableDataset> {
+        let files = matching(self.root, &self.split.files)?;
+        let reading = table::TableReading {
+            columns,
+            images: (!images.is_empty()).then(|| self.root.join(images)),
+            split: &self.split.name,
+            classes: self.classes,
+            checked: true,
+        };
+        table::TableDataset::open(&files, &reading)
     }
 
     fn webdataset(&self, captions: bool) -> Result<webdataset::Webdataset> {

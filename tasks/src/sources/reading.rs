@@ -6,6 +6,8 @@ use crate::{Error, Result};
 
 /// Largest image file.
 pub(super) const MAX_IMAGE: u64 = 1 << 28;
+/// Longest record of a table in bytes.
+pub(super) const LONGEST_RECORD: u64 = 16 << 20;
 /// Largest file of annotations or lists.
 const MAX_TEXT: u64 = 4 << 30;
 

@@ -65,7 +65,7 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
 }
 
 /// The folder of --model.
-fn tuned_folder(args: &PredictArgs) -> Result<PathBuf> {
+pub(crate) fn tuned_folder(args: &PredictArgs) -> Result<PathBuf> {
     let refused = |reason: &str| Error::Argument {
         argument: "--model",
         value: args.model.clone(),

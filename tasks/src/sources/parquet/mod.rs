@@ -80,6 +80,49 @@ impl ParquetDataset {
     }
 }
 
+/// Whether a file's name ends as those of parquet files do.
+pub(super) fn is_parquet(file: &Path) -> bool {
+    let ending = file.extension().unwrap_or_default();
+    ending.eq_ignore_ascii_case("parquet")
+}
+
+/// The names of a file's columns.
+pub(super) fn column_names(path: &Path) -> Result<Vec<String>> {
+    let file = guarded(path, || ParquetFile::open(path))?;
+    let fields = file.metadata.schema().fields().iter();
+    Ok(fields.map(|field| field.name().clone()).collect())
+}
+
+/// The names of the classes that the files, or the README of their folder, tell.
+pub(super) fn named_classes(
+    files: &[PathBuf],
+    columns: &Columns,
+    root: &Path,
+) -> Result<Option<Vec<String>>> {
+    let mut reading = Reading::new(columns, "", 0);
+    for path in files {
+        let file = guarded(path, || ParquetFile::open(path))?;
+        reading.map_classes(&file)?;
+    }
+    let of_files = reading.space.map(|space| space.names);
+    Ok(of_files.or_else(|| class_names::of_readme(root, &columns.label)))
+}
+
+/// What stands in the column of the labels, as text; None where nothing does.
+pub(super) fn column_values(
+    files: &[PathBuf],
+    columns: &Columns,
+    split: &str,
+) -> Result<Vec<Option<String>>> {
+    let mut all = Vec::new();
+    for path in files {
+        let file = ParquetFile::open(path)?;
+        file.check_columns(columns)?;
+        all.extend(rows::column_values(&file, columns, split)?);
+    }
+    Ok(all)
+}
+
 impl Dataset for ParquetDataset {
     fn len(&self) -> usize {
         self.known.row.len()

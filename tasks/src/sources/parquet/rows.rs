@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use arrow_array::{LargeStringArray, RecordBatch};
+use arrow_array::{Array, LargeStringArray, RecordBatch, cast::AsArray};
+use arrow_schema::DataType;
 
 use super::{
     super::{class_names, dataset::Label, label_space::LabelSpace, vqa::Interner},
     file::{ParquetFile, small_columns},
-    values::{Labels, Texts, as_text},
+    values::{Labels, Texts, as_text, cast_to},
 };
 use crate::{Columns, Result};
 
@@ -188,6 +189,40 @@ impl<'a> Rows<'a> {
         let answers = answers.iter().map(|answer| reading.interner.get(answer));
         Ok(Label::Answers(answers.collect()))
     }
+}
+
+/// What stands in the column of the labels of a split's rows, as text; None where nothing does.
+pub(super) fn column_values(
+    file: &ParquetFile,
+    columns: &Columns,
+    split: &str,
+) -> Result<Vec<Option<String>>> {
+    let wanted: Vec<&str> = [&columns.label, &columns.split]
+        .into_iter()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let mut values = Vec::new();
+    for batch in file.reader(&wanted, None)? {
+        let batch = batch.map_err(|e| file.broken(&wanted, None, &e))?;
+        let column = |name: &str| batch.column_by_name(name).filter(|_| !name.is_empty());
+        let splits = column(&columns.split).map(|c| as_text(&file.path, &columns.split, c));
+        let splits = splits.transpose()?;
+        let Some(labels) = column(&columns.label) else {
+            continue;
+        };
+        let labels = cast_to(&file.path, &columns.label, labels, &DataType::LargeUtf8)?;
+        let labels: &LargeStringArray = labels.as_string::<i64>();
+        for row in 0..batch.num_rows() {
+            let is_of = splits
+                .as_ref()
+                .is_none_or(|splits| splits.value(row) == split);
+            if is_of {
+                values.push(labels.is_valid(row).then(|| labels.value(row).to_owned()));
+            }
+        }
+    }
+    Ok(values)
 }
 
 impl Known {

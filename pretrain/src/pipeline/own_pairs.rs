@@ -1,0 +1,52 @@
+//! Images with captions of one's own, in place of a recipe's corpora.
+
+use std::path::Path;
+
+use flava_tasks::{
+    Columns,
+    sources::{Corpus, pair_columns},
+};
+
+use crate::{Error, Result};
+
+/// The settings that put them in the place of the corpora `images`, `texts` and `pairs`.
+///
+/// # Errors
+/// If there are none.
+pub(super) fn settings_of(pairs: &Path) -> Result<Vec<String>> {
+    let gone = |reason: &str| Error::Input(format!("--pairs {}: {reason}", pairs.display()));
+    let path = pairs.canonicalize();
+    let path = path.map_err(|_| gone("there is no such file or folder"))?;
+    let files = path.to_str().ok_or_else(|| gone("its name is no UTF-8"))?;
+    if path.is_dir() {
+        let corpus = Corpus::Webdataset {
+            files: format!("{files}/*.tar"),
+        };
+        let names = ["images", "texts", "pairs"];
+        return names.iter().map(|name| setting(name, &corpus)).collect();
+    }
+    let columns = pair_columns(&path, &Columns::default())?;
+    let is_parquet = path
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
+    let of = |image: &str, text: &str| {
+        let (files, image, text) = (files.to_owned(), image.to_owned(), text.to_owned());
+        if is_parquet {
+            Corpus::Parquet { files, image, text }
+        } else {
+            Corpus::Table { files, image, text }
+        }
+    };
+    let (image, text) = (columns.image.as_str(), columns.captions.as_str());
+    Ok(vec![
+        setting("images", &of(image, ""))?,
+        setting("texts", &of("", text))?,
+        setting("pairs", &of(image, text))?,
+    ])
+}
+
+/// `corpora.NAME={..}`.
+fn setting(name: &str, corpus: &Corpus) -> Result<String> {
+    let value = toml::Value::try_from(corpus).map_err(|e| Error::Input(e.to_string()))?;
+    Ok(format!("corpora.{name}={value}"))
+}

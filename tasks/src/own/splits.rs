@@ -1,0 +1,103 @@
+//! The splits of a folder that a task of one's own names and says nothing more of, and the parts
+//! that stand in for splits that there are none of.
+
+use std::{fs, path::Path};
+
+use crate::{Error, Result, Source, Split, SplitPart, sources::TABLE_ENDINGS};
+
+/// What people call the splits.
+const NAMES: [(&str, &[&str]); 3] = [
+    ("train", &["train", "training"]),
+    ("validation", &["validation", "valid", "val", "dev"]),
+    ("test", &["test", "testing"]),
+];
+
+/// Finds the splits of a source that names none: folders or files of their names, or else the
+/// folder itself.
+pub(super) fn find(source: &mut Source, root: &Path) -> Result<()> {
+    if !source.test.name.is_empty() || source.train.is_some() {
+        return Ok(());
+    }
+    let mut found: [Option<Split>; 3] = [None, None, None];
+    for entry in fs::read_dir(root).map_err(|e| Error::io(root, e))? {
+        let entry = entry.map_err(|e| Error::io(root, e))?;
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
+        let stem = match name.rsplit_once('.') {
+            _ if entry.path().is_dir() => name.as_str(),
+            Some((stem, ending)) if is_data(ending) => stem,
+            _ => continue,
+        };
+        let stem = stem.to_lowercase();
+        for ((split, names), found) in NAMES.iter().zip(&mut found) {
+            if names.contains(&stem.as_str()) {
+                if let Some(before) = found {
+                    let reason = format!(
+                        "both {} and {name} may be the split {split}: name the files in the task's source",
+                        before.files
+                    );
+                    return Err(Error::data(root, reason));
+                }
+                *found = Some(Split::new(split, &name));
+            }
+        }
+    }
+    let [train, validation, test] = found;
+    if train.is_none() && test.is_none() {
+        source.train = Some(Split::new("train", "."));
+        return Ok(());
+    }
+    (source.train, source.validation) = (train, validation);
+    if let Some(test) = test {
+        source.test = test;
+    }
+    Ok(())
+}
+
+fn is_data(ending: &str) -> bool {
+    let ending = ending.to_ascii_lowercase();
+    ending == "parquet" || TABLE_ENDINGS.contains(&ending.as_str())
+}
+
+/// Gives a source the splits that it lacks: without rows to score a fifth of the training rows is
+/// set apart, without rows to choose on a tenth, where `chooses` says that something is chosen.
+/// What a method that does not train is given to train on, it scores. Says what was done.
+pub(super) fn divide(source: &mut Source, trains: bool, chooses: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    let none = source.test.name.is_empty();
+    if !trains {
+        if let Some(train) = source.train.take().filter(|_| none) {
+            source.test = Split {
+                name: "test".into(),
+                ..train
+            };
+        }
+        (source.train, source.validation) = (None, None);
+        return notes;
+    }
+    let Some(train) = &mut source.train else {
+        return notes;
+    };
+    if none {
+        source.test = Split {
+            name: "test".into(),
+            only: vec![SplitPart::Test],
+            ..train.clone()
+        };
+        train.without.push(SplitPart::Test);
+        notes.push("there is no test split: a fifth of the rows, by the hash of their ids, is scored and not trained on".into());
+    }
+    if chooses && source.validation.is_none() {
+        let mut only = vec![SplitPart::Validation];
+        only.extend(&train.only);
+        source.validation = Some(Split {
+            name: "validation".into(),
+            only,
+            ..train.clone()
+        });
+        train.without.push(SplitPart::Validation);
+        notes.push("there is no validation split: the checkpoint is chosen on a tenth of the training rows, by the hash of their ids".into());
+    }
+    notes
+}

@@ -1,0 +1,393 @@
+//! Data of people's own, each with one command: files as pandas, Excel and `datasets` write them.
+
+use std::{fs, path::Path};
+
+use flava_model::checkpoint::Architecture;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{
+    fixtures::{digit, write_model},
+    program::{Run, flava_eval, program},
+};
+
+const CLASSES: [&str; 3] = ["one", "seven", "four"];
+
+/// A folder with a model and images in a folder for each class, and without any.
+fn lab() -> TempDir {
+    let lab = tempdir().unwrap();
+    write_model(&lab.path().join("model"), Architecture::FlavaForPreTraining);
+    for (class, name) in CLASSES.iter().enumerate() {
+        for variant in 0..9 {
+            write(
+                &lab.path().join(format!("digits/{name}/{variant}.png")),
+                &digit(class, variant),
+            );
+            let flat = format!("flat/{class}-{variant}.png");
+            write(&lab.path().join(flat), &digit(class, variant));
+        }
+    }
+    lab
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn eval(lab: &TempDir, line: &str) -> Run {
+    let mut args: Vec<&str> = line.split(' ').collect();
+    args.extend(["--model", "model"]);
+    flava_eval(lab.path(), &args)
+}
+
+fn finetune(lab: &TempDir, line: &str) -> Run {
+    let args: Vec<&str> = line.split(' ').collect();
+    let mut command = program("flava-finetune", lab.path(), &[], &args);
+    command.output().unwrap().into()
+}
+
+/// The one record of a run that went well.
+fn record(run: &Run) -> Value {
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let records: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(records.as_array().unwrap().len(), 1);
+    records[0].clone()
+}
+
+/// The lines of a file of answers, after its head.
+fn answers(lab: &TempDir, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(lab.path().join(name)).unwrap();
+    text.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// Rows of texts and their labels.
+fn reviews(rows: usize) -> Vec<(String, &'static str)> {
+    let row = |row: usize| {
+        let (word, label) = [("fine", "good"), ("dull", "bad")][row % 2];
+        (format!("a {word} film, \"{row}\""), label)
+    };
+    (0..rows).map(row).collect()
+}
+
+/// A table as pandas writes it, its index among the columns.
+fn pandas(rows: &[(String, &str)]) -> String {
+    let line = |(row, (text, label)): (usize, &(String, &str))| {
+        format!("{row},\"{}\",{label}\n", text.replace('"', "\"\""))
+    };
+    let lines: String = rows.iter().enumerate().map(line).collect();
+    format!(",text,label\n{lines}")
+}
+
+/// The same as Excel does: a byte order mark, semicolons, CR and LF.
+fn excel(rows: &[(String, &str)]) -> String {
+    let line =
+        |(text, label): &(String, &str)| format!("\"{}\";{label}\r\n", text.replace('"', "\"\""));
+    let lines: String = rows.iter().map(line).collect();
+    format!("\u{feff}text;label\r\n{lines}")
+}
+
+/// The same as JSON lines, as `datasets` writes them.
+fn json_lines(rows: &[(String, &str)]) -> String {
+    let line = |(text, label): &(String, &str)| {
+        serde_json::json!({ "text": text, "label": label }).to_string() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[test]
+fn images_in_folders_are_classified_and_scored_by_one_command() {
+    let lab = lab();
+    let run = eval(&lab, "zero-shot --images digits --json --out zero");
+    let scored = record(&run);
+    assert_eq!(scored["method"], "zero_shot");
+    assert_eq!(scored["metrics"][0]["n"], 27);
+    assert_eq!(scored["chance"], 0.3333);
+    assert!(run.stderr.contains("test = \"digits\""), "{}", run.stderr);
+    let run = eval(&lab, "probe --train digits --json --out probe");
+    let fitted = record(&run);
+    assert_eq!(fitted["method"], "linear_probe");
+    assert_eq!(fitted["feature"], "image_cls");
+    let notes = fitted["notes"].to_string();
+    assert!(notes.contains("a fifth of the rows"), "{notes}");
+    let (train, test) = (&fitted["train_rows"], &fitted["metrics"][0]["n"]);
+    assert_eq!(train.as_u64().unwrap() + test.as_u64().unwrap(), 27);
+}
+
+#[test]
+fn images_without_labels_are_answered_for() {
+    let lab = lab();
+    let run = eval(
+        &lab,
+        "zero-shot --images flat --classes one,seven,four --top 2 --answers a.csv",
+    );
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let zero_shot = answers(&lab, "a.csv");
+    assert_eq!(zero_shot.len(), 27);
+    let fields: Vec<&str> = zero_shot[0].split(',').collect();
+    assert_eq!((fields.len(), fields[0]), (5, "0-0.png"));
+    let (first, second): (f32, f32) = (fields[2].parse().unwrap(), fields[4].parse().unwrap());
+    assert!(first >= second && first + second <= 1.0);
+    let kept = "probe --train digits --save-probe kept --out probe --quiet";
+    let run = eval(&lab, kept);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for file in ["b.csv", "b.jsonl", "b.parquet"] {
+        let run = eval(
+            &lab,
+            &format!("probe --probe kept --images flat --answers {file}"),
+        );
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    let probed = answers(&lab, "b.csv");
+    let of_class = |class: usize| {
+        let begin = format!("{class}-");
+        let rows = probed.iter().filter(|row| row.starts_with(&begin));
+        rows.filter(|row| row.split(',').nth(1) == Some(CLASSES[class]))
+            .count()
+    };
+    assert!((0..3).map(of_class).sum::<usize>() > 20, "{probed:?}");
+    write_model(&lab.path().join("model"), Architecture::FlavaForPreTraining);
+    let named = fs::read_to_string(lab.path().join("b.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(named.lines().next().unwrap()).unwrap();
+    assert_eq!(first["id"], "0-0.png");
+    assert_eq!(first["prediction"].as_str(), probed[0].split(',').nth(1));
+}
+
+#[test]
+fn broken_images_are_named_or_left_out() {
+    let lab = lab();
+    fs::write(lab.path().join("flat/1-3.png"), "no image").unwrap();
+    let line = "zero-shot --images flat --classes one,seven,four --answers a.csv";
+    let run = eval(&lab, line);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("1-3.png"), "{}", run.stderr);
+    assert!(
+        !lab.path().join("a.csv").exists(),
+        "half of the answers is none"
+    );
+    let run = eval(&lab, &format!("{line} --skip-broken"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("left out: 1-3.png"), "{}", run.stderr);
+    assert_eq!(answers(&lab, "a.csv").len(), 26);
+}
+
+#[test]
+fn texts_of_any_table_are_one_task() {
+    let lab = lab();
+    let rows = reviews(60);
+    let folder = lab.path();
+    write(&folder.join("pandas.csv"), pandas(&rows).as_bytes());
+    write(&folder.join("excel.csv"), excel(&rows).as_bytes());
+    write(&folder.join("rows.jsonl"), json_lines(&rows).as_bytes());
+    let list = json_lines(&rows).trim().replace('\n', ",");
+    write(&folder.join("rows.json"), format!("[{list}]").as_bytes());
+    let mut scores = Vec::new();
+    for file in ["pandas.csv", "excel.csv", "rows.jsonl", "rows.json"] {
+        let line = format!(
+            "probe --train {file} --test {file} --name same --json --out {file}.out --quiet"
+        );
+        let scored = record(&eval(&lab, &line));
+        assert_eq!(
+            (&scored["feature"], &scored["metrics"][0]["n"]),
+            (&"text_cls".into(), &60.into())
+        );
+        scores.push(scored["metrics"][0]["value"].clone());
+    }
+    assert!(scores.iter().all(|score| *score == scores[0]), "{scores:?}");
+}
+
+#[test]
+fn a_table_is_fine_tuned_on_and_the_model_answers_new_rows() {
+    let lab = lab();
+    let rows = reviews(60);
+    write(&lab.path().join("train.csv"), pandas(&rows).as_bytes());
+    let new: String = rows.iter().map(|(text, _)| format!("{text}\n")).collect();
+    write(&lab.path().join("new.txt"), new.as_bytes());
+    let run = finetune(
+        &lab,
+        "--train train.csv --model model --set epochs=1 --out tuned --json",
+    );
+    let tuned = record(&run);
+    let notes = tuned["notes"].to_string();
+    for part in ["a fifth of the rows", "a tenth of the training rows"] {
+        assert!(notes.contains(part), "{notes}");
+    }
+    let train = tuned["train_rows"].as_u64().unwrap();
+    assert!(train < 50 && train + tuned["metrics"][0]["n"].as_u64().unwrap() < 60);
+    let run = finetune(
+        &lab,
+        "predict --model tuned --texts new.txt --answers a.csv",
+    );
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let texts = answers(&lab, "a.csv");
+    assert_eq!(texts.len(), 60);
+    assert!(texts.iter().all(|row| {
+        let fields: Vec<&str> = row.split(',').collect();
+        ["good", "bad"].contains(&fields[1]) && fields[2].parse::<f32>().unwrap() >= 0.5
+    }));
+    let run = finetune(
+        &lab,
+        "predict --model tuned --csv train.csv --answers b.csv",
+    );
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let of_table = answers(&lab, "b.csv");
+    let answer = |row: &String| row.split_once(',').unwrap().1.to_owned();
+    assert_eq!(
+        texts.iter().map(answer).collect::<Vec<_>>(),
+        of_table.iter().map(answer).collect::<Vec<_>>()
+    );
+    let run = finetune(&lab, "predict --model tuned --images flat --answers c.csv");
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("answers for texts"), "{}", run.stderr);
+}
+
+#[test]
+fn questions_values_and_captions_are_read_from_tables() {
+    let lab = lab();
+    let folder = lab.path();
+    let question = |place: usize| {
+        let (class, variant) = (place % 3, place / 3 % 9);
+        let image = format!("digits/{}/{variant}.png", CLASSES[class]);
+        (image, CLASSES[class])
+    };
+    let lines = |ten: bool| -> String {
+        let line = |place: usize| {
+            let (image, answer) = question(place);
+            let answers: Vec<&str> = if ten { vec![answer; 10] } else { vec![answer] };
+            serde_json::json!({ "image": image, "question": "which digit is it?", "answers": answers })
+                .to_string()
+        };
+        (0..54).map(line).collect::<Vec<_>>().join("\n")
+    };
+    write(&folder.join("ten.jsonl"), lines(true).as_bytes());
+    write(&folder.join("one.jsonl"), lines(false).as_bytes());
+    let mut scores = Vec::new();
+    for file in ["ten", "one"] {
+        let line = format!(
+            "--train {file}.jsonl --name my-vqa --model model --set epochs=1 --out {file} --json"
+        );
+        let tuned = record(&finetune(&lab, &line));
+        assert_eq!(tuned["metrics"][0]["metric"], "vqa_accuracy");
+        assert_eq!(tuned["feature"], "multimodal_cls");
+        scores.push((
+            tuned["metrics"][0]["value"].clone(),
+            tuned["metrics"][0]["n"].clone(),
+        ));
+    }
+    assert_eq!(scores[0].1, scores[1].1);
+    let pair = |place: usize| {
+        let (image, name) = question(place);
+        format!("{image},\"a {name}, drawn\"\n{image},the digit {name} {place}\n")
+    };
+    let pairs: String = (0..27).map(pair).collect();
+    write(
+        &folder.join("pairs.csv"),
+        format!("image,caption\n{pairs}").as_bytes(),
+    );
+    let found = record(&eval(&lab, "retrieve --pairs pairs.csv --json --out found"));
+    assert_eq!(
+        (&found["method"], &found["metrics"][0]["n"]),
+        (&"retrieval".into(), &27.into())
+    );
+    assert_eq!(found["metrics"].as_array().unwrap().len(), 6);
+    let value = |place: usize| format!("a text\tanother {place}\t{}.5\n", place % 5);
+    let values: String = (0..40).map(value).collect();
+    write(
+        &folder.join("pairs.tsv"),
+        format!("sentence1\tsentence2\tscore\n{values}").as_bytes(),
+    );
+    let line = "--train pairs.tsv --model model --set epochs=1 --out values --json";
+    let run = finetune(&lab, line);
+    assert_eq!(record(&run)["metrics"][0]["metric"], "pearson");
+}
+
+#[test]
+fn four_lines_are_a_task_and_new_ones_are_printed() {
+    let lab = lab();
+    let rows = reviews(60);
+    write(
+        &lab.path().join("tasks/train.csv"),
+        pandas(&rows).as_bytes(),
+    );
+    let text = "[[task]]\nname = \"films\"\nmethod = \"linear-probe\"\nsource = { train = \"train.csv\" }\n";
+    write(&lab.path().join("tasks/films.toml"), text.as_bytes());
+    let run = eval(&lab, "--task-file tasks/films.toml --json --out films");
+    let scored = record(&run);
+    assert_eq!(
+        (&scored["task"], &scored["task_version"]),
+        (&"films".into(), &1.into())
+    );
+    for kind in ["image-folder", "csv", "vqa", "captions"] {
+        let run = flava_eval(lab.path(), &["tasks", "new", kind]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let file = format!("{kind}.toml");
+        write(&lab.path().join(&file), run.stdout.as_bytes());
+        let listed = flava_eval(
+            lab.path(),
+            &["tasks", "--task-file", &file, "--suite", "own"],
+        );
+        assert_eq!(listed.code, 0, "{}", listed.stderr);
+        assert_eq!(listed.stdout.lines().count(), 2, "{}", listed.stdout);
+    }
+    write(&lab.path().join("empty.toml"), b"[[task]]\n");
+    let run = eval(&lab, "--task-file empty.toml");
+    assert_eq!(run.code, 2);
+    for key in ["name", "source", "method"] {
+        let told = format!("line 1: the task lacks {key}");
+        assert!(run.stderr.contains(&told), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_model_is_pretrained_on_captioned_images_of_a_table() {
+    let lab = lab();
+    let line = |place: usize| {
+        let (class, variant) = (place % 3, place / 3 % 9);
+        let name = CLASSES[class];
+        format!("digits/{name}/{variant}.png,the digit {name} of {place}\n")
+    };
+    let lines: String = (0..200).map(line).collect();
+    write(
+        &lab.path().join("pairs.csv"),
+        format!("image,caption\n{lines}").as_bytes(),
+    );
+    let short = [
+        "text.schedule.steps=2",
+        "text.schedule.warmup=1",
+        "image.schedule.steps=2",
+        "image.schedule.warmup=1",
+        "codebook.schedule.steps=2",
+        "codebook.schedule.warmup=1",
+        "codebook.temperature_steps=2",
+        "joint.schedule.steps=3",
+        "joint.schedule.warmup=1",
+        "joint.evaluate=none",
+        "tokenizer.vocab_size=200",
+    ];
+    let mut args = vec![
+        "run",
+        "mini",
+        "--pairs",
+        "pairs.csv",
+        "--out",
+        "made",
+        "--quiet",
+    ];
+    args.extend(short.iter().flat_map(|set| ["--set", set]));
+    let run: Run = program("flava-pretrain", lab.path(), &[], &args)
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let recipe = fs::read_to_string(lab.path().join("made/recipe.toml")).unwrap();
+    assert!(
+        recipe.contains("text = \"caption\"") && !recipe.contains("\"mini\""),
+        "{recipe}"
+    );
+    let line = "zero-shot --images digits --json --out scored --model made/model";
+    let args: Vec<&str> = line.split(' ').collect();
+    assert_eq!(
+        record(&flava_eval(lab.path(), &args))["metrics"][0]["n"],
+        27
+    );
+}
