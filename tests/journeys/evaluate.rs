@@ -233,7 +233,7 @@ fn the_task_that_is_documented_runs() {
         .split("```toml\n")
         .skip(1)
         .map(|rest| rest.split_once("```").unwrap().0)
-        .find(|toml| toml.contains("[[task]]"))
+        .find(|toml| toml.contains("mushrooms"))
         .unwrap();
     fs::write(
         folder.path().join("mushrooms.toml"),

@@ -980,7 +980,7 @@ test = { name = "test", files = "test.parquet", rows = 20 }
     let run = finetune(folder.path(), &args);
     assert_eq!(run.code, 1, "{}", run.stderr);
     for needle in [
-        "every target of the 60 training rows is 0",
+        "every target of the 55 training rows is 0",
         "at most 1 answers each",
         "Repeat each answer ten times",
     ] {

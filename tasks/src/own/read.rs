@@ -312,6 +312,7 @@ fn fill(row: &mut Table) -> Open {
         row.insert("method".into(), Value::Table(method));
     }
     let mut has_classes = row.contains_key("classes");
+    has_classes |= !open.metrics && !scores_classes(row);
     if let Some(Value::Table(method)) = row.get_mut("method") {
         let kind = method.get("kind").and_then(Value::as_str);
         let kind = kind.unwrap_or("").to_owned();
@@ -339,6 +340,19 @@ fn fill(row: &mut Table) -> Open {
         row.insert("source".into(), Value::Array(sources));
     }
     open
+}
+
+/// Whether a metric of a row is one of classes.
+fn scores_classes(row: &Table) -> bool {
+    const VALUES: [&str; 4] = [
+        "pearson",
+        "spearman",
+        "vqa_accuracy",
+        "vqa_accuracy_lenient",
+    ];
+    let metrics = row.get("metrics").and_then(Value::as_array);
+    let of_values = |metric: &Value| metric.as_str().is_some_and(|name| VALUES.contains(&name));
+    metrics.is_none_or(|metrics| !metrics.iter().all(of_values))
 }
 
 /// Fills in a source; whether its files must tell something.

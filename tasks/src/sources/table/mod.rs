@@ -304,6 +304,10 @@ impl Dataset for TableDataset {
             return id.clone();
         }
         let (file, row) = self.records.place(self.record_of(index));
+        // Of one file its name says nothing, and whoever renames it changes no row.
+        if self.records.files.len() == 1 {
+            return (row + 1).to_string();
+        }
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         format!("{name}:{}", row + 1)
     }
