@@ -37,7 +37,7 @@ pub use read::{
     MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of,
 };
 pub use sealed::{read_sealed, seal};
-pub use talk::{ALSO, HINT, error_lines, escaped, print, say, say_error};
+pub use talk::{ALSO, HINT, error_lines, escaped, human_duration, print, say, say_error};
 pub use walk::{IMAGE_ENDINGS, hidden, is_image, path_text, walk};
 pub use write::{remove_parts, write_atomic, write_with};
 

@@ -59,6 +59,17 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A time to wait as people say it.
+pub fn human_duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..5400 => format!("{} min", whole.div_ceil(60)),
+        5400..172_800 => format!("{:.1} h", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::CommandFactory;
 use flava_base::{escaped, interrupted, listen, say, say_error};
 use flava_evaluator::{
-    Outcome, Plan,
+    Outcome, Plan, Trainings, TuningRun,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
+    card_beside,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
     dry_run, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
 };
@@ -32,85 +33,89 @@ fn main() -> ExitCode {
 }
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
+    let runs = TuningRun::all(args)?;
     if args.dry_run {
-        return say_plan(args);
+        return say_plan(args, &runs[0]);
     }
-    if args.seeds == 1 {
+    if let [run] = runs.as_slice() {
         let restarts = usize::from(args.max_restarts);
         return in_processes(args.processes, Company::Together { restarts }, |peers| {
-            train_together(args, peers)
+            train_together(args, run, peers)
         });
     }
-    in_processes(args.processes, Company::Sharing, |peers| train(args, peers))
+    in_processes(args.processes, Company::Sharing, |peers| {
+        train(args, &runs, peers)
+    })
 }
 
 /// One training, of all processes.
-fn train_together(args: &FinetuneRunArgs, peers: &Peers) -> Result<u8> {
-    let plan = Plan::of_tuning(args, args.seed)?;
+fn train_together(args: &FinetuneRunArgs, run: &TuningRun, peers: &Peers) -> Result<u8> {
+    let plan = Plan::of_tuning(args, run)?;
     let outcome = run_together(&plan, &Group::meet(peers)?)?;
     if !peers.leads() {
         return Ok(DONE);
     }
-    let (code, records) = ended_with(&plan, args.seed, outcome);
+    let (code, records) = ended_with(&plan, outcome);
     if code == DONE {
         report(args, &records)?;
     }
     Ok(code)
 }
 
-/// Trains the seeds that no other process takes; process 0 then gathers all.
-fn train(args: &FinetuneRunArgs, peers: &Peers) -> Result<u8> {
-    let last = args
-        .seed
-        .checked_add(args.seeds - 1)
-        .ok_or_else(|| anyhow::anyhow!("--seed {}: is too large", args.seed))?;
-    let piece = |seed: u64| format!("seed/{seed}");
+/// Makes the trainings that no other process takes; process 0 then gathers all.
+fn train(args: &FinetuneRunArgs, runs: &[TuningRun], peers: &Peers) -> Result<u8> {
+    let piece = |number: usize| format!("training/{number}");
     if peers.has_others() {
-        for seed in args.seed..=last {
-            if !peers.claim(&piece(seed))? {
+        for (number, run) in runs.iter().enumerate() {
+            if !peers.claim(&piece(number))? {
                 continue;
             }
-            let (code, _) = train_one(args, seed)?;
-            peers.tell(&piece(seed), &code.to_string())?;
+            let (code, _) = train_one(args, run)?;
+            peers.tell(&piece(number), &code.to_string())?;
             if code == INTERRUPTED {
                 return Ok(code);
             }
         }
     }
     let mut records = Vec::new();
-    for seed in args.seed..=last {
+    for (number, run) in runs.iter().enumerate() {
         if !peers.leads() {
             break;
         }
-        while peers.told(&piece(seed))?.is_none() && !peers.claim(&piece(seed))? {
+        while peers.told(&piece(number))?.is_none() && !peers.claim(&piece(number))? {
             if interrupted() {
                 return Ok(INTERRUPTED);
             }
             peers.pause();
         }
         // What is trained already is read, and what failed elsewhere tells here why.
-        let (code, of_seed) = train_one(args, seed)?;
+        let (code, of_run) = train_one(args, run)?;
         if code != DONE {
             return Ok(code);
         }
-        records.extend(of_seed);
+        records.extend(of_run);
     }
     if peers.leads() {
+        let trainings = Trainings::new(runs, &records);
+        trainings.write(&args.out)?;
         report(args, &records)?;
+        if !args.json {
+            print(&trainings.text());
+        }
     }
     Ok(DONE)
 }
 
 /// One training, and how it ended.
-fn train_one(args: &FinetuneRunArgs, seed: u64) -> Result<(u8, Vec<Record>)> {
-    let plan = Plan::of_tuning(args, seed)?;
+fn train_one(args: &FinetuneRunArgs, tuning: &TuningRun) -> Result<(u8, Vec<Record>)> {
+    let plan = Plan::of_tuning(args, tuning)?;
     let outcome = run(&plan, &Peers::alone())?;
-    Ok(ended_with(&plan, seed, outcome))
+    Ok(ended_with(&plan, outcome))
 }
 
-fn ended_with(plan: &Plan, seed: u64, outcome: Outcome) -> (u8, Vec<Record>) {
+fn ended_with(plan: &Plan, outcome: Outcome) -> (u8, Vec<Record>) {
     for (task, error) in &outcome.failures {
-        say_error(&format!("{task}, seed {seed}: {error}"));
+        say_error(&format!("{task}, seed {}: {error}", plan.seed));
     }
     if outcome.interrupted {
         say("interrupted: the same command goes on from here");
@@ -120,17 +125,17 @@ fn ended_with(plan: &Plan, seed: u64, outcome: Outcome) -> (u8, Vec<Record>) {
         return (PARTLY, outcome.records);
     }
     report_beside(&plan.out);
+    if let Some(record) = outcome.records.first() {
+        card_beside(&plan.out, record);
+    }
     (DONE, outcome.records)
 }
 
 /// The recipe, and what data is there.
-fn say_plan(args: &FinetuneRunArgs) -> Result<u8> {
-    let plan = Plan::of_tuning(args, args.seed)?;
-    print(&recipe_text(
-        &plan.tasks[0],
-        args.recipe.as_deref(),
-        &args.set,
-    )?);
+fn say_plan(args: &FinetuneRunArgs, run: &TuningRun) -> Result<u8> {
+    let plan = Plan::of_tuning(args, run)?;
+    let set = &plan.tuning.set;
+    print(&recipe_text(&plan.tasks[0], args.recipe.as_deref(), set)?);
     let (lines, ready) = dry_run(&plan)?;
     for line in &lines {
         print(&escaped(line));
@@ -146,33 +151,7 @@ fn report(args: &FinetuneRunArgs, records: &[Record]) -> Result<()> {
     print(&flava_results::table(records));
     let notes = records.first().into_iter().flat_map(|record| &record.notes);
     notes.for_each(|note| print(&escaped(&format!("note: {note}"))));
-    if records.len() > 1 {
-        print(&over_seeds(records));
-    }
     Ok(())
-}
-
-/// Median and range of each metric over the seeds: what training varies by, apart from what the
-/// rows vary by.
-fn over_seeds(records: &[Record]) -> String {
-    let Some(first) = records.first() else {
-        return String::new();
-    };
-    let mut lines = Vec::new();
-    for (metric, score) in first.metrics.iter().enumerate() {
-        let value = |record: &Record| Some(record.metrics.get(metric)?.value * 100.0);
-        let mut values: Vec<f64> = records.iter().filter_map(value).collect();
-        values.sort_by(f64::total_cmp);
-        let median = flava_results::median(&values);
-        let (lowest, highest) = (values[0], values[values.len() - 1]);
-        lines.push(format!(
-            "{} on {}: median {median:.1} of {} seeds, {lowest:.1} to {highest:.1}",
-            score.metric,
-            score.split,
-            values.len()
-        ));
-    }
-    lines.join("\n")
 }
 
 fn answer(args: &PredictArgs) -> Result<u8> {

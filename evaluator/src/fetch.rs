@@ -191,6 +191,7 @@ fn model_part(locator: &DataLocator, model: &str, to: Option<&PathBuf>) -> Resul
 
 /// What a task needs; nothing if its data is drawn.
 fn of_task(locator: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Option<TaskNeeds>> {
+    let task = &locator.whole(task)?;
     let is_drawn = |source: &Source| source.repo.is_empty() && source.folder.is_empty();
     if task.sources.iter().all(is_drawn) {
         return Ok(None);
@@ -204,7 +205,7 @@ fn of_task(locator: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Optio
     let (repo, listing, source) = locator.hub_files(task, &assignment, args.allow_mismatch)?;
     let to = args.to.as_ref();
     let mut parts = vec![Part {
-        jobs: source_jobs(&listing, source, &destination(to, &repo.name)),
+        jobs: source_jobs(&listing, &source, &destination(to, &repo.name)),
         folder: repo.name.clone(),
         commit: listing.repo.revision.clone(),
     }];

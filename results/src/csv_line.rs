@@ -1,7 +1,7 @@
 //! A line of CSV.
 
 /// Fields as a line, its end included.
-pub(crate) fn csv_line(fields: impl IntoIterator<Item = String>) -> String {
+pub fn csv_line(fields: impl IntoIterator<Item = String>) -> String {
     let mut line = Vec::new();
     csv::Writer::from_writer(&mut line)
         .write_record(fields.into_iter().map(String::into_bytes))

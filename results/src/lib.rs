@@ -27,6 +27,7 @@ mod table_rows;
 pub use ablation::{AblationCell, ablation, ablation_csv, ablation_markdown, column_order};
 pub use averages::{Average, averages, averages_text, median};
 pub use comparison::{ComparedTask, Flips, NotCompared, RunsCompared, compare_runs};
+pub use csv_line::csv_line;
 pub use csv_table::csv_table;
 pub use error::{Error, Result};
 pub use exchange::{

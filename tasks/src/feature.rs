@@ -15,6 +15,17 @@ pub enum Tower {
     Multimodal,
 }
 
+impl Tower {
+    /// As it is written in files and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Text => "text",
+            Self::Multimodal => "multimodal",
+        }
+    }
+}
+
 /// What is read of an encoder's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tap {
@@ -67,11 +78,7 @@ impl Feature {
 
     /// As it is written in files and records.
     pub fn name(self) -> String {
-        let tower = match self.tower {
-            Tower::Image => "image",
-            Tower::Text => "text",
-            Tower::Multimodal => "multimodal",
-        };
+        let tower = self.tower.name();
         match self.tap {
             Tap::Cls => format!("{tower}_cls"),
             Tap::Mean => format!("{tower}_mean"),

@@ -7,7 +7,7 @@ use flava_base::{LrDecay, did_you_mean, hex, overrides::Override};
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{Error, Family, Method, Result, Task, Tower};
 
@@ -127,6 +127,26 @@ pub struct Recipe {
     /// training rows, unless it says the scored ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_on: Option<ChosenOn>,
+    /// Parts of the encoders that are not trained, such as `text.embeddings` or `image.layers.0-5`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// What the rate of each block is multiplied by, once for each block above it and once for the
+    /// head; embeddings lie below all. 1 for one rate.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub layer_rate_decay: f64,
+    /// What is taken of the right class's target and given to all alike.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// What a checkpoint is chosen on.
@@ -169,11 +189,27 @@ impl Recipe {
             reason,
         };
         let mut table: Table = toml::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        let whole = |table: &Table| table.clone().try_into::<Self>();
+        let length = |table: &Table| whole(table).ok().and_then(|recipe| recipe.steps);
+        let before = length(&table);
         for setting in settings {
-            set(&mut table, setting).map_err(|reason| Error::TaskFile {
+            let of_setting = |reason: String| Error::TaskFile {
                 file: format!("--set {setting}"),
                 reason,
-            })?;
+            };
+            let was_read = whole(&table).is_ok();
+            set(&mut table, setting).map_err(of_setting)?;
+            match whole(&table) {
+                Err(error) if was_read => return Err(of_setting(error.message().to_owned())),
+                _ => {}
+            }
+        }
+        if let (Some(before), Some(after)) = (before, length(&table))
+            && !settings
+                .iter()
+                .any(|setting| setting.starts_with("warmup="))
+        {
+            scale_warmup(&mut table, after as f64 / before as f64);
         }
         let recipe: Self = table
             .try_into()
@@ -207,8 +243,11 @@ impl Recipe {
             _ if self.steps == Some(0) || self.epochs.is_some_and(|epochs| epochs <= 0.0) => Some("there is nothing to train".into()),
             _ if self.batch_size == 0 => Some("batch_size is 0".into()),
             _ if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 => Some(format!("learning_rate {}", self.learning_rate)),
-            _ if ![dropout, self.dropout, self.ema, self.betas[0], self.betas[1]].into_iter().all(share) => {
-                Some("dropout, ema and betas are at least 0 and below 1".into())
+            _ if ![dropout, self.dropout, self.ema, self.betas[0], self.betas[1], self.label_smoothing].into_iter().all(share) => {
+                Some("dropout, ema, betas and label_smoothing are at least 0 and below 1".into())
+            }
+            _ if !(self.layer_rate_decay > 0.0 && self.layer_rate_decay <= 1.0) => {
+                Some(format!("layer_rate_decay {} is not above 0 and at most 1", self.layer_rate_decay))
             }
             _ if self.epochs.is_some_and(|epochs| !epochs.is_finite() || epochs > 1e6) => {
                 Some(format!("epochs {}", self.epochs.unwrap_or(0.0)))
@@ -221,6 +260,26 @@ impl Recipe {
             _ => None,
         }
     }
+}
+
+/// Brings a warmup of so many updates into the proportion that it had, where there are fewer, and
+/// notes it.
+fn scale_warmup(table: &mut Table, factor: f64) {
+    let warmup = table.get("warmup");
+    let warmup = warmup.and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)));
+    let Some(warmup) = warmup.filter(|warmup| *warmup >= 1.0 && factor < 1.0) else {
+        return;
+    };
+    let scaled = (warmup * factor).round().max(1.0);
+    table.insert("warmup".into(), scaled.into());
+    let note = format!("warmup is {scaled} updates, not {warmup}, as there are fewer steps");
+    let said = table.get("note").and_then(Value::as_str).unwrap_or("");
+    let all = if said.is_empty() {
+        note
+    } else {
+        format!("{said}; {note}")
+    };
+    table.insert("note".into(), all.into());
 }
 
 /// Name and text of the recipe of a file, or of the task's built-in one.
@@ -290,7 +349,16 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
 fn keys() -> std::result::Result<Vec<String>, String> {
     let whole: Recipe = toml::from_str(WHOLE).map_err(|e| e.to_string())?;
     let table = Table::try_from(&whole).map_err(|e| e.to_string())?;
-    let inner = ["head.kind", "head.hidden", "head.dropout", "chosen_on"].map(str::to_owned);
+    let inner = [
+        "head.kind",
+        "head.hidden",
+        "head.dropout",
+        "chosen_on",
+        "freeze",
+        "layer_rate_decay",
+        "label_smoothing",
+    ]
+    .map(str::to_owned);
     let outer = table.keys().filter(|key| *key != "head");
     Ok(outer.cloned().chain(inner).collect())
 }
@@ -314,6 +382,21 @@ mod tests {
                 assert!(!recipe.aims_at.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_shorter_training_warms_up_in_proportion_and_says_so() {
+        let registry = Registry::built_in().unwrap();
+        let of = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+            Recipe::of(registry.get("rte").unwrap(), None, &settings)
+                .unwrap()
+                .0
+        };
+        assert_eq!(of(&[]).warmup, 122.0);
+        let short = of(&["steps=200"]);
+        assert_eq!((short.warmup, short.note.contains("not 122")), (12.0, true));
+        assert_eq!(of(&["steps=200", "warmup=50"]).warmup, 50.0);
     }
 
     #[test]
@@ -343,6 +426,8 @@ mod tests {
             ("steps=0", "nothing to train"),
             ("batch_size=-1", "batch_size"),
             ("dropout=1.5", "below 1"),
+            ("batch_size=many", "--set batch_size=many"),
+            ("layer_rate_decay=2", "at most 1"),
             ("decay=square", "square"),
         ] {
             let error = of(&[setting]).unwrap_err().to_string();

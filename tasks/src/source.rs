@@ -109,6 +109,9 @@ pub struct Source {
     /// Git revision that the numbers belong to; empty where none is pinned.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// The configuration of a repository that has several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config: String,
     /// The folder under `--data` of data that people have from elsewhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,

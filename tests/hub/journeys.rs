@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -448,5 +449,136 @@ fn what_is_not_there_is_said_without_a_network() {
         name.code == 2 && name.stderr.contains("is no folder, and no owner/name"),
         "{}",
         name.stderr
+    );
+}
+
+/// Reviews in parquet, as `datasets` pushes them.
+fn reviews(path: &Path, rows: usize) {
+    let text = (0..rows).map(|row| format!("a {} film {row}", ["dull", "fine"][row % 2]));
+    let label = (0..rows).map(|row| ["bad", "good"][row % 2]);
+    let columns: [(&str, arrow_array::ArrayRef); 2] = [
+        (
+            "text",
+            Arc::new(arrow_array::StringArray::from_iter_values(text)),
+        ),
+        (
+            "label",
+            Arc::new(arrow_array::StringArray::from_iter_values(label)),
+        ),
+    ];
+    let batch = arrow_array::RecordBatch::try_from_iter(columns).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_repository_is_a_source_by_its_name_alone() {
+    let made = tempdir().unwrap();
+    let root = made.path().join("reviews");
+    reviews(&root.join("data/train-00000-of-00001.parquet"), 60);
+    reviews(&root.join("data/validation-00000-of-00001.parquet"), 20);
+    let converted = made.path().join("converted");
+    reviews(&converted.join("default/train/0000.parquet"), 60);
+    let script = ServedRepo {
+        files: [("script.py".to_owned(), b"x".to_vec())].into(),
+        converted: ServedRepo::of(&converted).files,
+        ..ServedRepo::default()
+    };
+    let partial = made.path().join("partial");
+    reviews(&partial.join("default/partial-train/0000.parquet"), 60);
+    let begun = ServedRepo {
+        converted: ServedRepo::of(&partial).files,
+        ..script.clone()
+    };
+    let server = HubServer::start([
+        ("datasets/lab/reviews", ServedRepo::of(&root)),
+        ("datasets/lab/script", script),
+        ("datasets/lab/begun", begun),
+    ]);
+    let lab = Lab {
+        server,
+        folder: tempdir().unwrap(),
+    };
+    let task = |repo: &str, more: &str| {
+        let text = format!(
+            "[[task]]\nname = \"films\"\nmethod = \"linear_probe\"\nsource = {{ repo = \"lab/{repo}\"{more} }}\n"
+        );
+        fs::write(lab.path().join("films.toml"), text).unwrap();
+        lab.run(&["--task-file", "films.toml", "--out", repo, "--json"])
+    };
+    for (repo, files, train) in [
+        ("reviews", "data/train-*.parquet", None),
+        ("script", "default/train/*.parquet", None),
+    ] {
+        let run = task(repo, "");
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let records: Value = serde_json::from_str(&run.stdout).unwrap();
+        let notes = records[0]["notes"].to_string();
+        assert!(notes.contains(files), "{notes}");
+        assert!(train.is_none_or(|train: u64| records[0]["train_rows"] == train));
+        assert!(
+            records[0]["data_revision"]
+                .as_str()
+                .is_some_and(|id| id.len() == 40),
+            "{records}"
+        );
+    }
+    let run = task("reviews", ", train = \"train\", test = \"validation\"");
+    let records: Value =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.stderr));
+    assert_eq!(records[0]["metrics"][0]["n"], 20);
+    let run = task("reviews", ", train = \"train\", test = \"tset\"");
+    assert!(
+        run.stderr.contains("has no split \"tset\""),
+        "{}",
+        run.stderr
+    );
+    let run = task("begun", "");
+    assert!(
+        run.stderr.contains("only the beginning of split train"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn renamed_files_of_a_registrys_row_are_read_from_the_converted_branch() {
+    let lab = Lab::new(|mnist| {
+        let files = std::mem::take(&mut mnist.files);
+        for (path, bytes) in files {
+            let name = path.rsplit('/').next().unwrap();
+            if let Some((split, _)) = name.split_once("-00000") {
+                mnist
+                    .converted
+                    .insert(format!("default/{split}/0000.parquet"), bytes.clone());
+                mnist.files.insert(format!("new/{split}.arrow"), bytes);
+            } else {
+                mnist.files.insert(path, bytes);
+            }
+        }
+    });
+    let run = lab.run(&[&RUN[..], &["--out", "first"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("refs/convert/parquet"),
+        "{}",
+        run.stderr
+    );
+    let record = fs::read_to_string(lab.path().join("first/mnist.json")).unwrap();
+    assert!(
+        record.contains("the rows are those of refs/convert/parquet"),
+        "{record}"
+    );
+    let offline = lab.run_with(
+        &[("HF_HUB_OFFLINE", "1")],
+        &[&RUN[..], &["--out", "second"]].concat(),
+    );
+    assert_eq!(offline.code, 0, "{}", offline.stderr);
+    assert_eq!(
+        scores(&lab.path().join("first")),
+        scores(&lab.path().join("second"))
     );
 }

@@ -290,8 +290,14 @@ fn questions_values_and_captions_are_read_from_tables() {
         (&"retrieval".into(), &27.into())
     );
     assert_eq!(found["metrics"].as_array().unwrap().len(), 6);
-    let value = |place: usize| format!("a text\tanother {place}\t{}.5\n", place % 5);
-    let values: String = (0..40).map(value).collect();
+    let value = |place: usize| {
+        format!(
+            "{}\tanother {place}\t{}.5\n",
+            "a cat ".repeat(1 + place % 7),
+            place % 5
+        )
+    };
+    let values: String = (0..160).map(value).collect();
     write(
         &folder.join("pairs.tsv"),
         format!("sentence1\tsentence2\tscore\n{values}").as_bytes(),
@@ -390,4 +396,127 @@ fn a_model_is_pretrained_on_captioned_images_of_a_table() {
         record(&flava_eval(lab.path(), &args))["metrics"][0]["n"],
         27
     );
+}
+
+/// A zip archive of files below a folder.
+fn zipped(folder: &Path, names: &[&str], to: &Path) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(to).unwrap());
+    for name in names {
+        for file in flava_base::walk(&folder.join(name)).unwrap_or_default() {
+            let path = format!("{name}/{}", file.display());
+            let path = path.trim_end_matches('/');
+            let bytes = fs::read(folder.join(path)).unwrap();
+            let options = zip::write::SimpleFileOptions::default();
+            archive.start_file(path, options).unwrap();
+            std::io::Write::write_all(&mut archive, &bytes).unwrap();
+        }
+    }
+    archive.finish().unwrap();
+}
+
+#[test]
+fn archives_are_read_without_being_unpacked() {
+    let lab = lab();
+    let folder = lab.path();
+    zipped(&folder.join("digits"), &CLASSES, &folder.join("digits.zip"));
+    let line = "probe --name same --json --quiet --train";
+    let unpacked = record(&eval(&lab, &format!("{line} digits --out unpacked")));
+    let packed = record(&eval(&lab, &format!("{line} digits.zip --out packed")));
+    assert_eq!(unpacked["metrics"], packed["metrics"]);
+    let head = "image,label\n".to_owned();
+    let rows = (0..27).map(|row| {
+        format!(
+            "digits/{}/{}.png,{}\n",
+            CLASSES[row % 3],
+            row / 3,
+            CLASSES[row % 3]
+        )
+    });
+    write(
+        &folder.join("table/train.csv"),
+        (head + &rows.collect::<String>()).as_bytes(),
+    );
+    write(&folder.join("table/digits/one/0.png"), &digit(0, 0));
+    zipped(folder, &["table", "digits"], &folder.join("all.zip"));
+    let run = eval(&lab, "probe --train all.zip/table/train.csv --quiet");
+    assert!(
+        run.stderr.contains("26 of 27 rows lack theirs"),
+        "{}",
+        run.stderr
+    );
+    let text = "[[task]]\nname = \"zip\"\nmethod = \"linear_probe\"\nsource = { train = \"all.zip/table/train.csv\", format = \"table\", images = \"all.zip\" }\n";
+    write(&folder.join("zip.toml"), text.as_bytes());
+    let run = eval(&lab, "--task-file zip.toml --json --quiet --out zip");
+    assert_eq!(record(&run)["feature"], "image_cls");
+    let whole = fs::read(folder.join("digits.zip")).unwrap();
+    write(&folder.join("cut.zip"), &whole[..whole.len() - 40]);
+    let run = eval(&lab, "probe --train cut.zip --quiet");
+    assert!(
+        run.code == 2 && run.stderr.contains("cut.zip"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_sweep_names_the_point_that_does_best_and_a_card_tells_the_model() {
+    let lab = lab();
+    write(
+        &lab.path().join("train.csv"),
+        pandas(&reviews(60)).as_bytes(),
+    );
+    let line = "--train train.csv --model model --set epochs=1 --set freeze=[\"text.embeddings\"] --set label_smoothing=0.1 --set layer_rate_decay=0.8 --sweep lr=1e-5,1e-3 --seeds 2 --out swept";
+    let run = finetune(&lab, line);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("best"), "{}", run.stdout);
+    let csv = fs::read_to_string(lab.path().join("swept/sweep.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 2 * 2 * 2, "{csv}");
+    let all: Value =
+        serde_json::from_str(&fs::read_to_string(lab.path().join("swept/sweep.json")).unwrap())
+            .unwrap();
+    let best: Vec<&Value> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["best"] == true)
+        .collect();
+    assert_eq!(best.len(), 2);
+    let card = fs::read_to_string(lab.path().join("swept/lr=1e-5/seed-1/README.md")).unwrap();
+    assert!(
+        card.contains("| accuracy |") && card.contains("train.csv"),
+        "{card}"
+    );
+    // What is frozen is what it was.
+    let read = |folder: &str| {
+        let path = lab.path().join(folder).join("model.safetensors");
+        let bytes = fs::read(path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let find = |part: &str| {
+            let (_, view) = tensors
+                .iter()
+                .find(|(name, _)| name.contains(part))
+                .unwrap();
+            view.data().to_vec()
+        };
+        (
+            find("text_model.embeddings.word_embeddings"),
+            find("text_model.encoder.layer.0.output.dense.weight"),
+        )
+    };
+    let (before, after) = (read("model"), read("swept/lr=1e-3/seed-0/best"));
+    assert!(before.0 == after.0 && before.1 != after.1);
+    for (more, needle) in [
+        ("--sweep lr", "lr=1e-5,3e-5"),
+        ("--set freeze=[\"txt\"]", "txt is no part"),
+    ] {
+        let run = finetune(
+            &lab,
+            &format!("--train train.csv --model model --out x {more}"),
+        );
+        assert!(
+            run.code != 0 && run.stderr.contains(needle),
+            "{}",
+            run.stderr
+        );
+    }
 }

@@ -30,7 +30,7 @@ pub use checkpointing::last_state;
 pub use ema::Ema;
 pub use error::{Error, LearnerError, Result};
 pub use learner::{Batches, Learner, Part, Step};
-pub use log::{Log, human_duration};
+pub use log::Log;
 pub use loss_scaler::LossScaler;
 pub use lr_schedule::LrSchedule;
 pub use metrics::{Accuracy, BrokenRows, StepMetrics};

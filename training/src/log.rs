@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flava_base::human_duration;
 use flava_model::runtime::peak_memory;
 use serde_json::{Value, json};
 use tch::Device;
@@ -167,16 +168,5 @@ impl TrainLine<'_> {
         }
         parts.push(format!("{} left", human_duration(self.seconds_left())));
         Ok(parts.join(", "))
-    }
-}
-
-/// A time to wait as people say it.
-pub fn human_duration(seconds: f64) -> String {
-    let whole = seconds.round().max(0.0) as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..5400 => format!("{} min", whole.div_ceil(60)),
-        5400..172_800 => format!("{:.1} h", seconds / 3600.0),
-        _ => format!("{:.1} days", seconds / 86_400.0),
     }
 }

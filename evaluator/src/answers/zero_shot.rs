@@ -1,9 +1,9 @@
 //! `flava-eval zero-shot`: images of one's own by the names of their classes, scored where they lie
 //! in folders of those names or a table has labels, answered for in any case that is asked for.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
-use flava_base::{hidden, say};
+use flava_base::say;
 use flava_model::{
     Pretrained,
     runtime::{Progress, distributed::Peers},
@@ -11,7 +11,7 @@ use flava_model::{
 use flava_tasks::{
     Feature, Tower,
     predictions::Meaning,
-    sources::{Prompts, has_labels},
+    sources::{Prompts, folder_entries, has_labels},
 };
 use tch::{Kind, Tensor};
 use toml::{Table, Value};
@@ -158,15 +158,9 @@ fn names(classes: &[String]) -> BTreeSet<String> {
 
 /// The folders of classes in a folder; none where images lie beside them.
 fn class_folders(folder: &Path) -> Result<BTreeSet<String>> {
-    let io = |e: std::io::Error| flava_base::Error::io(folder, e);
     let mut folders = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if hidden(&name) {
-            continue;
-        }
-        if entry.path().is_dir() {
+    for (name, is_folder) in folder_entries(folder)? {
+        if is_folder {
             folders.insert(name);
         } else if flava_base::is_image(&name) {
             return Ok(BTreeSet::new());

@@ -88,6 +88,7 @@ pub(super) const FINETUNE: &str = "\
 Examples:
   flava-finetune mini-vqa                              on the embedded model
   flava-finetune rte --model facebook/flava-full --seeds 5
+  flava-finetune rte --model DIR --sweep lr=1e-5,3e-5 --sweep epochs=3,10
   flava-finetune vqa --model DIR --set epochs=3 --set lr=3e-5 --out vqa
   flava-finetune --train train.csv --test test.csv     data of your own
   flava-eval --model vqa --tasks vqa                   score it again";

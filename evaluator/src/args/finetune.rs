@@ -92,6 +92,12 @@ pub struct FinetuneRunArgs {
     /// repeated.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Recipe")]
     pub set: Vec<String>,
+    /// Train with each of several values of a setting, such as lr=1e-5,3e-5; several make a grid.
+    ///
+    /// Each point has a folder in OUT; the one that does best on the validation rows is named, and
+    /// sweep.csv and sweep.json tell all.
+    #[arg(long, value_name = "KEY=VALUES", help_heading = "Recipe")]
+    pub sweep: Vec<String>,
     /// Seed of the head, the order of the rows, dropout and sampling.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Recipe")]
     pub seed: u64,

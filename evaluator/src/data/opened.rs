@@ -1,5 +1,7 @@
 //! A task's splits, and how they differ from what is asked for.
 
+use std::borrow::Cow;
+
 use flava_base::DigestIndex;
 use flava_tasks::{
     Assignment, Error as TaskError, Method, Split, Task,
@@ -24,11 +26,11 @@ pub(crate) struct OpenTask<'a> {
 impl<'a> OpenTask<'a> {
     /// Opens all splits of a source and counts.
     pub(crate) fn open(task: &Task, choice: Choice<'a>, seed: u64) -> Result<Self> {
-        let source = choice.source;
+        let source = choice.source.clone();
         let labelled = !matches!(task.method, Method::Retrieval { .. });
         let mut mismatches: Vec<String> = choice.shortfall.iter().cloned().collect();
         let mut open = |split: &Split| -> Result<OpenSplit> {
-            let opened = task.open_split(source, split, &choice.located.root, seed)?;
+            let opened = task.open_split(&source, split, &choice.located.root, seed)?;
             mismatches.extend(opened.mismatches(split, labelled));
             Ok(opened)
         };
@@ -42,6 +44,12 @@ impl<'a> OpenTask<'a> {
             choice,
         };
         opened.notes.clone_from(&task.found);
+        if matches!(opened.choice.source, Cow::Owned(_)) {
+            let source = &opened.choice.source;
+            opened
+                .notes
+                .push(format!("{}: {}", source.repo, source.note));
+        }
         let of_labels = one_label_space(task, opened.splits_mut())?;
         opened.notes.extend(of_labels);
         opened.count_class_names(task);

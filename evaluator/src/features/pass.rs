@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use flava_model::runtime::TaskProgress;
-use flava_tasks::Feature;
+use flava_tasks::{Feature, Tower};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -176,9 +176,10 @@ impl Extractor<'_> {
     ) -> Result<Vec<FeatureShard>> {
         let _guard = tch::no_grad_guard();
         let mut stored = self.stored(pass);
-        let bar = self.progress.task(pass.name, pass.rows);
+        let kind = rows_kind(pass.wanted[0].tower);
+        let bar = self.progress.task(pass.name, &kind, pass.rows);
         let to_make = pass.batches_of(stored.missing.make_contiguous());
-        bar.add_to_run(pass.rows - to_make.map(Vec::len).sum::<usize>());
+        bar.spare(pass.rows - to_make.map(Vec::len).sum::<usize>());
         loop {
             let mut taken = self.take(pass, &mut stored)?;
             if taken.is_empty() && !wants_all {
@@ -214,7 +215,7 @@ impl Extractor<'_> {
                 if let Some(before) = computing.replace(step(batch)?) {
                     made.add(self.checked(pass, before)?);
                 }
-                bar.add_to_run(batch.len());
+                bar.did(batch.len());
             }
             if let Some(last) = computing {
                 made.add(self.checked(pass, last)?);
@@ -278,6 +279,11 @@ impl Extractor<'_> {
         }
         Ok(())
     }
+}
+
+/// What encoding a row is called among kinds of work.
+pub(crate) fn rows_kind(tower: Tower) -> String {
+    format!("{}: rows", tower.name())
 }
 
 /// Features by the positions of their rows, cut into shards, in the order of the positions.

@@ -76,7 +76,7 @@ impl Extractor<'_> {
             let piece = self.piece(pass, block);
             let told = peers.told(&piece)?; // before the block is looked for: it is written first
             if self.read_block(pass, block, stored) {
-                bar.add_to_run(pass.batches_of(&[block]).map(Vec::len).sum());
+                bar.spare(pass.batches_of(&[block]).map(Vec::len).sum());
                 continue;
             }
             match told {

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{
     FinetunedModel, Network, ValidationScore,
     batches::{Batch, TrainingRows},
+    depth::by_depth,
     predict::{Asked, autocast_of, predictions, scored},
 };
 use crate::{Error, Result, Settings, features::Rows};
@@ -200,9 +201,12 @@ impl Learner for TaskLearner<'_> {
             .trained()
             .into_iter()
             .partition(|(name, _)| name.starts_with("classifier."));
+        let recipe = self.tuning.recipe;
         let mut head = ParameterSet::new(head);
-        head.lr_scale = self.tuning.recipe.head_rate_factor;
-        vec![ParameterSet::new(encoders), head]
+        head.lr_scale = recipe.head_rate_factor;
+        let mut sets = by_depth(encoders, &self.network.config, recipe.layer_rate_decay);
+        sets.push(head);
+        sets
     }
 
     fn backward(&mut self, batch: &Batch, step: &Step) -> Result<StepMetrics> {
@@ -220,7 +224,8 @@ impl Learner for TaskLearner<'_> {
             let loss = {
                 let _autocast = Autocast::new(device, autocast_of(self.tuning.settings))?;
                 let outputs = self.network.forward(&inputs, true)?;
-                self.network.output.loss(&outputs, &targets)?
+                let smoothing = self.tuning.recipe.label_smoothing;
+                self.network.output.loss(&outputs, &targets, smoothing)?
             };
             let of_part = loss.f_to_kind(tch::Kind::Double)?.f_mul_scalar(share)?;
             metrics.add_loss(self.network.output.loss_name(), &of_part)?;

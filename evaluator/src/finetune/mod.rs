@@ -2,6 +2,8 @@
 //! for texts, images and both.
 
 mod batches;
+mod card;
+mod depth;
 mod learner;
 mod network;
 mod output;
@@ -9,6 +11,7 @@ mod predict;
 mod saved;
 mod submission;
 mod targets;
+mod trainings;
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +21,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, plan::registry_of};
 
+pub use card::card_beside;
 pub(crate) use learner::FineTuning;
 pub(crate) use network::{Network, NetworkStart};
 pub(crate) use output::Output;
-pub(crate) use predict::{Asked, ceiling, outputs_of_unbroken, predictions};
+pub(crate) use predict::{Asked, answers_kind, ceiling, outputs_of_unbroken, predictions};
 pub(crate) use saved::{FinetunedModel, has_training, head_digest, is_tuned};
 pub use submission::submit;
 pub(crate) use submission::tuned_folder;
+pub use trainings::Trainings;
 
 /// The recipe of a task, by its name, as a file to start one from.
 pub fn recipe_of(task: &str, task_files: &[PathBuf]) -> Result<String> {

@@ -13,7 +13,7 @@ use flava_model::{
 use flava_tasks::{Feature, HeadRecipe, Recipe, Tower};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
-use super::Output;
+use super::{Output, depth::Frozen};
 use crate::{Error, Result};
 
 /// Where the name of the position table is.
@@ -157,13 +157,29 @@ impl Network {
         parts.iter().any(|part| name.starts_with(part))
     }
 
+    /// Leaves parts of the encoders as they are.
+    ///
+    /// # Errors
+    /// If a part is not among what is trained.
+    pub(crate) fn freeze(&self, parts: &[String]) -> Result<()> {
+        let frozen = Frozen::parse(parts)?;
+        let trained = self.trained();
+        frozen.check(trained.iter().map(|(name, _)| name.as_str()))?;
+        for (name, variable) in trained {
+            if frozen.has(&name) {
+                let _set = variable.set_requires_grad(false);
+            }
+        }
+        Ok(())
+    }
+
     /// The variables that are trained, by name, in order.
     pub(crate) fn trained(&self) -> Vec<(String, Tensor)> {
         let mut variables: Vec<(String, Tensor)> = self
             .store
             .variables()
             .into_iter()
-            .filter(|(name, _)| self.trains(name))
+            .filter(|(name, variable)| self.trains(name) && variable.requires_grad())
             .collect();
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         variables

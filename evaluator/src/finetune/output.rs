@@ -64,12 +64,20 @@ impl Output {
         }
     }
 
-    /// The loss of outputs \[batch, width\] against targets, a mean over the batch.
-    pub(crate) fn loss(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    /// The loss of outputs \[batch, width\] against targets, a mean over the batch; of classes so
+    /// much of the target is given to all alike.
+    pub(crate) fn loss(
+        &self,
+        outputs: &Tensor,
+        targets: &Tensor,
+        smoothing: f64,
+    ) -> Result<Tensor> {
         let outputs = outputs.f_to_kind(Kind::Float)?;
         let (mean, none) = (Reduction::Mean, None::<Tensor>);
         Ok(match self {
-            Self::Classes { .. } => outputs.f_cross_entropy_loss(targets, none, mean, -100, 0.0)?,
+            Self::Classes { .. } => {
+                outputs.f_cross_entropy_loss(targets, none, mean, -100, smoothing)?
+            }
             // Summed over the answers, as it is usual for VQA.
             Self::Answers { .. } => outputs
                 .f_binary_cross_entropy_with_logits(targets, none, None::<Tensor>, mean)?

@@ -6,7 +6,7 @@ use flava_model::{
 };
 use flava_results::MetricValue;
 use flava_tasks::{
-    Label, Metric, Outputs, Predictions,
+    Label, Metric, Outputs, Predictions, Tower,
     predictions::{Logits, shared},
 };
 use tch::{Device, Kind, Tensor};
@@ -84,7 +84,8 @@ fn outputs_and_broken(
     let own = group.share(batches.positions.len());
     let positions = &batches.positions[own];
     let task = format!("{}: answers", rows.split.name);
-    let bar = asked.progress.task(&task, rows.len());
+    let kind = answers_kind(network.feature.tower);
+    let bar = asked.progress.task(&task, &kind, rows.len());
     let size = [rows.len() as i64, network.output.width()];
     let whole = Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?;
     let mut loader = images.map(|images| images.start(rows, positions.to_vec()));
@@ -102,10 +103,15 @@ fn outputs_and_broken(
         let (start, count) = (positions.start as i64, positions.len() as i64);
         let answers = outputs_of_batch(network, &inputs, settings)?;
         whole.f_narrow(0, start, count)?.f_copy_(&answers)?;
-        bar.add(positions.len());
+        bar.did(positions.len());
     }
     group.sum(&whole)?.wait()?;
     Ok((batches.in_row_order(&whole)?, broken))
+}
+
+/// What answering for a row is called among kinds of work.
+pub(crate) fn answers_kind(tower: Tower) -> String {
+    format!("{}: answers", tower.name())
 }
 
 /// The images of a batch. One that is broken fails it, or where such are left out, which is told by

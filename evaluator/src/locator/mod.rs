@@ -3,6 +3,7 @@
 
 mod jobs;
 mod models;
+mod own;
 mod sources;
 
 use std::{path::PathBuf, sync::Arc};
@@ -11,7 +12,7 @@ use flava_model::{
     Error as ModelError,
     hub::{Hub, HubError, Job, Listing, RepoId, Snapshot},
 };
-use flava_tasks::sources::Located;
+use flava_tasks::sources::{Located, is_folder};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{Error, Result, bundle::Manifest};
@@ -59,7 +60,7 @@ impl DataLocator {
             inside => data.join(inside),
         };
         let of_manifest = || self.manifest.as_ref()?.revision(destination);
-        root.is_dir().then(|| Located {
+        is_folder(&root).then(|| Located {
             revision: of_manifest().unwrap_or_default(),
             root,
         })

@@ -1,6 +1,9 @@
 //! Where data is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use flava_base::{cache_folder, hex};
 use flava_model::{
@@ -9,7 +12,7 @@ use flava_model::{
 };
 use flava_tasks::{
     Assignment, Source, SourceFormat, Task,
-    sources::{Choice, Locate, Located},
+    sources::{Choice, Locate, Located, is_folder},
 };
 use sha2::{Digest, Sha256};
 
@@ -29,52 +32,13 @@ impl DataLocator {
                 if self.may_fetch() =>
             {
                 let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
-                self.fetch(&source_jobs(&listing, source, &Destination::Cache))?;
+                self.fetch(&source_jobs(&listing, &source, &Destination::Cache))?;
                 let choice = task.find_source(assignment, self, allow_mismatch)?;
                 mark_complete(&choice);
                 Ok(choice)
             }
             other => Ok(other?),
         }
-    }
-
-    /// A task as it is run: what its row leaves open is filled in from the first of its sources
-    /// that is there, fetched if it is nowhere and the network may be used.
-    ///
-    /// # Errors
-    /// If no source is there, or one leaves a choice that the row must make.
-    pub(crate) fn whole(&self, task: &Task) -> Result<Task> {
-        if !task.open.any() {
-            return Ok(task.clone());
-        }
-        for source in &task.sources {
-            let located = self.locate(source);
-            let located = located.filter(|at| source.absent(&at.root).is_none());
-            if let Some(located) = located {
-                return Ok(task.completed(source, &located.root)?);
-            }
-        }
-        let absent = |source: &Source| {
-            let located = self.locate(source);
-            located.and_then(|located| source.absent(&located.root))
-        };
-        let reasons: Vec<String> = task.sources.iter().filter_map(absent).collect();
-        let searched = match task.sources.first() {
-            Some(source) if !source.base.as_os_str().is_empty() => {
-                format!("{} or {}", source.base.display(), self.searched())
-            }
-            _ => self.searched(),
-        };
-        let names: Vec<&str> = task.sources.iter().map(Source::name).collect();
-        let mut reason = format!("{} is not in {searched}", names.join(", "));
-        if !reasons.is_empty() {
-            reason = format!("{reason}: {}", reasons.join("; "));
-        }
-        Err(flava_tasks::Error::Missing {
-            task: task.name.clone(),
-            reason,
-        }
-        .into())
     }
 
     /// A folder beside the file of a user's task, for sources that name a folder.
@@ -85,7 +49,7 @@ impl DataLocator {
             folder => base.join(folder),
         };
         let of_file = source.repo.is_empty() && !base.as_os_str().is_empty();
-        (of_file && folder.is_dir()).then(|| Located {
+        (of_file && is_folder(&folder)).then(|| Located {
             root: folder,
             revision: String::new(),
         })
@@ -97,13 +61,23 @@ impl DataLocator {
         task: &'a Task,
         assignment: &Assignment,
         allow_mismatch: bool,
-    ) -> Result<(RepoId, Listing, &'a Source)> {
+    ) -> Result<(RepoId, Listing, Cow<'a, Source>)> {
         let mut reasons = Vec::new();
         for source in task.hub_sources(assignment, allow_mismatch)? {
             let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision)
                 .map_err(ModelError::from)?;
             match self.files_of(&repo, source)? {
-                Ok(listing) => return Ok((repo, listing, source)),
+                Ok(listing) => return Ok((repo, listing, Cow::Borrowed(source))),
+                Err(reason) => reasons.push(reason),
+            }
+            match self.converted_files(source)? {
+                Ok((repo, listing, converted)) => {
+                    self.say(&format!(
+                        "{}; its rows are read from {repo}",
+                        reasons.join("; ")
+                    ));
+                    return Ok((repo, listing, Cow::Owned(converted)));
+                }
                 Err(reason) => reasons.push(reason),
             }
         }
@@ -152,7 +126,7 @@ impl DataLocator {
         let repo = RepoId::new(RepoKind::Dataset, name, &choice.located.revision)
             .map_err(ModelError::from)?;
         let listing = self.hub.list(&repo).map_err(ModelError::from)?;
-        let jobs = source_jobs(&listing, choice.source, &Destination::Cache);
+        let jobs = source_jobs(&listing, &choice.source, &Destination::Cache);
         let lacking = jobs.iter().any(|job| !self.hub.is_done(job));
         if lacking {
             self.fetch(&jobs)?;
@@ -199,6 +173,10 @@ impl Locate for DataLocator {
         }
         let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
         self.hub.snapshot(&repo).map(located)
+    }
+
+    fn instead(&self, source: &Source) -> Option<(Source, Located)> {
+        self.converted(source)
     }
 
     fn searched(&self) -> String {

@@ -184,6 +184,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         seed: plan.seed,
     };
     let network = Network::new(start, settings.load.device)?;
+    network.freeze(&recipe.freeze)?;
     let mut saved = saved(input, train, &recipe, recipe_name, head)?;
     if held_out.is_some() {
         let digest = Sha256::digest(format!("{} held out", saved.key));

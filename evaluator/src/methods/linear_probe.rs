@@ -12,6 +12,8 @@ use super::{
 };
 use crate::{Result, answers::SavedProbe};
 
+/// What fitting a probe is called among kinds of work.
+pub(crate) const FITS: &str = "fits";
 /// Steps at most, the paper's; and the largest entry of the gradient of the mean objective.
 pub(super) const OPTIONS: FitOptions = FitOptions {
     tolerance: 1e-5,
@@ -80,8 +82,9 @@ pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     Ok(output)
 }
 
-/// Keeps the probe where that was asked for.
+/// Counts the fit as done, and keeps the probe where that was asked for.
 fn keep(input: &MethodInput, head: &LinearHead, penalty: f64, train_rows: usize) -> Result<()> {
+    input.progress.did(FITS, 1.0);
     let Some(folder) = &input.plan.save_probe else {
         return Ok(());
     };

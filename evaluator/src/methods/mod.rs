@@ -12,6 +12,7 @@ mod rerank;
 mod retrieval;
 mod zero_shot;
 
+pub(crate) use linear_probe::FITS;
 pub(crate) use method::{MethodInput, MethodOutput, Splits};
 pub use ranking::ranks;
 

@@ -96,7 +96,9 @@ impl<'a> Reranking<'a> {
     /// The head's scores of images with the captions that are asked of each.
     fn scores(&self, asked: BTreeMap<usize, Vec<usize>>) -> Result<Scores> {
         let extractor = self.extractor;
-        let bar = extractor.progress.task("matching head", asked.len());
+        let bar = extractor
+            .progress
+            .task("matching head", "matching head", asked.len());
         let indices = self.rows.indices();
         let position = |&image: &usize| {
             let row = self.image_rows[image];
@@ -122,7 +124,7 @@ impl<'a> Reranking<'a> {
                 let found = self.match_with(&encoded, some)?;
                 scores.extend(some.iter().map(|&caption| (image, caption)).zip(found));
             }
-            bar.add(1);
+            bar.did(1);
         }
         Ok(scores)
     }

@@ -5,10 +5,11 @@ mod own;
 mod settings;
 mod subject;
 mod task_run;
+mod tuning;
 
 use std::path::{Path, PathBuf};
 
-use flava_tasks::{Feature, Protocol, Recipe, Registry, Suite, Task, select};
+use flava_tasks::{Feature, Protocol, Registry, Suite, Task, select};
 
 pub use model::{Loaded, ModelChoice};
 pub(crate) use own::{OwnData, OwnTask, columns_of, method};
@@ -16,10 +17,11 @@ pub use settings::Settings;
 pub(crate) use subject::OpenSubject;
 pub use subject::Subject;
 pub use task_run::TaskRun;
+pub use tuning::{Tuning, TuningRun};
 
 use crate::{
     Error, Result,
-    args::{FinetuneRunArgs, HowArgs, MethodArg, NetworkArgs, OwnRunArgs, RunArgs, SweepArg},
+    args::{HowArgs, MethodArg, NetworkArgs, OwnRunArgs, RunArgs, SweepArg},
     given::GivenFolder,
     locator::DataLocator,
 };
@@ -63,25 +65,6 @@ pub struct Plan {
     pub tuning: Tuning,
     /// How the model is run.
     pub settings: Settings,
-}
-
-/// How tasks are fine-tuned.
-#[derive(Clone, Debug, Default)]
-pub struct Tuning {
-    /// Whether every task is, also those that are probed otherwise.
-    pub always: bool,
-    /// In place of the tasks' recipes.
-    pub recipe: Option<PathBuf>,
-    /// Over the recipe: `key=value`.
-    pub set: Vec<String>,
-    /// Whether weights start at random.
-    pub random_init: bool,
-    /// Rows at once; 0 decides by itself.
-    pub micro_batch: usize,
-    /// Whether activations are computed again.
-    pub recompute: bool,
-    /// Whether there must be something to go on from.
-    pub resume: bool,
 }
 
 /// The built-in tasks and those of files.
@@ -244,68 +227,5 @@ impl Plan {
         let tasks = tasks_of(&registry_of(&[])?, tasks, Suite::Paper)?;
         let subject = Subject::Model(ModelChoice::Directory(folder.to_owned()));
         Ok(Self::plain(subject, tasks, out, locator, settings))
-    }
-
-    /// Decides a fine-tuning, for one of its seeds.
-    pub fn of_tuning(args: &FinetuneRunArgs, seed: u64) -> Result<Self> {
-        let (data, model) = (&args.data_args, &args.model_args);
-        let quiet = model.device_args.quiet;
-        let locator = locator_of(data.data.as_ref(), &data.network, quiet)?;
-        let refused = |reason: String| Error::Usage {
-            argument: "TASK",
-            reason,
-        };
-        let own = args.train.as_ref().map(|_| OwnTask::of_tuning(args));
-        let tasks = if let Some(own) = own {
-            let own = own?;
-            let whole = locator.whole(&own.read()?)?;
-            if !quiet && seed == args.seed {
-                own.say();
-            }
-            vec![whole]
-        } else if args.task.is_some() || !data.task_file.is_empty() {
-            asked_for(&data.task_file, args.task.as_deref(), None, Suite::Paper)?
-        } else {
-            let reason = "name a task, such as vqa, or give data of your own with --train";
-            return Err(refused(reason.into()));
-        };
-        let [task] = tasks.as_slice() else {
-            let (count, name) = (tasks.len(), args.task.as_deref().unwrap_or("--task-file"));
-            let reason = format!("{name} names {count} tasks: one is fine-tuned at a time");
-            return Err(refused(reason));
-        };
-        let task = locator.whole(task)?;
-        let tasks = vec![task.clone()];
-        let task = &task;
-        Recipe::of(task, args.recipe.as_deref(), &args.set)?;
-        let out = if args.seeds > 1 {
-            args.out.join(format!("seed-{seed}"))
-        } else {
-            args.out.clone()
-        };
-        let settings = Settings::new(model)?;
-        let subject = Subject::Model(ModelChoice::new(args.model.as_ref())?);
-        let mut plan = Self::plain(subject, tasks, out, locator, settings);
-        plan.protocol = data.protocol.into();
-        plan.allow_mismatch = data.allow_mismatch;
-        plan.limit = args.limit.map(|n| n as usize);
-        plan.seed = seed;
-        plan.tuning = Tuning::of(args, seed);
-        plan.task_runs(&plan.tasks[0])?;
-        Ok(plan)
-    }
-}
-
-impl Tuning {
-    fn of(args: &FinetuneRunArgs, seed: u64) -> Self {
-        Self {
-            always: true,
-            recipe: args.recipe.clone(),
-            set: args.set.clone(),
-            random_init: args.random_init,
-            micro_batch: args.micro_batch,
-            recompute: args.recompute,
-            resume: args.resume && seed == args.seed,
-        }
     }
 }

@@ -3,7 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 
 use flava_base::say;
-use flava_tasks::{Columns, Registry, Task};
+use flava_tasks::{
+    Columns, Registry, Task,
+    sources::{is_folder, is_there},
+};
 use toml::{Table, Value};
 
 use crate::{
@@ -44,7 +47,7 @@ impl OwnTask {
                 value: path.display().to_string(),
                 reason: "there is no such file or folder".into(),
             };
-            if !path.exists() {
+            if !is_there(path) {
                 return Err(gone());
             }
             absolute(path).ok_or_else(gone)
@@ -54,7 +57,7 @@ impl OwnTask {
         let mut source = Table::new();
         let columns = columns(&data.columns.column)?;
         // A folder alone may hold all splits.
-        let whole = matches!(&data.splits[..], [(_, "train", _)]) && paths[0].is_dir();
+        let whole = matches!(&data.splits[..], [(_, "train", _)]) && is_folder(&paths[0]);
         for ((argument, split, path), absolute) in data.splits.iter().zip(&paths) {
             let relative = relative(&base, absolute).ok_or_else(|| Error::Argument {
                 argument,
@@ -174,7 +177,11 @@ fn absolute(path: &Path) -> Option<PathBuf> {
             } else {
                 parent
             };
-            Some(parent.canonicalize().ok()?.join(name))
+            // The folders of an archive have no other names.
+            let whole = parent
+                .canonicalize()
+                .or_else(|_| std::path::absolute(parent));
+            Some(whole.ok()?.join(name))
         }
         _ => path.canonicalize().ok(),
     }

@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
-use flava_model::{ImageInputs, Pretrained};
+use flava_base::human_duration;
+use flava_model::{FlavaConfig, ImageInputs, Pretrained, flops};
 use flava_tasks::{Error as TaskError, sources::OpenSplit};
 use tch::{Kind, Tensor};
 
-use super::Planned;
+use super::{
+    Planned,
+    forecast::{SPEED, works},
+    runs,
+};
 use crate::{Error, ModelChoice, Plan, Result, Subject, TaskRun, data::OpenTask, given::GivenTask};
 
 /// Images that the model's speed is measured on.
@@ -28,10 +33,11 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
     let speed = Speed::of(plan)?;
     let mut lines = vec![heading(plan)];
     let (mut total, mut all_ready) = (0, true);
-    for Planned { name, task_run } in Planned::of(plan) {
+    let planned = Planned::of(plan);
+    for Planned { name, task_run } in &planned {
         match task_run {
             Ok(task_run) => {
-                let state = DataState::of(plan, &task_run);
+                let state = DataState::of(plan, task_run);
                 total += state.rows;
                 all_ready &= state.is_ready;
                 let version = task_run.task.version;
@@ -47,7 +53,7 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
             }
         }
     }
-    let (time, out) = (speed.told(total), plan.out.display());
+    let (time, out) = (speed.told(plan, &planned), plan.out.display());
     lines.push(format!(
         "{total} rows; {time}; results would take under 1 MB in {out}"
     ));
@@ -70,13 +76,13 @@ fn heading(plan: &Plan) -> String {
     }
 }
 
-/// How long it takes to come by features.
+/// How long work takes.
 enum Speed {
     /// The model would be fetched first.
     Unknown,
-    /// Seconds that a row takes.
-    PerRow(f64),
-    /// They are there.
+    /// Operations a second of an image through its encoder.
+    Measured(Box<FlavaConfig>, f64),
+    /// Features are there.
     Given,
 }
 
@@ -91,17 +97,19 @@ impl Speed {
         {
             return Ok(Self::Unknown);
         }
-        let loaded = choice.load(&plan.settings, &plan.locator)?;
-        measure(&loaded.model).map(Self::PerRow)
+        let model = choice.load(&plan.settings, &plan.locator)?.model;
+        let speed = flops::one_image(&model.config) / measure(&model)?;
+        Ok(Self::Measured(Box::new(model.config.clone()), speed))
     }
 
-    /// What so many rows take.
-    fn told(&self, rows: usize) -> String {
+    /// What tasks take.
+    fn told(&self, plan: &Plan, planned: &[Planned]) -> String {
         match self {
             Self::Unknown => "the model is not here yet: it would be fetched first".to_owned(),
-            Self::PerRow(seconds) => {
-                let seconds = (seconds * rows as f64).ceil();
-                format!("encoding would take about {seconds:.0} s")
+            Self::Measured(config, speed) => {
+                let works = works(plan, runs(planned), config);
+                let seconds: f64 = works.iter().map(|work| work.units * work.cost).sum();
+                format!("about {}", human_duration(seconds * SPEED / speed))
             }
             Self::Given => "nothing is encoded".to_owned(),
         }

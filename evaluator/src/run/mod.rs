@@ -2,6 +2,7 @@
 //! done again.
 
 mod estimate;
+mod forecast;
 mod key;
 mod measured;
 mod outcome;
@@ -17,14 +18,15 @@ use flava_model::runtime::{
     distributed::{Group, Peers},
 };
 use flava_results::{RunFolder, timestamp};
-use flava_tasks::{Feature, Method, Source, Task};
+use flava_tasks::{Feature, Method, Task};
 use serde_json::{Value, json};
 
 pub use estimate::dry_run;
 pub use outcome::Outcome;
 
 use crate::{
-    Error, ModelChoice, Plan, Result, Subject, TaskRun, check_interrupted, embedded, program,
+    Error, ModelChoice, Plan, Result, Subject, TaskRun, check_interrupted, embedded,
+    plan::OpenSubject, program,
 };
 use measured::Measured;
 use task::{Tasks, of_both, origin};
@@ -63,18 +65,13 @@ impl Planned {
             }],
         }
     }
+}
 
-    /// Rows that are expected to be encoded.
-    fn rows(&self, limit: Option<usize>) -> usize {
-        let source = self
-            .task_run
-            .as_ref()
-            .ok()
-            .and_then(|run| run.task.sources.first());
-        let splits = source.into_iter().flat_map(Source::splits);
-        let rows = |rows: usize| limit.map_or(rows, |limit| limit.min(rows));
-        splits.map(|split| rows(split.rows)).sum()
-    }
+/// Those of the tasks that can be run, by their names.
+fn runs(planned: &[Planned]) -> impl Iterator<Item = (&str, &TaskRun)> {
+    planned
+        .iter()
+        .filter_map(|planned| Some((planned.name.as_str(), planned.task_run.as_ref().ok()?)))
 }
 
 /// Runs the plan's tasks, of several processes those that this one takes; process 0 gives what all
@@ -98,8 +95,10 @@ fn run_in(plan: &Plan, peers: &Peers, group: &Group) -> Result<Outcome> {
     let mut folder = open_folder(plan, &names, &all)?;
     let open = || plan.subject.open(plan, only_trains);
     let subject = all.first("model", open)??;
-    let rows = planned.iter().map(|planned| planned.rows(plan.limit)).sum();
-    let progress = progress(plan, rows, &all)?;
+    let progress = progress(plan, &all)?;
+    if let OpenSubject::Model(loaded) = &subject {
+        progress.expect(forecast::works(plan, runs(&planned), &loaded.model.config));
+    }
     for note in folder.take_notes().iter().chain(subject.notes()) {
         progress.say(&format!("note: {note}"));
     }
@@ -134,18 +133,16 @@ fn measure(
     folder: &mut RunFolder,
     outcome: &mut Outcome,
 ) -> Result<Vec<String>> {
-    let mut reached = 0;
     let mut elsewhere = Vec::new();
     let mut rest = VecDeque::from(planned);
     while let Some(planned) = rest.pop_front() {
         tasks.measured.look_ahead(later(&rest));
-        reached += planned.rows(tasks.plan.limit);
         let result = match &planned.task_run {
             Ok(task_run) => tasks.run(task_run, folder),
             Err(_) if !tasks.peers.leads() => continue,
             Err(_) => planned.task_run.map(|_| None),
         };
-        tasks.progress.reach(reached);
+        tasks.progress.over(&planned.name);
         let result = match result {
             Ok(None) => {
                 elsewhere.push(planned.name);
@@ -186,9 +183,9 @@ fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder
 }
 
 /// What is said, on the terminal and in `run.log`; process 0 alone has the terminal.
-fn progress(plan: &Plan, rows: usize, peers: &Peers) -> Result<Progress> {
+fn progress(plan: &Plan, peers: &Peers) -> Result<Progress> {
     let leads = peers.leads();
-    let mut progress = Progress::new(rows, "rows", plan.settings.quiet || !leads);
+    let mut progress = Progress::new(0, "rows", plan.settings.quiet || !leads);
     let log = plan.out.join(peers.log_name());
     progress
         .log_to(&log)

@@ -140,7 +140,7 @@ impl Tasks<'_> {
     }
 
     fn splits(&self, opened: &OpenTask) -> Result<Splits> {
-        let source = opened.choice.source;
+        let source = &*opened.choice.source;
         let (limit, seed) = (self.plan.limit, self.plan.seed);
         let rows = |role: SplitRole, open: &OpenSplit, split: &Split| {
             let origin = origin(source, split);

@@ -140,9 +140,13 @@ impl Prints {
             return found;
         }
         let sample = Sample::new(split, limit, seed);
-        let bar = progress.task(&format!("{}: rows", split.name), sample.indices.len());
+        let bar = progress.task(
+            &format!("{}: rows", split.name),
+            "rows",
+            sample.indices.len(),
+        );
         for part in sample.start() {
-            bar.add(part.len());
+            bar.did(part.len());
             for print in part {
                 found.add(print);
             }

@@ -40,9 +40,12 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let all = [Self::F32, Self::Bf16, Self::F16];
-        all.into_iter()
-            .find(|p| p.name() == s)
-            .ok_or_else(|| format!("{s:?} is none of f32, bf16, f16"))
+        // As other tools call them, too.
+        match s {
+            "f32" | "fp32" | "float32" => Ok(Self::F32),
+            "bf16" | "bfloat16" => Ok(Self::Bf16),
+            "f16" | "fp16" | "float16" | "half" => Ok(Self::F16),
+            _ => Err(format!("{s:?} is none of f32, bf16, f16")),
+        }
     }
 }

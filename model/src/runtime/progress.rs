@@ -4,24 +4,95 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     path::Path,
-    sync::Mutex,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use flava_base::{escaped, say};
+use flava_base::{escaped, human_duration, say};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::forecast::{ExpectedWork, Forecast};
+
+/// Seconds between two lines about how far a run is, where no bar is shown.
+const LINE_EVERY: f64 = 60.0;
+/// Steps of the bar of a run.
+const FINENESS: f64 = 1000.0;
 
 /// Two bars; neither is drawn where stderr is no terminal or quiet was asked for.
 #[derive(Debug)]
 pub struct Progress {
-    bars: MultiProgress,
-    run: ProgressBar,
-    quiet: bool,
+    shown: Arc<Shown>,
     log: Option<Mutex<File>>,
 }
 
+/// The bars and what they show.
+#[derive(Debug)]
+struct Shown {
+    bars: MultiProgress,
+    run: ProgressBar,
+    quiet: bool,
+    clock: Mutex<Clock>,
+}
+
+/// What is left, and when that was last found out.
+#[derive(Debug)]
+struct Clock {
+    forecast: Forecast,
+    /// What is being done.
+    name: String,
+    counted: Instant,
+    said: Instant,
+}
+
+impl Clock {
+    /// Seconds since this was asked last.
+    fn elapsed(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.counted).as_secs_f64();
+        self.counted = now;
+        seconds
+    }
+}
+
+impl Shown {
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn did(&self, kind: &str, units: f64) {
+        self.note(|forecast, seconds| forecast.did(kind, units, seconds));
+    }
+
+    fn spare(&self, kind: &str, units: f64) {
+        self.note(|forecast, seconds| {
+            forecast.passed(seconds);
+            forecast.spare(kind, units);
+        });
+    }
+
+    /// Changes what is left, and shows it; where no bar is shown, a line a minute tells it.
+    fn note(&self, change: impl FnOnce(&mut Forecast, f64)) {
+        let mut clock = self.clock();
+        let seconds = clock.elapsed();
+        change(&mut clock.forecast, seconds);
+        let (share, left) = (clock.forecast.share(), clock.forecast.left());
+        self.run.set_position((share * FINENESS) as u64);
+        let left = left.map_or(String::new(), |left| {
+            format!(", {} left", human_duration(left))
+        });
+        self.run.set_message(left.clone());
+        let silent = self.quiet || !self.bars.is_hidden();
+        if !silent && clock.said.elapsed().as_secs_f64() >= LINE_EVERY {
+            clock.said = Instant::now();
+            let (name, percent) = (&clock.name, share * 100.0);
+            say(&format!("{name}: {percent:.0} % of the run{left}"));
+        }
+    }
+}
+
 impl Progress {
-    /// Bars for a run of `steps` named `noun`, such as "tasks".
+    /// Bars for a run of `steps` named `noun`, such as "tasks", which cost alike; 0 where
+    /// [`Progress::expect`] says what is to be done.
     pub fn new(steps: usize, noun: &str, quiet: bool) -> Self {
         let target = if quiet {
             ProgressDrawTarget::hidden()
@@ -29,18 +100,44 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let bars = MultiProgress::with_draw_target(target);
-        let run = bars.add(ProgressBar::new(steps as u64));
-        run.set_style(style(&format!(
-            "{{prefix:28}} {{bar:28}} {{pos}}/{{len}} {noun}, {{elapsed}}, {{eta}} left"
-        )));
+        let run = bars.add(ProgressBar::new(FINENESS as u64));
+        run.set_style(style("{prefix:28} {bar:28} {percent} %, {elapsed}{msg}"));
         run.set_prefix("all");
         run.enable_steady_tick(Duration::from_millis(500));
-        Self {
-            bars,
-            run,
-            quiet,
+        let now = Instant::now();
+        let clock = Clock {
+            forecast: Forecast::default(),
+            name: noun.to_owned(),
+            counted: now,
+            said: now,
+        };
+        let progress = Self {
             log: None,
+            shown: Arc::new(Shown {
+                bars,
+                run,
+                quiet,
+                clock: Mutex::new(clock),
+            }),
+        };
+        if steps > 0 {
+            progress.expect([ExpectedWork {
+                piece: String::new(),
+                kind: String::new(),
+                units: steps as f64,
+                cost: 1.0,
+            }]);
         }
+        progress
+    }
+
+    /// Says what is to be done, and what it is expected to cost.
+    pub fn expect(&self, works: impl IntoIterator<Item = ExpectedWork>) {
+        let mut clock = self.shown.clock();
+        clock.elapsed();
+        works
+            .into_iter()
+            .for_each(|work| clock.forecast.expect(work));
     }
 
     /// Adds what is said to a file too, whether or not it is shown.
@@ -51,29 +148,39 @@ impl Progress {
         Ok(())
     }
 
-    /// A bar for `count` pieces of the work `name`; it goes away when it is dropped.
-    pub fn task(&self, name: &str, count: usize) -> TaskProgress {
-        let bar = self
-            .bars
-            .insert_before(&self.run, ProgressBar::new(count as u64));
+    /// A bar for `count` pieces of the work `name`, of a kind of which others cost alike; it goes
+    /// away when it is dropped.
+    pub fn task(&self, name: &str, kind: &str, count: usize) -> TaskProgress {
+        let Shown { bars, run, .. } = &*self.shown;
+        let bar = bars.insert_before(run, ProgressBar::new(count as u64));
         bar.set_style(style(
             "{prefix:28} {bar:28} {pos}/{len} {msg} {per_sec}, {eta} left",
         ));
         bar.set_prefix(escaped(name).into_owned());
+        name.clone_into(&mut self.shown.clock().name);
         TaskProgress {
             bar,
-            run: self.run.clone(),
+            kind: kind.to_owned(),
+            shown: Arc::clone(&self.shown),
         }
     }
 
-    /// Says how far the run has come, whatever its pieces of work counted.
-    pub fn reach(&self, steps: usize) {
-        self.run.set_position(steps as u64);
+    /// A part of the run is over, whatever of it was not done.
+    pub fn over(&self, piece: &str) {
+        self.shown.note(|forecast, seconds| {
+            forecast.passed(seconds);
+            forecast.over(piece);
+        });
     }
 
-    /// Marks one step of the run as done.
+    /// So many units of a kind of work are done.
+    pub fn did(&self, kind: &str, units: f64) {
+        self.shown.did(kind, units);
+    }
+
+    /// Marks one step of a run whose steps cost alike as done.
     pub fn step(&self) {
-        self.run.inc(1);
+        self.did("", 1.0);
     }
 
     /// Prints a line above the bars, on stderr, unless quiet was asked for.
@@ -81,19 +188,20 @@ impl Progress {
         if let Some(mut log) = self.log.as_ref().and_then(|log| log.lock().ok()) {
             let _written = writeln!(log, "{}", escaped(line)); // a full disk shows where results are written
         }
-        if self.quiet {
+        let Shown { bars, quiet, .. } = &*self.shown;
+        if *quiet {
             return;
         }
-        if self.bars.is_hidden() {
+        if bars.is_hidden() {
             say(line);
         } else {
-            let _heard = self.bars.println(escaped(line));
+            let _heard = bars.println(escaped(line));
         }
     }
 
     /// Removes the bars.
     pub fn finish(&self) {
-        self.run.finish_and_clear();
+        self.shown.run.finish_and_clear();
     }
 }
 
@@ -107,19 +215,21 @@ fn style(template: &str) -> ProgressStyle {
 #[derive(Debug)]
 pub struct TaskProgress {
     bar: ProgressBar,
-    run: ProgressBar,
+    kind: String,
+    shown: Arc<Shown>,
 }
 
 impl TaskProgress {
     /// Marks `count` more as done.
-    pub fn add(&self, count: usize) {
+    pub fn did(&self, count: usize) {
         self.bar.inc(count as u64);
+        self.shown.did(&self.kind, count as f64);
     }
 
-    /// The same, of a piece of work that is counted in the steps of the run.
-    pub fn add_to_run(&self, count: usize) {
+    /// Marks `count` as done before, or as not needed.
+    pub fn spare(&self, count: usize) {
         self.bar.inc(count as u64);
-        self.run.inc(count as u64);
+        self.shown.spare(&self.kind, count as f64);
     }
 }
 

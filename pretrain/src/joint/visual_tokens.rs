@@ -14,6 +14,8 @@ use tch::{Device, Kind};
 
 use crate::{Error, Result, interrupted, sampling::image};
 
+/// What turning images into visual tokens is called among kinds of work.
+const VISUAL_TOKENS: &str = "visual tokens";
 /// Images that go through the codebook at once.
 const BATCH: usize = 32;
 /// What is kept, and its version.
@@ -162,12 +164,12 @@ impl VisualTokens {
             patches: tokenizer.patches,
             words: Vec::with_capacity(own.len() * BATCH * tokenizer.patches),
         };
-        let bar = progress.task("visual tokens", own.len() * BATCH);
+        let bar = progress.task(VISUAL_TOKENS, VISUAL_TOKENS, own.len() * BATCH);
         for batch in tokenizer.images(dataset, own) {
             interrupted()?;
             let batch = batch?;
             all.add(&batch, tokenizer)?;
-            bar.add(batch.len());
+            bar.did(batch.len());
         }
         Ok(all)
     }

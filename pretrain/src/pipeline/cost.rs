@@ -1,7 +1,12 @@
 //! What stages cost, counted from their sizes.
 
-use flava_model::{FlavaConfig, config::BlockConfig, runtime::Fill};
+use flava_model::{
+    FlavaConfig,
+    config::BlockConfig,
+    runtime::{ExpectedWork, Fill},
+};
 
+use super::Job;
 use crate::{
     codebook::{PATCH, flops_of_patch, networks},
     flops::{self, HiddenShares},
@@ -76,6 +81,48 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
         bytes_of_image(config.image_config.image_size as f64) + labels
     };
     share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
+}
+
+/// Operations a second that costs are counted at before any step was measured.
+const SPEED: f64 = 1e11;
+/// Operations that drawing and cropping an image anew takes as long as.
+const CROP: f64 = 1e8;
+
+/// What the stages of a job cost, each step of a stage alike.
+pub(super) fn works(job: &Job, config: &FlavaConfig) -> Vec<ExpectedWork> {
+    let work = |(name, stage): (&str, &Stage)| {
+        let flops = flops_of(stage, config, job.recipe.image_masks) + crops_of(stage) * CROP;
+        let steps = stage.steps() as f64;
+        (steps > 0.0).then(|| ExpectedWork {
+            piece: name.to_owned(),
+            kind: name.to_owned(),
+            units: steps,
+            cost: flops / steps / SPEED,
+        })
+    };
+    job.stages().filter_map(work).collect()
+}
+
+/// Images that all steps of a stage draw, each crop for itself.
+fn crops_of(stage: &Stage) -> f64 {
+    match stage {
+        Stage::Tokenizer(_) => 0.0,
+        Stage::Codebook(stage) => (stage.schedule.steps * stage.schedule.batch_size) as f64,
+        Stage::Dino(stage) => {
+            let rows = stage.schedule.steps * stage.schedule.batch_size;
+            (rows * (2 + stage.local_crops)) as f64
+        }
+        Stage::Train(stage) => {
+            let all: f64 = stage.mixture.iter().map(|share| share.ratio).sum();
+            let drawn = |share: &Share| {
+                let rows = share.batch_size.unwrap_or(stage.schedule.batch_size);
+                share.ratio / all * rows as f64
+            };
+            let with_images = |share: &&Share| share.rows != RowKind::Texts;
+            let of_step: f64 = stage.mixture.iter().filter(with_images).map(drawn).sum();
+            stage.schedule.steps as f64 * of_step
+        }
+    }
 }
 
 /// Operations of all steps of a stage.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use flava_base::human_duration;
 use flava_model::FlavaConfig;
-use flava_training::{human_duration, peak_flops};
+use flava_training::peak_flops;
 
 use super::{
     cost::{bytes_of_batch, flops_of, parameters},
@@ -51,7 +52,7 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
 }
 
 /// Tokens of the tokenizer that a recipe makes.
-fn words_of(recipe: &Recipe) -> usize {
+pub(super) fn words_of(recipe: &Recipe) -> usize {
     let words = recipe.stages().find_map(|(_, stage)| match stage {
         Stage::Tokenizer(stage) => Some(stage.vocab_size),
         _ => None,

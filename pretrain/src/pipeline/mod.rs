@@ -43,11 +43,11 @@ pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
     peers.first("sources", || run.check_sources())??;
     run.peak = run.measured_peak()?;
     let mut last = None;
-    let mut reached = 0;
+    let config = job.recipe.config(dry_run::words_of(&job.recipe))?;
+    run.progress.expect(cost::works(job, &config));
     for (name, stage) in job.stages() {
-        run.progress.reach(reached);
         last = run.stage(name, stage)?.or(last);
-        reached += stage.steps();
+        run.progress.over(name);
     }
     if job.until.is_none() {
         last = last.map(|folder| run.export(&folder)).transpose()?;
@@ -58,8 +58,7 @@ pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
 
 /// Begins the log of a run; process 0 alone has the terminal.
 fn begin(job: &Job, group: &Group) -> Result<Progress> {
-    let steps = job.stages().map(|(_, stage)| stage.steps()).sum();
-    let mut progress = Progress::new(steps, "steps", job.quiet || !group.leads());
+    let mut progress = Progress::new(0, "steps", job.quiet || !group.leads());
     let log = job.out.join(group.peers().log_name());
     progress
         .log_to(&log)

@@ -58,7 +58,7 @@ impl Texts {
     /// A row's texts, none where they are broken; None where reading ends.
     fn texts_of(&self, dataset: &dyn Dataset, row: usize) -> Option<Vec<String>> {
         let progress = self.progress.lock();
-        progress.unwrap_or_else(PoisonError::into_inner).add(1);
+        progress.unwrap_or_else(PoisonError::into_inner).did(1);
         if interrupted().is_err() {
             return None;
         }
@@ -152,7 +152,7 @@ impl Run<'_> {
             corpora,
             rows,
             max_broken: stage.max_broken,
-            progress: Mutex::new(self.progress.task(name, 2 * rows)),
+            progress: Mutex::new(self.progress.task(name, name, 2 * rows)),
             broken: Mutex::default(),
         })
     }

@@ -1,9 +1,12 @@
 //! The splits of a folder that a task of one's own names and says nothing more of, and the parts
 //! that stand in for splits that there are none of.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use crate::{Error, Result, Source, Split, SplitPart, sources::TABLE_ENDINGS};
+use crate::{
+    Error, Result, Source, Split, SplitPart,
+    sources::{TABLE_ENDINGS, folder_entries},
+};
 
 /// What people call the splits.
 const NAMES: [(&str, &[&str]); 3] = [
@@ -19,13 +22,9 @@ pub(super) fn find(source: &mut Source, root: &Path) -> Result<()> {
         return Ok(());
     }
     let mut found: [Option<Split>; 3] = [None, None, None];
-    for entry in fs::read_dir(root).map_err(|e| Error::io(root, e))? {
-        let entry = entry.map_err(|e| Error::io(root, e))?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            continue;
-        };
+    for (name, is_folder) in folder_entries(root)? {
         let stem = match name.rsplit_once('.') {
-            _ if entry.path().is_dir() => name.as_str(),
+            _ if is_folder => name.as_str(),
             Some((stem, ending)) if is_data(ending) => stem,
             _ => continue,
         };

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     archive::left_out,
     dataset::{Dataset, ImageOrigin},
+    folder::Folder,
     lines::{Form, Lines},
     listing::{Listing, Row},
     mini::{self, MiniWorld},
@@ -292,15 +293,16 @@ fn number_of(file: &Path) -> Option<(u64, usize)> {
 
 /// All images below a folder.
 pub(super) fn image_folder(folder: &Path) -> Result<Listing> {
-    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) = walk(folder)?
-        .into_iter()
-        .partition(|file| is_image(&path_text(file)));
+    let opened = Folder::open(folder)?;
+    let files = opened.files()?.into_iter();
+    let (images, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        files.partition(|file| is_image(&path_text(file)));
     let rows = images
         .into_iter()
         .map(|file| Row::of_file(file, 0))
         .collect();
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Listing::of_files(folder, rows)?.with_notes(left_out(&name, &others)))
+    Ok(Listing::in_folder(opened, rows)?.with_notes(left_out(&name, &others)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Which source of a task is used: the first, in the registry's order, that is there and has the
 //! rows that are asked for.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use super::{
     class_names::PROMPT_FILES,
@@ -24,6 +27,12 @@ pub trait Locate {
     /// The folder of a source, if there is one; its files may be incomplete.
     fn locate(&self, source: &Source) -> Option<Located>;
 
+    /// Another form in which a source's rows are there, such as the Hub's converted branch of its
+    /// repository; of what the source's own row names nothing is there then.
+    fn instead(&self, _source: &Source) -> Option<(Source, Located)> {
+        None
+    }
+
     /// Where was looked, for messages.
     fn searched(&self) -> String;
 }
@@ -32,7 +41,7 @@ pub trait Locate {
 #[derive(Clone, Debug)]
 pub struct Choice<'a> {
     /// Which.
-    pub source: &'a Source,
+    pub source: Cow<'a, Source>,
     /// Where.
     pub located: Located,
     /// Why it does not deserve the protocol's name, if it does not.
@@ -55,13 +64,18 @@ impl Task {
         let mut fallback: Option<Choice> = None;
         for source in &self.sources {
             let shortfall = assignment.shortfall(source);
-            let Some(located) = locator.locate(source) else {
+            let own = locator.locate(source);
+            let absent = own.as_ref().and_then(|own| source.absent(&own.root));
+            let found = match own.filter(|_| absent.is_none()) {
+                Some(located) => Some((Cow::Borrowed(source), located)),
+                None => locator
+                    .instead(source)
+                    .map(|(other, located)| (Cow::Owned(other), located)),
+            };
+            let Some((source, located)) = found else {
+                refused.extend(absent);
                 continue;
             };
-            if let Some(absent) = source.absent(&located.root) {
-                refused.push(absent);
-                continue;
-            }
             refused.extend(shortfall.clone());
             let choice = Choice {
                 source,
@@ -155,7 +169,7 @@ impl Source {
             SourceFormat::Auto { .. } if split.files.contains('*') => {
                 matching(root, &split.files).err().map(|e| e.to_string())
             }
-            _ => (!flava_base::is_there(&path)).then(|| format!("has no {}", split.files)),
+            _ => (!super::is_there(&path)).then(|| format!("has no {}", split.files)),
         }
     }
 

@@ -2,17 +2,15 @@
 //! asked for.
 
 use std::{
-    collections::{HashMap, HashSet},
-    ffi::OsString,
-    fs,
+    collections::HashMap,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     dataset::{Dataset, Example, ImageOrigin, Label, checked_label},
+    folder::Folder,
     raw_images::{Pixels, bmp},
-    reading::{MAX_IMAGE, read_limited},
 };
 use crate::{Error, Result};
 use flava_base::path_text;
@@ -64,7 +62,7 @@ impl Row {
 
 /// The rows of a split.
 pub(super) struct Listing {
-    folder: PathBuf,
+    folder: Folder,
     rows: Vec<Row>,
     pixels: Option<Arc<dyn Pixels>>,
     class_names: Vec<String>,
@@ -76,15 +74,20 @@ pub(super) struct Listing {
 impl Listing {
     /// Rows whose images are files below `folder`; all of them must be there.
     pub(super) fn of_files(folder: &Path, rows: Vec<Row>) -> Result<Self> {
+        Self::in_folder(Folder::open(folder)?, rows)
+    }
+
+    /// The same of a folder that was opened.
+    pub(super) fn in_folder(folder: Folder, rows: Vec<Row>) -> Result<Self> {
         let mut listing = Self::new(folder, rows, None);
         listing.number_clusters();
         listing.check_files()?;
         Ok(listing)
     }
 
-    fn new(folder: &Path, rows: Vec<Row>, pixels: Option<Arc<dyn Pixels>>) -> Self {
+    fn new(folder: Folder, rows: Vec<Row>, pixels: Option<Arc<dyn Pixels>>) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folder,
             rows,
             pixels,
             class_names: Vec::new(),
@@ -106,7 +109,7 @@ impl Listing {
             .enumerate()
             .map(|(index, class)| Row::of_pixels(index, class))
             .collect();
-        let mut listing = Self::new(folder, rows, Some(pixels));
+        let mut listing = Self::new(Folder::Disk(folder.to_owned()), rows, Some(pixels));
         listing.number_clusters();
         listing
     }
@@ -128,7 +131,7 @@ impl Listing {
     pub(super) fn checked(self, classes: usize) -> Result<Self> {
         for row in &self.rows {
             if let Label::Class(class) = row.label {
-                checked_label(&self.folder, &row.id, class as i64, classes)?;
+                checked_label(self.folder.path(), &row.id, class as i64, classes)?;
             }
         }
         Ok(self)
@@ -160,28 +163,26 @@ impl Listing {
         if leads_out || file.to_string_lossy().split('\\').any(|part| part == "..") {
             let file = path_text(file);
             let reason = format!("{id} names the image {file}, outside its folder");
-            return Err(Error::data(&self.folder, reason));
+            return Err(Error::data(self.folder.path(), reason));
         }
         Ok(())
     }
 
-    /// Every file is below the folder and exists; each folder is listed once.
+    /// Every file is below the folder and exists.
     fn check_files(&self) -> Result<()> {
-        let mut folders: HashMap<&Path, HashSet<OsString>> = HashMap::new();
-        let mut missing: Vec<(usize, &Path)> = Vec::new();
+        let mut files: Vec<(usize, &Path)> = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
-            let ImageAt::File(file) = &row.image else {
-                continue;
-            };
-            self.check_inside(&row.id, file)?;
-            let folder = file.parent().unwrap_or(Path::new(""));
-            let names = folders
-                .entry(folder)
-                .or_insert_with(|| names_in(&self.folder.join(folder)));
-            if !file.file_name().is_some_and(|name| names.contains(name)) {
-                missing.push((index, file));
+            if let ImageAt::File(file) = &row.image {
+                self.check_inside(&row.id, file)?;
+                files.push((index, file));
             }
         }
+        let missing = self.folder.missing(files.iter().map(|(_, file)| *file));
+        let missing: Vec<(usize, &Path)> = files
+            .into_iter()
+            .zip(missing)
+            .filter_map(|(file, is_missing)| is_missing.then_some(file))
+            .collect();
         self.check_none_missing(&missing)
     }
 
@@ -194,18 +195,8 @@ impl Listing {
             "lacks {count} of {rows} images; the first is {} (row {index}, {id})",
             path_text(file)
         );
-        Err(Error::data(&self.folder, reason))
+        Err(Error::data(self.folder.path(), reason))
     }
-}
-
-/// The names in a folder; none where it cannot be read.
-pub(super) fn names_in(folder: &Path) -> HashSet<OsString> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect()
 }
 
 impl Dataset for Listing {
@@ -243,7 +234,7 @@ impl Dataset for Listing {
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
         match (&self.rows[index].image, &self.pixels) {
-            (ImageAt::File(file), _) => ImageOrigin::File(self.folder.join(file)),
+            (ImageAt::File(file), _) => self.folder.origin(file),
             (ImageAt::Pixels(image), Some(pixels)) => ImageOrigin::Part {
                 files: pixels.files(),
                 at: *image as u64,
@@ -265,11 +256,14 @@ impl Dataset for Listing {
             ..
         } = self.rows[index].clone();
         let image = match (&image, &self.pixels) {
-            (ImageAt::File(file), _) => read_limited(&self.folder.join(file), MAX_IMAGE)?,
+            (ImageAt::File(file), _) => self.folder.read(file)?,
             (ImageAt::Pixels(image), Some(pixels)) => bmp(&pixels.read(*image)?, pixels.size())
-                .map_err(|e| Error::data(&self.folder, e))?,
+                .map_err(|e| Error::data(self.folder.path(), e))?,
             (ImageAt::Pixels(_), None) => {
-                return Err(Error::data(&self.folder, format!("{id} has no image")));
+                return Err(Error::data(
+                    self.folder.path(),
+                    format!("{id} has no image"),
+                ));
             }
         };
         Ok(Example {

@@ -7,6 +7,7 @@ mod corpus;
 mod dataset;
 mod find;
 mod fingerprint;
+mod folder;
 mod hateful_memes;
 mod image_list;
 mod index_cache;
@@ -21,6 +22,7 @@ mod parts;
 mod patterns;
 mod raw_images;
 mod reading;
+mod repository;
 mod snli_ve;
 mod split;
 mod survey;
@@ -47,10 +49,30 @@ pub use label_space::LabelSpace;
 pub use mini::MiniWorld;
 pub use parts::part_ids;
 pub use patterns::fits;
+pub use repository::{Repository, converted_names};
 pub use split::OpenSplit;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use table::{TABLE_ENDINGS, Wanted, number_of};
 pub use vqa::AnswerVocabulary;
+
+/// The names of what lies in a folder or an archive, and whether each is a folder; hidden ones are
+/// left out.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn folder_entries(path: &Path) -> Result<Vec<(String, bool)>> {
+    folder::Folder::open(path)?.entries()
+}
+
+/// Whether there is such a file or folder, in an archive too.
+pub fn is_there(path: &Path) -> bool {
+    flava_base::is_there(path) || folder::holds(path)
+}
+
+/// Whether there is such a folder, or an archive in its place.
+pub fn is_folder(path: &Path) -> bool {
+    folder::Folder::open(path).is_ok_and(|folder| folder.is_there())
+}
 
 impl Task {
     /// Opens a split of `source`, one of this task's, that was found at `root`.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::folder::Folder;
 use crate::{Error, Result};
 
 /// Whether a relative path is one that a pattern with at most one `*` names; the star stands for no
@@ -22,24 +23,31 @@ pub fn fits(pattern: &str, path: &str) -> bool {
 pub(super) fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let folder = root.join(folder);
-    let entries = std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| Error::io(&folder, e))?.path();
-        if path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .is_some_and(|n| fits(name, n))
-        {
-            files.push(path);
-        }
-    }
+    let mut files = if folder.is_dir() {
+        on_disk(&folder, name)?
+    } else {
+        let entries = Folder::open(&folder)?.entries()?.into_iter();
+        let fitting = entries.filter(|(own, is_folder)| !is_folder && fits(name, own));
+        fitting.map(|(own, _)| folder.join(own)).collect()
+    };
     files.sort();
     if files.is_empty() {
         return Err(Error::data(&folder, format!("holds no file {name}")));
     }
     if let Some(problem) = problem_of_parts(&files) {
         return Err(Error::data(&folder, format!("{problem} of {name}")));
+    }
+    Ok(files)
+}
+
+fn on_disk(folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let path = entry.map_err(|e| Error::io(folder, e))?.path();
+        let own = path.file_name().and_then(|own| own.to_str());
+        if own.is_some_and(|own| fits(name, own)) {
+            files.push(path);
+        }
     }
     Ok(files)
 }

@@ -2,13 +2,14 @@
 //! labels.
 
 use std::{
-    fs,
+    collections::HashSet,
     path::{Path, PathBuf},
 };
 
 use super::{
     SplitReader,
     dataset::Label,
+    folder::Folder,
     parquet,
     patterns::matching,
     reading::guarded,
@@ -43,7 +44,8 @@ impl Survey<'_> {
     /// If they are not there, or are nothing that is read.
     pub(crate) fn format(&self, files: &str, columns: &Columns) -> Result<(SourceFormat, String)> {
         let path = self.root.join(files);
-        if !path.is_dir() {
+        let folder = Folder::open(&path)?;
+        if !folder.is_there() {
             let first = matching(self.root, files)?.remove(0);
             return Ok((self.of_file(&first, files, columns)?, files.to_owned()));
         }
@@ -51,11 +53,11 @@ impl Survey<'_> {
             "" | "." => name.to_owned(),
             folder => format!("{}/{name}", folder.trim_end_matches('/')),
         };
-        if let Some(name) = METADATA.iter().find(|name| path.join(name).is_file()) {
+        let entries = Entries::of(&folder)?;
+        if let Some(name) = METADATA.iter().find(|name| entries.all.contains(**name)) {
             let (file, files) = (path.join(name), inside(name));
             return Ok((self.of_file(&file, &files, columns)?, files));
         }
-        let entries = Entries::of(&path)?;
         if let [table] = entries.tables.as_slice() {
             let files = inside(table);
             return Ok((self.of_file(&path.join(table), &files, columns)?, files));
@@ -158,6 +160,7 @@ impl Survey<'_> {
 /// What lies in a folder.
 #[derive(Default)]
 struct Entries {
+    all: HashSet<String>,
     tables: Vec<String>,
     parquet: usize,
     shards: usize,
@@ -165,25 +168,21 @@ struct Entries {
 }
 
 impl Entries {
-    fn of(folder: &Path) -> Result<Self> {
+    fn of(folder: &Folder) -> Result<Self> {
         let mut entries = Self::default();
-        for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-            let entry = entry.map_err(|e| Error::io(folder, e))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if flava_base::hidden(&name) {
-                continue;
-            }
+        for (name, is_folder) in folder.entries()? {
             let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
             let ending = ending.to_ascii_lowercase();
-            if entry.path().is_dir() {
+            if is_folder {
                 entries.folders += 1;
             } else if ending == "parquet" {
                 entries.parquet += 1;
             } else if ending == "tar" {
                 entries.shards += 1;
             } else if TABLE_ENDINGS.contains(&ending.as_str()) {
-                entries.tables.push(name);
+                entries.tables.push(name.clone());
             }
+            entries.all.insert(name);
         }
         Ok(entries)
     }

@@ -16,6 +16,8 @@ pub struct ServedRepo {
     pub renamed: Option<String>,
     /// The hash of its commit, where it is not that of its files.
     pub pinned: Option<String>,
+    /// What the Hub's converted branch holds; the main branch's files where it is empty.
+    pub converted: BTreeMap<String, Vec<u8>>,
     /// Put in the place of a path in the listing.
     pub listed_as: Option<(String, String)>,
 }
@@ -100,6 +102,8 @@ pub struct Prepared {
     pub log: Vec<ServedCommit>,
     /// The pull requests' commits; the first is number 1.
     pub proposed: Vec<ServedCommit>,
+    /// The converted branch, where it is another.
+    pub converted: Option<ServedCommit>,
 }
 
 impl Prepared {
@@ -112,10 +116,16 @@ impl Prepared {
             title: "initial commit".into(),
             files: files.collect(),
         };
+        let converted = std::mem::take(&mut repo.converted).into_iter();
+        let converted: BTreeMap<String, ServedFile> = converted
+            .map(|(path, bytes)| (path, ServedFile::new(bytes)))
+            .collect();
+        let converted = (!converted.is_empty()).then(|| first.next("converted", converted));
         Self {
             repo,
             log: vec![first],
             proposed: Vec::new(),
+            converted,
         }
     }
 
@@ -125,13 +135,16 @@ impl Prepared {
 
     /// The commit that a revision stands for.
     pub fn at(&self, revision: &str) -> Option<&ServedCommit> {
+        if revision == "refs/convert/parquet" && self.converted.is_some() {
+            return self.converted.as_ref();
+        }
         if ["main", "refs/convert/parquet"].contains(&revision) {
             return Some(self.head());
         }
         if let Some(number) = revision.strip_prefix("refs/pr/") {
             return self.proposed.get(number.parse::<usize>().ok()? - 1);
         }
-        let mut all = self.log.iter().chain(&self.proposed);
+        let mut all = self.log.iter().chain(&self.proposed).chain(&self.converted);
         all.find(|commit| commit.id == revision)
     }
 
@@ -139,7 +152,7 @@ impl Prepared {
     pub fn split<'a>(&self, text: &'a str) -> Option<(&ServedCommit, &'a str)> {
         let mut revisions = vec!["main".to_owned(), "refs/convert/parquet".to_owned()];
         revisions.extend((1..=self.proposed.len()).map(|number| format!("refs/pr/{number}")));
-        let commits = self.log.iter().chain(&self.proposed);
+        let commits = self.log.iter().chain(&self.proposed).chain(&self.converted);
         revisions.extend(commits.map(|commit| commit.id.clone()));
         revisions.iter().find_map(|revision| {
             let path = text.strip_prefix(revision.as_str())?;

@@ -83,8 +83,11 @@ impl<L: Learner> Run<'_, L> {
     /// The loop: every step in order, whatever is trained.
     pub(super) fn steps(mut self) -> Result<Trained, L::Error> {
         let steps = self.trainer.config.lr_schedule.steps;
-        let bar = self.trainer.progress.task(self.trainer.name, steps);
-        bar.add(self.state.step);
+        let bar = self
+            .trainer
+            .progress
+            .task(self.trainer.name, self.trainer.name, steps);
+        bar.spare(self.state.step);
         self.finish_step_before()?;
         let mut sums = MetricAccumulator::default();
         let mut began = Instant::now();
@@ -110,7 +113,7 @@ impl<L: Learner> Run<'_, L> {
             sums.add(&metrics, rows, norm)?;
             sums.flops += self.learner.flops(&batch);
             sums.seconds += began.elapsed().as_secs_f64();
-            bar.add_to_run(1);
+            bar.did(1);
             if self.is_logged() {
                 let sums = std::mem::take(&mut sums).of_all(self.trainer.group)?;
                 self.note(&sums)?;

@@ -46,8 +46,19 @@ pub(super) fn index(path: &Path, file: &File, add: &mut dyn FnMut(u64, u64)) -> 
         rewind()?;
         return lines(path, file, add);
     }
-    let text = flava_base::read_text(path, MAX_LIST)?;
+    rewind()?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_LIST + 1).read_to_end(&mut bytes);
+    read.map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > MAX_LIST {
+        return Err(Error::data(
+            path,
+            format!("is a list of more than {MAX_LIST} bytes: write a row on each line"),
+        ));
+    }
     let mark = head.len() - after_mark.len();
+    let text = String::from_utf8(bytes.split_off(mark));
+    let text = text.map_err(|_| Error::data(path, "is no UTF-8"))?;
     let objects = list(&text).map_err(|reason| Error::data(path, reason))?;
     for object in objects {
         let text_of = object.get();

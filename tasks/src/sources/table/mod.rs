@@ -9,15 +9,14 @@ mod roles;
 mod values;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     dataset::{Dataset, Example, ImageOrigin, Label},
-    listing::names_in,
-    reading::{MAX_IMAGE, read_limited},
+    folder::Folder,
 };
 use crate::{Columns, Error, Result};
 use opening::{Opening, TableRow, inside};
@@ -32,7 +31,7 @@ pub(crate) use values::number_of;
 pub(super) struct TableDataset {
     records: Records,
     columns: Columns,
-    folder: PathBuf,
+    folder: Folder,
     /// The record of each row; of images with captions in several records the first. None where
     /// every record is a row.
     rows: Option<Vec<usize>>,
@@ -61,7 +60,7 @@ impl TableDataset {
         let mut table = Self {
             notes: records.notes(),
             columns: columns.clone(),
-            folder: reading.images.clone().unwrap_or(own),
+            folder: Folder::open(reading.images.as_ref().unwrap_or(&own))?,
             rows: None,
             more: HashMap::new(),
             labels: Vec::new(),
@@ -174,18 +173,9 @@ impl TableDataset {
         Ok(())
     }
 
-    /// Every image is there; each folder is listed once.
+    /// Every image is there.
     fn check_images(&self) -> Result<()> {
-        let mut folders: HashMap<&Path, HashSet<std::ffi::OsString>> = HashMap::new();
-        let mut missing = vec![false; self.paths.len()];
-        for (path, missing) in self.paths.iter().zip(&mut missing) {
-            let path = Path::new(path);
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let names = folders
-                .entry(folder)
-                .or_insert_with(|| names_in(&self.folder.join(folder)));
-            *missing = !path.file_name().is_some_and(|name| names.contains(name));
-        }
+        let missing = self.folder.missing(self.paths.iter().map(Path::new));
         let lacks = |row: &usize| missing[self.images[*row] as usize];
         let lacking: Vec<usize> = (0..self.images.len()).filter(lacks).collect();
         let Some(&first) = lacking.first() else {
@@ -193,7 +183,7 @@ impl TableDataset {
         };
         let path = &self.paths[self.images[first] as usize];
         let (count, rows) = (lacking.len(), self.len());
-        let (column, folder) = (&self.columns.image, self.folder.display());
+        let (column, folder) = (&self.columns.image, self.folder.path().display());
         let reason = format!(
             "column {column}: the image {path:?} is not in {folder} ({count} of {rows} rows lack theirs)"
         );
@@ -205,20 +195,20 @@ impl TableDataset {
         self.rows.as_ref().map_or(row, |rows| rows[row])
     }
 
-    /// The path of a row's image; None where none is read.
+    /// The path of a row's image from its folder; None where none is read.
     fn path_of(&self, row: usize) -> Result<Option<PathBuf>> {
         if self.columns.image.is_empty() {
             return Ok(None);
         }
         if let Some(place) = self.images.get(row) {
-            return Ok(Some(self.folder.join(&self.paths[*place as usize])));
+            return Ok(Some(PathBuf::from(&self.paths[*place as usize])));
         }
         let number = self.record_of(row);
         let record = self.records.read(number)?;
         let path = record.text(&self.records.columns, &self.columns.image);
         let path = path.and_then(|path| inside(path, &self.columns));
         let path = path.map_err(|reason| self.records.wrong(number, reason))?;
-        Ok(Some(self.folder.join(path)))
+        Ok(Some(path.into()))
     }
 
     /// The texts of the record `number`.
@@ -336,7 +326,7 @@ impl Dataset for TableDataset {
 
     fn image_origin(&self, index: usize) -> ImageOrigin {
         let path = self.path_of(index).ok().flatten();
-        path.map_or(ImageOrigin::None, ImageOrigin::File)
+        path.map_or(ImageOrigin::None, |path| self.folder.origin(&path))
     }
 
     fn texts_of(&self, index: usize) -> Result<Vec<String>> {
@@ -349,9 +339,7 @@ impl Dataset for TableDataset {
 
     fn get(&self, index: usize) -> Result<Example> {
         let path = self.path_of(index)?;
-        let image = path
-            .map(|path| read_limited(&path, MAX_IMAGE))
-            .transpose()?;
+        let image = path.map(|path| self.folder.read(&path)).transpose()?;
         Ok(Example {
             id: self.id(index),
             image,

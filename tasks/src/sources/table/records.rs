@@ -9,7 +9,10 @@ use std::{
 use serde_json::Value;
 
 use super::{delimited::Dialect, json};
-use crate::{Error, Result, sources::reading::allow_open_files};
+use crate::{
+    Error, Result,
+    sources::{folder::open_file, reading::allow_open_files},
+};
 
 /// Most rows of a table.
 const MAX_ROWS: usize = 500_000_000;
@@ -33,7 +36,7 @@ pub(super) struct TableFile {
 
 impl TableFile {
     fn open(path: &Path, first: usize) -> Result<Self> {
-        let (file, _) = flava_base::open(path)?;
+        let file = open_file(path)?;
         let form = match kind_of(path)? {
             Ending::Delimited(delimiter) => {
                 FileForm::Delimited(Dialect::of_file(path, &file, delimiter)?)
