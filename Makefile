@@ -61,13 +61,14 @@ gpu: setup ## run tests and figures on this machine's NVIDIA card, beside transf
 	tests/gpu/run.sh target/gpu-bundle.tar.xz target/gpu
 
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
-	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps --example board
+	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps --example board --example tables
 	$(VENV)/bin/python tests/bench/bench.py
 
 parity: setup $(VENV)/ready $(HUB_VENV)/ready $(READERS_VENV)/ready ## compare the default-size model, the Hub's files and cache, and what is exported, with Hugging Face's own and other tools
 	cargo build --locked --release $(FEATURES) --example states --example hub --example publish --bins
 	$(VENV)/bin/python tests/bench/parity.py
 	$(VENV)/bin/python tests/bench/tuned.py
+	$(VENV)/bin/python tests/bench/one_step.py
 	$(VENV)/bin/python tests/bench/interop.py
 	$(HUB_VENV)/bin/python tests/bench/publish.py
 	$(VENV)/bin/python tests/bench/pretrained.py

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared|boards|tables.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
@@ -27,6 +27,7 @@ import peer
 import processes
 import shared
 import steps
+import tables
 
 THREADS = 2
 BATCH = 32
@@ -278,6 +279,7 @@ def main():
         "processes": processes.bench,
         "shared": shared.bench,
         "boards": bench_boards,
+        "tables": tables.bench,
     }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
     for name in sys.argv[1:] or parts:

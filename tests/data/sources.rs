@@ -472,3 +472,32 @@ fn a_dry_run_tells_ready_from_mismatched_from_missing() {
     }
     assert!(Path::new(&data).is_dir());
 }
+
+#[test]
+fn cocos_archives_are_read_as_they_are() {
+    let data = tempdir().unwrap();
+    let registry = Registry::built_in().unwrap();
+    let task = registry.get("vqav2").unwrap();
+    let source = &task.sources[0];
+    write_source(data.path(), task, source);
+    let root = data.path().join(source.data_folder());
+    let rows = || {
+        let opened = task.open_split(source, &source.test, &root, 0).unwrap();
+        let dataset = opened.dataset;
+        (0..dataset.len())
+            .map(|row| dataset.get(row).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let unpacked = rows();
+    let mut archive = zip::ZipWriter::new(fs::File::create(root.join("val2014.zip")).unwrap());
+    for file in flava_base::walk(&root.join("val2014")).unwrap() {
+        let name = format!("val2014/{}", file.display());
+        archive
+            .start_file(&name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        std::io::Write::write_all(&mut archive, &fs::read(root.join(&name)).unwrap()).unwrap();
+    }
+    archive.finish().unwrap();
+    fs::remove_dir_all(root.join("val2014")).unwrap();
+    assert!(unpacked.len() > 1 && unpacked == rows());
+}

@@ -520,3 +520,86 @@ fn a_sweep_names_the_point_that_does_best_and_a_card_tells_the_model() {
         );
     }
 }
+
+/// The commands that a page of documentation shows, each once.
+fn shown(page: &str) -> Vec<String> {
+    let path = crate::support::place::root().join("docs").join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let quoted = text.split(['`', '\n']).map(str::trim);
+    let mut commands: Vec<String> = quoted
+        .filter(|text| text.starts_with("flava-") && text.contains(' '))
+        .map(str::to_owned)
+        .collect();
+    let mut seen = std::collections::HashSet::new();
+    commands.retain(|command| seen.insert(command.clone()));
+    commands
+}
+
+#[test]
+fn what_the_pages_on_own_data_show_works() {
+    let lab = tempdir().unwrap();
+    let folder = lab.path();
+    let classes = ["cat", "dog"];
+    for (row, name) in (0..40).zip(classes.iter().cycle()) {
+        let split = if row < 30 { "train" } else { "test" };
+        let image = digit(row % 2 * 7, row);
+        write(
+            &folder.join(format!("shapes/{split}/{name}/{row}.png")),
+            &image,
+        );
+        write(&folder.join(format!("photos/{row}.png")), &image);
+    }
+    let rows = reviews(60);
+    for name in ["train.csv", "test.csv", "validation.csv", "new.csv"] {
+        write(&folder.join(name), pandas(&rows).as_bytes());
+    }
+    let texts: String = rows.iter().map(|(text, _)| format!("{text}\n")).collect();
+    write(&folder.join("new.txt"), texts.as_bytes());
+    let pair = |row: usize| format!("photos/{row}.png,a {} of {row}\n", classes[row % 2]);
+    let pairs: String = (0..40).map(pair).collect();
+    write(
+        &folder.join("pairs.csv"),
+        format!("image,caption\n{pairs}").as_bytes(),
+    );
+    let question = |row: usize| {
+        serde_json::json!({ "image": format!("photos/{row}.png"), "question": "which?", "answer": classes[row % 2] })
+            .to_string()
+    };
+    let questions: Vec<String> = (0..40).map(question).collect();
+    write(&folder.join("vqa.jsonl"), questions.join("\n").as_bytes());
+    let page =
+        fs::read_to_string(crate::support::place::root().join("docs/your-own-data.md")).unwrap();
+    let toml = page
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    write(&folder.join("reviews.toml"), toml.as_bytes());
+    let mut commands = shown("your-own-data.md");
+    commands.extend(shown("predict.md"));
+    let mut run = 0;
+    for line in commands.iter().filter(|line| !line.contains(" DIR")) {
+        let mut args: Vec<&str> = line.split(' ').skip(1).collect();
+        let name = line.split(' ').next().unwrap();
+        if name == "flava-pretrain" {
+            args.push("--dry-run");
+        }
+        if name == "flava-finetune" && !args.contains(&"predict") {
+            args.extend(["--set", "epochs=1"]);
+        }
+        // Each its own results, but for what a later command reads.
+        let out = format!("out-{run}");
+        if name == "flava-eval" && !args.contains(&"tasks") && !args.contains(&"--out") {
+            args.extend(["--out", &out]);
+        }
+        if name == "flava-finetune" && !args.contains(&"predict") && !args.contains(&"--out") {
+            args.extend(["--out", &out]);
+        }
+        let done: Run = program(name, folder, &[], &args).output().unwrap().into();
+        assert_eq!(done.code, 0, "{line}: {}", done.stderr);
+        run += 1;
+    }
+    assert!(run > 12, "{commands:?}");
+}

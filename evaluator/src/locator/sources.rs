@@ -68,7 +68,8 @@ impl DataLocator {
                 .map_err(ModelError::from)?;
             match self.files_of(&repo, source)? {
                 Ok(listing) => return Ok((repo, listing, Cow::Borrowed(source))),
-                Err(reason) => reasons.push(reason),
+                Err(reason) if source.note.is_empty() => reasons.push(reason),
+                Err(reason) => reasons.push(format!("{reason} ({})", source.note)),
             }
             match self.converted_files(source)? {
                 Ok((repo, listing, converted)) => {

@@ -157,6 +157,10 @@ impl Source {
     }
 
     fn absent_files(&self, root: &Path, split: &Split) -> Option<String> {
+        // A split without a name is one that is to be found.
+        if split.name.is_empty() && split.files.is_empty() {
+            return None;
+        }
         let path = root.join(split.fill(&split.files));
         match &self.format {
             SourceFormat::Mini { .. } => None,

@@ -182,6 +182,12 @@ impl SplitReader<'_> {
 
     fn vqa(&self, annotations: &str, images: &str) -> Result<listing::Listing> {
         let fill = |path: &str| self.root.join(self.split.fill(path));
-        vqa::open(&fill(&self.split.files), &fill(annotations), &fill(images))
+        let mut folder = fill(images);
+        // COCO's archive holds a folder of its own name.
+        let packed = folder.with_added_extension("zip");
+        if !folder.is_dir() && packed.is_file() {
+            folder = packed.join(folder.file_name().unwrap_or_default());
+        }
+        vqa::open(&fill(&self.split.files), &fill(annotations), &folder)
     }
 }
