@@ -42,5 +42,5 @@ def bench(report, folder):
         cache = os.path.join(folder, "cache")
         theirs = subprocess.run([sys.executable, "-c", THEIRS, kind, path, cache], check=True, stdout=subprocess.PIPE, text=True)
         seconds = float(theirs.stdout.splitlines()[-1])
-        bound = f"memory {ours['peak_bytes'] / 2**20:.0f} MB of a file of {os.path.getsize(path) / 2**20:.0f} MB"
+        bound = f"memory {ours['peak_mb']:.0f} MB of a file of {os.path.getsize(path) / 2**20:.0f} MB"
         report.line(f"a million texts of {os.path.basename(path)}", ROWS / ours["seconds"], ROWS / seconds, "rows/s", 2.0, bound)

@@ -10,7 +10,9 @@ fn main() {
     let file = env::args().nth(1).expect("a file");
     let start = Instant::now();
     let columns = Columns::default();
-    let split = Inputs::Table(Path::new(&file), &columns).open().expect("a table");
+    let split = Inputs::Table(Path::new(&file), &columns)
+        .open()
+        .expect("a table");
     let opened = start.elapsed().as_secs_f64();
     let mut bytes = 0;
     for row in 0..split.dataset.len() {
@@ -23,7 +25,7 @@ fn main() {
         "bytes": bytes,
         "opened": opened,
         "seconds": seconds,
-        "peak_bytes": peak_memory(tch::Device::Cpu),
+        "peak_mb": peak_memory(tch::Device::Cpu),
     });
     println!("{told}");
 }

@@ -5,6 +5,7 @@ use std::{
     io::{BufReader, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
@@ -19,6 +20,9 @@ const MAX_COLUMNS: usize = 10_000;
 /// How a file's fields are told apart.
 pub(super) struct Dialect {
     delimiter: u8,
+    /// What reads a record; one for all, as it takes long to make, and a copy of one is broken (of
+    /// csv-core 0.1.13).
+    reader: Mutex<csv_core::Reader>,
     /// The names of the columns.
     pub(super) header: Vec<String>,
 }
@@ -44,7 +48,13 @@ impl Dialect {
                 .as_ref()
                 .is_none_or(|best| header.len() > best.header.len());
             if more {
-                best = Some(Self { delimiter, header });
+                let mut builder = csv_core::ReaderBuilder::new();
+                let reader = Mutex::new(builder.delimiter(delimiter).build());
+                best = Some(Self {
+                    delimiter,
+                    reader,
+                    header,
+                });
             }
         }
         let dialect = best.ok_or_else(|| wrong("is empty".into()))?;
@@ -83,10 +93,33 @@ impl Dialect {
 
     /// The fields of a record's bytes.
     pub(super) fn fields(&self, bytes: &[u8]) -> std::result::Result<StringRecord, String> {
-        let mut record = ByteRecord::new();
-        let mut reader = self.builder().from_reader(bytes);
-        let read = reader.read_byte_record(&mut record);
-        read.map_err(|e| e.to_string())?;
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.reset();
+        // The end of the line before belongs to no record.
+        let breaks = bytes.iter().take_while(|byte| b"\r\n".contains(byte));
+        let bytes = &bytes[breaks.count()..];
+        // No field is longer than the record, and a record that was indexed has as many as there
+        // are names.
+        let (mut text, mut ends) = (vec![0; bytes.len() + 1], vec![0; self.header.len() + 1]);
+        let (mut written, mut fields, mut rest) = (0, 0, bytes);
+        loop {
+            let (result, read, text_more, ends_more) =
+                reader.read_record(rest, &mut text[written..], &mut ends[fields..]);
+            written += text_more;
+            fields += ends_more;
+            rest = &rest[read..];
+            match result {
+                csv_core::ReadRecordResult::InputEmpty => {}
+                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => break,
+                _ => return Err("has more fields than there are columns".into()),
+            }
+        }
+        let mut record = ByteRecord::with_capacity(written, fields);
+        let mut start = 0;
+        for &end in &ends[..fields] {
+            record.push_field(&text[start..end]);
+            start = end;
+        }
         StringRecord::from_byte_record(record).map_err(|error| {
             let field = error.utf8_error().field();
             let name = self.header.get(field).map_or("", String::as_str);
@@ -267,4 +300,38 @@ fn open_quote(record: &[u8], delimiter: u8) -> Option<usize> {
         at_start = false;
     }
     quoted.then_some(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"\xef\xbb\xbfa;b\r\n\"x;\"\"y\"\"\";1\r\n\"two\nlines\";\r\nlast;3")
+            .unwrap();
+        let dialect = Dialect::of_file(Path::new("t.csv"), &file, b",;").unwrap();
+        assert_eq!(dialect.header, ["a", "b"]);
+        let mut spans = Vec::new();
+        let mut add = |start, length| spans.push((start, length));
+        dialect.index(Path::new("t.csv"), &file, &mut add).unwrap();
+        let read = |(start, length): &(u64, u64)| {
+            let mut bytes = vec![0; *length as usize];
+            file.read_exact_at(&mut bytes, *start).unwrap();
+            let fields = dialect.fields(&bytes).unwrap();
+            fields.iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let records: Vec<Vec<String>> = spans.iter().map(read).collect();
+        assert_eq!(
+            records,
+            [
+                vec!["x;\"y\"", "1"],
+                vec!["two\nlines", ""],
+                vec!["last", "3"]
+            ]
+        );
+    }
 }
