@@ -269,6 +269,10 @@ fn questions_values_and_captions_are_read_from_tables() {
         let tuned = record(&finetune(&lab, &line));
         assert_eq!(tuned["metrics"][0]["metric"], "vqa_accuracy");
         assert_eq!(tuned["feature"], "multimodal_cls");
+        let line = format!("predict --model {file} --csv {file}.jsonl --answers {file}.csv");
+        let run = finetune(&lab, &line);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(answers(&lab, &format!("{file}.csv")).len(), 54);
         scores.push((
             tuned["metrics"][0]["value"].clone(),
             tuned["metrics"][0]["n"].clone(),

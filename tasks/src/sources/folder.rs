@@ -41,6 +41,12 @@ impl Folder {
     /// # Errors
     /// If an archive is damaged.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // The folder of a file that is named alone.
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let Some((archive, inside)) = split_at_archive(path) else {
             return Ok(Self::Disk(path.to_owned()));
         };
