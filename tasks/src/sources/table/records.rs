@@ -20,7 +20,7 @@ const MAX_ROWS: usize = 500_000_000;
 /// How a file holds its records.
 pub(super) enum FileForm {
     /// Fields with something between them, under a line of names.
-    Delimited(Dialect),
+    Delimited(Box<Dialect>),
     /// JSON objects.
     Json,
 }
@@ -39,7 +39,7 @@ impl TableFile {
         let file = open_file(path)?;
         let form = match kind_of(path)? {
             Ending::Delimited(delimiter) => {
-                FileForm::Delimited(Dialect::of_file(path, &file, delimiter)?)
+                FileForm::Delimited(Box::new(Dialect::of_file(path, &file, delimiter)?))
             }
             Ending::Json => FileForm::Json,
         };
