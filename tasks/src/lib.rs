@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use feature::{Feature, Tap, Tower};
 pub use method::Method;
 pub use metrics::{Metric, Score};
-pub use own::Open;
+pub use own::{Open, SPLIT_NAMES, TEMPLATE};
 pub use predictions::{Outputs, Predictions};
 pub use protocol::{Demand, Demands, Protocol};
 pub use recipe::{ChosenOn, HeadRecipe, Recipe};

@@ -9,7 +9,7 @@ use flava_model::{
     runtime::{Progress, distributed::Peers},
 };
 use flava_tasks::{
-    Feature, Tower,
+    Feature, TEMPLATE, Tower,
     predictions::Meaning,
     sources::{Prompts, folder_entries, has_labels},
 };
@@ -24,9 +24,6 @@ use crate::{
     plan::{OwnData, OwnTask, columns_of, method},
     run,
 };
-
-/// The prompt of a class where none is given.
-const TEMPLATE: &str = "a photo of a {c}.";
 
 /// What came of it: a plan that was run, where there were labels; answers, where they were asked
 /// for or there were none.

@@ -9,21 +9,15 @@ use flava_model::{
     hub::{Destination, HubError, Listing, RepoId, RepoKind},
 };
 use flava_tasks::{
-    Source, SourceFormat, Split, Task,
+    SPLIT_NAMES, Source, SourceFormat, Split, Task,
     sources::{Locate, Located, Repository, converted_names},
 };
 
-use super::{DataLocator, source_jobs};
+use super::{DataLocator, source_jobs, sources::located};
 use crate::{Error, Result};
 
 /// The branch of a repository that the Hub keeps parquet of its data in.
 const CONVERTED: &str = "refs/convert/parquet";
-/// What people call the splits.
-const SPLITS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
-    ("validation", &["validation", "valid", "val", "dev"]),
-    ("test", &["test", "testing"]),
-];
 /// A repository's card.
 const CARD: &str = "README.md";
 
@@ -79,16 +73,10 @@ impl DataLocator {
 
     /// A source that names a repository alone: with its splits, where they lie, and what was chosen.
     fn repository(&self, source: &Source) -> Result<(Source, Located, String)> {
-        let local = self.in_data(&source.repo).or_else(|| {
-            let repo = RepoId::new(RepoKind::Dataset, &source.repo, &source.revision).ok()?;
-            let snapshot = self.hub.snapshot(&repo)?;
-            Some(Located {
-                root: snapshot.folder,
-                revision: snapshot.commit,
-            })
-        });
         if !self.may_fetch() {
-            let local = local.ok_or_else(|| missing(source, &self.searched()))?;
+            let local = self
+                .locate(source)
+                .ok_or_else(|| missing(source, &self.searched()))?;
             let files = walk(&local.root)?;
             let paths: Vec<String> = files.iter().map(|path| path_text(path)).collect();
             let card = fs::read_to_string(local.root.join(CARD)).ok();
@@ -119,11 +107,7 @@ impl DataLocator {
                         ..chosen
                     };
                     self.fetch(&source_jobs(&listing, &chosen, &Destination::Cache))?;
-                    let snapshot = self.fetched(&repo, &listing)?;
-                    let located = Located {
-                        root: snapshot.folder,
-                        revision: snapshot.commit,
-                    };
+                    let located = located(self.fetched(&repo, &listing)?);
                     return Ok((chosen, located, note));
                 }
                 Err(reason) => reasons.push(format!("{repo} {reason}")),
@@ -176,10 +160,7 @@ impl DataLocator {
         let files = walk(&snapshot.folder).ok()?;
         let paths: Vec<String> = files.iter().map(|path| path_text(path)).collect();
         let converted = converted(source, paths.iter().map(String::as_str).collect()).ok()?;
-        let located = Located {
-            root: snapshot.folder,
-            revision: snapshot.commit,
-        };
+        let located = located(snapshot);
         converted
             .absent(&located.root)
             .is_none()
@@ -234,7 +215,7 @@ fn chosen(
             fill(&mut chosen.test)?;
         }
     } else {
-        let usual = SPLITS.map(|(_, usual)| usual.iter().find_map(|name| named(name)));
+        let usual = SPLIT_NAMES.map(|(_, usual)| usual.iter().find_map(|name| named(name)));
         let [train, validation, test] = usual;
         (chosen.train, chosen.validation) = (train, validation);
         if let Some(test) = test {

@@ -188,7 +188,7 @@ impl Locate for DataLocator {
     }
 }
 
-fn located(snapshot: Snapshot) -> Located {
+pub(super) fn located(snapshot: Snapshot) -> Located {
     Located {
         root: snapshot.folder,
         revision: snapshot.commit,

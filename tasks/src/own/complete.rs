@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The prompt of a class where none is given.
-const TEMPLATE: &str = "a photo of a {c}.";
+pub const TEMPLATE: &str = "a photo of a {c}.";
 
 impl Task {
     /// This task with what its row leaves open filled in from the data of `source`, its only source

@@ -5,7 +5,9 @@ mod labels;
 mod read;
 mod splits;
 
+pub use complete::TEMPLATE;
 pub use read::tasks_of;
+pub use splits::SPLIT_NAMES;
 
 /// What of a task its row leaves to its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use crate::{
     sources::{TABLE_ENDINGS, folder_entries},
 };
 
-/// What people call the splits.
-const NAMES: [(&str, &[&str]); 3] = [
+/// What people call the splits: for training, for choosing, to score.
+pub const SPLIT_NAMES: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("validation", &["validation", "valid", "val", "dev"]),
     ("test", &["test", "testing"]),
@@ -29,7 +29,7 @@ pub(super) fn find(source: &mut Source, root: &Path) -> Result<()> {
             _ => continue,
         };
         let stem = stem.to_lowercase();
-        for ((split, names), found) in NAMES.iter().zip(&mut found) {
+        for ((split, names), found) in SPLIT_NAMES.iter().zip(&mut found) {
             if names.contains(&stem.as_str()) {
                 if let Some(before) = found {
                     let reason = format!(

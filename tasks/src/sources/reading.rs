@@ -37,6 +37,16 @@ pub(super) fn leads_out(path: &str) -> bool {
     path.starts_with('/') || path.split(['/', '\\']).any(|part| part == "..")
 }
 
+/// Some names, and how many more there are.
+pub(super) fn listed(names: &[String]) -> String {
+    const LISTED: usize = 12;
+    let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>();
+    match names.len().saturating_sub(LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// A file's bytes, if it is not larger than `limit`.
 pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(flava_base::read(path, limit)?)

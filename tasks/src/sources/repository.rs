@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::patterns::fits;
+use super::{patterns::fits, reading::listed};
 use crate::Split;
 
 /// The configuration of data that names none.
 const DEFAULT: &str = "default";
 /// How the Hub names splits of which it converted the beginning alone.
 const PARTIAL: &str = "partial-";
-/// Names that a message lists.
-const LISTED: usize = 12;
 
 /// The splits of each configuration, and the name of the default one where it is told.
 type Configs = (BTreeMap<String, Vec<Split>>, Option<String>);
@@ -165,19 +163,6 @@ impl FileRole {
             split: split.to_owned(),
             pattern: inside(folder, &file),
         })
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names
-        .iter()
-        .take(LISTED)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 

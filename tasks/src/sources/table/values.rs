@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::records::Record;
 use crate::{
     Columns,
-    sources::{dataset::Label, patterns::fits},
+    sources::{dataset::Label, patterns::fits, reading::listed},
 };
 
 /// Keys that hold the text of an object in a list of answers or captions.
@@ -112,16 +112,6 @@ impl Record {
         Err(wrong(format!(
             "the label {text} is none of the {classes} classes 0 to {most}"
         )))
-    }
-}
-
-/// Some names, and how many more there are.
-fn listed(names: &[String]) -> String {
-    const LISTED: usize = 12;
-    let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>();
-    match names.len().saturating_sub(LISTED) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
