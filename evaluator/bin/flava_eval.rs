@@ -9,8 +9,8 @@ use flava_evaluator::{
     Outcome, OwnRun, Plan,
     args::{
         CacheArgs, Command, CompareArgs, EmbedArgs, EvalArgs, ExportArgs, FetchArgs, HowArgs,
-        LeaderboardArgs, OwnRunArgs, PublishArgs, ReportArgs, RunArgs, ScoreArgs, TasksArgs,
-        TasksCommand, VerifyArgs,
+        LeaderboardArgs, OwnRunArgs, PrintArgs, PublishArgs, ReportArgs, RunArgs, RunsArgs,
+        ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
@@ -19,7 +19,7 @@ use flava_evaluator::{
     report, retrieve, run, score, verify, zero_shot,
 };
 use flava_model::runtime::distributed::{Company, Peers};
-use flava_results::{Published, Run, export, left_out_text, published};
+use flava_results::{Published, Run, export, left_out_text, list_runs, published, runs_text};
 use flava_tasks::{Protocol, Registry, Task};
 
 fn main() -> ExitCode {
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Fetch(args)) => fetch_files(args),
         Some(Command::Verify(args)) => verify_data(args),
         Some(Command::Score(args)) => score_predictions(args),
+        Some(Command::Runs(args)) => show_runs(args),
         Some(Command::Compare(args)) => compare_runs(args),
         Some(Command::Leaderboard(args)) => show_leaderboard(args),
         Some(Command::Report(args)) => write_report(args),
@@ -46,13 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn write_features(args: &EmbedArgs) -> Result<u8> {
-    let (rows, skipped) = embed(args)?;
-    let left_out = if skipped > 0 {
-        format!(", {skipped} broken images left out")
-    } else {
-        String::new()
-    };
-    say(&format!("{rows} rows in {}{left_out}", args.out.display()));
+    say(&embed(args)?.told());
     Ok(DONE)
 }
 
@@ -66,7 +61,7 @@ fn evaluate(args: &RunArgs) -> Result<u8> {
         let plan = Plan::new(args)?;
         let outcome = run(&plan, peers)?;
         if peers.leads() {
-            tell(&outcome, how, &plan)?;
+            tell(&outcome, how, &plan);
         }
         Ok(code_of(&outcome))
     })
@@ -87,7 +82,7 @@ fn own(
                 return say_plan(&plan);
             }
             if peers.leads() {
-                tell(&outcome, how, &plan)?;
+                tell(&outcome, how, &plan);
             }
             code = code_of(&outcome);
         }
@@ -116,11 +111,10 @@ fn code_of(outcome: &Outcome) -> u8 {
     }
 }
 
-fn tell(outcome: &Outcome, args: &HowArgs, plan: &Plan) -> Result<()> {
-    if args.json {
-        print(&serde_json::to_string_pretty(&outcome.records)?);
-    } else if !outcome.records.is_empty() {
-        print_tables(outcome);
+fn tell(outcome: &Outcome, args: &HowArgs, plan: &Plan) {
+    let asked = args.print;
+    if !asked.is_for_people() || !outcome.records.is_empty() {
+        print_results(outcome, asked);
     }
     for (task, error) in &outcome.failures {
         say_error(&format!("task {task}: {error}"));
@@ -133,14 +127,16 @@ fn tell(outcome: &Outcome, args: &HowArgs, plan: &Plan) -> Result<()> {
             "{} of {} tasks done; results in {}",
             outcome.records.len(),
             outcome.planned,
-            plan.out.display()
+            outcome.out.display()
         ));
     }
-    Ok(())
 }
 
-fn print_tables(outcome: &Outcome) {
-    print(&flava_results::table(&outcome.records));
+fn print_results(outcome: &Outcome, asked: PrintArgs) {
+    print(&outcome.text(asked));
+    if !asked.is_for_people() {
+        return;
+    }
     let averages = flava_results::averages(&outcome.records);
     if !averages.is_empty() {
         print(&flava_results::averages_text(&averages));
@@ -197,6 +193,18 @@ fn score_predictions(args: &ScoreArgs) -> Result<u8> {
         rows,
         1..3,
     ));
+    Ok(DONE)
+}
+
+fn show_runs(args: &RunsArgs) -> Result<u8> {
+    let runs = list_runs(&args.folder)?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&runs)?);
+    } else if runs.is_empty() {
+        say(&format!("no runs in {}", args.folder.display()));
+    } else {
+        print(&runs_text(&runs));
+    }
     Ok(DONE)
 }
 

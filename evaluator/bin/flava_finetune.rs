@@ -7,13 +7,13 @@ use clap::CommandFactory;
 use flava_base::{escaped, interrupted, listen, say, say_error};
 use flava_evaluator::{
     Outcome, Plan, Trainings, TuningRun,
-    args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs},
+    args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs, width},
     card_beside,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
     dry_run, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
 };
 use flava_model::runtime::distributed::{Company, Group, Peers};
-use flava_results::Record;
+use flava_results::{Record, results_text};
 
 fn main() -> ExitCode {
     let args: FinetuneArgs = parse();
@@ -57,7 +57,7 @@ fn train_together(args: &FinetuneRunArgs, run: &TuningRun, peers: &Peers) -> Res
     }
     let (code, records) = ended_with(&plan, outcome);
     if code == DONE {
-        report(args, &records)?;
+        report(args, &records);
     }
     Ok(code)
 }
@@ -98,8 +98,8 @@ fn train(args: &FinetuneRunArgs, runs: &[TuningRun], peers: &Peers) -> Result<u8
     if peers.leads() {
         let trainings = Trainings::new(runs, &records);
         trainings.write(&args.out)?;
-        report(args, &records)?;
-        if !args.json {
+        report(args, &records);
+        if args.print.is_for_people() {
             print(&trainings.text());
         }
     }
@@ -124,9 +124,9 @@ fn ended_with(plan: &Plan, outcome: Outcome) -> (u8, Vec<Record>) {
     if !outcome.failures.is_empty() {
         return (PARTLY, outcome.records);
     }
-    report_beside(&plan.out);
+    report_beside(&outcome.out);
     if let Some(record) = outcome.records.first() {
-        card_beside(&plan.out, record);
+        card_beside(&outcome.out, record);
     }
     (DONE, outcome.records)
 }
@@ -143,15 +143,14 @@ fn say_plan(args: &FinetuneRunArgs, run: &TuningRun) -> Result<u8> {
     Ok(if ready { DONE } else { PARTLY })
 }
 
-fn report(args: &FinetuneRunArgs, records: &[Record]) -> Result<()> {
-    if args.json {
-        print(&serde_json::to_string_pretty(records)?);
-        return Ok(());
+fn report(args: &FinetuneRunArgs, records: &[Record]) {
+    let asked = args.print;
+    print(&results_text(records, &[], asked.format(), width()));
+    if !asked.is_for_people() {
+        return;
     }
-    print(&flava_results::table(records));
     let notes = records.first().into_iter().flat_map(|record| &record.notes);
     notes.for_each(|note| print(&escaped(&format!("note: {note}"))));
-    Ok(())
 }
 
 fn answer(args: &PredictArgs) -> Result<u8> {

@@ -21,8 +21,10 @@ pub mod report;
 pub mod reproduction;
 mod run;
 mod run_folder;
+mod run_list;
 mod table;
 mod table_rows;
+mod told;
 
 pub use ablation::{AblationCell, ablation, ablation_csv, ablation_markdown, column_order};
 pub use averages::{Average, averages, averages_text, median};
@@ -38,5 +40,9 @@ pub use merge_rows::{ChangedRow, MergeRule, RowChanges, merge_rows, row_changes}
 pub use published::{Published, published};
 pub use record::{GIVEN, MetricValue, Record};
 pub use run::Run;
-pub use run_folder::{RunFolder, State, Status, read_records, timestamp};
-pub use table::{rows_table, table};
+pub use run_folder::{
+    FailedTask, PlannedTask, RunFolder, State, Status, read_records, runs_in, timestamp,
+};
+pub use run_list::{RunSummary, list_runs, runs_text};
+pub use table::rows_table;
+pub use told::{ResultsFormat, results_text};

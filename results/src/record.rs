@@ -66,6 +66,9 @@ pub struct Record {
     pub key: String,
     /// Version of the task: numbers of different versions do not compare.
     pub task_version: u32,
+    /// The suite that the task is of; empty in records of earlier versions.
+    #[serde(default)]
+    pub suite: String,
     /// vision, text or multimodal.
     pub family: String,
     /// Whose splits, metric and features it follows: flava, clip or as-published.
@@ -251,6 +254,7 @@ mod tests {
             variant: String::new(),
             key: "key".into(),
             task_version: 1,
+            suite: "mini".into(),
             family: "vision".into(),
             protocol: "flava".into(),
             method: "linear_probe".into(),

@@ -5,10 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flava_base::{MAX_SETTINGS, is_there, read_json};
+use flava_base::is_there;
 use flava_tasks::Predictions;
 
-use crate::{Error, Record, Result, RunFolder, Status, read_records};
+use crate::{
+    Error, Record, Result, RunFolder, Status, read_records, run_folder::read_status, runs_in,
+};
 
 /// A run that was read.
 #[derive(Clone, Debug)]
@@ -34,7 +36,7 @@ impl Run {
             (folder, Record::read(path)?.into_iter().collect())
         };
         if records.is_empty() {
-            return Err(Error::file(path, "holds no records of flava-eval"));
+            return Err(Error::file(path, no_records(path)));
         }
         for (index, record) in records.iter().enumerate() {
             if records[..index]
@@ -45,9 +47,8 @@ impl Run {
                 return Err(Error::file(path, format!("holds two records of {name}")));
             }
         }
-        let status = folder.join("status.json");
-        let status = if path.is_dir() && is_there(&status) {
-            read_json(&status, MAX_SETTINGS)?
+        let status = if path.is_dir() {
+            read_status(path)?
         } else {
             BTreeMap::new()
         };
@@ -56,6 +57,20 @@ impl Run {
             records,
             status,
         })
+    }
+
+    /// Reads several, of a folder that is no run those in it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>> {
+        let mut runs = Vec::new();
+        for path in paths {
+            for run in runs_in(path)? {
+                runs.push(Self::read(&run)?);
+            }
+        }
+        Ok(runs)
     }
 
     /// The predictions that a record's scores are of; None where they are not there.
@@ -73,6 +88,19 @@ impl Run {
         split: Option<&str>,
     ) -> Result<Option<Predictions>> {
         read_predictions(&self.folder, record, split)
+    }
+}
+
+/// What to say of a path without records: which runs are in it.
+fn no_records(path: &Path) -> String {
+    const NONE: &str = "holds no records of flava-eval";
+    let runs = runs_in(path).unwrap_or_default();
+    let inside = runs.iter().filter(|run| *run != path);
+    let names: Vec<String> = inside.map(|run| run.display().to_string()).collect();
+    if names.is_empty() {
+        NONE.to_owned()
+    } else {
+        format!("{NONE}; runs in it are {}", names.join(", "))
     }
 }
 

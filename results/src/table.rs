@@ -1,66 +1,58 @@
-//! Records as a table for people.
+//! Rows of cells as a table for people.
 
 use std::ops::Range;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::Record;
-
-const HEAD: [&str; 8] = [
-    "task",
-    "method",
-    "metric",
-    "score",
-    "95 % interval",
-    "chance",
-    "n",
-    "time",
-];
-
-/// One line per task: its main score in percent, interval, chance level, rows and time.
-pub fn table(records: &[Record]) -> String {
-    let row = |record: &Record| {
-        let score = record.main();
-        vec![
-            record.name(),
-            format!("{} ({})", record.method, record.feature),
-            score.metric.clone(),
-            percent(score.value),
-            format!("{} to {}", percent(score.ci_low), percent(score.ci_high)),
-            percent(record.chance),
-            score.n.to_string(),
-            format!("{:.1} s", record.seconds),
-        ]
-    };
-    rows_table(&HEAD, records.iter().map(row), 3..8)
+/// How a table looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TableKind {
+    /// Columns with nothing between them.
+    Plain,
+    /// Markdown.
+    Markdown,
 }
 
-/// Rows of cells in columns, those of `right` to the right.
+/// Rows of cells in columns, those of `right` to the right; a row is a line, and no cell is broken.
 pub fn rows_table(
     head: &[&str],
     rows: impl Iterator<Item = Vec<String>>,
     right: Range<usize>,
 ) -> String {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(head);
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in right {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n")
+    TableKind::Plain.table(head, rows, right)
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1}", share * 100.0)
+impl TableKind {
+    /// A table of this kind, as [`rows_table`].
+    pub(crate) fn table(
+        self,
+        head: &[&str],
+        rows: impl Iterator<Item = Vec<String>>,
+        right: Range<usize>,
+    ) -> String {
+        let mut table = Table::new();
+        table
+            .load_preset(match self {
+                Self::Plain => presets::NOTHING,
+                Self::Markdown => presets::ASCII_MARKDOWN,
+            })
+            .set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(head);
+        for row in rows {
+            table.add_row(match self {
+                Self::Plain => row,
+                Self::Markdown => row.iter().map(|cell| cell.replace('|', "\\|")).collect(),
+            });
+        }
+        for column in right {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let lines: Vec<String> = table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        lines.join("\n")
+    }
 }

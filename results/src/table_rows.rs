@@ -12,14 +12,16 @@ use crate::{Error, MetricValue, Record, Result};
 const MAX_BYTES: u64 = 256 << 20;
 /// Columns without which a line says nothing.
 const NEEDED: [&str; 4] = ["model", "task", "metric", "value"];
+/// The column that says how a task stands; without it every line is of a score.
+const STATUS: &str = "status";
 /// Columns of a score that hold numbers.
 const NUMBERS: [&str; 4] = ["value", "standard_error", "ci_low", "ci_high"];
 
-/// The records of a table, in the order of their first lines.
+/// The records of a table, in the order of their first lines, and the names of tasks that failed.
 ///
 /// # Errors
 /// If a needed column is missing, or a cell is no number, or none that is finite.
-pub(crate) fn read_table(path: &Path) -> Result<Vec<Record>> {
+pub(crate) fn read_table(path: &Path) -> Result<(Vec<Record>, Vec<String>)> {
     let text = flava_base::read_text(path, MAX_BYTES)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let head = text.lines().next().unwrap_or_default();
@@ -35,7 +37,7 @@ pub(crate) fn read_table(path: &Path) -> Result<Vec<Record>> {
         let reason = format!("has no column {missing}; needed are {}", NEEDED.join(", "));
         return Err(Error::file(path, reason));
     }
-    let mut records: Vec<Record> = Vec::new();
+    let (mut records, mut failed): (Vec<Record>, Vec<String>) = Default::default();
     for (number, line) in reader.records().enumerate() {
         let wrong = |reason: String| Error::file(path, format!("line {}: {reason}", number + 2));
         let line = line.map_err(|e| wrong(e.to_string()))?;
@@ -44,6 +46,10 @@ pub(crate) fn read_table(path: &Path) -> Result<Vec<Record>> {
             line: &line,
             decimal_comma: delimiter == b';',
         };
+        if !line.is_of_score() {
+            failed.push(line.cell("task").to_owned());
+            continue;
+        }
         let (record, score) = line.read().map_err(wrong)?;
         let known = records.iter_mut().find(|known| are_of_one(known, &record));
         match known {
@@ -62,9 +68,9 @@ pub(crate) fn read_table(path: &Path) -> Result<Vec<Record>> {
         }
     }
     if records.is_empty() {
-        return Err(Error::file(path, "has no lines"));
+        return Err(Error::file(path, "has no score"));
     }
-    Ok(records)
+    Ok((records, failed))
 }
 
 /// What separates the columns of a head: a comma, or what a spreadsheet in another language or a
@@ -98,6 +104,17 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// The cell of a column; empty where the table has no such column.
+    fn cell(&self, name: &str) -> &str {
+        let column = self.head.iter().position(|column| column == name);
+        let cell = column.and_then(|column| self.line.get(column));
+        cell.unwrap_or_default().trim()
+    }
+
+    fn is_of_score(&self) -> bool {
+        matches!(self.cell(STATUS), "" | "done")
+    }
+
     fn read(&self) -> std::result::Result<(Record, MetricValue), String> {
         let mut record = template(&Record::default());
         let mut score = template(&MetricValue::default());
@@ -186,9 +203,13 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{csv_table, record::record};
+    use crate::{FailedTask, csv_table, record::record};
 
     fn read(text: &str) -> Result<Vec<Record>> {
+        read_all(text).map(|(records, _)| records)
+    }
+
+    fn read_all(text: &str) -> Result<(Vec<Record>, Vec<String>)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         fs::write(&path, text).unwrap();
@@ -197,8 +218,11 @@ mod tests {
 
     #[test]
     fn our_own_table_reads_back() {
-        let read = read(&csv_table(&[record("a"), record("b")])).unwrap();
-        assert_eq!(read.len(), 2);
+        let failed = FailedTask::new("c", "own", "because");
+        let table = csv_table(&[record("a"), record("b")], &[failed]);
+        let (read, failed) = read_all(&table).unwrap();
+        assert_eq!((read.len(), failed), (2, vec!["c".to_owned()]));
+        assert_eq!(read[0].suite, "mini");
         assert_eq!(read[0].metrics, record("a").metrics);
         assert_eq!(read[0].model, record("a").model);
         assert_eq!(read[1].data_fingerprint, record("b").data_fingerprint);

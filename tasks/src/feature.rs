@@ -65,6 +65,11 @@ impl Feature {
         tower: Tower::Image,
         tap: Tap::Embedding,
     };
+    /// CLS of the multimodal encoder.
+    pub const MULTIMODAL_CLS: Self = Self {
+        tower: Tower::Multimodal,
+        tap: Tap::Cls,
+    };
     /// CLS of the text encoder.
     pub const TEXT_CLS: Self = Self {
         tower: Tower::Text,
@@ -78,14 +83,7 @@ impl Feature {
 
     /// As it is written in files and records.
     pub fn name(self) -> String {
-        let tower = self.tower.name();
-        match self.tap {
-            Tap::Cls => format!("{tower}_cls"),
-            Tap::Mean => format!("{tower}_mean"),
-            Tap::Pooler => format!("{tower}_pooler"),
-            Tap::Embedding => format!("{tower}_embedding"),
-            Tap::Layer(n) => format!("{tower}_layer{n}"),
-        }
+        format!("{}_{}", self.tower.name(), self.tap.name())
     }
 }
 
@@ -114,6 +112,17 @@ impl FromStr for Feature {
 }
 
 impl Tap {
+    /// Its name, such as `cls`.
+    pub fn name(self) -> String {
+        match self {
+            Self::Cls => "cls".into(),
+            Self::Mean => "mean".into(),
+            Self::Pooler => "pooler".into(),
+            Self::Embedding => "embedding".into(),
+            Self::Layer(n) => format!("layer{n}"),
+        }
+    }
+
     /// The one of this name.
     fn of(name: &str) -> Option<Self> {
         match name {

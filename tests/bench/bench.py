@@ -151,7 +151,7 @@ def bench_memory(report, model_dir, tmp):
         os.makedirs(folder)
         for file in sorted(glob.glob(os.path.join(tmp, "pictures/*.jpg")))[:count]:
             os.symlink(file, os.path.join(folder, os.path.basename(file)))
-        peaks.append(peak_memory([program, "embed", "--model", model_dir, "--images", folder, "--out", os.path.join(tmp, "f.safetensors"), "-q", "--batch-size", "8"]))
+        peaks.append(peak_memory([program, "embed", "--model", model_dir, "--images", folder, "--out", os.path.join(tmp, "f.safetensors"), "--force", "-q", "--batch-size", "8"]))
     report.line("peak memory, 60 pictures against 500", peaks[0], peaks[1], "MB", 0.95)
 
 

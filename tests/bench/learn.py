@@ -39,7 +39,7 @@ def embedded(tmp, model, split):
         with open(os.path.join(folder, f"{i:06}.png"), "wb") as f:
             f.write(row["image"]["bytes"])
     out = os.path.join(tmp, f"{split}.safetensors")
-    run(EVAL, "embed", "--model", model, "--images", folder, "--out", out, "-q")
+    run(EVAL, "embed", "--model", model, "--images", folder, "--out", out, "--force", "-q")
     with safe_open(out, "np") as f:
         return f.get_tensor("cls"), np.array([row["label"] for row in rows])
 

@@ -40,6 +40,8 @@ fn run_spoilt(spoil: impl FnOnce(&Path)) -> (TempDir, Run) {
             "--allow-mismatch",
             "--threads",
             "2",
+            "--out",
+            "runs",
         ],
     );
     (folder, run)

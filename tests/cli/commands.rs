@@ -174,8 +174,11 @@ fn usage_errors_end_with_2_and_name_what_is_wrong() {
         (&["--tasks", "all", "--precision", "f8"], "f32, bf16, f16"),
         (&["--tasks", "all", "--batch-size", "0"], "--batch-size"),
         (&["--tasks", "all", "--limit", "0"], "--limit"),
-        (&["embed", "--out", "x"], "--images"),
-        (&["embed", "--images", "nowhere", "--out", "x"], "nowhere"),
+        (&["embed", "--out", "x.npy"], "--images"),
+        (
+            &["embed", "--images", "nowhere", "--out", "x.npy"],
+            "nowhere",
+        ),
         (&["--taks", "all"], "--taks"),
         (&["tasks", "--family", "audio"], "vision, text, multimodal"),
         (&["fetch", "--to", "x"], "--tasks"),

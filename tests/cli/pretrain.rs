@@ -32,7 +32,7 @@ fn refused(folder: &Path, more: &[&str]) -> String {
         &[&["run", "tiny.toml", "--out", "out"], more].concat(),
     );
     assert_eq!(run.code, 2, "{}", run.stderr);
-    assert!(!folder.join("out/tokenizer").exists(), "nothing was made");
+    assert!(!folder.join("out/recipe.toml").exists(), "nothing was made");
     run.stderr
 }
 

@@ -409,7 +409,7 @@ fn weights_that_are_no_numbers_are_named_by_the_first_row() {
     fs::write(folder.join("texts.txt"), "a cat\n").unwrap();
     for (what, path, needle) in [
         ("--images", "images", "image_cls of a.png"),
-        ("--texts", "texts.txt", "text_cls of line 1"),
+        ("--texts", "texts.txt", "text_cls of 1:"),
     ] {
         let embed = flava_eval(
             folder,
@@ -552,7 +552,7 @@ fn what_is_no_file_is_never_opened() {
         );
     }
     symlink("../../images", images.join("deep/up")).unwrap();
-    let round = embed(&["--skip-broken"]);
+    let round = embed(&["--skip-broken", "--force"]);
     assert!(
         round.code == 2 && round.stderr.contains("which it lies in"),
         "{}",
@@ -580,6 +580,8 @@ fn earlier_records_are_put_aside_and_compared() {
                     "mini-sentence",
                     "--limit",
                     "60",
+                    "--out",
+                    "runs",
                 ],
                 args,
             ]

@@ -44,7 +44,7 @@ fn run(folder: &Path, tasks: &str, more: &[&str]) -> Run {
         folder,
         &[
             &[
-                "--model", "model", "--data", "data", "--tasks", tasks, "--quiet",
+                "--model", "model", "--data", "data", "--tasks", tasks, "--quiet", "--out", "runs",
             ],
             more,
         ]

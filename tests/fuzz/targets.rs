@@ -13,6 +13,7 @@ use flava_model::{
     checkpoint::{Architecture, Checkpoint, read_tensors},
     processor::{Text, TextProcessor, decode},
 };
+use flava_results::PlannedTask;
 use flava_tasks::{
     Dataset, Predictions, Recipe, Registry, Source, SourceFormat, Task, predictions::Foreign,
     sources::Corpus,
@@ -522,7 +523,14 @@ impl Targets {
     pub fn runs(&mut self, folder: &Path) {
         let run = crate::support::program::flava_eval(
             folder,
-            &["--tasks", "mini-sentence,mini-retrieval", "--limit", "60"],
+            &[
+                "--tasks",
+                "mini-sentence,mini-retrieval",
+                "--limit",
+                "60",
+                "--out",
+                "runs",
+            ],
         );
         assert_eq!(run.code, 0, "{}", run.stderr);
         for task in ["mini-sentence", "mini-retrieval"] {
@@ -552,9 +560,10 @@ impl Targets {
                 Foreign::read(file).map_err(text_of)?
             )))
         });
-        let names: Vec<String> = ["mini-sentence", "mini-retrieval"]
-            .map(str::to_owned)
-            .into();
+        let tasks = ["mini-sentence", "mini-retrieval"].map(|name| PlannedTask {
+            name: name.into(),
+            suite: "mini".into(),
+        });
         for name in [
             "mini-sentence.json",
             "plan.json",
@@ -563,16 +572,16 @@ impl Targets {
         ] {
             let other = folder.join(format!("runs-{name}"));
             copy(&folder.join("runs"), &other);
-            let names = names.clone();
+            let tasks = tasks.clone();
             // A damaged record is told of and left out: what is there must be what was written.
             let read = move |file: &Path| {
                 let at = file.parent().unwrap();
                 let records = flava_results::read_records(at).map_err(text_of)?;
-                flava_results::RunFolder::open(at, &json!({}), &names).map_err(text_of)?;
-                if records.len() < names.len() {
+                flava_results::RunFolder::open(at, &json!({}), &tasks).map_err(text_of)?;
+                if records.len() < tasks.len() {
                     Err("left out".into())
                 } else {
-                    Ok(short(flava_results::csv_table(&records)))
+                    Ok(short(flava_results::csv_table(&records, &[])))
                 }
             };
             if name == "mini-sentence.json" {

@@ -325,7 +325,8 @@ fn a_bundle_is_carried_to_a_machine_without_a_network() {
             .unwrap()
             .into()
     };
-    let evaluated = run(&[&RUN[..], &["--data", "bundle", "--offline"]].concat());
+    let offline = ["--data", "bundle", "--offline", "--out", "runs"];
+    let evaluated = run(&[&RUN[..], &offline].concat());
     assert_eq!(evaluated.code, 0, "{}", evaluated.stderr);
     let record: Value = serde_json::from_str(
         &fs::read_to_string(elsewhere.path().join("runs/mnist.json")).unwrap(),
@@ -361,7 +362,7 @@ fn a_bundle_is_carried_to_a_machine_without_a_network() {
 #[test]
 fn one_refused_repository_does_not_stop_the_others_and_no_token_is_told() {
     let lab = Lab::new(|mnist| mnist.gated = true);
-    let run = lab.run(&RUN);
+    let run = lab.run(&[&RUN[..], &["--out", "runs"]].concat());
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(
         run.stderr.contains("task mnist")

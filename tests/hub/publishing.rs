@@ -49,7 +49,7 @@ fn tables(run: &Run, accuracy: &str) -> Tables {
         leaderboard: format!("{HEAD}{},{fingerprint},flava,1,{accuracy},\n", first.model),
         long: vec![LongTable {
             name: table_name(first),
-            csv: csv_table(&run.records),
+            csv: csv_table(&run.records, &[]),
         }],
         report: Some("<!doctype html>\n".into()),
         finish: Ok,

@@ -53,6 +53,13 @@ fn the_first_command_ends_with_a_table_json_and_csv() {
     let folder = tempdir().unwrap();
     let run = flava_eval(folder.path(), &["--tasks", "all", "--limit", "100"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
+    // A folder for each model, which is told.
+    let listed = flava_eval(folder.path(), &["runs", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let out = listed[0]["folder"].as_str().unwrap();
+    assert!(out.starts_with("runs/embedded-") && run.stderr.contains(out));
+    assert_eq!(listed[0]["done"], MINI.len());
+    let out = folder.path().join(out);
     for task in MINI {
         assert!(
             run.stdout
@@ -61,14 +68,14 @@ fn the_first_command_ends_with_a_table_json_and_csv() {
             "{task} in {}",
             run.stdout
         );
-        assert_eq!(record(&folder.path().join("runs"), task)["task"], task);
+        assert_eq!(record(&out, task)["task"], task);
     }
     assert!(
         run.stdout.contains("the embedded model is a small one"),
         "the table says what the model is: {}",
         run.stdout
     );
-    let csv = fs::read_to_string(folder.path().join("runs/results.csv")).unwrap();
+    let csv = fs::read_to_string(out.join("results.csv")).unwrap();
     assert!(csv.lines().count() > MINI.len() && csv.starts_with("task,variant,task_version,"));
     assert!(
         run.stderr.contains("device: cpu") || run.stderr.contains("device: cuda"),
@@ -199,6 +206,8 @@ fn a_failed_task_leaves_the_others_written() {
         "--tasks",
         "mnist,cifar10",
         "--allow-mismatch",
+        "--out",
+        "runs",
     ];
     let run = flava_eval(folder.path(), &args);
     assert_eq!(run.code, 1, "{}", run.stderr);
@@ -259,6 +268,8 @@ fn the_task_that_is_documented_runs() {
         "mushrooms",
         "--data",
         "data",
+        "--out",
+        "runs",
     ];
     assert!(
         flava_eval(folder.path(), &[&args[..], &["--dry-run"]].concat())

@@ -33,6 +33,8 @@ fn evaluation(folder: &Path, more: &[&str]) -> Command {
         "700",
         "--device",
         "cpu",
+        "--out",
+        "runs",
     ];
     let args: Vec<&str> = args.into_iter().chain(more.iter().copied()).collect();
     command(folder, &[("FLAVA_CACHE", &cache)], &args)

@@ -16,19 +16,13 @@ use tempfile::tempdir;
 use crate::support::program::{Run, command, flava_eval};
 
 /// Every kind of task there is.
-const TASKS: &str = "all";
+const ARGS: [&str; 8] = [
+    "--tasks", "all", "--limit", "48", "--device", "cpu", "--out", "runs",
+];
 const KILLS: usize = 20;
 
 fn start(folder: &Path, more: &[&str]) -> Command {
-    let mut command = command(
-        folder,
-        &[("FLAVA_CACHE", "cache")],
-        &[
-            &["--tasks", TASKS, "--limit", "48", "--device", "cpu"],
-            more,
-        ]
-        .concat(),
-    );
+    let mut command = command(folder, &[("FLAVA_CACHE", "cache")], &[&ARGS, more].concat());
     command
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null());
@@ -36,11 +30,7 @@ fn start(folder: &Path, more: &[&str]) -> Command {
 }
 
 fn finish(folder: &Path, more: &[&str]) -> Run {
-    let args = [
-        &["--tasks", TASKS, "--limit", "48", "--device", "cpu"],
-        more,
-    ]
-    .concat();
+    let args = [&ARGS, more].concat();
     command(folder, &[("FLAVA_CACHE", "cache")], &args)
         .output()
         .unwrap()
@@ -286,7 +276,7 @@ fn methods_and_features_have_records_of_their_own() {
     let run = |args: &[&str]| {
         let run = flava_eval(
             folder.path(),
-            &[&["--limit", "60", "--tasks"], args].concat(),
+            &[&["--limit", "60", "--out", "runs", "--tasks"], args].concat(),
         );
         assert_eq!(run.code, 0, "{args:?}: {}", run.stderr);
         run

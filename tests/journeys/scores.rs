@@ -27,6 +27,8 @@ fn a_runs_predictions_score_as_the_run_did() {
             "mini-groups,mini-retrieval,mini-vqa",
             "--limit",
             "90",
+            "--out",
+            "runs",
             "--json",
         ],
     );
@@ -61,7 +63,7 @@ fn predictions_of_another_task_are_refused() {
     assert_eq!(
         flava_eval(
             folder.path(),
-            &["--tasks", "mini-sentence", "--limit", "60"]
+            &["--tasks", "mini-sentence", "--limit", "60", "--out", "runs"]
         )
         .code,
         0
@@ -350,6 +352,8 @@ fn the_matching_head_reorders_what_cosine_found() {
             "plain,mini-retrieval-reranked",
             "--limit",
             "40",
+            "--out",
+            "runs",
             "--json",
         ],
     );
@@ -447,7 +451,14 @@ fn the_shipped_model_scores_as_its_table_says() {
     let names: Vec<&str> = tasks.iter().map(|(name, _)| *name).collect();
     let run = flava_eval(
         folder.path(),
-        &["--tasks", &names.join(","), "--device", "cpu"],
+        &[
+            "--tasks",
+            &names.join(","),
+            "--device",
+            "cpu",
+            "--out",
+            "runs",
+        ],
     );
     assert_eq!(run.code, 0, "{}", run.stderr);
     let read = |file: &Path| -> BTreeMap<(String, String), f64> {

@@ -54,7 +54,11 @@ fn start(command: &mut Command) -> Child {
 /// The losses that a stage's log tells of, step by step.
 fn losses(out: &Path, stage: &str) -> Vec<f64> {
     let log = fs::read_to_string(out.join(stage).join("log.jsonl")).unwrap_or_default();
-    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    // The last line may be under way.
+    let whole = log
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    let lines = whole.map(|line| serde_json::from_str(line).unwrap());
     let of_training = |line: &Value| line["kind"] == "train";
     lines
         .filter(of_training)

@@ -83,7 +83,9 @@ impl Log {
             let written = files.events.scalar(&name, step as u64, *value);
             written.map_err(|e| Error::io(&files.path.with_file_name("events"), e))?;
         }
-        writeln!(files.lines, "{line}").map_err(|e| Error::io(&files.path, e))
+        // At once: whoever reads along meets whole lines.
+        let written = files.lines.write_all(format!("{line}\n").as_bytes());
+        written.map_err(|e| Error::io(&files.path, e))
     }
 }
 

@@ -34,8 +34,6 @@ pub use zero_shot::zero_shot;
 
 /// Rows that are answered before they are written.
 const AT_ONCE: usize = 1024;
-/// Broken rows that are named; more of them are counted.
-const NAMED: usize = 20;
 
 /// What came of a task of one's own.
 pub struct OwnRun {
@@ -77,13 +75,18 @@ impl AnsweredRows {
     }
 }
 
-/// The rows of the arguments.
+/// The rows of the arguments; whether a line without a text is one of them.
 ///
 /// # Errors
 /// If they are not there or are damaged.
-pub(crate) fn open_inputs(args: &InputArgs, columns: &Columns) -> Result<OpenSplit> {
+pub(crate) fn open_inputs(
+    args: &InputArgs,
+    columns: &Columns,
+    may_be_empty: bool,
+) -> Result<OpenSplit> {
     let inputs = match (&args.images, &args.texts, &args.csv) {
         (Some(folder), ..) => Inputs::Images(folder),
+        (_, Some(file), _) if may_be_empty => Inputs::Lines(file),
         (_, Some(file), _) => Inputs::Texts(file),
         (_, _, Some(file)) => Inputs::Table(file, columns),
         _ => {
@@ -120,14 +123,10 @@ pub(crate) fn answer(
     let written = file.write(|file| {
         for start in (0..rows).step_by(AT_ONCE) {
             check_interrupted()?;
-            let some = Rows::some(split.clone(), start..rows.min(start + AT_ONCE));
+            let some = (start..rows.min(start + AT_ONCE)).collect();
+            let some = Rows::some(split.clone(), some);
             let (positions, numbers) = answerer.numbers(&some, &progress)?;
-            for position in left_out(&positions, some.len()) {
-                skipped += 1;
-                if skipped <= NAMED {
-                    progress.say(&format!("left out: {}", some.id(position)));
-                }
-            }
+            skipped += some.len() - positions.len();
             let ids: Vec<String> = positions.iter().map(|&row| some.id(row)).collect();
             if !ids.is_empty() {
                 check_finite(&numbers, &ids)?;
@@ -143,13 +142,6 @@ pub(crate) fn answer(
         path,
         skipped,
     })
-}
-
-/// The places below `count` that are not among some, which are in order.
-fn left_out(there: &[usize], count: usize) -> Vec<usize> {
-    let mut there = there.iter().copied().peekable();
-    let absent = |place: &usize| there.next_if_eq(place).is_none();
-    (0..count).filter(absent).collect()
 }
 
 /// The rows have what a model reads; told by the first.

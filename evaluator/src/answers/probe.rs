@@ -110,15 +110,15 @@ pub fn probe(args: &ProbeArgs, peers: &Peers) -> Result<OwnRun> {
     let (mut measured, mut kept) = (None, args.probe.clone());
     if args.train.is_some() {
         let mut plan = Plan::of_own(&task_of(args)?, &args.own)?;
-        let beside = || how.out.join("probe");
-        plan.save_probe = args.save_probe.clone().or(args.input.any().then(beside));
+        plan.save_probe = place_of_probe(args)?;
         // A record that is there keeps no probe.
         plan.again |= plan.save_probe.is_some();
-        kept.clone_from(&plan.save_probe);
         if how.dry_run {
             return Ok(OwnRun::planned(plan));
         }
         let outcome = run(&plan, peers)?;
+        let place = |folder: &PathBuf| outcome.out.join(folder);
+        kept = plan.save_probe.as_ref().map(place);
         let failed = !outcome.failures.is_empty() || outcome.interrupted;
         measured = Some((plan, outcome));
         if failed {
@@ -133,6 +133,18 @@ pub fn probe(args: &ProbeArgs, peers: &Peers) -> Result<OwnRun> {
         None => None,
     };
     Ok(OwnRun { measured, answered })
+}
+
+/// Where a probe is kept that is fitted: where it was asked for, else in the run's folder where new
+/// rows are answered for.
+fn place_of_probe(args: &ProbeArgs) -> Result<Option<PathBuf>> {
+    match &args.save_probe {
+        Some(folder) => {
+            let whole = std::path::absolute(folder);
+            Ok(Some(whole.map_err(|e| flava_base::Error::io(folder, e))?))
+        }
+        None => Ok(args.input.any().then(|| "probe".into())),
+    }
 }
 
 fn task_of(args: &ProbeArgs) -> Result<OwnTask> {
@@ -157,7 +169,7 @@ fn answers(args: &ProbeArgs, folder: &Path) -> Result<AnsweredRows> {
     let settings = Settings::new(&how.model_args)?;
     let locator = DataLocator::new(None, args.own.network.offline, settings.quiet)?;
     let (saved, head) = SavedProbe::read(folder)?;
-    let split = open_inputs(&args.input, &columns_of(&args.own.columns)?)?;
+    let split = open_inputs(&args.input, &columns_of(&args.own.columns)?, false)?;
     let loaded = ModelChoice::new(how.model.as_ref())?.load(&settings, &locator)?;
     let model = loaded.model.identity();
     if saved.model != model {

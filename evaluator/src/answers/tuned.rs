@@ -21,7 +21,7 @@ pub fn predict(args: &PredictArgs) -> Result<AnsweredRows> {
     let settings = Settings::new(&args.model_args)?;
     let folder = tuned_folder(args)?;
     let saved = FinetunedModel::read_whole(&folder)?;
-    let split = open_inputs(&args.input, &columns_of(&args.columns)?)?;
+    let split = open_inputs(&args.input, &columns_of(&args.columns)?, false)?;
     let mut tuned = Tuned {
         network: saved.network(&folder, settings.load.device)?,
         saved,

@@ -179,7 +179,7 @@ fn answers(
         csv: args.csv.clone(),
         texts: None,
     };
-    let split = open_inputs(&input, &columns_of(&args.own.columns)?)?;
+    let split = open_inputs(&input, &columns_of(&args.own.columns)?, false)?;
     let loaded = ModelChoice::new(how.model.as_ref())?.load(&settings, &locator)?;
     let prompts = Prompts {
         class_names,

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{Limit, plan::RUNS};
+
 use super::{
-    DataArgs, ExportArgs, HelpCommand, LeaderboardArgs, ModelArgs, NetworkArgs, ProbeArgs,
-    ProtocolArg, PublishArgs, ReportArgs, RetrieveArgs, RunArgs, SuiteArg, ZeroShotArgs, examples,
+    ColumnArgs, DataArgs, ExportArgs, HelpCommand, InputArgs, LeaderboardArgs, ModelArgs,
+    NetworkArgs, ProbeArgs, ProtocolArg, PublishArgs, ReportArgs, RetrieveArgs, RunArgs, SuiteArg,
+    ZeroShotArgs, examples,
 };
 
 /// Measures a FLAVA checkpoint: linear probes, zero-shot classification, retrieval, text and
@@ -57,12 +60,15 @@ pub enum Command {
     /// Check the data of tasks: files, counts, labels, class names, duplicates.
     #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
-    /// Write the features of images or texts to a safetensors file.
+    /// Write the features of images, texts or pairs to a file.
     #[command(after_long_help = examples::EMBED)]
     Embed(EmbedArgs),
     /// Score predictions: of an earlier run, or of another program.
     #[command(after_long_help = examples::SCORE)]
     Score(ScoreArgs),
+    /// List the runs of a folder: of which model, and how their tasks stand.
+    #[command(after_long_help = examples::RUNS)]
+    Runs(RunsArgs),
     /// Compare two runs, task by task on the same rows.
     #[command(after_long_help = examples::COMPARE)]
     Compare(CompareArgs),
@@ -232,6 +238,17 @@ pub struct ScoreArgs {
     pub data_args: DataArgs,
 }
 
+/// Listing runs.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Folder of the runs, or of one.
+    #[arg(value_name = "DIR", default_value = RUNS)]
+    pub folder: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Comparing runs.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -269,28 +286,39 @@ pub enum CacheCommand {
 
 /// Writing features.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts"]))]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["images", "texts", "csv"]))]
 pub struct EmbedArgs {
     /// A checkpoint: a folder in Hugging Face's layout, or owner/name, or owner/name@revision, on
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
-    /// Folder of images, searched with its subfolders.
+    /// The rows.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// What columns are called.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+    /// States to write, separated by commas, such as `image_mean` or `multimodal_layer3` [default:
+    /// cls and embedding of images or texts, cls of pairs].
     ///
-    /// Ids are their paths below it, sorted.
-    #[arg(long, value_name = "DIR")]
-    pub images: Option<PathBuf>,
-    /// File with a text on each line.
+    /// In the file they have these names.
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    pub features: Vec<flava_tasks::Feature>,
+    /// Use a random sample: so many rows, or a share such as 0.1 or 10%.
+    #[arg(long, value_name = "N|SHARE")]
+    pub limit: Option<Limit>,
+    /// Seed of the sample.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// File to write: .safetensors, .npy (one state, and its ids in NAME.ids.txt) or .parquet.
     ///
-    /// Ids are the line numbers from 1.
-    #[arg(long, value_name = "FILE")]
-    pub texts: Option<PathBuf>,
-    /// Safetensors file to write: cls [n, width], the unnormalised CLS states, and embedding [n,
-    /// projection], projected and of unit length.
-    ///
-    /// The metadata's ids is a JSON list in the same order.
+    /// cls is the unnormalised CLS state, [n, width]; embedding is projected and of unit length,
+    /// [n, projection]. In safetensors the metadata's ids is a JSON list in the same order.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
     /// Whether the network may be used.
     #[command(flatten)]
     pub network: NetworkArgs,

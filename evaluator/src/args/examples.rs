@@ -43,7 +43,13 @@ Examples:
 pub(super) const EMBED: &str = "\
 Examples:
   flava-eval embed --images photos --out photos.safetensors
-  flava-eval embed --texts captions.txt --model facebook/flava-full --out captions.safetensors";
+  flava-eval embed --texts captions.txt --model facebook/flava-full --out captions.npy
+  flava-eval embed --pairs pairs.csv --features multimodal_cls,image_mean --out pairs.parquet";
+
+pub(super) const RUNS: &str = "\
+Examples:
+  flava-eval runs
+  flava-eval runs elsewhere --json";
 
 pub(super) const SCORE: &str = "\
 Examples:

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{AnswerArgs, ColumnArgs, DataArgs, HelpCommand, InputArgs, ModelArgs, examples};
+use crate::Limit;
+
+use super::{
+    AnswerArgs, ColumnArgs, DataArgs, HelpCommand, InputArgs, ModelArgs, PrintArgs, examples,
+};
 
 /// Fine-tunes a FLAVA checkpoint on a task.
 ///
@@ -119,9 +123,9 @@ pub struct FinetuneRunArgs {
         help_heading = "Running"
     )]
     pub max_restarts: u16,
-    /// Use a random sample of so many rows of each split.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: Option<u32>,
+    /// Use a random sample of each split: so many rows, or a share such as 0.1 or 10%.
+    #[arg(long, value_name = "N|SHARE")]
+    pub limit: Option<Limit>,
     /// Rows that go through the network at once [default: all, fewer where memory is short].
     ///
     /// Gradients of a batch are summed up.
@@ -153,9 +157,9 @@ pub struct FinetuneRunArgs {
         help_heading = "Output"
     )]
     pub out: PathBuf,
-    /// Print the records as JSON instead of a table.
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub print: PrintArgs,
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,

@@ -4,6 +4,7 @@ mod eval;
 mod examples;
 mod finetune;
 mod own;
+mod print;
 mod results;
 mod run;
 
@@ -19,12 +20,13 @@ use crate::Result;
 
 pub use eval::{
     CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, NewTask,
-    ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
+    RunsArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
 };
 pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
 pub use own::{
     AnswerArgs, ColumnArgs, InputArgs, OwnRunArgs, ProbeArgs, RetrieveArgs, ZeroShotArgs,
 };
+pub use print::{PrintArgs, PrintFormat, width};
 pub use results::{
     BoardFormat, ExportArgs, FigureFormat, LeaderboardArgs, PublishArgs, ReportArgs, ReportSort,
     Thumbs,

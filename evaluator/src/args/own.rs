@@ -34,17 +34,17 @@ pub struct OwnRunArgs {
     pub how: HowArgs,
 }
 
-/// Rows without labels.
+/// Rows whose labels nobody asks for.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InputArgs {
-    /// Folder of images to answer for, searched with its subfolders; ids are their paths.
+    /// Folder of images, searched with its subfolders; ids are their paths below it, sorted.
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
-    /// File with a text on each line to answer for; ids are the numbers of the lines.
+    /// File with a text on each line; ids are the numbers of the lines, from 1.
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pub texts: Option<PathBuf>,
-    /// Table to answer for: .csv, .tsv, .jsonl, .json or .parquet, with texts, images or both.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "texts"])]
+    /// Table of texts, images or pairs of both: .csv, .tsv, .jsonl, .json or .parquet.
+    #[arg(long, visible_alias = "pairs", value_name = "FILE", conflicts_with_all = ["images", "texts"])]
     pub csv: Option<PathBuf>,
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{DataArgs, ModelArgs, SuiteArg};
+use crate::Limit;
+
+use super::{DataArgs, ModelArgs, PrintArgs, SuiteArg};
 
 /// Which penalties a probe tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -66,9 +68,9 @@ pub struct HowArgs {
     /// the Hub [default: a small embedded model].
     #[arg(long, value_name = "DIR|REPO")]
     pub model: Option<String>,
-    /// Use a random sample of so many rows of each split.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: Option<u32>,
+    /// Use a random sample of each split: so many rows, or a share such as 0.1 or 10%.
+    #[arg(long, value_name = "N|SHARE")]
+    pub limit: Option<Limit>,
     /// Run the tasks of linear probes by another method.
     ///
     /// Their records then carry its name.
@@ -107,19 +109,14 @@ pub struct HowArgs {
     /// Run tasks again whose records are there.
     #[arg(long, help_heading = "Running")]
     pub again: bool,
-    /// Folder for results.
+    /// Folder for results [default: runs/MODEL-FINGERPRINT, one for each model].
     ///
     /// The same command goes on where it was stopped.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "runs",
-        help_heading = "Output"
-    )]
-    pub out: PathBuf,
-    /// Print the records as JSON instead of a table.
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// How results are printed.
+    #[command(flatten)]
+    pub print: PrintArgs,
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,

@@ -1,79 +1,103 @@
-//! `flava-eval embed`: features of images or texts as a safetensors file, streamed.
+//! `flava-eval embed`: features of images, texts or pairs as a file, streamed.
 
-mod images;
+mod features;
+mod format;
 mod spool;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use flava_model::{Pretrained, processor::Text, runtime::Progress};
-use flava_tasks::Feature;
+use flava_model::runtime::Progress;
 
+use self::{features::EmbeddedFeatures, format::EmbedFormat, spool::Spool};
 use crate::{
-    Error, ModelChoice, Result, Settings, args::EmbedArgs, features::Extractor,
+    Error, ModelChoice, Result, Settings,
+    answers::open_inputs,
+    args::EmbedArgs,
+    check_interrupted,
+    features::{Extractor, Rows, sample},
     locator::DataLocator,
+    plan::columns_of,
 };
-use images::embed_images;
-use spool::Spool;
 
-/// Largest file of texts.
-const MAX_TEXTS: u64 = 4 << 30;
-/// Texts that are encoded before their features go to disk.
-const TEXTS_AT_ONCE: usize = 1 << 14;
+/// Rows whose features are in memory at once.
+const AT_ONCE: usize = 1 << 13;
 
-/// Writes the features and returns how many rows, and how many broken images were left out.
-pub fn embed(args: &EmbedArgs) -> Result<(usize, usize)> {
-    let settings = Settings::new(&args.model_args)?;
-    let mut spool = Spool::create(&args.out)?;
-    let positions = DataLocator::new(None, args.network.offline, settings.quiet)?;
-    let model = ModelChoice::new(args.model.as_ref())?
-        .load(&settings, &positions)?
-        .model;
-    let skipped = match (&args.images, &args.texts) {
-        (Some(folder), _) => embed_images(folder, &model, &settings, &mut spool)?,
-        (None, Some(file)) => embed_texts(file, &model, &settings, &mut spool)?,
-        (None, None) => {
-            return Err(Error::Usage {
-                argument: "--images",
-                reason: "--images or --texts is needed".into(),
-            });
-        }
-    };
-    if spool.ids.is_empty() {
-        return Err(Error::UnfitRows(format!(
-            "nothing to embed ({skipped} broken images were left out)"
-        )));
-    }
-    let rows = spool.ids.len();
-    spool.finish(&args.out)?;
-    Ok((rows, skipped))
+/// What was embedded.
+#[derive(Debug)]
+pub struct EmbeddedRows {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Rows in them.
+    pub rows: usize,
+    /// Rows with broken images, which were left out.
+    pub skipped: usize,
 }
 
-fn embed_texts(
-    file: &Path,
-    model: &Pretrained,
-    settings: &Settings,
-    spool: &mut Spool,
-) -> Result<usize> {
-    let text = flava_base::read_text(file, MAX_TEXTS)?;
-    let lines: Vec<&str> = text.lines().collect();
-    let progress = Progress::new(lines.len(), "texts", settings.quiet);
-    let extractor = Extractor::new(model, settings, &progress);
-    for (part, lines) in lines.chunks(TEXTS_AT_ONCE).enumerate() {
-        let texts: Vec<Text> = lines.iter().map(|line| Text::Single(line)).collect();
-        let number = |line: usize| (part * TEXTS_AT_ONCE + line + 1).to_string();
-        let line = |line: usize| format!("line {}", number(line));
-        let pieces = extractor.all_of_texts(
-            &texts,
-            "texts",
-            &line,
-            &[Feature::TEXT_CLS, Feature::TEXT_EMBEDDING],
-        )?;
-        spool.add(
-            (0..lines.len()).map(number).collect(),
-            &pieces[0].values,
-            &pieces[1].values,
-        )?;
+impl EmbeddedRows {
+    /// As it is said.
+    pub fn told(&self) -> String {
+        let files: Vec<String> = self.files.iter().map(|f| f.display().to_string()).collect();
+        let left_out = match self.skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} broken images left out"),
+        };
+        format!("{} rows in {}{left_out}", self.rows, files.join(", "))
+    }
+}
+
+/// Writes the features of the rows of the arguments.
+///
+/// # Errors
+/// If the file is there already, a row is broken and not to be left out, or the file cannot be
+/// written; nothing is left of it then.
+pub fn embed(args: &EmbedArgs) -> Result<EmbeddedRows> {
+    let settings = Settings::new(&args.model_args)?;
+    let format = EmbedFormat::of(&args.out)?;
+    let files = format.files(&args.out);
+    check_free(&files, args.force)?;
+    let split = open_inputs(&args.input, &columns_of(&args.columns)?, true)?;
+    let features = EmbeddedFeatures::of(args, &split, format)?;
+    let locator = DataLocator::new(None, args.network.offline, settings.quiet)?;
+    let model = ModelChoice::new(args.model.as_ref())?
+        .load(&settings, &locator)?
+        .model;
+    let indices = sample(&split, args.limit, args.seed);
+    let progress = Progress::new(indices.len() * features.passes(), "rows", settings.quiet);
+    let extractor = Extractor::new(&model, &settings, &progress);
+    features.check(&extractor)?;
+    let mut spool = Spool::create(&args.out, &features.names, format)?;
+    let mut skipped = 0;
+    for some in indices.chunks(AT_ONCE) {
+        check_interrupted()?;
+        let rows = Rows::some(split.clone(), some.to_vec());
+        let (places, values) = features.read(&extractor, &rows)?;
+        skipped += some.len() - places.len();
+        let ids = places.iter().map(|&place| rows.id(place)).collect();
+        spool.add(ids, &values)?;
     }
     progress.finish();
-    Ok(0)
+    let rows = spool.finish(&args.out)?;
+    Ok(EmbeddedRows {
+        files,
+        rows,
+        skipped,
+    })
+}
+
+/// No file is there that would be replaced without a word.
+fn check_free(files: &[PathBuf], force: bool) -> Result<()> {
+    let wrong = |file: &PathBuf, reason: &str| Error::Argument {
+        argument: "--out",
+        value: file.display().to_string(),
+        reason: reason.into(),
+    };
+    for file in files.iter().filter(|file| file.exists()) {
+        if !file.is_file() {
+            return Err(wrong(file, "is no file"));
+        }
+        if !force {
+            return Err(wrong(file, "is there already; --force writes over it"));
+        }
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Features on their way to a safetensors file.
+//! Features on their way to a file.
 
 use std::{
     fs::{self, File},
@@ -6,20 +6,22 @@ use std::{
     path::Path,
 };
 
-use flava_base::write_with;
-use serde_json::json;
+use flava_base::{write_atomic, write_with};
 use tch::{Device, Kind, Tensor};
 
+use super::format::{Columns, EmbedFormat};
 use crate::{Error, Result};
 
 /// Largest header that the readers of safetensors take; ids stand in it.
 const MAX_HEADER: usize = 90_000_000;
 
-/// Rows on their way to the file: its header needs their number, which is known at the end.
+/// Rows on their way to the file, which begins with their number: that is known at the end.
 pub(super) struct Spool {
-    pub(super) ids: Vec<String>,
-    parts: [BufWriter<File>; 2],
-    widths: [i64; 2],
+    format: EmbedFormat,
+    names: Vec<String>,
+    ids: Vec<String>,
+    parts: Vec<BufWriter<File>>,
+    widths: Vec<i64>,
     /// Bytes of the ids in the header, about.
     header: usize,
 }
@@ -27,82 +29,106 @@ pub(super) struct Spool {
 impl Spool {
     /// Its temporary files lie beside `out`, unnamed: nothing is left of them if the program is
     /// killed.
-    pub(super) fn create(out: &Path) -> Result<Self> {
+    pub(super) fn create(out: &Path, names: &[String], format: EmbedFormat) -> Result<Self> {
         let folder = out
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        if out.exists() && !out.is_file() {
-            return Err(Error::Argument {
-                argument: "--out",
-                value: out.display().to_string(),
-                reason: "is no file".into(),
-            });
-        }
         let io = |e: io::Error| flava_base::Error::io(folder, e);
         fs::create_dir_all(folder).map_err(io)?;
-        let part = || {
+        let part = |_: &String| {
             tempfile::tempfile_in(folder)
                 .map(BufWriter::new)
                 .map_err(io)
         };
         Ok(Self {
+            format,
+            names: names.to_vec(),
             ids: Vec::new(),
-            parts: [part()?, part()?],
-            widths: [0; 2],
+            parts: names
+                .iter()
+                .map(part)
+                .collect::<std::result::Result<_, _>>()?,
+            widths: vec![0; names.len()],
             header: 0,
         })
     }
 
-    pub(super) fn add(&mut self, ids: Vec<String>, cls: &Tensor, embedding: &Tensor) -> Result<()> {
-        self.header += ids
-            .iter()
-            .map(|id| serde_json::to_string(id).map_or(0, |json| 2 * json.len()))
-            .sum::<usize>();
-        if self.header > MAX_HEADER {
-            let reason = format!(
-                "{} ids are too long for the head of a safetensors file: embed fewer at a time",
-                self.ids.len() + ids.len()
-            );
-            return Err(Error::UnfitRows(reason));
+    /// Adds rows: each feature of them, [rows, width].
+    pub(super) fn add(&mut self, ids: Vec<String>, values: &[Tensor]) -> Result<()> {
+        self.check_ids(&ids)?;
+        if ids.is_empty() {
+            return Ok(());
         }
         self.ids.extend(ids);
-        for (i, rows) in [cls, embedding].into_iter().enumerate() {
+        let parts = self.parts.iter_mut().zip(&mut self.widths);
+        for (rows, (part, width)) in values.iter().zip(parts) {
             let rows = rows
                 .f_to_device(Device::Cpu)?
                 .f_to_kind(Kind::Float)?
                 .f_contiguous()?;
-            self.widths[i] = rows.size()[1];
+            *width = rows.size()[1];
             let mut bytes = vec![0; rows.numel() * 4];
             rows.f_copy_data_u8(&mut bytes, rows.numel())?;
-            self.parts[i].write_all(&bytes).map_err(Error::Spool)?;
+            part.write_all(&bytes).map_err(Error::Spool)?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(self, out: &Path) -> Result<()> {
-        Ok(write_with(out, |part| self.assemble(part))?)
+    /// The file can hold the ids.
+    fn check_ids(&mut self, ids: &[String]) -> Result<()> {
+        let unfit = |reason: String| Err(Error::UnfitRows(reason));
+        match self.format {
+            EmbedFormat::Safetensors => {
+                let length =
+                    |id: &String| serde_json::to_string(id).map_or(0, |json| 2 * json.len());
+                self.header += ids.iter().map(length).sum::<usize>();
+                if self.header > MAX_HEADER {
+                    let count = self.ids.len() + ids.len();
+                    return unfit(format!(
+                        "{count} ids are too long for the head of a safetensors file: write .parquet, or embed fewer at a time"
+                    ));
+                }
+            }
+            EmbedFormat::Npy => {
+                if let Some(id) = ids.iter().find(|id| id.contains(['\n', '\r'])) {
+                    return unfit(format!(
+                        "{id:?} has a line end, and beside a .npy file ids are lines: write .safetensors or .parquet"
+                    ));
+                }
+            }
+            EmbedFormat::Parquet => {}
+        }
+        Ok(())
     }
 
-    fn assemble(self, part: &Path) -> io::Result<()> {
-        let rows = self.ids.len();
-        let sizes = self.widths.map(|width| rows * width as usize * 4);
-        let tensor = |width: i64, start: usize, size: usize| json!({ "dtype": "F32", "shape": [rows, width], "data_offsets": [start, start + size] });
-        let header = json!({
-            "__metadata__": { "format": "pt", "ids": serde_json::to_string(&self.ids)? },
-            "cls": tensor(self.widths[0], 0, sizes[0]),
-            "embedding": tensor(self.widths[1], sizes[0], sizes[1]),
-        });
-        let mut header = header.to_string();
-        header.extend(std::iter::repeat_n(' ', (8 - header.len() % 8) % 8)); // the tensors start on a multiple of 8
-        let mut file = File::create(part)?;
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
+    /// Writes the files; the number of rows.
+    pub(super) fn finish(self, out: &Path) -> Result<usize> {
+        if self.ids.is_empty() {
+            let reason = "nothing to embed: every image is broken";
+            return Err(Error::UnfitRows(reason.into()));
+        }
+        let Self {
+            format, names, ids, ..
+        } = self;
+        let mut parts = Vec::new();
         for part in self.parts {
-            let mut part = part.into_inner()?;
-            part.rewind()?;
-            io::copy(&mut part, &mut file)?;
+            let mut part = part
+                .into_inner()
+                .map_err(|e| Error::Spool(e.into_error()))?;
+            part.rewind().map_err(Error::Spool)?;
+            parts.push(part);
         }
-        Ok(())
+        if let [_, beside] = &format.files(out)[..] {
+            write_atomic(beside, format!("{}\n", ids.join("\n")).as_bytes())?;
+        }
+        let mut columns = Columns {
+            ids: &ids,
+            names: &names,
+            widths: &self.widths,
+            parts: &mut parts,
+        };
+        write_with(out, |part| format.write(File::create(part)?, &mut columns))?;
+        Ok(ids.len())
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// The encoder has what the feature is read of.
-    pub(super) fn check(&self, feature: Feature) -> Result<()> {
+    pub(crate) fn check(&self, feature: Feature) -> Result<()> {
         let config = &self.model.config;
         let layers = match feature.tower {
             Tower::Image => config.image_config.num_hidden_layers,

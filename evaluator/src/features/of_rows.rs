@@ -46,6 +46,22 @@ impl Extractor<'_> {
         Ok((made.positions, made.values))
     }
 
+    /// The places of the rows that are not broken, and several features of one encoder of each:
+    /// \[places, width\].
+    pub(crate) fn several(
+        &self,
+        rows: &Rows,
+        wanted: &[Feature],
+    ) -> Result<(Vec<usize>, Vec<Tensor>)> {
+        let made = match wanted[0].tower {
+            Tower::Text => self.all_texts(rows, wanted)?,
+            Tower::Image | Tower::Multimodal => self.all_images(rows, wanted, true)?,
+        };
+        let places = made.first().map(|shard| shard.positions.clone());
+        let values = made.into_iter().map(|shard| shard.values).collect();
+        Ok((places.unwrap_or_default(), values))
+    }
+
     /// Makes features of images that no other process of the run makes, and does not wait for the
     /// rest.
     pub(crate) fn help(&self, rows: &Rows, feature: Feature) -> Result<()> {
@@ -72,8 +88,13 @@ impl Extractor<'_> {
         wanted
     }
 
-    /// Features of the rows' texts.
+    /// The first of some features of the rows' texts.
     fn texts(&self, rows: &Rows, wanted: &[Feature]) -> Result<FeatureShard> {
+        Ok(self.all_texts(rows, wanted)?.swap_remove(0))
+    }
+
+    /// Features of the rows' texts; from the store no more than the first.
+    fn all_texts(&self, rows: &Rows, wanted: &[Feature]) -> Result<Vec<FeatureShard>> {
         let dataset = rows.dataset();
         let read = |&row: &usize| Ok((dataset.id(row), dataset.texts_of(row)?));
         let read: Vec<(String, Vec<String>)> =
@@ -81,12 +102,27 @@ impl Extractor<'_> {
         let texts = read.iter().map(|(id, texts)| text_of_row(id, texts));
         let texts = texts.collect::<Result<Vec<_>>>()?;
         let id = |row: usize| rows.id(row);
-        self.first_of_texts(&texts, &rows.split.name, &id, wanted)
+        self.all_of_texts(&texts, &rows.split.name, &id, wanted)
+    }
+
+    /// The first of some features of rows with images; nothing where every row is broken.
+    fn images(&self, rows: &Rows, wanted: &[Feature], wants_all: bool) -> Result<FeatureShard> {
+        let mut made = self.all_images(rows, wanted, wants_all)?;
+        let nothing = FeatureShard {
+            positions: Vec::new(),
+            values: Tensor::new(),
+        };
+        Ok(made.drain(..).next().unwrap_or(nothing))
     }
 
     /// Features of rows with images, and of the texts with them where the multimodal encoder is
-    /// asked.
-    fn images(&self, rows: &Rows, wanted: &[Feature], wants_all: bool) -> Result<FeatureShard> {
+    /// asked; from the store no more than the first.
+    fn all_images(
+        &self,
+        rows: &Rows,
+        wanted: &[Feature],
+        wants_all: bool,
+    ) -> Result<Vec<FeatureShard>> {
         let id = |row: usize| rows.id(row);
         let pass = Pass {
             wanted,
@@ -98,7 +134,7 @@ impl Extractor<'_> {
             blocks: blocks_of(rows.len(), self.fits.get()),
             id: &id,
         };
-        let mut made = self.run(&pass, wants_all, |blocks| {
+        self.run(&pass, wants_all, |blocks| {
             let mut loader = self.start(rows, &pass, blocks);
             move |_: &[usize]| {
                 let prepared = self.unbroken(loader.next().unwrap_or_default())?;
@@ -106,12 +142,7 @@ impl Extractor<'_> {
                 let positions = prepared.into_iter().map(|row| row.position).collect();
                 Ok(Made { positions, values })
             }
-        })?;
-        let nothing = FeatureShard {
-            positions: Vec::new(),
-            values: Tensor::new(),
-        };
-        Ok(made.drain(..).next().unwrap_or(nothing))
+        })
     }
 
     /// How images become pixels, and their texts tokens, for keys.
@@ -145,7 +176,9 @@ impl Extractor<'_> {
         for row in batch {
             match row {
                 Ok(row) => prepared.push(row),
-                Err(Error::Row { .. }) if self.settings.skip_broken => {}
+                Err(Error::Row { id, reason }) if self.settings.skip_broken => {
+                    self.progress.left_out(&id, &reason);
+                }
                 Err(error) => return Err(error),
             }
         }

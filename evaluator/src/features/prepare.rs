@@ -12,7 +12,7 @@ use flava_tasks::{
     sources::{OpenSplit, part_ids},
 };
 
-use crate::{Error, Result, data};
+use crate::{Error, Limit, Result, data};
 
 /// What a split is for in its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Rows {
     pub(crate) fn new(
         split: OpenSplit,
         identity: SplitIdentity,
-        limit: Option<usize>,
+        limit: Option<Limit>,
         seed: u64,
     ) -> Result<Self> {
         let indices = sample(&split, limit, seed);
@@ -85,14 +85,14 @@ impl Rows {
     }
 
     /// Some rows of a split, in their order, which nobody compares with others.
-    pub(crate) fn some(split: OpenSplit, rows: Range<usize>) -> Self {
+    pub(crate) fn some(split: OpenSplit, rows: Vec<usize>) -> Self {
         Self {
             split,
             fingerprint: String::new(),
             inputs: String::new(),
             role: SplitRole::Test,
             origin: String::new(),
-            indices: Arc::new(rows.collect()),
+            indices: Arc::new(rows),
         }
     }
 
@@ -133,9 +133,10 @@ impl Rows {
     }
 }
 
-/// All rows of a split, or `limit` of them that depend on the seed and the ids alone, in order.
-pub(crate) fn sample(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Vec<usize> {
+/// All rows of a split, or as many of them as the limit says that depend on the seed and the ids alone, in order.
+pub(crate) fn sample(split: &OpenSplit, limit: Option<Limit>, seed: u64) -> Vec<usize> {
     let count = split.dataset.len();
+    let limit = limit.map(|limit| limit.of(count));
     match limit.filter(|&limit| limit < count) {
         None => (0..count).collect(),
         Some(limit) => {

@@ -94,8 +94,11 @@ fn outputs_and_broken(
         check_interrupted()?;
         let prepared = loader.as_mut().and_then(Iterator::next);
         let first = positions.start;
-        let mut left_out = |place: usize| broken.push(first + place);
-        let left_out: Option<&mut dyn FnMut(usize)> = if skip { Some(&mut left_out) } else { None };
+        let mut left_out = |place: usize, id: &str, reason: &str| {
+            asked.progress.left_out(id, reason);
+            broken.push(first + place);
+        };
+        let left_out: Option<&mut LeftOut> = if skip { Some(&mut left_out) } else { None };
         let pixels = pixels_of(prepared.unwrap_or_default(), left_out)?;
         let rows = batches.rows(positions.clone());
         let texts = rows.iter().filter_map(|&row| texts.get(row));
@@ -114,18 +117,21 @@ pub(crate) fn answers_kind(tower: Tower) -> String {
     format!("{}: answers", tower.name())
 }
 
+/// Takes note of a row that is left out: its place, what it is called, and why.
+type LeftOut<'a> = dyn FnMut(usize, &str, &str) + 'a;
+
 /// The images of a batch. One that is broken fails it, or where such are left out, which is told by
 /// its place, another stands in its place, so that the others stay where they are.
 fn pixels_of(
     prepared: Vec<Result<Prepared>>,
-    mut left_out: Option<&mut dyn FnMut(usize)>,
+    mut left_out: Option<&mut LeftOut>,
 ) -> Result<Vec<Pixels>> {
     let mut pixels: Vec<Option<Pixels>> = Vec::with_capacity(prepared.len());
     for (place, row) in prepared.into_iter().enumerate() {
         match (row, &mut left_out) {
             (Ok(row), _) => pixels.push(Some(row.pixels)),
-            (Err(Error::Row { .. }), Some(left_out)) => {
-                left_out(place);
+            (Err(Error::Row { id, reason }), Some(left_out)) => {
+                left_out(place, &id, &reason);
                 pixels.push(None);
             }
             (Err(error), _) => return Err(error),

@@ -227,9 +227,9 @@ fn held_out(input: &MethodInput, train: &Rows, recipe: &Recipe) -> Result<Option
 fn prepare_folder(input: &MethodInput) -> Result<PathBuf> {
     let plan = input.plan;
     let folder = if plan.tuning.always {
-        plan.out.clone()
+        input.out.to_owned()
     } else {
-        plan.out.join("finetuned").join(input.name)
+        input.out.join("finetuned").join(input.name)
     };
     let io = |path: &Path, e: std::io::Error| flava_base::Error::io(path, e);
     if plan.again && input.group.leads() {

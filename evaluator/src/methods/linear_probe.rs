@@ -106,7 +106,7 @@ fn keep(input: &MethodInput, head: &LinearHead, penalty: f64, train_rows: usize)
         penalty,
         train_rows,
     };
-    saved.write(head, folder)
+    saved.write(head, &input.out.join(folder))
 }
 
 /// What ridge regression says at once about what the probe will give.

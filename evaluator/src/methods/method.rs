@@ -1,5 +1,7 @@
 //! What every method reads and gives.
 
+use std::path::Path;
+
 use flava_heads::ItmHead;
 use flava_model::runtime::{Progress, distributed::Group};
 use flava_tasks::{
@@ -54,6 +56,8 @@ pub(crate) struct MethodInput<'a> {
     /// Of re-ranked retrieval, where the checkpoint has it.
     pub(crate) itm_head: Option<&'a ItmHead>,
     pub(crate) plan: &'a Plan,
+    /// The run's folder.
+    pub(crate) out: &'a Path,
     pub(crate) source: &'a FeatureSource<'a>,
     pub(crate) progress: &'a Progress,
     /// The processes that train this task together.

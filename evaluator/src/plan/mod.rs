@@ -1,6 +1,8 @@
 //! From what was typed to what will be done.
 
+mod limit;
 mod model;
+mod out;
 mod own;
 mod settings;
 mod subject;
@@ -11,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use flava_tasks::{Feature, Protocol, Registry, Suite, Task, select};
 
+pub use limit::Limit;
 pub use model::{Loaded, ModelChoice};
+pub use out::Out;
+pub(crate) use out::RUNS;
 pub(crate) use own::{OwnData, OwnTask, columns_of, method};
 pub use settings::Settings;
 pub(crate) use subject::OpenSubject;
@@ -41,10 +46,10 @@ pub struct Plan {
     pub locator: DataLocator,
     /// Folder of class names and templates.
     pub prompts: Option<PathBuf>,
-    /// Folder of the results.
-    pub out: PathBuf,
+    /// Where results go.
+    pub out: Out,
     /// Rows of each split to use.
-    pub limit: Option<usize>,
+    pub limit: Option<Limit>,
     /// Of sampling, splitting and drawing.
     pub seed: u64,
     /// How the tasks of linear probes are run, if not by one.
@@ -55,7 +60,7 @@ pub struct Plan {
     pub full_sweep: bool,
     /// Whether ridge regression comes first.
     pub preview: bool,
-    /// The folder that a linear probe is kept in.
+    /// The folder that a linear probe is kept in; from the run's folder where it is relative.
     pub save_probe: Option<PathBuf>,
     /// Whether features are stored and stored ones used.
     pub cache: bool,
@@ -161,8 +166,14 @@ impl Plan {
     ) -> Result<Self> {
         let mut settings = Settings::new(&how.model_args)?;
         settings.store_f16 = how.store == "f16";
-        let mut plan = Self::plain(subject, tasks, how.out.clone(), locator, settings);
-        plan.limit = how.limit.map(|n| n as usize);
+        let mut plan = Self::plain(
+            subject,
+            tasks,
+            Out::new(how.out.as_ref()),
+            locator,
+            settings,
+        );
+        plan.limit = how.limit;
         plan.seed = how.seed;
         plan.method = how
             .method
@@ -190,7 +201,7 @@ impl Plan {
     fn plain(
         subject: Subject,
         tasks: Vec<Task>,
-        out: PathBuf,
+        out: Out,
         locator: DataLocator,
         settings: Settings,
     ) -> Self {
@@ -226,6 +237,7 @@ impl Plan {
     ) -> Result<Self> {
         let tasks = tasks_of(&registry_of(&[])?, tasks, Suite::Paper)?;
         let subject = Subject::Model(ModelChoice::Directory(folder.to_owned()));
+        let out = Out::Folder(out);
         Ok(Self::plain(subject, tasks, out, locator, settings))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flava_tasks::{Recipe, Suite};
 
-use super::{ModelChoice, OwnTask, Plan, Settings, Subject, asked_for, locator_of};
+use super::{ModelChoice, Out, OwnTask, Plan, Settings, Subject, asked_for, locator_of};
 use crate::{Error, Result, args::FinetuneRunArgs};
 
 /// Most trainings of one command.
@@ -143,10 +143,16 @@ impl Plan {
         Recipe::of(&task, args.recipe.as_deref(), &set)?;
         let settings = Settings::new(model)?;
         let subject = Subject::Model(ModelChoice::new(args.model.as_ref())?);
-        let mut plan = Self::plain(subject, vec![task], run.out.clone(), locator, settings);
+        let mut plan = Self::plain(
+            subject,
+            vec![task],
+            Out::Folder(run.out.clone()),
+            locator,
+            settings,
+        );
         plan.protocol = data.protocol.into();
         plan.allow_mismatch = data.allow_mismatch;
-        plan.limit = args.limit.map(|n| n as usize);
+        plan.limit = args.limit;
         plan.seed = run.seed;
         plan.tuning = Tuning {
             always: true,

@@ -1,5 +1,7 @@
 //! `flava-eval publish`: what its arguments ask for.
 
+use std::path::PathBuf;
+
 use flava_model::hub::write::HubWriter;
 use flava_results::{
     Run,
@@ -18,8 +20,8 @@ use crate::{Result, args::PublishArgs};
 /// # Errors
 /// If they may not be published, or the Hub refuses.
 pub fn publish_runs(args: &PublishArgs) -> Result<Vec<String>> {
-    let runs = args.runs.iter().map(|path| Run::read(path.as_ref()));
-    let runs: Vec<Run> = runs.collect::<flava_results::Result<_>>()?;
+    let paths: Vec<PathBuf> = args.runs.iter().map(PathBuf::from).collect();
+    let runs = Run::read_all(&paths)?;
     let writer = HubWriter::from_environment(args.network.offline);
     let repo = args.repo.as_ref().or(args.model_card.as_ref());
     let options = PublishOptions {
@@ -59,7 +61,7 @@ fn tables(args: &PublishArgs, runs: &[Run]) -> Result<Tables> {
         }
         let own = records.iter().filter(|other| table_name(other) == name);
         let own: Vec<_> = own.map(|record| (*record).clone()).collect();
-        let csv = csv_table(&own);
+        let csv = csv_table(&own, &[]);
         long.push(LongTable { name, csv });
     }
     Ok(Tables {

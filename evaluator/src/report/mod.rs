@@ -126,11 +126,15 @@ enum Input<'a> {
     Training(&'a Path),
 }
 
+fn is_training(folder: &Path) -> bool {
+    report::figures_of_training(folder, &ReportOptions::default()).is_ok()
+}
+
 fn runs_or_training(paths: &[PathBuf]) -> Result<Input<'_>> {
     let runs = paths.iter().map(|path| Run::read(path));
     match (runs.collect::<flava_results::Result<Vec<Run>>>(), paths) {
         (Ok(runs), _) => Ok(Input::Runs(runs)),
-        (Err(_), [folder]) if folder.is_dir() => Ok(Input::Training(folder)),
-        (Err(error), _) => Err(error.into()),
+        (Err(_), [folder]) if is_training(folder) => Ok(Input::Training(folder)),
+        (Err(_), _) => Ok(Input::Runs(Run::read_all(paths)?)),
     }
 }

@@ -37,7 +37,7 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
     let mut lines = vec![heading(plan)];
     let (mut total, mut all_ready) = (0, true);
     let planned = Planned::of(plan);
-    for Planned { name, task_run } in &planned {
+    for Planned { name, task_run, .. } in &planned {
         match task_run {
             Ok(task_run) => {
                 let state = DataState::of(plan, task_run);
@@ -56,7 +56,7 @@ pub fn dry_run(plan: &Plan) -> Result<(Vec<String>, bool)> {
             }
         }
     }
-    let (time, out) = (speed.told(plan, &planned), plan.out.display());
+    let (time, out) = (speed.told(plan, &planned), plan.out.told());
     lines.push(format!(
         "{total} rows; {time}; results would take under 1 MB in {out}"
     ));
@@ -143,7 +143,7 @@ impl DataState {
         let opened = OpenTask::open(task, choice, plan.seed)?;
         let count = |split: &OpenSplit| {
             let have = split.dataset.len();
-            plan.limit.map_or(have, |limit| limit.min(have))
+            plan.limit.map_or(have, |limit| limit.of(have))
         };
         let rows: usize = opened.splits().map(count).sum();
         let source = opened.choice.source.name();

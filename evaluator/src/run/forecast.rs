@@ -71,7 +71,7 @@ impl Costs<'_> {
 
     fn rows(&self, split: &Split) -> f64 {
         let all = split.rows;
-        self.plan.limit.map_or(all, |limit| limit.min(all)) as f64
+        self.plan.limit.map_or(all, |limit| limit.of(all)) as f64
     }
 
     fn add_task(&mut self, name: &str, task_run: &TaskRun) {

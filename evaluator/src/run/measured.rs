@@ -1,6 +1,6 @@
 //! What a run measures, and what keys and records say of it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use flava_model::runtime::{Progress, distributed::Peers};
 use flava_results::GIVEN;
@@ -28,6 +28,7 @@ impl<'a> Measured<'a> {
     pub(super) fn new(
         subject: &'a OpenSubject,
         plan: &'a Plan,
+        out: &Path,
         progress: &'a Progress,
         peers: &'a Peers,
     ) -> Self {
@@ -42,7 +43,7 @@ impl<'a> Measured<'a> {
         }
         if peers.has_others() {
             extractor.peers = Some(peers);
-            let own = || Store::new(plan.out.join(SHARED_FEATURES));
+            let own = || Store::new(out.join(SHARED_FEATURES));
             extractor.store = Some(extractor.store.take().unwrap_or_else(own));
         }
         Self::Encoders(Encoders { loaded, extractor })

@@ -11,14 +11,17 @@ mod shared;
 mod size;
 mod task;
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+};
 
 use flava_model::runtime::{
     Progress,
     distributed::{Group, Peers},
 };
-use flava_results::{RunFolder, timestamp};
-use flava_tasks::{Feature, Method, Task};
+use flava_results::{PlannedTask, RunFolder, timestamp};
+use flava_tasks::{Feature, Method, Suite, Task};
 use serde_json::{Value, json};
 
 pub use estimate::dry_run;
@@ -34,6 +37,7 @@ use task::{Tasks, of_both, origin};
 /// A task that is to be run in one way, or why it cannot be.
 struct Planned {
     name: String,
+    suite: Suite,
     task_run: Result<TaskRun>,
 }
 
@@ -53,14 +57,17 @@ impl Planned {
     }
 
     fn of_task(plan: &Plan, task: &Task) -> Vec<Self> {
+        let suite = task.suite;
         let ready = |task_run: TaskRun| Self {
             name: task_run.name(),
+            suite,
             task_run: Ok(task_run),
         };
         match plan.task_runs(task) {
             Ok(task_runs) => task_runs.into_iter().map(ready).collect(),
             Err(error) => vec![Self {
                 name: task.name.clone(),
+                suite,
                 task_run: Err(error),
             }],
         }
@@ -92,10 +99,11 @@ fn run_in(plan: &Plan, peers: &Peers, group: &Group) -> Result<Outcome> {
     // Training loads the encoders itself.
     let only_trains = planned.iter().all(Planned::trains);
     let all = of_both(peers, group);
-    let mut folder = open_folder(plan, &names, &all)?;
     let open = || plan.subject.open(plan, only_trains);
     let subject = all.first("model", open)??;
-    let progress = progress(plan, &all)?;
+    let out = plan.out.of(&subject, &plan.subject);
+    let mut folder = open_folder(plan, &out, &planned, &all)?;
+    let progress = progress(plan, &out, &all)?;
     if let OpenSubject::Model(loaded) = &subject {
         progress.expect(forecast::works(plan, runs(&planned), &loaded.model.config));
     }
@@ -104,7 +112,8 @@ fn run_in(plan: &Plan, peers: &Peers, group: &Group) -> Result<Outcome> {
     }
     let mut tasks = Tasks {
         plan,
-        measured: Measured::new(&subject, plan, &progress, peers),
+        out: &out,
+        measured: Measured::new(&subject, plan, &out, &progress, peers),
         progress: &progress,
         peers,
         group,
@@ -123,6 +132,9 @@ fn run_in(plan: &Plan, peers: &Peers, group: &Group) -> Result<Outcome> {
         outcome.records.sort_by_key(|record| order(&record.name()));
     }
     progress.finish();
+    outcome.failed = folder.failed();
+    drop(tasks);
+    outcome.out = out;
     Ok(outcome)
 }
 
@@ -162,10 +174,15 @@ fn measure(
 }
 
 /// The folder of the results, which process 0 opens before the others write to it.
-fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder> {
+fn open_folder(plan: &Plan, out: &Path, planned: &[Planned], peers: &Peers) -> Result<RunFolder> {
     if peers.leads() {
-        let folder = RunFolder::open(&plan.out, &describe(plan, names), names)?;
-        shared::remove_features(&plan.out)?;
+        let tasks = planned.iter().map(|planned| PlannedTask {
+            name: planned.name.clone(),
+            suite: planned.suite.name().into(),
+        });
+        let tasks: Vec<PlannedTask> = tasks.collect();
+        let folder = RunFolder::open(out, &describe(plan, &tasks), &tasks)?;
+        shared::remove_features(out)?;
         peers.tell("folder", "open")?;
         return Ok(folder);
     }
@@ -173,20 +190,20 @@ fn open_folder(plan: &Plan, names: &[String], peers: &Peers) -> Result<RunFolder
         check_interrupted()?;
         peers.pause();
     }
-    if !plan.out.is_dir() {
-        let out = plan.out.display();
+    if !out.is_dir() {
+        let out = out.display();
         return Err(Error::Elsewhere(format!(
             "{out} is not the folder that process 0 opened: --out must be one folder for all processes"
         )));
     }
-    Ok(RunFolder::join(&plan.out))
+    Ok(RunFolder::join(out))
 }
 
 /// What is said, on the terminal and in `run.log`; process 0 alone has the terminal.
-fn progress(plan: &Plan, peers: &Peers) -> Result<Progress> {
+fn progress(plan: &Plan, out: &Path, peers: &Peers) -> Result<Progress> {
     let leads = peers.leads();
     let mut progress = Progress::new(0, "rows", plan.settings.quiet || !leads);
-    let log = plan.out.join(peers.log_name());
+    let log = out.join(peers.log_name());
     progress
         .log_to(&log)
         .map_err(|e| flava_base::Error::io(&log, e))?;
@@ -196,7 +213,8 @@ fn progress(plan: &Plan, peers: &Peers) -> Result<Progress> {
 }
 
 /// The plan as it is written down.
-fn describe(plan: &Plan, names: &[String]) -> Value {
+fn describe(plan: &Plan, tasks: &[PlannedTask]) -> Value {
+    let names: Vec<&String> = tasks.iter().map(|task| &task.name).collect();
     json!({
         "model": plan.subject.name(),
         "tasks": names,

@@ -1,13 +1,19 @@
 //! How a run ended, task by task.
 
+use std::path::PathBuf;
+
 use flava_base::error_lines;
 use flava_model::runtime::Progress;
 use flava_results::{
-    Record, RunFolder,
+    FailedTask, Record, RunFolder,
     reproduction::{WHOLE, reproduction},
+    results_text,
 };
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    args::{PrintArgs, width},
+};
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -16,6 +22,10 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// Tasks that failed, and why.
     pub failures: Vec<(String, Error)>,
+    /// The same, as the run's folder tells it.
+    pub failed: Vec<FailedTask>,
+    /// The run's folder.
+    pub out: PathBuf,
     /// What stands below the table.
     pub notes: Vec<String>,
     /// Tasks that were planned, each way of running one counted.
@@ -25,6 +35,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What was measured and what failed, as it is asked for.
+    pub fn text(&self, asked: PrintArgs) -> String {
+        results_text(&self.records, &self.failed, asked.format(), width())
+    }
+
     /// Takes note of how a task ended.
     pub(super) fn take(
         &mut self,

@@ -85,6 +85,7 @@ impl Tasks<'_> {
             variant: variant.clone(),
             key: String::new(),
             task_version: task.version,
+            suite: task.suite.name().into(),
             family: task.family.name().into(),
             protocol: assignment.protocol.name().into(),
             method: method.name().into(),

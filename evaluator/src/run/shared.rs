@@ -52,7 +52,7 @@ pub(super) fn gather(
             return Ok(());
         }
     }
-    remove_features(&tasks.plan.out)
+    remove_features(tasks.out)
 }
 
 /// Removes features that processes shared and nobody keeps, of this run or one that was killed.

@@ -1,6 +1,6 @@
 //! One task, run in one way.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use flava_heads::ItmHead;
 use flava_model::{
@@ -35,6 +35,8 @@ pub(super) struct Measurement<'a> {
 /// What all tasks of a run share.
 pub(super) struct Tasks<'a> {
     pub(super) plan: &'a Plan,
+    /// The run's folder.
+    pub(super) out: &'a Path,
     pub(super) measured: Measured<'a>,
     pub(super) progress: &'a Progress,
     /// Those that share the tasks out.
@@ -96,6 +98,7 @@ impl Tasks<'_> {
             prompts: prompts.as_ref().map(|chosen| &chosen.prompts),
             itm_head: itm_head.as_ref(),
             plan,
+            out: self.out,
             source: &source,
             progress: self.progress,
             group: self.group,

@@ -17,7 +17,7 @@ use flava_tasks::{
 };
 use serde::Serialize;
 
-use crate::features::sample;
+use crate::{Limit, features::sample};
 
 /// Side of the grid of brightness that a perceptual hash compares neighbours of.
 const GRID: usize = 16;
@@ -82,7 +82,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(split: &OpenSplit, limit: Option<usize>, seed: u64) -> Self {
+    fn new(split: &OpenSplit, limit: Option<Limit>, seed: u64) -> Self {
         let indices = sample(split, limit, seed);
         let mut seen = HashSet::new();
         let is_first = indices
@@ -127,7 +127,7 @@ impl Prints {
     /// Reads all rows, or a sample of `limit`.
     pub(super) fn of(
         split: &OpenSplit,
-        limit: Option<usize>,
+        limit: Option<Limit>,
         seed: u64,
         progress: &Progress,
     ) -> Self {
@@ -136,7 +136,7 @@ impl Prints {
             unreadable: Vec::new(),
             prints: Vec::new(),
         };
-        if limit == Some(0) {
+        if limit == Some(Limit::Rows(0)) {
             return found;
         }
         let sample = Sample::new(split, limit, seed);

@@ -13,7 +13,7 @@ use flava_tasks::{
 };
 
 use crate::{
-    DataLocator, Error, Result,
+    DataLocator, Error, Limit, Result,
     args::VerifyArgs,
     data::{self, OpenTask},
     plan::registry_of,
@@ -98,7 +98,7 @@ impl Checker<'_> {
         }
         found.class_names = opened.test.dataset.class_names().map_or(0, <[String]>::len);
         found.answers = answers(&opened);
-        let limit = self.args.limit.map(|limit| limit as usize);
+        let limit = self.args.limit.map(|limit| Limit::Rows(limit as usize));
         let mut all: Vec<Prints> = Vec::new();
         for split in opened.splits() {
             let prints = Prints::of(split, limit, self.args.seed, self.progress);

@@ -4,7 +4,10 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,10 @@ use super::forecast::{ExpectedWork, Forecast};
 
 /// Seconds between two lines about how far a run is, where no bar is shown.
 const LINE_EVERY: f64 = 60.0;
+/// Lines that are kept for a log that is not there yet.
+const EARLY: usize = 1000;
+/// Rows that are left out and named.
+const NAMED: usize = 20;
 /// Steps of the bar of a run.
 const FINENESS: f64 = 1000.0;
 
@@ -23,6 +30,9 @@ const FINENESS: f64 = 1000.0;
 pub struct Progress {
     shown: Arc<Shown>,
     log: Option<Mutex<File>>,
+    /// What was said before there was a log.
+    early: Mutex<Vec<String>>,
+    left_out: AtomicUsize,
 }
 
 /// The bars and what they show.
@@ -113,6 +123,8 @@ impl Progress {
         };
         let progress = Self {
             log: None,
+            early: Mutex::default(),
+            left_out: AtomicUsize::new(0),
             shown: Arc::new(Shown {
                 bars,
                 run,
@@ -142,9 +154,12 @@ impl Progress {
 
     /// Adds what is said to a file too, whether or not it is shown.
     pub fn log_to(&mut self, path: &Path) -> std::io::Result<()> {
-        self.log = Some(Mutex::new(
-            OpenOptions::new().create(true).append(true).open(path)?,
-        ));
+        let mut log = OpenOptions::new().create(true).append(true).open(path)?;
+        for line in std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner))
+        {
+            log.write_all(line.as_bytes())?;
+        }
+        self.log = Some(Mutex::new(log));
         Ok(())
     }
 
@@ -185,8 +200,13 @@ impl Progress {
 
     /// Prints a line above the bars, on stderr, unless quiet was asked for.
     pub fn say(&self, line: &str) {
+        let logged = format!("{}\n", escaped(line));
         if let Some(mut log) = self.log.as_ref().and_then(|log| log.lock().ok()) {
-            let _written = writeln!(log, "{}", escaped(line)); // a full disk shows where results are written
+            let _written = log.write_all(logged.as_bytes()); // a full disk shows where results are written
+        } else if let Ok(mut early) = self.early.lock()
+            && early.len() < EARLY
+        {
+            early.push(logged);
         }
         let Shown { bars, quiet, .. } = &*self.shown;
         if *quiet {
@@ -196,6 +216,15 @@ impl Progress {
             say(line);
         } else {
             let _heard = bars.println(escaped(line));
+        }
+    }
+
+    /// Says that a row is left out, and why; of many the first are named.
+    pub fn left_out(&self, id: &str, reason: &str) {
+        match self.left_out.fetch_add(1, Ordering::Relaxed) {
+            0..NAMED => self.say(&format!("left out: {id}: {reason}")),
+            NAMED => self.say("more rows are left out than are named"),
+            _ => {}
         }
     }
 

@@ -30,17 +30,22 @@ use run::Run;
 
 /// Runs the job's stages, in several processes together; the folder of the last model.
 pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
+    let progress = Progress::new(0, "steps", job.quiet || !group.leads());
+    let mut run = Run::new(job, progress, group);
+    let peers = group.peers();
+    // What is refused leaves no folder.
+    peers.first("sources", || run.check_sources())??;
     let mut lock = None;
-    group.peers().led("run", || {
+    peers.led("run", || {
         fs::create_dir_all(&job.out).map_err(|e| flava_model::Error::io(&job.out, e))?;
         lock = Some(lock_folder(&job.out)?);
         let recipe = job.recipe.to_toml()?;
         flava_base::write_atomic(&job.out.join("recipe.toml"), recipe.as_bytes())?;
         Ok::<_, Error>(())
     })??;
-    let mut run = Run::new(job, begin(job, group)?, group);
-    let peers = group.peers();
-    peers.first("sources", || run.check_sources())??;
+    let log = job.out.join(peers.log_name());
+    let written = run.progress.log_to(&log);
+    written.map_err(|e| flava_model::Error::io(&log, e))?;
     run.peak = run.measured_peak()?;
     let mut last = None;
     let config = job.recipe.config(dry_run::words_of(&job.recipe))?;
@@ -54,16 +59,6 @@ pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
     }
     run.progress.finish();
     Ok(last)
-}
-
-/// Begins the log of a run; process 0 alone has the terminal.
-fn begin(job: &Job, group: &Group) -> Result<Progress> {
-    let mut progress = Progress::new(0, "steps", job.quiet || !group.leads());
-    let log = job.out.join(group.peers().log_name());
-    progress
-        .log_to(&log)
-        .map_err(|e| flava_model::Error::io(&log, e))?;
-    Ok(progress)
 }
 
 /// Writes a model of a recipe's sizes with seeded weights, over the tokenizer of its stage, into

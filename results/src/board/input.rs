@@ -7,7 +7,7 @@ use super::{
     paper::paper,
 };
 use crate::{
-    Error, ForeignScore, MetricValue, Record, Result, Run, import, table_rows::read_table,
+    Error, ForeignScore, MetricValue, Record, Result, Run, import, runs_in, table_rows::read_table,
 };
 
 /// The word for the paper's columns.
@@ -36,7 +36,9 @@ impl Inputs {
             if argument == PAPER && !Path::new(argument).exists() {
                 inputs.entries.extend(paper()?);
             } else {
-                inputs.read_path(Path::new(argument))?;
+                for path in runs_in(Path::new(argument))? {
+                    inputs.read_path(&path)?;
+                }
             }
         }
         Ok(inputs)
@@ -49,7 +51,13 @@ impl Inputs {
         }
         let ending = path.extension().and_then(|ending| ending.to_str());
         if ending.is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
-            for record in read_table(path)? {
+            let (records, failed) = read_table(path)?;
+            if let Some(first) = failed.first() {
+                let count = failed.len();
+                self.notes
+                    .push(format!("{from}: {count} tasks failed, such as {first}"));
+            }
+            for record in records {
                 self.add(record, Origin::Table, None, &from)?;
             }
             return Ok(());

@@ -63,8 +63,10 @@ pub fn report_of_paths(paths: &[PathBuf], options: &ReportOptions) -> Result<Str
     let runs: Result<Vec<Run>> = paths.iter().map(|path| Run::read(path)).collect();
     match (runs, paths) {
         (Ok(runs), _) => report(&runs, options),
-        (Err(error), [folder]) => report_of_training(folder, options).map_err(|_| error),
-        (Err(error), _) => Err(error),
+        (Err(_), [folder]) => {
+            report_of_training(folder, options).or_else(|_| report(&Run::read_all(paths)?, options))
+        }
+        (Err(_), _) => report(&Run::read_all(paths)?, options),
     }
 }
 

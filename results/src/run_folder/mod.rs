@@ -8,6 +8,7 @@
 //! folder of its own.
 
 mod earlier;
+mod found;
 mod records;
 mod status;
 
@@ -22,24 +23,28 @@ use flava_base::{lock_folder, remove_parts, write_atomic};
 use serde_json::{Value, json};
 
 pub use self::{
+    found::runs_in,
     records::read_records,
-    status::{State, Status, timestamp},
+    status::{FailedTask, PlannedTask, State, Status, timestamp},
 };
 
-use self::records::record_paths;
+use self::status::STATUS;
+pub(crate) use self::{
+    found::{is_run, runs_below},
+    records::record_paths,
+    status::read_status,
+};
 use crate::{Error, Record, Result, csv_table};
 
 /// The ending of predictions whose record is not written yet.
 const NEW: &str = "new";
-/// The file that says how each task stands.
-const STATUS: &str = "status.json";
 
 /// A folder that results are written to, by one program at a time.
 #[derive(Debug)]
 pub struct RunFolder {
     folder: PathBuf,
-    /// Names of the tasks in the order of the plan.
-    order: Vec<String>,
+    /// The tasks in the order of the plan.
+    tasks: Vec<PlannedTask>,
     status: BTreeMap<String, Status>,
     /// None for a process that only adds records to a folder that another leads.
     journal: Option<File>,
@@ -53,17 +58,19 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written to, or another program runs in it.
-    pub fn open(folder: &Path, plan: &Value, tasks: &[String]) -> Result<Self> {
+    pub fn open(folder: &Path, plan: &Value, tasks: &[PlannedTask]) -> Result<Self> {
         fs::create_dir_all(folder.join("predictions")).map_err(|e| Error::io(folder, e))?;
         let (lock, note) = lock_folder(folder)?;
         remove_parts(folder);
         remove_parts(&folder.join("predictions"));
         let journal = open_journal(folder)?;
         let waiting = Status::new(State::Waiting, "");
-        let status = tasks.iter().map(|name| (name.clone(), waiting.clone()));
+        let status = tasks
+            .iter()
+            .map(|task| (task.name.clone(), waiting.clone()));
         let mut run = Self {
             folder: folder.to_owned(),
-            order: tasks.to_vec(),
+            tasks: tasks.to_vec(),
             status: status.collect(),
             journal: Some(journal),
             _lock: lock,
@@ -80,7 +87,7 @@ impl RunFolder {
     pub fn join(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            order: Vec::new(),
+            tasks: Vec::new(),
             status: BTreeMap::new(),
             journal: None,
             _lock: None,
@@ -139,9 +146,22 @@ impl RunFolder {
         self.set(name, State::Running, "", &Value::Null)
     }
 
-    /// Notes that a task failed.
+    /// Notes that a task failed, in the table too.
     pub fn fail(&mut self, name: &str, reason: &str) -> Result<()> {
-        self.set(name, State::Failed, reason, &Value::Null)
+        self.set(name, State::Failed, reason, &Value::Null)?;
+        self.write_table()
+    }
+
+    /// The tasks of the plan that failed.
+    pub fn failed(&self) -> Vec<FailedTask> {
+        let failed = |task: &PlannedTask| {
+            let status = self.status.get(&task.name)?;
+            (status.state == State::Failed).then(|| FailedTask {
+                date: status.since.clone(),
+                ..FailedTask::new(&task.name, &task.suite, &status.reason)
+            })
+        };
+        self.tasks.iter().filter_map(failed).collect()
     }
 
     /// Puts what was measured under other settings aside, gives the new predictions their names,
@@ -215,18 +235,19 @@ impl RunFolder {
         )?)
     }
 
-    /// The table of all records in the folder: the plan's in its order, then others by name.
+    /// The table of all records in the folder, the plan's in its order, then others by name; and of
+    /// what failed.
     fn write_table(&mut self) -> Result<()> {
         if self.journal.is_none() {
             return Ok(());
         }
         let mut records = self.whole_records()?;
-        let position = |name: &String| self.order.iter().position(|planned| planned == name);
+        let position = |name: &String| self.tasks.iter().position(|task| task.name == *name);
         records.sort_by_key(|record| {
             let name = record.name();
             (position(&name).unwrap_or(usize::MAX), name)
         });
-        let table = csv_table(&records);
+        let table = csv_table(&records, &self.failed());
         let path = self.folder.join("results.csv");
         Ok(write_atomic(&path, table.as_bytes())?)
     }
@@ -275,11 +296,12 @@ mod tests {
     use crate::record::record;
 
     fn open(folder: &Path) -> Result<RunFolder> {
-        RunFolder::open(
-            folder,
-            &json!({ "model": "m" }),
-            &["b".to_owned(), "a".to_owned()],
-        )
+        let planned = |name: &str| PlannedTask {
+            name: name.to_owned(),
+            suite: "own".to_owned(),
+        };
+        let tasks = ["b", "a", "c"].map(planned);
+        RunFolder::open(folder, &json!({ "model": "m" }), &tasks)
     }
 
     fn states(folder: &Path) -> BTreeMap<String, Status> {
@@ -308,6 +330,8 @@ mod tests {
             csv.find("\nb,").unwrap() < csv.find("\na,").unwrap(),
             "{csv}"
         );
+        assert!(csv.trim_end().ends_with(",failed,because"), "{csv}");
+        assert_eq!(run.failed()[0].task, "c");
         assert_eq!(
             run.finished("a", "key").map(|r| r.metrics),
             Some(record("a").metrics)

@@ -25,7 +25,7 @@ pub fn read_records(folder: &Path) -> Result<Vec<Record>> {
         .collect())
 }
 
-pub(super) fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn record_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let path = entry.map_err(|e| Error::io(folder, e))?.path();

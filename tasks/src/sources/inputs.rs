@@ -20,6 +20,8 @@ pub enum Inputs<'a> {
     Images(&'a Path),
     /// A text on each line of a file; ids are the numbers of the lines.
     Texts(&'a Path),
+    /// The same, and a line without a text is one.
+    Lines(&'a Path),
     /// A table or a parquet file.
     Table(&'a Path, &'a Columns),
 }
@@ -32,7 +34,8 @@ impl Inputs<'_> {
     pub fn open(&self) -> Result<OpenSplit> {
         let (path, dataset): (&Path, Arc<dyn Dataset>) = match *self {
             Self::Images(folder) => (folder, Arc::new(image_folder(folder)?)),
-            Self::Texts(file) => (file, Arc::new(TextLines::open(file)?)),
+            Self::Texts(file) => (file, Arc::new(TextLines::open(file)?.whole(file)?)),
+            Self::Lines(file) => (file, Arc::new(TextLines::open(file)?)),
             Self::Table(file, columns) => (file, guarded(file, || open_table(file, columns))?),
         };
         if dataset.is_empty() {
@@ -91,10 +94,16 @@ struct TextLines {
 impl TextLines {
     fn open(file: &Path) -> Result<Self> {
         let text = read_text(file)?;
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        match lines.iter().position(|line| line.trim().is_empty()) {
+        let lines = text.lines().map(str::to_owned).collect();
+        Ok(Self { lines })
+    }
+
+    /// No line is empty.
+    fn whole(self, file: &Path) -> Result<Self> {
+        let empty = self.lines.iter().position(|line| line.trim().is_empty());
+        match empty {
             Some(row) => Err(Error::data(file, format!("line {} is empty", row + 1))),
-            None => Ok(Self { lines }),
+            None => Ok(self),
         }
     }
 }

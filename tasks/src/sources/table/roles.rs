@@ -46,6 +46,8 @@ const PAIRS: [[&str; 2]; 8] = [
     ["question1", "question2"],
     ["question", "sentence"],
 ];
+/// The text of an image where nothing of [`TEXT`] is there and nobody asks for a label.
+const CAPTION: Names = &["caption"];
 /// Captions of an image.
 const CAPTIONS: Names = &[
     "caption",
@@ -132,7 +134,12 @@ pub(crate) fn roles(names: &[String], given: &Columns, wanted: Wanted) -> Result
                 return Err(found.without("image", IMAGE));
             }
         }
-        Wanted::Inputs => found.inputs(&mut columns)?,
+        Wanted::Inputs => {
+            found.inputs(&mut columns)?;
+            if columns.texts.is_empty() {
+                columns.texts.extend(found.first(CAPTION));
+            }
+        }
     }
     found.check(&columns)?;
     Ok(columns)
