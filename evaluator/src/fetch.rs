@@ -209,6 +209,13 @@ fn of_task(locator: &DataLocator, task: &Task, args: &FetchArgs) -> Result<Optio
         folder: repo.name.clone(),
         commit: listing.repo.revision.clone(),
     }];
+    for (repo, listing, place) in locator.image_files(&source)? {
+        parts.push(Part {
+            jobs: source_jobs(&listing, &place, &destination(to, &repo.name)),
+            folder: repo.name,
+            commit: listing.repo.revision,
+        });
+    }
     parts.extend(prompts_of(locator, &assignment.method, &listing, to)?);
     let splits = source
         .splits()

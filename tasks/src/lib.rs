@@ -33,7 +33,7 @@ pub use protocol::{Demand, Demands, Protocol};
 pub use recipe::{ChosenOn, HeadRecipe, Recipe};
 pub use registry::Registry;
 pub use select::select;
-pub use source::{Source, Split, SplitPart};
+pub use source::{ImagesFrom, Source, Split, SplitPart};
 pub use source_format::{Columns, Layout, SourceFormat};
 pub use sources::{Dataset, Example, Label};
 pub use submission::{Submission, SubmissionFormat};

@@ -1,11 +1,11 @@
 //! Where a task's rows come from, as its registry row says: repository or folder, format, splits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flava_base::id_rank;
 use serde::{Deserialize, Serialize};
 
-use crate::{Demand, SourceFormat};
+use crate::{Columns, Demand, SourceFormat, sources::TABLE_ENDINGS};
 
 /// A split's name is part of those of files.
 const LONGEST_NAME: usize = 64;
@@ -100,6 +100,111 @@ impl Split {
     }
 }
 
+/// A place of images that rows of another place name by their ids.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImagesFrom {
+    /// `owner/name` on the Hugging Face Hub, and the folder under `--data`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repo: String,
+    /// Its git revision; empty where none is pinned.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// The folder under `--data` of images that people have from elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub folder: String,
+    /// A pattern of parquet files, tables or shards with at most one `*`; or a folder or zip archive
+    /// of images, which are named by their files.
+    pub files: String,
+    /// The column, or the field of a shard's `.json`, with the ids. Without one, images of shards
+    /// are named by their keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// The column of the images.
+    #[serde(default = "image", skip_serializing_if = "is_image")]
+    pub image: String,
+    /// Where it was found.
+    #[serde(skip)]
+    pub root: PathBuf,
+    /// The commit that it was found at.
+    #[serde(skip)]
+    pub found: String,
+}
+
+fn image() -> String {
+    "image".into()
+}
+
+fn is_image(column: &str) -> bool {
+    column == "image"
+}
+
+impl ImagesFrom {
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        let folder = if self.repo.is_empty() {
+            &self.folder
+        } else {
+            &self.repo
+        };
+        format!("{folder}/{}", self.files)
+    }
+
+    /// The same with the commit that it was found at.
+    pub(crate) fn told(&self) -> String {
+        match self.found.as_str() {
+            "" => self.name(),
+            commit => format!("{} at {commit}", self.name()),
+        }
+    }
+
+    /// What its files end with, in lower case.
+    pub(crate) fn ending(&self) -> String {
+        let ending = self.files.rsplit_once('.').map_or("", |(_, ending)| ending);
+        ending.to_ascii_lowercase()
+    }
+
+    /// A source of its files alone, as places of sources are looked for; `base` is the folder of
+    /// the task's file.
+    pub fn as_source(&self, base: &Path) -> Source {
+        let columns = Columns {
+            image: self.image.clone(),
+            ..Columns::default()
+        };
+        let format = match self.ending().as_str() {
+            "parquet" => SourceFormat::Parquet { columns },
+            _ => SourceFormat::Auto { columns },
+        };
+        Source {
+            repo: self.repo.clone(),
+            revision: self.revision.clone(),
+            config: String::new(),
+            folder: self.folder.clone(),
+            base: base.to_owned(),
+            format,
+            note: String::new(),
+            extra: Vec::new(),
+            images_from: Vec::new(),
+            train: None,
+            validation: None,
+            test: Split::new("images", &self.files),
+            second_test: None,
+        }
+    }
+
+    /// What is wrong with it, if anything.
+    fn problem(&self) -> Option<String> {
+        let tables = TABLE_ENDINGS.contains(&&*self.ending()) || self.ending() == "parquet";
+        if self.repo.is_empty() == self.folder.is_empty() {
+            return Some("images_from has either a repo or a folder".into());
+        }
+        (tables && self.key.is_empty()).then(|| {
+            let files = &self.files;
+            format!("images_from {files} needs a key: the column with the ids of its images")
+        })
+    }
+}
+
 /// Where a task's rows come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -127,6 +232,9 @@ pub struct Source {
     /// Patterns of further files that the splits need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra: Vec<String>,
+    /// Where the images of the rows are, if not with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images_from: Vec<ImagesFrom>,
     /// Rows to fit on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<Split>,
@@ -215,6 +323,9 @@ impl Source {
                 "the name of a split has {LONGEST_NAME} letters at most, not {have}"
             ));
         }
+        if let Some(problem) = self.images_from.iter().find_map(ImagesFrom::problem) {
+            return Some(problem);
+        }
         if let Some(split) = self.fitted_and_scored() {
             return Some(format!("split {} is fitted on and scored", split.name));
         }
@@ -236,11 +347,18 @@ impl Source {
             | SourceFormat::Table { images, .. } => vec![images],
             _ => Vec::new(),
         };
+        let images = self.images_from.iter();
         self.splits()
             .map(|split| &split.files)
+            .chain(images.flat_map(|from| [&from.repo, &from.folder, &from.files]))
             .chain(&self.extra)
             .chain([&self.repo, &self.folder])
             .chain(inner)
+    }
+
+    /// Whether files are named by their split: a part of it keeps its name then.
+    pub(crate) fn names_files_by_split(&self) -> bool {
+        self.paths().any(|path| path.contains("SPLIT"))
     }
 
     /// A split that is scored, and whose rows are fitted on too.

@@ -11,6 +11,9 @@ pub struct Columns {
     /// Images: in parquet a struct with `bytes`, or bytes; in a table paths.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// What rows call their image, where it is one of the source's `images_from`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_key: String,
     /// Texts that go together as one input, one or two.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<String>,
@@ -48,6 +51,7 @@ impl Columns {
         let c = self;
         let one = [
             &c.image,
+            &c.image_key,
             &c.captions,
             &c.label,
             &c.answers,

@@ -4,6 +4,7 @@ mod bad_data;
 mod corpora;
 mod formats;
 mod identity;
+mod joins;
 mod sources;
 mod tables;
 mod traps;

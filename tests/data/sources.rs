@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use crate::support::{
     fixtures::digit,
     program::flava_eval,
-    sources::{ROWS, add_member, archives, write_snli_ve, write_source},
+    sources::{ROWS, add_member, archives, with_images, write_snli_ve, write_source},
 };
 
 fn paper() -> Vec<Task> {
@@ -104,6 +104,7 @@ fn every_source_reads_what_its_row_describes() {
     for task in paper() {
         for source in &task.sources {
             write_source(data.path(), &task, source);
+            let source = &with_images(data.path(), source);
             for split in source.splits() {
                 let opened =
                     task.open_split(source, split, &data.path().join(source.data_folder()), 0);

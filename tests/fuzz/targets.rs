@@ -1,7 +1,7 @@
 //! What is read from disk, each with files to spoil and the way in that the programs take.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::support::{
     fixtures::{digit, digits, write_model, write_parquet, write_tar},
     recipes::write_tiny_recipe,
-    sources::{archives, write_source},
+    sources::{archives, with_images, write_source},
 };
 
 /// Something that reads a file, and the file.
@@ -297,13 +297,21 @@ impl Targets {
         } else {
             write_source(data, task, source);
         }
+        let source: &'static Source = Box::leak(Box::new(with_images(data, source)));
+        let joined = if source.images_from.is_empty() {
+            ""
+        } else {
+            "joined-"
+        };
         let kind = format!("{:?}", source.format)
             .split([' ', '{'])
             .next()
             .unwrap()
             .to_lowercase();
         let mut images = 0;
-        for file in files(&root) {
+        let places = source.images_from.iter().map(|from| from.root.clone());
+        let places: BTreeSet<PathBuf> = places.chain([root.clone()]).collect();
+        for file in places.iter().flat_map(|place| files(place)) {
             let is_image = flava_base::is_image(&file.to_string_lossy());
             images += usize::from(is_image);
             if is_image && images > 1 {
@@ -312,7 +320,7 @@ impl Targets {
             let text = ["txt", "csv", "json", "jsonl", "tsv"].contains(&&*ending(&file));
             let root = root.clone();
             self.add(
-                format!("source/{kind}/{}", ending(&file)),
+                format!("source/{joined}{kind}/{}", ending(&file)),
                 &file,
                 text,
                 move |_| {

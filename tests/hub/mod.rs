@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod joins;
 mod journeys;
 mod publish;
 mod publishing;

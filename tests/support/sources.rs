@@ -17,7 +17,10 @@ use flava_tasks::{Columns, Source, SourceFormat, Split, Task};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use super::{fixtures::digit, place::root};
+use super::{
+    fixtures::{digit, write_tar},
+    place::root,
+};
 
 /// Rows of each split.
 pub const ROWS: usize = 4;
@@ -31,6 +34,7 @@ pub fn archives() -> PathBuf {
 pub fn write_source(data: &Path, task: &Task, source: &Source) {
     let root = data.join(source.data_folder());
     fs::create_dir_all(root.parent().unwrap()).unwrap();
+    with_images(data, source);
     if matches!(source.format, SourceFormat::Archive { .. }) {
         if !root.exists() {
             std::os::unix::fs::symlink(archives().join(source.data_folder()), root).unwrap();
@@ -71,6 +75,27 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
             }
         }
     }
+}
+
+/// A source with the images that it has elsewhere, which are written below `data`.
+pub fn with_images(data: &Path, source: &Source) -> Source {
+    let mut source = source.clone();
+    for from in &mut source.images_from {
+        from.root = data.join(&from.repo);
+        let file = from.root.join(from.files.replace('*', "00000"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let members = (0..ROWS).flat_map(|row| {
+            let told = json!({ from.key.as_str(): row }).to_string().into_bytes();
+            [
+                (format!("{row:09}.png"), image(row)),
+                (format!("{row:09}.json"), told),
+            ]
+        });
+        let members: Vec<(String, Vec<u8>)> = members.collect();
+        let members: Vec<(&str, &[u8])> = members.iter().map(|(n, b)| (&**n, &**b)).collect();
+        write_tar(&file, &members);
+    }
+    source
 }
 
 fn image(row: usize) -> Vec<u8> {
@@ -128,6 +153,8 @@ fn table(columns: &Columns, split: &Split, classes: usize) -> Vec<(String, Array
     };
     add(&columns.label, label);
     add(&columns.answers, Arc::new(lists(ROWS, 10)));
+    let keys = Int64Array::from_iter_values((0..ROWS).map(|row| (row / 2) as i64));
+    add(&columns.image_key, Arc::new(keys));
     add(
         &columns.id,
         Arc::new(Int64Array::from_iter_values(

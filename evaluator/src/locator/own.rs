@@ -1,7 +1,7 @@
 //! Tasks of one's own before they are run: what their rows leave open is found out, of repositories
 //! of the Hub too.
 
-use std::fs;
+use std::{borrow::Cow, fs};
 
 use flava_base::{path_text, walk};
 use flava_model::{
@@ -10,7 +10,7 @@ use flava_model::{
 };
 use flava_tasks::{
     SPLIT_NAMES, Source, SourceFormat, Split, Task,
-    sources::{Locate, Located, Repository, converted_names},
+    sources::{Locate, Located, Repository, converted_names, with_images},
 };
 
 use super::{DataLocator, source_jobs, sources::located};
@@ -39,10 +39,12 @@ impl DataLocator {
                 let located = self.locate(source);
                 let located = located.filter(|at| source.absent(&at.root).is_none());
                 if let Some(located) = located {
-                    return Ok(task.completed(source, &located.root)?);
+                    let source = self.with_images(source)?;
+                    return Ok(task.completed(&source, &located.root)?);
                 }
             } else {
                 let (source, located, note) = self.repository(source)?;
+                let source = self.with_images(&source)?;
                 let mut whole = task.completed(&source, &located.root)?;
                 whole.found.insert(0, note);
                 return Ok(whole);
@@ -69,6 +71,16 @@ impl DataLocator {
             reason,
         }
         .into())
+    }
+
+    /// A source with the places of its images that are elsewhere, fetched if they are nowhere.
+    fn with_images<'a>(&self, source: &'a Source) -> Result<Cow<'a, Source>> {
+        let there = with_images(Cow::Borrowed(source), self);
+        if there.is_ok() || !self.may_fetch() {
+            return there.map_err(|reason| lacking_images(source, reason));
+        }
+        self.fetch_images(source)?;
+        with_images(Cow::Borrowed(source), self).map_err(|reason| lacking_images(source, reason))
     }
 
     /// A source that names a repository alone: with its splits, where they lie, and what was chosen.
@@ -165,6 +177,14 @@ impl DataLocator {
             .absent(&located.root)
             .is_none()
             .then_some((converted, located))
+    }
+}
+
+fn lacking_images(source: &Source, reason: String) -> Error {
+    let name = source.name();
+    Error::Lacking {
+        what: "images",
+        reason: format!("{name}: {reason}"),
     }
 }
 

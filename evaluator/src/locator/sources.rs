@@ -33,6 +33,7 @@ impl DataLocator {
             {
                 let (_, listing, source) = self.hub_files(task, assignment, allow_mismatch)?;
                 self.fetch(&source_jobs(&listing, &source, &Destination::Cache))?;
+                self.fetch_images(&source)?;
                 let choice = task.find_source(assignment, self, allow_mismatch)?;
                 mark_complete(&choice);
                 Ok(choice)
@@ -86,6 +87,38 @@ impl DataLocator {
             what: "source",
             reason: reasons.join("; "),
         })
+    }
+
+    /// The repositories of the images that a source has elsewhere, with their files.
+    ///
+    /// # Errors
+    /// If one is not there, or lacks them.
+    pub fn image_files(&self, source: &Source) -> Result<Vec<(RepoId, Listing, Source)>> {
+        let mut places = Vec::new();
+        for from in source
+            .images_from
+            .iter()
+            .filter(|from| !from.repo.is_empty())
+        {
+            let place = from.as_source(&source.base);
+            let repo = RepoId::new(RepoKind::Dataset, &place.repo, &place.revision);
+            let repo = repo.map_err(ModelError::from)?;
+            let listing = self.files_of(&repo, &place)?;
+            let listing = listing.map_err(|reason| Error::Lacking {
+                what: "images",
+                reason: format!("the images of {} are to be of {reason}", source.name()),
+            })?;
+            places.push((repo, listing, place));
+        }
+        Ok(places)
+    }
+
+    /// Fetches the images that a source has elsewhere.
+    pub(super) fn fetch_images(&self, source: &Source) -> Result<()> {
+        for (_, listing, place) in self.image_files(source)? {
+            self.fetch(&source_jobs(&listing, &place, &Destination::Cache))?;
+        }
+        Ok(())
     }
 
     /// The files of a repository, or why another source is to be tried.

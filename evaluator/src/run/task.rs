@@ -205,10 +205,18 @@ fn itm_head(run: &Measurement) -> Result<Option<ItmHead>> {
 /// What rows of a split are called before anybody has opened it.
 pub(super) fn origin(source: &Source, split: &Split) -> String {
     let (folder, format) = (source.data_folder(), &source.format);
+    let images: String = source
+        .images_from
+        .iter()
+        .map(|from| format!(" {from:?}"))
+        .collect();
     let (only, without) = (&split.only, &split.without);
     let part = match (only.is_empty(), without.is_empty()) {
         (true, true) => String::new(),
         _ => format!(" {only:?} but {without:?}"),
     };
-    format!("{folder} {format:?} {} {}{part}", split.files, split.name)
+    format!(
+        "{folder} {format:?} {} {}{part}{images}",
+        split.files, split.name
+    )
 }

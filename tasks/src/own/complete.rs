@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{labels::LabelKind, read::is_open, splits};
+use super::{fill::is_open, labels::LabelKind, splits};
 use crate::{
     Columns, Error, Family, Feature, Label, Method, Metric, Result, Source, SourceFormat, Split,
     Tap, Task, Tower,
@@ -24,8 +24,10 @@ impl Task {
         let mut task = self.clone();
         let mut source = source.clone();
         splits::find(&mut source, root)?;
+        let images_from = source.images_from.clone();
         let survey = Survey {
             root,
+            images_from: &images_from,
             wanted: wanted(&self.method),
         };
         find_form(&mut source, &survey)?;

@@ -1,7 +1,10 @@
 //! Tasks of people's own: a short row names data and method; what the data tells is filled in.
 
 mod complete;
+mod fill;
+mod keys;
 mod labels;
+mod lines;
 mod read;
 mod splits;
 

@@ -7,85 +7,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::Open;
-use crate::{SourceFormat, Task};
-
-/// Keys of a task.
-const TASK: &[&str] = &[
-    "name",
-    "aliases",
-    "version",
-    "suite",
-    "family",
-    "summary",
-    "classes",
-    "class_names",
-    "metrics",
-    "chance",
-    "licence",
-    "license",
-    "citation",
-    "note",
-    "method",
-    "same_data_as",
-    "protocol",
-    "submission",
-    "source",
-];
-/// Keys of a source, of whatever format.
-const SOURCE: &[&str] = &[
-    "repo",
-    "revision",
-    "folder",
-    "format",
-    "note",
-    "extra",
-    "train",
-    "validation",
-    "test",
-    "second_test",
-    "columns",
-    "captions",
-    "layout",
-    "images",
-    "annotations",
-    "world",
-    "config",
-];
-/// Keys of a split.
-const SPLIT: &[&str] = &["name", "files", "rows", "captions", "only", "without"];
-/// Keys of what is read of a table.
-const COLUMNS: &[&str] = &[
-    "image",
-    "texts",
-    "captions",
-    "label",
-    "label_names",
-    "answers",
-    "id",
-    "group",
-    "split",
-];
-/// Keys of a method.
-const METHOD: &[&str] = &[
-    "kind",
-    "feature",
-    "templates",
-    "class_names",
-    "prompts",
-    "rerank",
-];
-/// The splits of a source.
-const SPLITS: [&str; 4] = ["train", "validation", "test", "second_test"];
-/// Methods, as they are written.
-const METHODS: [&str; 6] = [
-    "linear_probe",
-    "knn",
-    "few_shot",
-    "zero_shot",
-    "retrieval",
-    "fine_tune",
-];
+use super::{
+    Open,
+    fill::fill,
+    keys::{COLUMNS, IMAGES_FROM, METHOD, METHODS, SOURCE, SPLIT, SPLITS, TASK},
+    lines::FileLines,
+};
+use crate::Task;
 
 /// The tasks of a file.
 ///
@@ -127,48 +55,6 @@ pub fn tasks_of(text: &str) -> Result<Vec<Task>, String> {
         Ok(tasks)
     } else {
         Err(problems.join(ALSO))
-    }
-}
-
-/// Where things stand in a file.
-struct FileLines<'a> {
-    text: &'a str,
-}
-
-impl<'a> FileLines<'a> {
-    fn of(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        before.matches('\n').count() + 1
-    }
-
-    /// The tables of a list of tables, each with the line it begins in.
-    fn items<'d>(&self, list: &'d Spanned<DeValue<'a>>) -> Vec<(usize, Option<&'d DeTable<'a>>)> {
-        let DeValue::Array(all) = list.get_ref() else {
-            return Vec::new();
-        };
-        let item = |value: &'d Spanned<DeValue<'a>>| {
-            let table = match value.get_ref() {
-                DeValue::Table(table) => Some(table),
-                _ => None,
-            };
-            (self.of(value.span().start), table)
-        };
-        all.iter().map(item).collect()
-    }
-
-    /// The keys of a table that are none of the known ones.
-    fn unknown(&self, table: &DeTable, known: &[&str]) -> Vec<String> {
-        let strange = |(key, _): (&Spanned<std::borrow::Cow<str>>, _)| {
-            let name = key.get_ref();
-            (!known.contains(&name.as_ref())).then(|| {
-                let near = did_you_mean(name, known, 1).replace("\nhint: ", "; ");
-                format!(
-                    "line {}: there is no key {name:?}{near}",
-                    self.of(key.span().start)
-                )
-            })
-        };
-        table.iter().filter_map(strange).collect()
     }
 }
 
@@ -267,131 +153,20 @@ impl TaskRow<'_, '_, '_> {
         let Some(source) = table.get("source") else {
             return found;
         };
-        let sources: Vec<&DeTable> = match source.get_ref() {
-            DeValue::Table(table) => vec![table],
-            DeValue::Array(_) => {
-                let items = self.lines.items(source).into_iter();
-                items.filter_map(|(_, table)| table).collect()
-            }
-            _ => Vec::new(),
-        };
-        for source in sources {
+        for source in self.lines.tables(source) {
             found.extend(self.lines.unknown(source, SOURCE));
             let inner = SPLITS.iter().map(|split| (*split, SPLIT));
-            for (key, known) in inner.chain([("columns", COLUMNS)]) {
-                if let Some(DeValue::Table(table)) = source.get(key).map(Spanned::get_ref) {
+            for (key, known) in inner.chain([("columns", COLUMNS), ("images_from", IMAGES_FROM)]) {
+                for table in source
+                    .get(key)
+                    .into_iter()
+                    .flat_map(|value| self.lines.tables(value))
+                {
                     found.extend(self.lines.unknown(table, known));
                 }
             }
         }
         found
-    }
-}
-
-/// Fills in what a short row leaves out, and says what of it the data must tell.
-fn fill(row: &mut Table) -> Open {
-    let mut put = |key: &str, value: Value| _ = row.entry(key).or_insert(value);
-    put("suite", "own".into());
-    put("version", 1.into());
-    put("summary", String::new().into());
-    put("citation", "none".into());
-    if let Some(licence) = row.remove("license") {
-        row.entry("licence").or_insert(licence);
-    }
-    row.entry("licence").or_insert("not told".into());
-    let mut open = Open {
-        metrics: !row.contains_key("metrics"),
-        chance: !row.contains_key("chance"),
-        ..Open::default()
-    };
-    row.entry("metrics").or_insert(Value::Array(Vec::new()));
-    row.entry("chance").or_insert(0.0.into());
-    if let Some(Value::String(kind)) = row.get("method") {
-        let kind = kind.replace('-', "_");
-        let method = Table::from_iter([("kind".to_owned(), Value::String(kind))]);
-        row.insert("method".into(), Value::Table(method));
-    }
-    let mut has_classes = row.contains_key("classes");
-    has_classes |= !open.metrics && !scores_classes(row);
-    if let Some(Value::Table(method)) = row.get_mut("method") {
-        let kind = method.get("kind").and_then(Value::as_str);
-        let kind = kind.unwrap_or("").to_owned();
-        let reads = !["zero_shot", "retrieval"].contains(&kind.as_str());
-        if reads && !method.contains_key("feature") {
-            open.feature = true;
-            method.insert("feature".into(), "image_cls".into());
-        }
-        // Retrieval has no classes.
-        has_classes |= kind == "retrieval";
-    }
-    open.classes = !has_classes;
-    open.family = !row.contains_key("family");
-    row.entry("family").or_insert("vision".into());
-    if let Some(source) = row.remove("source") {
-        let mut sources = match source {
-            Value::Array(all) => all,
-            one => vec![one],
-        };
-        for source in &mut sources {
-            if let Value::Table(source) = source {
-                open.files |= fill_source(source);
-            }
-        }
-        row.insert("source".into(), Value::Array(sources));
-    }
-    open
-}
-
-/// Whether a metric of a row is one of classes.
-fn scores_classes(row: &Table) -> bool {
-    const VALUES: [&str; 4] = [
-        "pearson",
-        "spearman",
-        "vqa_accuracy",
-        "vqa_accuracy_lenient",
-    ];
-    let metrics = row.get("metrics").and_then(Value::as_array);
-    let of_values = |metric: &Value| metric.as_str().is_some_and(|name| VALUES.contains(&name));
-    metrics.is_none_or(|metrics| !metrics.iter().all(of_values))
-}
-
-/// Fills in a source; whether its files must tell something.
-fn fill_source(source: &mut Table) -> bool {
-    let mut open = false;
-    if !source.contains_key("repo") && !source.contains_key("folder") {
-        source.insert("folder".into(), ".".into());
-    }
-    for split in SPLITS {
-        if let Some(Value::String(files)) = source.get(split) {
-            let table = Table::from_iter([
-                ("name".to_owned(), Value::String(split.to_owned())),
-                ("files".to_owned(), Value::String(files.clone())),
-            ]);
-            source.insert(split.into(), Value::Table(table));
-        } else if let Some(Value::Table(table)) = source.get_mut(split) {
-            table.entry("name").or_insert(split.into());
-        }
-    }
-    if !source.contains_key("test") {
-        // An empty name is that of a split that is to be found.
-        let test = Table::from_iter([("name".to_owned(), Value::String(String::new()))]);
-        source.insert("test".into(), Value::Table(test));
-        open = true;
-    }
-    if !source.contains_key("format") {
-        source.insert("format".into(), "auto".into());
-        open = true;
-    }
-    open | (source.get("format").and_then(Value::as_str) == Some("table")
-        && !source.contains_key("columns"))
-}
-
-/// Whether a source's form is not told.
-pub(super) fn is_open(format: &SourceFormat) -> bool {
-    match format {
-        SourceFormat::Auto { .. } => true,
-        SourceFormat::Table { columns, .. } => columns.read().is_empty(),
-        _ => false,
     }
 }
 

@@ -65,12 +65,10 @@ fn is_data(ending: &str) -> bool {
 pub(super) fn divide(source: &mut Source, trains: bool, chooses: bool) -> Vec<String> {
     let mut notes = Vec::new();
     let none = source.test.name.is_empty();
+    let keeps_name = source.names_files_by_split();
     if !trains {
         if let Some(train) = source.train.take().filter(|_| none) {
-            source.test = Split {
-                name: "test".into(),
-                ..train
-            };
+            source.test = named(&train, "test", keeps_name);
         }
         (source.train, source.validation) = (None, None);
         return notes;
@@ -80,9 +78,8 @@ pub(super) fn divide(source: &mut Source, trains: bool, chooses: bool) -> Vec<St
     };
     if none {
         source.test = Split {
-            name: "test".into(),
             only: vec![SplitPart::Test],
-            ..train.clone()
+            ..named(train, "test", keeps_name)
         };
         train.without.push(SplitPart::Test);
         notes.push("there is no test split: a fifth of the rows, by the hash of their ids, is scored and not trained on".into());
@@ -91,12 +88,20 @@ pub(super) fn divide(source: &mut Source, trains: bool, chooses: bool) -> Vec<St
         let mut only = vec![SplitPart::Validation];
         only.extend(&train.only);
         source.validation = Some(Split {
-            name: "validation".into(),
             only,
-            ..train.clone()
+            ..named(train, "validation", keeps_name)
         });
         train.without.push(SplitPart::Validation);
         notes.push("there is no validation split: the checkpoint is chosen on a tenth of the training rows, by the hash of their ids".into());
     }
     notes
+}
+
+/// A split of the same files by another name, unless files are found by the name.
+fn named(split: &Split, name: &str, keeps_name: bool) -> Split {
+    let mut other = split.clone();
+    if !keeps_name {
+        name.clone_into(&mut other.name);
+    }
+    other
 }

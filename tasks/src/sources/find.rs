@@ -76,6 +76,13 @@ impl Task {
                 refused.extend(absent);
                 continue;
             };
+            let source = match with_images(source, locator) {
+                Ok(source) => source,
+                Err(absent) => {
+                    refused.push(absent);
+                    continue;
+                }
+            };
             refused.extend(shortfall.clone());
             let choice = Choice {
                 source,
@@ -145,6 +152,33 @@ impl Task {
             }
         }
     }
+}
+
+/// A source with the places of images that are elsewhere; or which of them is not there.
+///
+/// # Errors
+/// The latter.
+pub fn with_images<'a>(
+    source: Cow<'a, Source>,
+    locator: &dyn Locate,
+) -> std::result::Result<Cow<'a, Source>, String> {
+    if source.images_from.is_empty() {
+        return Ok(source);
+    }
+    let mut source = source.into_owned();
+    let (name, base) = (source.name().to_owned(), source.base.clone());
+    for from in &mut source.images_from {
+        let place = from.as_source(&base);
+        let lacking =
+            |reason: &str| format!("the images of {name} are in {}: {reason}", from.name());
+        let located = locator.locate(&place);
+        let located = located.ok_or_else(|| lacking("which is not there"))?;
+        if let Some(absent) = place.absent(&located.root) {
+            return Err(lacking(&absent));
+        }
+        (from.root, from.found) = (located.root, located.revision);
+    }
+    Ok(Cow::Owned(source))
 }
 
 impl Source {

@@ -22,6 +22,8 @@ pub(super) enum ImageAt {
     File(PathBuf),
     /// One of the listing's unpacked images.
     Pixels(usize),
+    /// Not here.
+    Elsewhere,
 }
 
 /// One row.
@@ -83,6 +85,11 @@ impl Listing {
         listing.number_clusters();
         listing.check_files()?;
         Ok(listing)
+    }
+
+    /// Rows whose images are elsewhere.
+    pub(super) fn without_images(folder: &Path, rows: Vec<Row>) -> Self {
+        Self::new(Folder::Disk(folder.to_owned()), rows, None)
     }
 
     fn new(folder: Folder, rows: Vec<Row>, pixels: Option<Arc<dyn Pixels>>) -> Self {
@@ -147,6 +154,7 @@ impl Listing {
             .map(|(index, row)| match &row.image {
                 ImageAt::File(file) => *first.entry(file).or_insert(index),
                 ImageAt::Pixels(image) => *image,
+                ImageAt::Elsewhere => index,
             })
             .collect();
         self.rows
@@ -239,7 +247,7 @@ impl Dataset for Listing {
                 files: pixels.files(),
                 at: *image as u64,
             },
-            (ImageAt::Pixels(_), None) => ImageOrigin::None,
+            (ImageAt::Pixels(_), None) | (ImageAt::Elsewhere, _) => ImageOrigin::None,
         }
     }
 
@@ -256,9 +264,12 @@ impl Dataset for Listing {
             ..
         } = self.rows[index].clone();
         let image = match (&image, &self.pixels) {
-            (ImageAt::File(file), _) => self.folder.read(file)?,
-            (ImageAt::Pixels(image), Some(pixels)) => bmp(&pixels.read(*image)?, pixels.size())
-                .map_err(|e| Error::data(self.folder.path(), e))?,
+            (ImageAt::Elsewhere, _) => None,
+            (ImageAt::File(file), _) => Some(self.folder.read(file)?),
+            (ImageAt::Pixels(image), Some(pixels)) => {
+                let image = bmp(&pixels.read(*image)?, pixels.size());
+                Some(image.map_err(|e| Error::data(self.folder.path(), e))?)
+            }
             (ImageAt::Pixels(_), None) => {
                 return Err(Error::data(
                     self.folder.path(),
@@ -268,7 +279,7 @@ impl Dataset for Listing {
         };
         Ok(Example {
             id,
-            image: Some(image),
+            image,
             texts,
             label,
         })

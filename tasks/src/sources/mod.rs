@@ -12,6 +12,7 @@ mod hateful_memes;
 mod image_list;
 mod index_cache;
 mod inputs;
+mod joined;
 mod karpathy;
 mod label_space;
 mod lines;
@@ -35,14 +36,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Columns, Error, Layout, Result, Source, SourceFormat, Split, Task};
+use crate::{Columns, Error, ImagesFrom, Layout, Result, Source, SourceFormat, Split, Task};
 use patterns::matching;
 use reading::guarded;
 
 pub use class_names::{PROMPT_FILES, Prompts, read_prompts};
 pub use corpus::{Corpus, pair_columns};
 pub use dataset::{Dataset, Example, ImageOrigin, Label};
-pub use find::{Choice, Locate, Located};
+pub use find::{Choice, Locate, Located, with_images};
 pub use fingerprint::Fingerprint;
 pub use inputs::{Inputs, has_labels};
 pub use label_space::LabelSpace;
@@ -89,7 +90,9 @@ impl Task {
             root,
             seed,
         };
-        let dataset = guarded(root, || reader.open(&source.format))?;
+        let dataset = guarded(root, || {
+            reader.open_all(&source.format, &source.images_from)
+        })?;
         if dataset.is_empty() {
             return Err(Error::data(root, format!("split {} is empty", split.name)));
         }
@@ -146,6 +149,32 @@ impl SplitReader<'_> {
                 Arc::new(karpathy::open(&self.rows(), &images, name)?)
             }
         })
+    }
+
+    /// Rows with their images, wherever these are.
+    fn open_all(&self, format: &SourceFormat, from: &[ImagesFrom]) -> Result<Arc<dyn Dataset>> {
+        if from.is_empty() {
+            self.open(format)
+        } else {
+            self.joined(format, from)
+        }
+    }
+
+    /// Rows whose images are elsewhere.
+    fn joined(&self, format: &SourceFormat, from: &[ImagesFrom]) -> Result<Arc<dyn Dataset>> {
+        let (rows, keys): (Arc<dyn Dataset>, Vec<String>) = match format {
+            SourceFormat::Vqa { annotations, .. } => {
+                let fill = |path: &str| self.root.join(self.split.fill(path));
+                let (rows, keys) =
+                    vqa::without_images(&fill(&self.split.files), &fill(annotations))?;
+                (Arc::new(rows), keys)
+            }
+            other => {
+                let keys = joined::keys_of_rows(other, self.split, self.root)?;
+                (self.open(other)?, keys)
+            }
+        };
+        Ok(Arc::new(joined::Joined::new(rows, &keys, from, self.root)?))
     }
 
     /// The file or folder that lists the rows.

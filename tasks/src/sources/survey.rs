@@ -15,7 +15,7 @@ use super::{
     reading::guarded,
     table::{self, TABLE_ENDINGS, Wanted, roles},
 };
-use crate::{Columns, Error, Layout, Result, SourceFormat, Split};
+use crate::{Columns, Error, ImagesFrom, Layout, Result, SourceFormat, Split};
 
 /// Files of labels that `datasets` reads beside images.
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
@@ -23,6 +23,8 @@ const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet
 /// Where files of a split are, and what is to be read of them.
 pub(crate) struct Survey<'a> {
     pub(crate) root: &'a Path,
+    /// The places of images that are elsewhere.
+    pub(crate) images_from: &'a [ImagesFrom],
     pub(crate) wanted: Wanted,
 }
 
@@ -144,7 +146,7 @@ impl Survey<'_> {
                     root: self.root,
                     seed: 0,
                 };
-                let dataset = reader.open(other)?;
+                let dataset = reader.open_all(other, self.images_from)?;
                 surveyed.class_names = dataset.class_names().map(<[String]>::to_vec);
                 let class = |row: usize| match dataset.label(row) {
                     Label::Class(class) => class + 1,

@@ -67,40 +67,76 @@ impl Interner {
     }
 }
 
+/// Questions as rows, before anybody has looked for their images.
+struct Asked {
+    data_subtype: String,
+    /// Rows with the ids of their images.
+    rows: Vec<(Row, u64)>,
+    kinds: Vec<Arc<str>>,
+}
+
 /// Opens questions; without the annotations file (the hidden test sets) nothing is right or wrong.
 pub(super) fn open(questions: &Path, annotations: &Path, images: &Path) -> Result<Listing> {
-    let Questions {
-        data_subtype,
-        questions: asked,
-    } = read_json(questions)?;
-    let mut answers = flava_base::is_there(annotations)
-        .then(|| answers_of(annotations))
-        .transpose()?;
-    let mut ids = HashSet::new();
-    let (mut rows, mut kinds) = (Vec::with_capacity(asked.len()), Vec::new());
-    for (index, question) in asked.into_iter().enumerate() {
-        let id = question.question_id;
-        if !ids.insert(id) {
-            let reason = format!("question {index}: the question_id {id} is there twice");
-            return Err(Error::data(questions, reason));
+    let asked = Asked::read(questions, annotations)?;
+    let subset = &asked.data_subtype;
+    let rows = asked.rows.into_iter().map(|(row, image)| Row {
+        image: ImageAt::File(image_name(images, subset, image).into()),
+        ..row
+    });
+    Ok(Listing::of_files(images, rows.collect())?.with_slices(asked.kinds))
+}
+
+/// The same without the images, and the id of each row's image.
+pub(super) fn without_images(
+    questions: &Path,
+    annotations: &Path,
+) -> Result<(Listing, Vec<String>)> {
+    let asked = Asked::read(questions, annotations)?;
+    let (rows, images): (Vec<Row>, Vec<u64>) = asked.rows.into_iter().unzip();
+    let keys = images.iter().map(u64::to_string).collect();
+    let listing = Listing::without_images(questions, rows).with_slices(asked.kinds);
+    Ok((listing, keys))
+}
+
+impl Asked {
+    fn read(questions: &Path, annotations: &Path) -> Result<Self> {
+        let Questions {
+            data_subtype,
+            questions: asked,
+        } = read_json(questions)?;
+        let mut answers = flava_base::is_there(annotations)
+            .then(|| answers_of(annotations))
+            .transpose()?;
+        let mut ids = HashSet::new();
+        let (mut rows, mut kinds) = (Vec::with_capacity(asked.len()), Vec::new());
+        for (index, question) in asked.into_iter().enumerate() {
+            let id = question.question_id;
+            if !ids.insert(id) {
+                let reason = format!("question {index}: the question_id {id} is there twice");
+                return Err(Error::data(questions, reason));
+            }
+            let mut label = Label::None;
+            if let Some(answers) = &mut answers {
+                let answered = answer_to(&question, answers, questions);
+                let answered = answered.map_err(|reason| Error::data(annotations, reason))?;
+                kinds.push(answered.kind);
+                label = Label::Answers(answered.answers);
+            }
+            let row = Row {
+                id: id.to_string(),
+                image: ImageAt::Elsewhere,
+                texts: vec![question.question],
+                label,
+                cluster: 0,
+            };
+            rows.push((row, question.image_id));
         }
-        let mut label = Label::None;
-        if let Some(answers) = &mut answers {
-            let answered = answer_to(&question, answers, questions);
-            let answered = answered.map_err(|reason| Error::data(annotations, reason))?;
-            kinds.push(answered.kind);
-            label = Label::Answers(answered.answers);
-        }
-        let file = image_name(images, &data_subtype, question.image_id);
-        rows.push(Row {
-            id: id.to_string(),
-            image: ImageAt::File(file.into()),
-            texts: vec![question.question],
-            label,
-            cluster: 0,
-        });
+        Ok(Self {
+            data_subtype,
+            rows,
+            kinds,
+        })
     }
-    Ok(Listing::of_files(images, rows)?.with_slices(kinds))
 }
 
 /// Takes the answers to a question of the file `questions`.

@@ -103,7 +103,7 @@ pub(crate) fn roles(names: &[String], given: &Columns, wanted: Wanted) -> Result
     if columns.id.is_empty() {
         columns.id = found.one("id", ID)?.unwrap_or_default();
     }
-    if columns.image.is_empty() {
+    if !has_image(&columns) {
         columns.image = found.one("image", IMAGE)?.unwrap_or_default();
     }
     match wanted {
@@ -111,7 +111,7 @@ pub(crate) fn roles(names: &[String], given: &Columns, wanted: Wanted) -> Result
             if columns.captions.is_empty() {
                 columns.captions = found.first(CAPTIONS).unwrap_or_default();
             }
-            if columns.image.is_empty() || columns.captions.is_empty() {
+            if !has_image(&columns) || columns.captions.is_empty() {
                 return Err(found.lacking("image", IMAGE, "caption", CAPTIONS));
             }
             if columns.group.is_empty() {
@@ -130,7 +130,7 @@ pub(crate) fn roles(names: &[String], given: &Columns, wanted: Wanted) -> Result
             }
             if wanted == Wanted::Labelled {
                 found.inputs(&mut columns)?;
-            } else if columns.image.is_empty() {
+            } else if !has_image(&columns) {
                 return Err(found.without("image", IMAGE));
             }
         }
@@ -143,6 +143,11 @@ pub(crate) fn roles(names: &[String], given: &Columns, wanted: Wanted) -> Result
     }
     found.check(&columns)?;
     Ok(columns)
+}
+
+/// Whether rows have images, in a column or elsewhere.
+fn has_image(columns: &Columns) -> bool {
+    !columns.image.is_empty() || !columns.image_key.is_empty()
 }
 
 /// The names of a table's columns.
@@ -190,7 +195,7 @@ impl Found<'_> {
                 None => self.one("text", TEXT)?.into_iter().collect(),
             };
         }
-        if columns.texts.is_empty() && columns.image.is_empty() {
+        if columns.texts.is_empty() && !has_image(columns) {
             return Err(self.lacking("text", TEXT, "image", IMAGE));
         }
         Ok(())

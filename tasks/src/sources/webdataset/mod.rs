@@ -6,12 +6,14 @@
 //! they lie, nothing is unpacked.
 
 mod count;
+mod fields;
 mod index;
 mod members;
 mod sample;
 mod side;
 
 pub(super) use count::missing_shard;
+pub(super) use fields::json_fields;
 pub(super) use side::SampleKind;
 
 use std::{
