@@ -10,7 +10,7 @@ use flava_evaluator::{
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs, width},
     card_beside,
     console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
-    dry_run, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
+    dry_run, merge, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
 };
 use flava_model::runtime::distributed::{Company, Group, Peers};
 use flava_results::{Record, results_text};
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
     listen();
     let result = match &args.command {
         Some(FinetuneCommand::Predict(args)) => answer(args),
+        Some(FinetuneCommand::Merge(args)) => merge(args)
+            .map(|()| say(&format!("a whole model in {}", args.out.display())))
+            .map(|()| DONE)
+            .map_err(Into::into),
         Some(FinetuneCommand::Recipe { task, task_file }) => recipe_of(task, task_file)
             .map(|text| print(&text))
             .map(|()| DONE)

@@ -32,7 +32,7 @@ pub use compare::{Comparison, compare};
 pub use embed::{EmbeddedRows, embed};
 pub use error::{Error, Result};
 pub use fetch::{Fetched, fetch};
-pub use finetune::{Trainings, card_beside, recipe_of, recipe_text, submit};
+pub use finetune::{Trainings, card_beside, merge, recipe_of, recipe_text, submit};
 pub use given::{GivenFolder, GivenSource};
 pub use leaderboard::leaderboard;
 pub use locator::DataLocator;

@@ -110,6 +110,20 @@ impl Flava {
         self.multimodal_model.set_lender(lender);
     }
 
+    /// Does something with each projection of the attention of all encoders, which is told by its
+    /// name.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn each_projection<E>(
+        &mut self,
+        act: &mut impl FnMut(&str, &mut crate::layers::Linear) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.image_model.each_projection(act)?;
+        self.text_model.each_projection(act)?;
+        self.multimodal_model.each_projection(act)
+    }
+
     /// Prepares for inference: from then on the linear layers keep the weights they have now and
     /// give no gradient.
     pub fn pack(&mut self) {

@@ -186,6 +186,14 @@ impl ImageEncoder {
         self.encoder.pack();
     }
 
+    /// Does something with each projection of the blocks' attention, which is told by its name.
+    pub fn each_projection<E>(
+        &mut self,
+        act: &mut impl FnMut(&str, &mut crate::layers::Linear) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.encoder.each_projection(act)
+    }
+
     /// Whether activations are computed again in the backward pass.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.encoder.set_recompute(recompute);

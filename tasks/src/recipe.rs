@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::{Error, Family, Method, Result, Task, Tower};
+use crate::{ChosenOn, Error, Family, HeadRecipe, LoraRecipe, Method, Result, Task, Tower};
 
 /// The built-in recipes: a task's own, or those of a kind of encoder.
 static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/recipes");
@@ -33,26 +33,6 @@ learning_rate = 1.0
 warmup = 0.0
 weight_decay = 0.0
 "#;
-
-/// What stands on the CLS state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum HeadRecipe {
-    /// A dense layer of the state's width, tanh, and the output layer, each after dropout:
-    /// `RoBERTa`'s.
-    Pooled {
-        /// Share of states that are dropped.
-        dropout: f64,
-    },
-    /// A hidden layer with GELU and layer norm, and the output layer: the paper's two-layer
-    /// classifier.
-    Mlp {
-        /// Width of the hidden layer.
-        hidden: i64,
-        /// Share of states that are dropped.
-        dropout: f64,
-    },
-}
 
 /// How a task is fine-tuned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +117,9 @@ pub struct Recipe {
     /// What is taken of the right class's target and given to all alike.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub label_smoothing: f64,
+    /// Low-rank additions that are trained in place of the encoders' weights, with the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraRecipe>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -147,16 +130,6 @@ fn is_one(value: &f64) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(value: &f64) -> bool {
     *value == 0.0
-}
-
-/// What a checkpoint is chosen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChosenOn {
-    /// The rows that are scored, as fairseq does for GLUE.
-    Test,
-    /// A tenth of the training rows.
-    Train,
 }
 
 fn one() -> f64 {
@@ -256,6 +229,10 @@ impl Recipe {
                 Some("eps, weight_decay, clip_norm, head_rate_factor and warmup are finite and not negative".into())
             }
             _ if matches!(self.head, HeadRecipe::Mlp { hidden, .. } if hidden < 1) => Some("head.hidden is at least 1".into()),
+            _ if self.lora.as_ref().is_some_and(|lora| !lora.is_possible()) => {
+                Some("lora has a rank of 1 to 1024, a finite alpha above 0, and projections that it is on, each once".into())
+            }
+            _ if self.lora.is_some() && self.ema > 0.0 => Some("lora goes without ema".into()),
             _ if self.max_tokens < 3 => Some(format!("max_tokens {} leaves no room for a word", self.max_tokens)),
             _ => None,
         }
@@ -336,6 +313,10 @@ fn set(table: &mut Table, setting: &str) -> std::result::Result<(), String> {
         let near = did_you_mean(&key, &known, 1);
         return Err(format!("there is no such setting{near}"));
     }
+    if key.starts_with("lora.") {
+        let lora = table.entry("lora");
+        lora.or_insert_with(|| Value::Table(Table::new()));
+    }
     // One of the two lengths replaces the other.
     match key.as_str() {
         "steps" => drop(table.remove("epochs")),
@@ -357,6 +338,10 @@ fn keys() -> std::result::Result<Vec<String>, String> {
         "freeze",
         "layer_rate_decay",
         "label_smoothing",
+        "lora",
+        "lora.rank",
+        "lora.alpha",
+        "lora.on",
     ]
     .map(str::to_owned);
     let outer = table.keys().filter(|key| *key != "head");

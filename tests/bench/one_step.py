@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""One step of fine-tuning beside PyTorch's, with what is frozen, rates by depth, and smoothed labels; run it by
-`make parity`.
+"""One step of fine-tuning beside PyTorch's, with what is frozen, rates by depth, and smoothed labels; two of a LoRA; run
+it by `make parity`.
 
 flava-finetune makes one step of AdamW over all rows of a table; the same is done with transformers' FlavaModel, the
 head's first weights (those of a step of no length), torch.optim.AdamW and torch's cross entropy. All weights are
@@ -25,19 +25,23 @@ from tuned_in_transformers import Tuned  # noqa: E402
 TOLERANCE = 2e-6
 RATE, DECAY, EPS, SMOOTHING, DEPTH = 1e-3, 0.05, 1e-3, 0.1, 0.7
 FROZEN = ["text.embeddings", "text.layers.0"]
+RANK, ALPHA = 4, 12.0
 
 
 def train(folder, name, rate, **settings):
     settings = dict(
-        steps=1, warmup=0, decay="constant", batch_size=64, learning_rate=rate, weight_decay=DECAY, eps=EPS, dropout=0.0,
-        **{"head.dropout": 0.0}, betas="[0.9, 0.999]", clip_norm=0.0, head_rate_factor=3.0, **settings,
+        warmup=0, decay="constant", batch_size=64, learning_rate=rate, weight_decay=DECAY, eps=EPS, dropout=0.0,
+        **{"head.dropout": 0.0}, betas="[0.9, 0.999]", clip_norm=0.0, head_rate_factor=3.0,
+        **({"steps": 1} | settings),
     )
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     command = [PROGRAM, "--train", "t.csv", "--validation", "t.csv", "--test", "v.csv", "--out", name, "--quiet", *sets]
     done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return load_file(folder / name / "last/model.safetensors") | load_file(folder / name / "last/head.safetensors")
+    last = folder / name / "last"
+    weights = next(file for file in ("model.safetensors", "adapter_model.safetensors") if (last / file).exists())
+    return load_file(last / weights) | load_file(last / "head.safetensors")
 
 
 def step_of(name, layers):
@@ -74,6 +78,43 @@ def theirs(folder, rows, fancy):
     return kept | head
 
 
+def theirs_of_lora(folder, rows, first):
+    """Two steps of additions to the attention's projections, and of the head."""
+    tuned = Tuned(folder / "first")
+    texts, labels = [text for text, _ in rows], torch.tensor([["bad", "good"].index(label) for _, label in rows])
+    tuned.model.requires_grad_(False)
+    head = {name: tensor.clone().requires_grad_() for name, tensor in tuned.head.items()}
+    tuned.head = head
+    added = {name: tensor.clone().requires_grad_() for name, tensor in first.items() if "lora_" in name}
+    for name in added:
+        layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        if layer == name.removeprefix("base_model.model."):
+            continue
+        a, b = added[name], added[name.replace("lora_A", "lora_B")]
+        tuned.model.get_submodule(layer).register_forward_hook(
+            lambda module, inputs, output, a=a, b=b: output + ALPHA / RANK * (inputs[0] @ a.T) @ b.T
+        )
+    groups = [{"params": list(added.values()), "lr": RATE}, {"params": list(head.values()), "lr": RATE * 3.0}]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=EPS, weight_decay=DECAY)
+    for _ in range(2):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(tuned.classifier(tuned.cls(texts, None)), labels).backward()
+        optimiser.step()
+    return added | head
+
+
+def compare(ours, expected, least, what):
+    worst, moved = 0.0, 0
+    for name, tensor in expected.items():
+        name = next((own for own in (name, f"flava.{name}") if own in ours), None)
+        if name is None:
+            continue
+        worst = max(worst, (ours[name].float() - tensor.detach()).abs().max().item())
+        moved += 1
+    assert moved > least and worst < TOLERANCE, f"{what}: {moved} tensors, {worst}"
+    print(f"{what}: {moved} tensors, largest difference {worst:.1e}")
+
+
 def main():
     rows = [(f"a {['dull', 'fine'][n % 2]} film of {n} minutes", ["bad", "good"][n % 2]) for n in range(24)]
     with tempfile.TemporaryDirectory() as folder:
@@ -91,16 +132,15 @@ def main():
             ours = train(folder, f"ours-{fancy}", RATE, **settings)
             with torch.enable_grad():
                 expected = theirs(folder, rows, fancy)
-            worst, moved = 0.0, 0
-            for name, tensor in expected.items():
-                name = next((own for own in (name, f"flava.{name}") if own in ours), None)
-                if name is None:
-                    continue
-                worst = max(worst, (ours[name].float() - tensor.detach()).abs().max().item())
-                moved += 1
-            assert moved > 30 and worst < TOLERANCE, f"{moved} tensors, {worst}"
             what = "frozen parts, rates by depth, smoothed labels" if fancy else "plain"
-            print(f"one step, {what}: {moved} tensors, largest difference {worst:.1e}")
+            compare(ours, expected, 30, f"one step, {what}")
+        lora = {"lora.rank": RANK, "lora.alpha": ALPHA, "lora.on": '["query", "key", "value", "output"]'}
+        first = train(folder, "lora-first", 1e-30, **lora)
+        ours = train(folder, "lora", RATE, steps=2, **lora)
+        with torch.enable_grad():
+            expected = theirs_of_lora(folder, rows, first)
+        compare(ours, expected, 15, "two steps of a LoRA")
+        assert any(value.abs().max() > 1e-4 for name, value in ours.items() if "lora_B" in name), "nothing was learned"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ mod examples;
 mod finetune;
 mod given;
 mod leaderboard;
+mod lora;
 mod own;
 mod pretrain;
 mod processes;

@@ -19,7 +19,7 @@ use crate::{
 /// If the model is not fine-tuned, or a row cannot be answered for.
 pub fn predict(args: &PredictArgs) -> Result<AnsweredRows> {
     let settings = Settings::new(&args.model_args)?;
-    let folder = tuned_folder(args)?;
+    let folder = tuned_folder(&args.model)?;
     let saved = FinetunedModel::read_whole(&folder)?;
     let split = open_inputs(&args.input, &columns_of(&args.columns)?, false)?;
     let mut tuned = Tuned {

@@ -119,3 +119,8 @@ Examples:
 pub(super) const MAN: &str = "\
 Examples:
   flava-eval man ~/.local/share/man/man1";
+
+pub(super) const MERGE: &str = "\
+Examples:
+  flava-finetune rte --set lora.rank=8 --out rte-lora
+  flava-finetune merge --model rte-lora --out rte";

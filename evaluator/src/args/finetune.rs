@@ -43,6 +43,9 @@ pub enum FinetuneCommand {
     /// Answer for new images or texts, or a test set in the form that its server takes.
     #[command(after_long_help = examples::PREDICT)]
     Predict(Box<PredictArgs>),
+    /// Make a model that stands alone of a LoRA and the weights that it was trained on.
+    #[command(after_long_help = examples::MERGE)]
+    Merge(MergeArgs),
     /// Print a task's recipe, to start one of your own from.
     #[command(after_long_help = examples::RECIPE)]
     Recipe {
@@ -163,6 +166,20 @@ pub struct FinetuneRunArgs {
     /// How the model is run.
     #[command(flatten)]
     pub model_args: ModelArgs,
+}
+
+/// Merging a LoRA.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// A folder of flava-finetune that was trained with lora.
+    #[arg(long, value_name = "DIR")]
+    pub model: String,
+    /// Folder of the weights that it was trained on, if they are not where they were.
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Folder to write, in Hugging Face's layout.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// Answering a test set.

@@ -22,7 +22,7 @@ pub use eval::{
     CacheArgs, CacheCommand, Command, CompareArgs, EmbedArgs, EvalArgs, FetchArgs, NewTask,
     RunsArgs, ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
 };
-pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs};
+pub use finetune::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, MergeArgs, PredictArgs};
 pub use own::{
     AnswerArgs, ColumnArgs, InputArgs, OwnRunArgs, ProbeArgs, RetrieveArgs, ZeroShotArgs,
 };

@@ -5,6 +5,8 @@ use std::{fmt::Write, path::Path};
 use flava_base::{say, write_atomic};
 use flava_results::Record;
 
+use super::is_lora;
+
 /// Writes README.md into the folder of a training; a card that is there and was not written by
 /// this stays.
 pub fn card_beside(folder: &Path, record: &Record) {
@@ -14,19 +16,26 @@ pub fn card_beside(folder: &Path, record: &Record) {
     if !own {
         return;
     }
-    let text = format!("{}\n{MARK}\n", card(record));
+    let text = format!("{}\n{MARK}\n", card(folder, record));
     if let Err(error) = write_atomic(&path, text.as_bytes()) {
         say(&format!("note: README.md is not written: {error}"));
     }
 }
 
-fn card(record: &Record) -> String {
+fn card(folder: &Path, record: &Record) -> String {
     let mut text = format!(
         "---\nlibrary_name: transformers\ntags: [flava]\n---\n\n# {}, fine-tuned\n\n\
-         A FLAVA checkpoint that was fine-tuned on {}: `best` is a folder in Hugging Face's layout \
+         A FLAVA checkpoint that was fine-tuned on {}: `best` {}, \
          with the head in `head.safetensors`. `flava-finetune predict --model ..` answers with it, \
          `flava-eval --model .. --tasks {}` scores it again.\n\n",
-        record.task, record.task, record.task
+        record.task,
+        record.task,
+        if is_lora(&folder.join("best")) {
+            "holds a LoRA as PEFT does, of the base below"
+        } else {
+            "is a folder in Hugging Face's layout"
+        },
+        record.task
     );
     text.push_str("| metric | score | 95 % interval | rows | split |\n|---|---|---|---|---|\n");
     for score in &record.metrics {

@@ -5,6 +5,7 @@ mod batches;
 mod card;
 mod depth;
 mod learner;
+mod lora;
 mod network;
 mod output;
 mod predict;
@@ -19,10 +20,11 @@ use flava_results::MetricValue;
 use flava_tasks::{Recipe, Suite, Task, select};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, plan::registry_of};
+use crate::{Error, Result, args::MergeArgs, plan::registry_of};
 
 pub use card::card_beside;
 pub(crate) use learner::FineTuning;
+pub(crate) use lora::{LoraBase, is_lora};
 pub(crate) use network::{Network, NetworkStart};
 pub(crate) use output::Output;
 pub(crate) use predict::{Asked, answers_kind, ceiling, outputs_of_unbroken, predictions};
@@ -30,6 +32,24 @@ pub(crate) use saved::{FinetunedModel, has_training, head_digest, is_tuned};
 pub use submission::submit;
 pub(crate) use submission::tuned_folder;
 pub use trainings::Trainings;
+
+/// Writes a model with a LoRA as one that stands alone.
+///
+/// # Errors
+/// If the folder holds none, its weights are not there or others, or there is something at the
+/// place already.
+pub fn merge(args: &MergeArgs) -> Result<()> {
+    let folder = tuned_folder(&args.model)?;
+    let out = &args.out;
+    if out.exists() {
+        return Err(Error::Argument {
+            argument: "--out",
+            value: out.display().to_string(),
+            reason: "is there already".into(),
+        });
+    }
+    FinetunedModel::read_whole(&folder)?.merge(&folder, args.base.as_deref(), out)
+}
 
 /// The recipe of a task, by its name, as a file to start one from.
 pub fn recipe_of(task: &str, task_files: &[PathBuf]) -> Result<String> {

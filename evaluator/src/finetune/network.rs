@@ -10,12 +10,14 @@ use flava_model::{
     resize_positions,
     runtime::{Fill, Vars},
 };
-use flava_tasks::{Feature, HeadRecipe, Recipe, Tower};
+use flava_tasks::{Feature, HeadRecipe, LoraRecipe, Recipe, Tower};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{Output, depth::Frozen};
 use crate::{Error, Result};
 
+/// How the names of what is added to a layer go on after its own.
+const ADDITION: &str = ".lora_";
 /// Where the name of the position table is.
 const POSITIONS: &str = "flava.image_model.embeddings.position_embeddings";
 
@@ -30,6 +32,8 @@ pub(crate) struct NetworkStart<'a> {
     pub(crate) feature: Feature,
     /// What its numbers mean.
     pub(crate) output: Output,
+    /// What is trained in place of the encoders' weights.
+    pub(crate) lora: Option<&'a LoraRecipe>,
     pub(crate) seed: u64,
 }
 
@@ -96,6 +100,8 @@ pub(crate) struct Network {
     pub(crate) text: std::sync::Arc<TextProcessor>,
     pub(crate) feature: Feature,
     pub(crate) output: Output,
+    /// Whether additions are trained in place of the encoders' weights.
+    pub(super) has_lora: bool,
 }
 
 impl Network {
@@ -127,7 +133,11 @@ impl Network {
             text: text.into(),
             feature: start.feature,
             output: start.output,
+            has_lora: false,
         };
+        if let Some(lora) = start.lora {
+            network.add_lora(lora, start.seed)?;
+        }
         network.move_to(device);
         Ok(network)
     }
@@ -140,9 +150,9 @@ impl Network {
         }
     }
 
-    /// Whether a variable is part of what the feature is made by.
-    fn trains(&self, name: &str) -> bool {
-        let parts: &[&str] = match self.feature.tower {
+    /// How the names of the variables begin that the feature is made by.
+    pub(super) fn trained_parts(&self) -> &'static [&'static str] {
+        match self.feature.tower {
             Tower::Image => &["flava.image_model.", "classifier."],
             Tower::Text => &["flava.text_model.", "classifier."],
             Tower::Multimodal => &[
@@ -153,8 +163,17 @@ impl Network {
                 "flava.text_to_mm_",
                 "classifier.",
             ],
-        };
-        parts.iter().any(|part| name.starts_with(part))
+        }
+    }
+
+    /// Whether a variable is trained: part of what the feature is made by, and of a LoRA where there
+    /// is one.
+    fn trains(&self, name: &str) -> bool {
+        let is_part = self
+            .trained_parts()
+            .iter()
+            .any(|part| name.starts_with(part));
+        is_part && (!self.has_lora || is_addition(name) || name.starts_with("classifier."))
     }
 
     /// Leaves parts of the encoders as they are.
@@ -211,6 +230,11 @@ impl Network {
         let output = self.flava.encode_multimodal_cls(&image, &encoded, mask)?;
         Ok(output.cls())
     }
+}
+
+/// Whether a variable is added to a layer, and no part of the checkpoint.
+pub(super) fn is_addition(name: &str) -> bool {
+    name.contains(ADDITION)
 }
 
 /// Images of another size than the checkpoint's are of whole patches.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use flava_base::{DigestIndex, MANIFEST, hex, is_there, verify_folder};
+use flava_base::{DigestIndex, MANIFEST, hex, is_there, replace_folder, verify_folder};
 use flava_model::checkpoint::{
     Architecture, Checkpoint, load_exactly, read_tensors, write_directory, write_tensors,
 };
@@ -12,7 +12,11 @@ use flava_training::last_state;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Network, NetworkStart, Output, ValidationScore};
+use super::{
+    Network, NetworkStart, Output, ValidationScore,
+    lora::{LoraBase, additions_of},
+    network::is_addition,
+};
 use crate::{Error, Result};
 
 /// Largest description: a vocabulary of answers stands in it.
@@ -55,6 +59,9 @@ pub(crate) struct FinetunedModel {
     /// What the task called its classes, in the order of the head's numbers.
     #[serde(default)]
     pub(crate) class_names: Vec<String>,
+    /// The weights that are not here, of a LoRA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<LoraBase>,
 }
 
 /// Whether a folder holds a fine-tuned model.
@@ -64,7 +71,9 @@ pub(crate) fn is_tuned(folder: &Path) -> bool {
 
 /// A digest of what a fine-tuned folder has beside its encoders: the head and what it means.
 pub(crate) fn head_digest(folder: &Path) -> Result<String> {
-    let digests = DigestIndex::none().digests(&[folder.join(HEAD), folder.join(DESCRIPTION)]);
+    let mut files = vec![folder.join(HEAD), folder.join(DESCRIPTION)];
+    files.extend(additions_of(folder));
+    let digests = DigestIndex::none().digests(&files);
     let digests = digests
         .into_iter()
         .collect::<flava_base::Result<Vec<_>>>()?;
@@ -90,14 +99,17 @@ impl FinetunedModel {
 
     /// Writes the network and what it is into a folder.
     pub(super) fn write(&self, folder: &Path, network: &Network) -> Result<()> {
-        write_directory(
-            folder,
-            Architecture::FlavaModel,
-            &network.config,
-            network.store.variables(),
-            &network.image,
-            &network.text,
-        )?;
+        match (&self.lora, &self.recipe.lora) {
+            (Some(base), Some(recipe)) => network.write_lora(folder, recipe, base)?,
+            _ => write_directory(
+                folder,
+                Architecture::FlavaModel,
+                &network.config,
+                network.weights(),
+                &network.image,
+                &network.text,
+            )?,
+        }
         let head = network.head_variables().collect();
         write_tensors(&folder.join(HEAD), head)?;
         let text = serde_json::to_string_pretty(self)?;
@@ -109,21 +121,56 @@ impl FinetunedModel {
 
     /// The network of a folder, on a device.
     pub(crate) fn network(&self, folder: &Path, device: tch::Device) -> Result<Network> {
-        let recipe = Recipe {
-            image_size: 0,
-            ..self.recipe.clone()
-        }; // the folder's own size is the tuned one
-        let start = NetworkStart {
+        let Some(base) = &self.lora else {
+            let recipe = Recipe {
+                image_size: 0,
+                ..self.recipe.clone()
+            }; // the folder's own size is the tuned one
+            let mut network = Network::new(self.start(folder, &recipe), device)?;
+            network.load_head(&folder.join(HEAD))?;
+            return Ok(network);
+        };
+        self.network_over(&base.check(&base.folder)?, folder, device)
+    }
+
+    /// The network of a folder with a LoRA and of the weights of another, which are those that it
+    /// belongs to.
+    fn network_over(&self, weights: &Path, folder: &Path, device: tch::Device) -> Result<Network> {
+        let mut start = self.start(weights, &self.recipe);
+        start.lora = self.recipe.lora.as_ref();
+        let mut network = Network::new(start, device)?;
+        network.load(folder)?;
+        Ok(network)
+    }
+
+    fn start<'a>(&self, folder: &'a Path, recipe: &'a Recipe) -> NetworkStart<'a> {
+        NetworkStart {
             folder,
             random: false,
-            recipe: &recipe,
+            recipe,
             feature: self.feature,
             output: self.output.clone(),
+            lora: None,
             seed: self.seed,
+        }
+    }
+
+    /// Writes a LoRA's folder with its weights as a model that stands alone; `base` is where the
+    /// weights are, if not where they were.
+    ///
+    /// # Errors
+    /// If it holds no LoRA, or the weights are others or not there.
+    pub(crate) fn merge(mut self, folder: &Path, base: Option<&Path>, out: &Path) -> Result<()> {
+        let Some(own) = self.lora.take() else {
+            return Err(Error::Lacking {
+                what: "LoRA",
+                reason: format!("{} holds a whole model already", folder.display()),
+            });
         };
-        let mut network = Network::new(start, device)?;
-        network.load_head(&folder.join(HEAD))?;
-        Ok(network)
+        let weights = own.check(base.unwrap_or(&own.folder))?;
+        let mut network = self.network_over(&weights, folder, tch::Device::Cpu)?;
+        network.merge_lora()?;
+        replace_folder(out, |part| self.write(part, &network))
     }
 }
 
@@ -141,8 +188,18 @@ impl Network {
         )?)
     }
 
-    /// Takes encoders and head of a folder over.
+    /// The encoders' variables, without additions.
+    fn weights(&self) -> impl Iterator<Item = (String, Tensor)> {
+        let variables = self.store.variables().into_iter();
+        variables.filter(|(name, _)| !is_addition(name))
+    }
+
+    /// Takes encoders, or what is added to them, and head of a folder over.
     pub(super) fn load(&mut self, folder: &Path) -> Result<()> {
+        if self.has_lora {
+            self.load_lora(folder)?;
+            return self.load_head(&folder.join(HEAD));
+        }
         Checkpoint::open(folder)?
             .load_into(&self.store)?
             .require(&["flava"])?;

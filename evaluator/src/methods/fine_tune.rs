@@ -17,8 +17,8 @@ use crate::{
     Error, Result,
     features::Rows,
     finetune::{
-        Asked, FineTuning, FinetunedModel, Network, NetworkStart, Output, ceiling, has_training,
-        is_tuned, predictions,
+        Asked, FineTuning, FinetunedModel, LoraBase, Network, NetworkStart, Output, ceiling,
+        has_training, is_tuned, predictions,
     },
 };
 
@@ -181,6 +181,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         recipe: &recipe,
         feature,
         output: head.clone(),
+        lora: recipe.lora.as_ref(),
         seed: plan.seed,
     };
     let network = Network::new(start, settings.load.device)?;
@@ -251,6 +252,25 @@ fn prepare_folder(input: &MethodInput) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The weights that a LoRA is trained on.
+fn base_of(input: &MethodInput) -> Result<LoraBase> {
+    if input.plan.tuning.random_init {
+        return Err(Error::Usage {
+            argument: "--random-init",
+            reason: "--random-init: a LoRA is of a checkpoint's weights".into(),
+        });
+    }
+    let loaded = input.source.encoders()?.loaded;
+    let folder = &loaded.folder;
+    Ok(LoraBase {
+        model: input.plan.subject.name(),
+        folder: folder
+            .canonicalize()
+            .map_err(|e| flava_base::Error::io(folder, e))?,
+        fingerprint: loaded.model.fingerprint.clone(),
+    })
+}
+
 /// What the saved folders tell of a training.
 fn saved(
     input: &MethodInput,
@@ -286,5 +306,6 @@ fn saved(
         train_rows: train.len(),
         departures: departures(input, recipe)?,
         class_names: class_names.to_vec(),
+        lora: recipe.lora.as_ref().map(|_| base_of(input)).transpose()?,
     })
 }

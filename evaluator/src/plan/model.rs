@@ -2,13 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use flava_base::hex;
 use flava_model::{
     LoadOptions, Pretrained,
     hub::{RepoId, RepoKind},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::Settings;
-use crate::{Error, Result, embedded, locator::DataLocator};
+use crate::{
+    Error, Result, embedded,
+    finetune::{FinetunedModel, head_digest, is_lora},
+    locator::DataLocator,
+};
 
 /// Which model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +51,8 @@ impl ModelChoice {
         if folder.exists() {
             // What flava-finetune writes holds its best checkpoint in a folder of its own.
             let best = folder.join("best");
-            let tuned = !folder.join("config.json").exists() && best.join("config.json").exists();
+            let is_model = |folder: &Path| folder.join("config.json").exists();
+            let tuned = !is_model(folder) && (is_model(&best) || is_lora(&best));
             return Ok(Self::Directory(if tuned {
                 best
             } else {
@@ -69,7 +77,21 @@ impl ModelChoice {
     }
 
     /// Loads it for inference.
+    ///
+    /// # Errors
+    /// If it is not there or is damaged, or is a LoRA, whose weights are elsewhere.
     pub fn load(&self, settings: &Settings, locator: &DataLocator) -> Result<Loaded> {
+        if let Self::Directory(folder) = self
+            && is_lora(folder)
+        {
+            let name = self.name();
+            return Err(Error::Lacking {
+                what: "weights",
+                reason: format!(
+                    "{name} holds a LoRA alone: flava-finetune merge --model {name} --out DIR makes a whole model"
+                ),
+            });
+        }
         self.read(Pretrained::open, settings, locator)
     }
 
@@ -84,10 +106,26 @@ impl ModelChoice {
             Self::Directory(path) => (path.clone(), String::new()),
             Self::Hub(repo) => locator.model(repo)?,
         };
+        let model = if is_lora(&folder) {
+            described_lora(&folder, settings)?
+        } else {
+            read(&folder, settings.load)?
+        };
         Ok(Loaded {
-            model: read(&folder, settings.load)?,
+            model,
             revision,
             folder,
         })
     }
+}
+
+/// What the weights of a LoRA are described by, as those that it makes of them.
+fn described_lora(folder: &Path, settings: &Settings) -> Result<Pretrained> {
+    let saved = FinetunedModel::read_whole(folder)?;
+    let none = Error::Internal("a LoRA has a base");
+    let base = saved.lora.ok_or(none)?;
+    let mut model = Pretrained::describe(&base.check(&base.folder)?, settings.load)?;
+    let digest = format!("{} {}", model.fingerprint, head_digest(folder)?);
+    model.fingerprint = hex(&Sha256::digest(digest)[..16]);
+    Ok(model)
 }

@@ -109,6 +109,15 @@ impl SelfAttention {
         }
     }
 
+    /// The projections, by their names.
+    pub(super) fn projections(&mut self) -> [(&'static str, &mut Linear); 3] {
+        [
+            ("query", &mut self.query),
+            ("key", &mut self.key),
+            ("value", &mut self.value),
+        ]
+    }
+
     /// Prepares for inference: the three projections become one product.
     #[expect(
         clippy::disallowed_methods,

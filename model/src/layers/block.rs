@@ -61,6 +61,20 @@ impl Block {
         &self.name
     }
 
+    /// Does something with each projection of the attention, which is told by its name.
+    pub(super) fn each_projection<E>(
+        &mut self,
+        act: &mut impl FnMut(&str, &mut Linear) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Attention {
+            attention, output, ..
+        } = &mut self.attention;
+        for (name, linear) in attention.projections() {
+            act(&format!("{}.attention.attention.{name}", self.name), linear)?;
+        }
+        act(&format!("{}.attention.output.dense", self.name), output)
+    }
+
     /// Prepares for inference.
     pub fn pack(&mut self) {
         self.attention.attention.pack();

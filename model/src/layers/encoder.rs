@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use super::{AttentionKind, AttentionMask, Block, LayerNorm, Rows, WeightLender};
+use super::{AttentionKind, AttentionMask, Block, LayerNorm, Linear, Rows, WeightLender};
 use crate::{
     Result,
     config::BlockConfig,
@@ -90,6 +90,15 @@ impl Encoder {
             .iter_mut()
             .filter_map(Rc::get_mut)
             .for_each(Block::pack);
+    }
+
+    /// Does something with each projection of the blocks' attention, which is told by its name.
+    pub fn each_projection<E>(
+        &mut self,
+        act: &mut impl FnMut(&str, &mut Linear) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut blocks = self.layer.iter_mut().filter_map(Rc::get_mut);
+        blocks.try_for_each(|block| block.each_projection(act))
     }
 
     /// Whether the blocks' activations are computed again in the backward pass instead of being

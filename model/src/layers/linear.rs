@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::Activation;
+use super::{Activation, Lora};
 use crate::{
     Result,
     runtime::{self, Fused, PackedLinear, Vars, trace},
@@ -14,6 +14,7 @@ pub struct Linear {
     pub(super) weight: Tensor,
     pub(super) bias: Option<Tensor>,
     packed: Option<PackedLinear>,
+    lora: Option<Lora>,
 }
 
 impl Linear {
@@ -30,7 +31,32 @@ impl Linear {
             weight,
             bias,
             packed: None,
+            lora: None,
         }
+    }
+
+    /// Features that it takes, and that it gives.
+    pub fn sizes(&self) -> Result<(i64, i64)> {
+        let (output, input) = self.weight.size2()?;
+        Ok((input, output))
+    }
+
+    /// Adds something to what it gives, until it is packed.
+    pub fn set_lora(&mut self, lora: Lora) {
+        self.lora = Some(lora);
+    }
+
+    /// Makes what is added a part of the weight.
+    ///
+    /// # Errors
+    /// If it does not fit.
+    pub fn merge_lora(&mut self) -> Result<()> {
+        if let Some(lora) = self.lora.take() {
+            let _guard = tch::no_grad_guard();
+            let mut weight = self.weight.detach();
+            let _sum = weight.f_add_(&lora.weight()?)?;
+        }
+        Ok(())
     }
 
     /// Prepares for inference; from then on the layer keeps the weights it has now and gives no
@@ -41,9 +67,13 @@ impl Linear {
 
     /// \[.., input\] to \[.., output\].
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        match &self.packed {
-            Some(packed) => packed.forward(xs, Fused::Nothing),
-            None => runtime::linear(xs, &self.weight, self.bias.as_ref()),
+        if let Some(packed) = &self.packed {
+            return packed.forward(xs, Fused::Nothing);
+        }
+        let ys = runtime::linear(xs, &self.weight, self.bias.as_ref())?;
+        match &self.lora {
+            Some(lora) => Ok(ys.f_add(&lora.forward(xs)?)?),
+            None => Ok(ys),
         }
     }
 

@@ -28,7 +28,7 @@ use text::Answered;
 /// Answers, writes the files, and gives their paths with the number of rows.
 pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
     let settings = Settings::new(&args.model_args)?;
-    let folder = tuned_folder(args)?;
+    let folder = tuned_folder(&args.model)?;
     let saved = FinetunedModel::read_whole(&folder)?;
     let registry = registry_of(&args.data_args.task_file)?;
     let task = task_of(&registry, &saved, args)?;
@@ -65,13 +65,13 @@ pub fn submit(args: &PredictArgs) -> Result<Vec<(PathBuf, usize)>> {
 }
 
 /// The folder of --model.
-pub(crate) fn tuned_folder(args: &PredictArgs) -> Result<PathBuf> {
+pub(crate) fn tuned_folder(model: &String) -> Result<PathBuf> {
     let refused = |reason: &str| Error::Argument {
         argument: "--model",
-        value: args.model.clone(),
+        value: model.clone(),
         reason: reason.to_owned(),
     };
-    match ModelChoice::new(Some(&args.model))? {
+    match ModelChoice::new(Some(model))? {
         ModelChoice::Directory(folder) if is_tuned(&folder) => Ok(folder),
         ModelChoice::Directory(_) => Err(refused("holds no fine-tuned model")),
         _ => Err(refused("is no folder of flava-finetune")),
