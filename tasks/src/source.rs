@@ -172,7 +172,7 @@ impl ImagesFrom {
             ..Columns::default()
         };
         let format = match self.ending().as_str() {
-            "parquet" => SourceFormat::Parquet { columns },
+            "parquet" | "arrow" => SourceFormat::Parquet { columns },
             _ => SourceFormat::Auto { columns },
         };
         Source {
@@ -194,7 +194,8 @@ impl ImagesFrom {
 
     /// What is wrong with it, if anything.
     fn problem(&self) -> Option<String> {
-        let tables = TABLE_ENDINGS.contains(&&*self.ending()) || self.ending() == "parquet";
+        let tables = TABLE_ENDINGS.contains(&&*self.ending())
+            || ["parquet", "arrow"].contains(&&*self.ending());
         if self.repo.is_empty() == self.folder.is_empty() {
             return Some("images_from has either a repo or a folder".into());
         }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared|boards|tables.
+"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared|boards|tables|answers.
 
 Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
 """
@@ -22,6 +22,7 @@ import webdataset
 from PIL import Image
 from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProcessor
 
+import answers
 import fitting
 import peer
 import processes
@@ -280,6 +281,7 @@ def main():
         "shared": shared.bench,
         "boards": bench_boards,
         "tables": tables.bench,
+        "answers": answers.bench,
     }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
     for name in sys.argv[1:] or parts:

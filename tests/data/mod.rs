@@ -1,5 +1,6 @@
 //! Data: every source in its public layout, what is wrong with it, and what `verify` says.
 
+mod arrow;
 mod bad_data;
 mod corpora;
 mod formats;

@@ -22,7 +22,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::support::{
-    fixtures::{digit, digits, write_model, write_parquet, write_tar},
+    fixtures::{digit, digits, write_arrow, write_model, write_parquet, write_tar},
     recipes::write_tiny_recipe,
     sources::{archives, with_images, write_source},
 };
@@ -387,6 +387,7 @@ impl Targets {
                 .collect::<Vec<_>>(),
         );
         write_parquet(&folder.join("rows.parquet"), "image", &digits(20), 7);
+        write_arrow(&folder.join("rows.arrow"), "image", &digits(20), 7);
         for (name, corpus, text) in [
             (
                 "lines.txt",
@@ -416,6 +417,11 @@ impl Targets {
             (
                 "rows.parquet",
                 json!({ "format": "parquet", "files": "rows.parquet", "image": "image" }),
+                false,
+            ),
+            (
+                "rows.arrow",
+                json!({ "format": "parquet", "files": "rows.arrow", "image": "image" }),
                 false,
             ),
         ] {

@@ -10,6 +10,7 @@ mod lora;
 mod own;
 mod pretrain;
 mod processes;
+mod prolonged;
 mod reports;
 mod resume;
 mod scores;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field};
 use flava_model::{
     AttentionKind, FlavaConfig,
@@ -161,6 +162,25 @@ pub fn write_named_parquet(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], na
 
 fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: WriterProperties) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let batch = batch_of(image, rows);
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// The same as a stream of Arrow, in batches of `group` rows.
+pub fn write_arrow(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], group: usize) {
+    let file = File::create(path).unwrap();
+    let mut writer = StreamWriter::try_new(file, &batch_of(image, rows).schema()).unwrap();
+    for some in rows.chunks(group) {
+        writer.write(&batch_of(image, some)).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+/// Rows with a column of images (bytes, path) and one of labels.
+fn batch_of(image: &str, rows: &[(Vec<u8>, i64)]) -> RecordBatch {
     let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(
         rows.iter().map(|(bytes, _)| bytes),
     ));
@@ -175,17 +195,8 @@ fn write_rows(path: &Path, image: &str, rows: &[(Vec<u8>, i64)], properties: Wri
         rows.iter().map(|(_, label)| *label),
     ));
     let images: ArrayRef = Arc::new(images);
-    let batch =
-        RecordBatch::try_from_iter_with_nullable([(image, images, true), ("label", labels, true)])
-            .unwrap();
-    let mut writer = ArrowWriter::try_new(
-        File::create(path).unwrap(),
-        batch.schema(),
-        Some(properties),
-    )
-    .unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    RecordBatch::try_from_iter_with_nullable([(image, images, true), ("label", labels, true)])
+        .unwrap()
 }
 
 /// A tar file with members of these names and contents.

@@ -10,7 +10,7 @@ mod zero_shot;
 use std::path::PathBuf;
 
 use flava_base::say;
-use flava_model::runtime::Progress;
+use flava_model::runtime::{ExpectedWork, Progress};
 use flava_tasks::{
     Columns, Tower,
     predictions::AnswerFile,
@@ -116,7 +116,13 @@ pub(crate) fn answer(
 ) -> Result<AnsweredRows> {
     check_inputs(answerer.reads(), split)?;
     let rows = split.dataset.len();
-    let progress = Progress::new(rows, "rows", settings.quiet);
+    let progress = Progress::new(0, "rows", settings.quiet);
+    progress.expect([ExpectedWork {
+        piece: String::new(),
+        kind: answerer.kind(),
+        units: rows as f64,
+        cost: 1.0,
+    }]);
     let path = args.file();
     let file = AnswerFile::create(&path, answerer.meaning(), usize::from(args.top))?;
     let mut skipped = 0;

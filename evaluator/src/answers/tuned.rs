@@ -9,7 +9,9 @@ use crate::{
     Result, Settings,
     args::PredictArgs,
     features::Rows,
-    finetune::{Asked, FinetunedModel, Network, Output, outputs_of_unbroken, tuned_folder},
+    finetune::{
+        Asked, FinetunedModel, Network, Output, answers_kind, outputs_of_unbroken, tuned_folder,
+    },
     plan::columns_of,
 };
 
@@ -51,6 +53,10 @@ impl Answerer for Tuned<'_> {
 
     fn reads(&self) -> Tower {
         self.saved.feature.tower
+    }
+
+    fn kind(&self) -> String {
+        answers_kind(self.reads())
     }
 
     fn numbers(&mut self, rows: &Rows, progress: &Progress) -> Result<(Vec<usize>, Tensor)> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flava_base::say;
+use flava_model::{FlavaConfig, runtime::ExpectedWork};
 use flava_tasks::{
     Feature, Tap, Tower,
     sources::{ImageOrigin, OpenSplit},
@@ -13,7 +14,8 @@ use super::format::EmbedFormat;
 use crate::{
     Error, Result,
     args::EmbedArgs,
-    features::{Extractor, Rows},
+    features::{Extractor, Rows, rows_kind},
+    run::row_cost,
 };
 
 /// The features of a file, in order.
@@ -79,9 +81,17 @@ impl EmbeddedFeatures {
         self.features.iter().try_for_each(|&f| extractor.check(f))
     }
 
-    /// Passes over the rows, one for each encoder.
-    pub(super) fn passes(&self) -> usize {
-        self.by_tower().len()
+    /// What it takes to read them of so many rows: a pass for each encoder.
+    pub(super) fn works(&self, rows: usize, config: &FlavaConfig) -> Vec<ExpectedWork> {
+        let passes = self.by_tower().into_values();
+        let towers = passes.filter_map(|pass| Some(self.features[*pass.first()?].tower));
+        let work = |tower: Tower| ExpectedWork {
+            piece: String::new(),
+            kind: rows_kind(tower),
+            units: rows as f64,
+            cost: row_cost(config, tower),
+        };
+        towers.map(work).collect()
     }
 
     /// The places of the rows that are not broken, and each feature of these, [places, width].

@@ -62,7 +62,8 @@ pub fn embed(args: &EmbedArgs) -> Result<EmbeddedRows> {
         .load(&settings, &locator)?
         .model;
     let indices = sample(&split, args.limit, args.seed);
-    let progress = Progress::new(indices.len() * features.passes(), "rows", settings.quiet);
+    let progress = Progress::new(0, "rows", settings.quiet);
+    progress.expect(features.works(indices.len(), &model.config));
     let extractor = Extractor::new(&model, &settings, &progress);
     features.check(&extractor)?;
     let mut spool = Spool::create(&args.out, &features.names, format)?;

@@ -22,6 +22,20 @@ pub(super) const SPEED: f64 = 5e10;
 /// What a training is called among kinds of work.
 const TRAINING_KIND: &str = "training";
 
+/// Seconds that a row is expected to take through an encoder, with what it takes to read it, before
+/// any was measured.
+pub(crate) fn row_cost(config: &FlavaConfig, tower: Tower) -> f64 {
+    row_operations(config, tower) / SPEED
+}
+
+fn row_operations(config: &FlavaConfig, tower: Tower) -> f64 {
+    match tower {
+        Tower::Image => IMAGE + flops::one_image(config),
+        Tower::Text => flops::one_text(config, TOKENS),
+        Tower::Multimodal => IMAGE + flops::one_pair(config, TOKENS),
+    }
+}
+
 /// What the tasks of a plan cost on a model of `config`, for each second of which so many
 /// operations are done.
 pub(super) fn works<'p>(
@@ -60,15 +74,6 @@ impl Costs<'_> {
         });
     }
 
-    /// Operations of a row through an encoder, with what it takes to read it.
-    fn row(&self, tower: Tower) -> f64 {
-        match tower {
-            Tower::Image => IMAGE + flops::one_image(self.config),
-            Tower::Text => flops::one_text(self.config, TOKENS),
-            Tower::Multimodal => IMAGE + flops::one_pair(self.config, TOKENS),
-        }
-    }
-
     fn rows(&self, split: &Split) -> f64 {
         let all = split.rows;
         self.plan.limit.map_or(all, |limit| limit.of(all)) as f64
@@ -87,7 +92,7 @@ impl Costs<'_> {
                 self.add_rows(name, source, &source.test, Tower::Image);
                 let test = &source.test;
                 let captions = test.captions.map_or(self.rows(test), |count| count as f64);
-                let cost = self.row(Tower::Text);
+                let cost = row_operations(self.config, Tower::Text);
                 self.add(name, rows_kind(Tower::Text), captions, cost);
             }
             method => {
@@ -116,7 +121,7 @@ impl Costs<'_> {
     fn add_rows(&mut self, name: &str, source: &Source, split: &Split, tower: Tower) {
         let read = format!("{} {}", origin(source, split), tower.name());
         if self.read.insert(read) {
-            let (rows, cost) = (self.rows(split), self.row(tower));
+            let (rows, cost) = (self.rows(split), row_operations(self.config, tower));
             self.add(name, rows_kind(tower), rows, cost);
         }
     }
@@ -133,7 +138,7 @@ impl Costs<'_> {
             .map(|steps| steps as f64)
             .or(of_epochs)
             .unwrap_or(0.0);
-        let row = self.row(tower);
+        let row = row_operations(self.config, tower);
         let step = row * TRAINING * batch.min(train.max(1.0));
         self.add(name, TRAINING_KIND.to_owned(), steps.ceil(), step);
         let each = match recipe.evaluate_every {

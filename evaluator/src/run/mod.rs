@@ -25,6 +25,7 @@ use flava_tasks::{Feature, Method, Suite, Task};
 use serde_json::{Value, json};
 
 pub use estimate::dry_run;
+pub(crate) use forecast::row_cost;
 pub use outcome::Outcome;
 
 use crate::{

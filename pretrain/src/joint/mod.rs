@@ -24,4 +24,5 @@ pub use model::FlavaForPreTraining;
 pub use reader::{PatchLabels, PretrainingDataset};
 pub use rows::ExampleTransform;
 pub use training::JointTraining;
+pub(crate) use visual_tokens::VISUAL_TOKENS;
 pub use visual_tokens::{ImageTokenizer, VisualTokens};

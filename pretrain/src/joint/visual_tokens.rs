@@ -15,7 +15,7 @@ use tch::{Device, Kind};
 use crate::{Error, Result, interrupted, sampling::image};
 
 /// What turning images into visual tokens is called among kinds of work.
-const VISUAL_TOKENS: &str = "visual tokens";
+pub(crate) const VISUAL_TOKENS: &str = "visual tokens";
 /// Images that go through the codebook at once.
 const BATCH: usize = 32;
 /// What is kept, and its version.

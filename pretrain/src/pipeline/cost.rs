@@ -1,15 +1,19 @@
 //! What stages cost, counted from their sizes.
 
+use std::collections::BTreeSet;
+
 use flava_model::{
-    FlavaConfig,
+    FlavaConfig, ImageCodebook,
     config::BlockConfig,
-    runtime::{ExpectedWork, Fill},
+    runtime::{ExpectedWork, Fill, Vars},
 };
+use tch::{Device, nn::VarStore};
 
 use super::Job;
 use crate::{
     codebook::{PATCH, flops_of_patch, networks},
     flops::{self, HiddenShares},
+    joint::VISUAL_TOKENS,
     recipe::{CodebookStage, ImageMasks, RowKind, Share, Stage, TrainStage},
 };
 
@@ -83,24 +87,75 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
     share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
 }
 
+/// The share of a training step that its forward pass is.
+const FORWARD: f64 = 1.0 / 3.0;
 /// Operations a second that costs are counted at before any step was measured.
 const SPEED: f64 = 1e11;
 /// Operations that drawing and cropping an image anew takes as long as.
 const CROP: f64 = 1e8;
 
-/// What the stages of a job cost, each step of a stage alike.
-pub(super) fn works(job: &Job, config: &FlavaConfig) -> Vec<ExpectedWork> {
-    let work = |(name, stage): (&str, &Stage)| {
-        let flops = flops_of(stage, config, job.recipe.image_masks) + crops_of(stage) * CROP;
-        let steps = stage.steps() as f64;
-        (steps > 0.0).then(|| ExpectedWork {
-            piece: name.to_owned(),
-            kind: name.to_owned(),
-            units: steps,
-            cost: flops / steps / SPEED,
-        })
+/// What the stages of a job cost, each step of a stage alike; `rows` says how many a corpus has.
+pub(super) fn works(
+    job: &Job,
+    config: &FlavaConfig,
+    rows: &dyn Fn(&str) -> usize,
+) -> Vec<ExpectedWork> {
+    let mut works = Vec::new();
+    for (name, stage) in job.stages() {
+        let mut add = |kind: &str, units: f64, operations: f64| {
+            if units > 0.0 {
+                works.push(ExpectedWork {
+                    piece: name.to_owned(),
+                    kind: kind.to_owned(),
+                    units,
+                    cost: operations / units / SPEED,
+                });
+            }
+        };
+        let tokens = operations_of_tokens(stage, config, rows);
+        add(VISUAL_TOKENS, images_of_tokens(stage, rows), tokens);
+        add(
+            name,
+            stage.steps() as f64,
+            operations_of_steps(stage, config, job.recipe.image_masks),
+        );
+    }
+    works
+}
+
+/// Operations of all steps of a stage, and what drawing and cropping their images takes as long as.
+pub(super) fn operations_of_steps(stage: &Stage, config: &FlavaConfig, masks: ImageMasks) -> f64 {
+    flops_of(stage, config, masks) + crops_of(stage) * CROP
+}
+
+/// The same of the visual tokens that a stage has made before its first step.
+pub(super) fn operations_of_tokens(
+    stage: &Stage,
+    config: &FlavaConfig,
+    rows: &dyn Fn(&str) -> usize,
+) -> f64 {
+    let images = images_of_tokens(stage, rows);
+    if images == 0.0 {
+        return 0.0;
+    }
+    let store = VarStore::new(Device::Cpu);
+    let vars = &Vars::root(&store, Fill::Unset) / "image_codebook";
+    ImageCodebook::new(&vars, &config.image_codebook_config);
+    let patches = config.image_config.grid().pow(2) as f64;
+    images * (CROP + FORWARD * patches * flops_of_patch(&store))
+}
+
+/// Images of whole corpora whose visual tokens a stage has made: those that it does not crop.
+fn images_of_tokens(stage: &Stage, rows: &dyn Fn(&str) -> usize) -> f64 {
+    let Stage::Train(stage) = stage else {
+        return 0.0;
     };
-    job.stages().filter_map(work).collect()
+    let is_read = |share: &&Share| {
+        share.ratio > 0.0 && stage.crop.is_none() && stage.weights.read_patches(share.rows)
+    };
+    let read = stage.mixture.iter().filter(is_read);
+    let corpora: BTreeSet<&str> = read.map(|share| share.corpus.as_str()).collect();
+    corpora.into_iter().map(|corpus| rows(corpus) as f64).sum()
 }
 
 /// Images that all steps of a stage draw, each crop for itself.

@@ -1,13 +1,13 @@
 //! What a job would take, without running it.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use flava_base::human_duration;
 use flava_model::FlavaConfig;
 use flava_training::peak_flops;
 
 use super::{
-    cost::{bytes_of_batch, flops_of, parameters},
+    cost::{bytes_of_batch, flops_of, operations_of_steps, operations_of_tokens, parameters},
     job::{Job, corpora_of},
     scale::Scale,
 };
@@ -32,17 +32,23 @@ pub fn dry_run(job: &Job) -> Result<(String, bool)> {
         peak: peak_flops(job.device, job.precision)?,
     };
     let mut lines = plan.whole();
-    lines.extend(plan.corpora());
-    let mut total = 0.0;
+    let rows = plan.rows();
+    lines.extend(plan.corpora(&rows));
+    let known = |corpus: &str| rows.get(corpus).and_then(|rows| rows.as_ref().ok());
+    let (mut total, mut all) = (0.0, 0.0);
     for (name, stage) in job.stages() {
         let flops = flops_of(stage, &plan.config, job.recipe.image_masks);
+        let steps = operations_of_steps(stage, &plan.config, job.recipe.image_masks);
+        let rows = |corpus: &str| known(corpus).copied().unwrap_or(0);
+        let operations = steps + operations_of_tokens(stage, &plan.config, &rows);
         total += flops;
-        lines.push(plan.stage(name, stage, flops));
+        all += operations;
+        lines.push(plan.stage(name, stage, flops, operations));
         lines.extend(plan.evaluation(stage));
     }
     lines.push(format!(
         "all: {total:.1e} FLOP, about {} at {:.0} % of that speed; results in {}",
-        plan.time(total),
+        plan.time(all),
         SHARE_OF_PEAK * 100.0,
         job.out.display()
     ));
@@ -69,6 +75,18 @@ struct DryRun<'a> {
 }
 
 impl DryRun<'_> {
+    /// The corpora that are read, each with its rows, or why it cannot be opened.
+    fn rows(&self) -> BTreeMap<&str, std::result::Result<usize, String>> {
+        let used = self.job.stages().flat_map(|(_, stage)| corpora_of(stage));
+        let rows = |name: &str| {
+            let opened = self.job.recipe.corpora[name].open(&self.job.data, 0);
+            opened
+                .map(|dataset| dataset.len())
+                .map_err(|error| error.to_string())
+        };
+        used.map(|name| (name, rows(name))).collect()
+    }
+
     /// How long so many operations take.
     fn time(&self, flops: f64) -> String {
         human_duration(flops / (self.peak * SHARE_OF_PEAK))
@@ -98,24 +116,20 @@ impl DryRun<'_> {
     }
 
     /// Each corpus that is read, and whether it is there.
-    fn corpora(&self) -> Vec<String> {
-        let stages = self.job.stages();
-        let mut used: Vec<&str> = stages.flat_map(|(_, stage)| corpora_of(stage)).collect();
-        used.sort_unstable();
-        used.dedup();
-        let line = |name: &str| {
-            let corpus = &self.job.recipe.corpora[name];
-            let state = match corpus.open(&self.job.data, 0) {
-                Ok(dataset) => format!("{} rows", dataset.len()),
+    fn corpora(&self, rows: &BTreeMap<&str, std::result::Result<usize, String>>) -> Vec<String> {
+        let line = |(name, rows): (&&str, &std::result::Result<usize, String>)| {
+            let corpus = &self.job.recipe.corpora[*name];
+            let state = match rows {
+                Ok(rows) => format!("{rows} rows"),
                 Err(error) => format!("{NOT_THERE}: {error}"),
             };
             format!("corpus {name} ({}): {state}", corpus.name())
         };
-        used.into_iter().map(line).collect()
+        rows.iter().map(line).collect()
     }
 
-    /// A stage of so many operations.
-    fn stage(&self, name: &str, stage: &Stage, flops: f64) -> String {
+    /// A stage of so many products, which takes as long as so many operations.
+    fn stage(&self, name: &str, stage: &Stage, flops: f64, operations: f64) -> String {
         let steps = stage.steps();
         let mut line = format!("stage {name} ({})", stage.kind());
         if steps > 0 {
@@ -128,7 +142,8 @@ impl DryRun<'_> {
             let _written = write!(line, ": {steps} steps{large}");
         }
         if flops > 0.0 {
-            let _written = write!(line, ", {flops:.1e} FLOP, about {}", self.time(flops));
+            let time = self.time(operations);
+            let _written = write!(line, ", {flops:.1e} FLOP, about {time}");
         }
         line
     }

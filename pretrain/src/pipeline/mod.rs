@@ -49,7 +49,8 @@ pub fn run(job: &Job, group: &Group) -> Result<Option<PathBuf>> {
     run.peak = run.measured_peak()?;
     let mut last = None;
     let config = job.recipe.config(dry_run::words_of(&job.recipe))?;
-    run.progress.expect(cost::works(job, &config));
+    let rows = |corpus: &str| run.corpus(corpus).map_or(0, |dataset| dataset.len());
+    run.progress.expect(cost::works(job, &config, &rows));
     for (name, stage) in job.stages() {
         last = run.stage(name, stage)?.or(last);
         run.progress.over(name);

@@ -1,10 +1,13 @@
 //! Images with captions of one's own, in place of a recipe's corpora.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use flava_tasks::{
     Columns,
-    sources::{Corpus, pair_columns},
+    sources::{Corpus, is_parquet, pair_columns},
 };
 
 use crate::{Error, Result};
@@ -18,19 +21,22 @@ pub(super) fn settings_of(pairs: &Path) -> Result<Vec<String>> {
     let path = pairs.canonicalize();
     let path = path.map_err(|_| gone("there is no such file or folder"))?;
     let files = path.to_str().ok_or_else(|| gone("its name is no UTF-8"))?;
-    if path.is_dir() {
+    let saved = saved_by_datasets(&path)?;
+    if path.is_dir() && saved.is_none() {
         let corpus = Corpus::Webdataset {
             files: format!("{files}/*.tar"),
         };
         let names = ["images", "texts", "pairs"];
         return names.iter().map(|name| setting(name, &corpus)).collect();
     }
-    let columns = pair_columns(&path, &Columns::default())?;
-    let is_parquet = path
-        .extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
+    let (first, files) = match saved {
+        Some(first) => (first, format!("{files}/*.arrow")),
+        None => (path.clone(), files.to_owned()),
+    };
+    let columns = pair_columns(&first, &Columns::default())?;
+    let is_parquet = is_parquet(&first);
     let of = |image: &str, text: &str| {
-        let (files, image, text) = (files.to_owned(), image.to_owned(), text.to_owned());
+        let (files, image, text) = (files.clone(), image.to_owned(), text.to_owned());
         if is_parquet {
             Corpus::Parquet { files, image, text }
         } else {
@@ -43,6 +49,18 @@ pub(super) fn settings_of(pairs: &Path) -> Result<Vec<String>> {
         setting("texts", &of("", text))?,
         setting("pairs", &of(image, text))?,
     ])
+}
+
+/// The first file of a folder that `datasets` saved, if it is one.
+fn saved_by_datasets(folder: &Path) -> Result<Option<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let entries = fs::read_dir(folder).map_err(|e| flava_model::Error::io(folder, e))?;
+    let files = entries.flatten().map(|entry| entry.path());
+    Ok(files
+        .filter(|file| file.extension().is_some_and(|end| end == "arrow"))
+        .min())
 }
 
 /// `corpora.NAME={..}`.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use flava_base::{DigestIndex, hex};
+use flava_base::DigestIndex;
 use flava_model::{
     AttentionKind, FlavaConfig,
     checkpoint::load_exactly,
@@ -15,7 +15,6 @@ use flava_model::{
 };
 use flava_tasks::{Dataset, sources::Corpus};
 use flava_training::peak_flops;
-use sha2::{Digest, Sha256};
 use tch::{Device, nn::VarStore};
 
 use super::job::Job;
@@ -73,10 +72,10 @@ impl Run<'_> {
     /// Runs a stage, or takes what it made before; the folder of its model, if it makes one.
     pub(super) fn stage(&mut self, name: &str, stage: &Stage) -> Result<Option<PathBuf>> {
         interrupted()?;
-        let settings = self.settings(name, stage)?;
-        let key = hex(&Sha256::digest(settings.to_string())[..12]);
+        let begun = self.begun(name, stage, self.settings(name, stage)?)?;
+        let key = begun.key();
         self.lead(&format!("{name}/settings"), |run| {
-            run.note_settings(name, &settings)
+            run.note_settings(name, &begun)
         })?;
         let made = match stage {
             Stage::Tokenizer(stage) => self.tokenizer(name, stage, &key).map(|()| None),
@@ -84,7 +83,9 @@ impl Run<'_> {
             Stage::Dino(stage) => self.dino(name, stage, &key).map(Some),
             Stage::Train(stage) => self.train(name, stage, &key).map(Some),
         }?;
-        self.made.keys.insert(name.to_owned(), key);
+        self.made
+            .keys
+            .insert(name.to_owned(), begun.key_of_result());
         if let Some(folder) = &made {
             self.made.models.insert(name.to_owned(), folder.clone());
         }

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
+use flava_base::{LrDecay, hex};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{job::corpora_of, run::Run};
 use crate::{
@@ -14,8 +16,77 @@ use crate::{
     recipe::{Init, Stage},
 };
 
+/// The file in a stage's folder.
+const SETTINGS: &str = "settings.json";
+/// Its key for the steps of a stage that was prolonged.
+const PROLONGED: &str = "prolonged_to";
+/// Where the steps stand in what decides a stage.
+const STEPS: &str = "/stage/schedule/steps";
 /// Keys of stages and schedules that only decide what is kept of what is made.
 const KEPT_ONLY: [&str; 4] = ["save_every", "keep", "max_broken", "evaluate"];
+
+/// What a stage was begun by, which its states are of.
+pub(super) struct Begun {
+    settings: Value,
+    /// Steps that it has now, where it had fewer.
+    prolonged_to: Option<u64>,
+}
+
+impl Begun {
+    fn new(settings: Value) -> Self {
+        Self {
+            settings,
+            prolonged_to: None,
+        }
+    }
+
+    /// The digest that its states have.
+    pub(super) fn key(&self) -> String {
+        hex(&Sha256::digest(self.settings.to_string())[..12])
+    }
+
+    /// The digest of what is made of it, for stages that build on it.
+    pub(super) fn key_of_result(&self) -> String {
+        match self.prolonged_to {
+            None => self.key(),
+            Some(steps) => {
+                let longer = format!("{} prolonged to {steps}", self.key());
+                hex(&Sha256::digest(longer)[..12])
+            }
+        }
+    }
+}
+
+/// Why more steps would not be those of a stage that had them from the start, if so.
+fn not_prolonged(name: &str, stage: &Stage) -> Option<String> {
+    let schedule = match stage {
+        Stage::Train(stage) => &stage.schedule,
+        Stage::Codebook(stage) => &stage.schedule,
+        Stage::Dino(_) => {
+            return Some(
+                "the teacher's momentum rises over all steps, so that none can be added".into(),
+            );
+        }
+        Stage::Tokenizer(_) => return Some("it has no steps".into()),
+    };
+    let decay = match schedule.decay {
+        LrDecay::Constant => return None,
+        LrDecay::Linear => "linear",
+        LrDecay::Cosine => "cosine",
+    };
+    Some(format!(
+        "the rates of the steps that were made depend on their number, as {name}.schedule.decay is {decay}; only after constant can steps be added"
+    ))
+}
+
+fn differs_in_steps_alone(before: &Value, now: &Value) -> bool {
+    let mut now = now.clone();
+    match (now.pointer_mut(STEPS), before.pointer(STEPS)) {
+        (Some(steps), Some(before)) => *steps = before.clone(),
+        _ => return false,
+    }
+    *before == now
+}
 
 impl Run<'_> {
     /// Everything that decides what a stage makes, and nothing else: what only decides what is kept
@@ -58,27 +129,63 @@ impl Run<'_> {
         keys
     }
 
-    /// Writes down what decides a stage, or says what of it is other than when the stage was begun.
-    pub(super) fn note_settings(&self, name: &str, settings: &Value) -> Result<()> {
+    /// What decides a stage as it was begun, if it was: it may be prolonged since.
+    ///
+    /// # Errors
+    /// What of it is other than when the stage was begun, and why it cannot be prolonged if that is
+    /// its steps alone.
+    pub(super) fn begun(&self, name: &str, stage: &Stage, settings: Value) -> Result<Begun> {
         let folder = self.folder(name);
-        let path = folder.join("settings.json");
-        let begun = folder.join("last").exists() || folder.join("key").exists();
-        let before: Option<Value> = if begun && path.exists() {
-            Some(flava_base::read_json(&path, flava_base::MAX_SETTINGS)?)
-        } else {
-            None
-        };
-        if let Some(before) = before.filter(|before| before != settings) {
-            let mut different = Vec::new();
-            differences("", &before, settings, &mut different);
-            let (folder, different) = (folder.display(), different.join("; "));
-            return Err(Error::Input(format!(
-                "{folder}: was made by other settings ({different})\nhint: choose another --out, or remove it"
-            )));
+        let path = folder.join(SETTINGS);
+        let is_begun = folder.join("last").exists() || folder.join("key").exists();
+        if !is_begun || !path.exists() {
+            return Ok(Begun::new(settings));
         }
+        let mut before: Value = flava_base::read_json(&path, flava_base::MAX_SETTINGS)?;
+        let longer = before.as_object_mut().and_then(|all| all.remove(PROLONGED));
+        let refused = |reason: String| {
+            let folder = folder.display();
+            Err(Error::Input(format!(
+                "{folder}: was made by other settings ({reason})\nhint: choose another --out, or remove it"
+            )))
+        };
+        let now = stage.steps() as u64;
+        let was = longer.and_then(|steps| steps.as_u64());
+        if before == settings {
+            return match was {
+                Some(was) if was != now => refused(format!("it was prolonged to {was} steps")),
+                _ => Ok(Begun::new(settings)),
+            };
+        }
+        let mut different = Vec::new();
+        differences("", &before, &settings, &mut different);
+        let first = before.pointer(STEPS).and_then(Value::as_u64).unwrap_or(0);
+        if !differs_in_steps_alone(&before, &settings) {
+            return refused(different.join("; "));
+        }
+        let was = was.unwrap_or(first);
+        if now < was {
+            return refused(format!("it has {was} steps, and {now} are asked for"));
+        }
+        if let Some(reason) = not_prolonged(name, stage) {
+            return refused(format!("{}: {reason}", different.join("; ")));
+        }
+        Ok(Begun {
+            settings: before,
+            prolonged_to: Some(now),
+        })
+    }
+
+    /// Writes down what decides a stage.
+    pub(super) fn note_settings(&self, name: &str, begun: &Begun) -> Result<()> {
+        let folder = self.folder(name);
         fs::create_dir_all(&folder).map_err(|e| flava_model::Error::io(&folder, e))?;
+        let mut settings = begun.settings.clone();
+        if let (Some(all), Some(steps)) = (settings.as_object_mut(), begun.prolonged_to) {
+            all.insert(PROLONGED.into(), steps.into());
+        }
         Ok(flava_base::write_atomic(
-            &path,
+            &folder.join(SETTINGS),
             format!("{settings:#}\n").as_bytes(),
         )?)
     }

@@ -56,7 +56,7 @@ pub(super) fn find(source: &mut Source, root: &Path) -> Result<()> {
 
 fn is_data(ending: &str) -> bool {
     let ending = ending.to_ascii_lowercase();
-    ending == "parquet" || TABLE_ENDINGS.contains(&ending.as_str())
+    ["parquet", "arrow"].contains(&ending.as_str()) || TABLE_ENDINGS.contains(&ending.as_str())
 }
 
 /// Gives a source the splits that it lacks: without rows to score a fifth of the training rows is

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use serde_json::Value;
 
 use super::reading::read_limited;
@@ -70,22 +69,15 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(lines[..end].to_vec())
 }
 
-/// The names in the metadata that `datasets` writes into parquet files.
-pub(super) fn of_parquet(
+/// The names in the description that `datasets` writes into files of parquet and Arrow.
+pub(super) fn of_description_in(
     path: &Path,
-    metadata: &ArrowReaderMetadata,
+    description: Option<&String>,
     column: &str,
 ) -> Result<Option<Vec<String>>> {
-    let pairs = metadata
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .into_iter()
-        .flatten();
-    let text = pairs
-        .filter(|pair| pair.key == "huggingface")
-        .find_map(|pair| pair.value.as_ref());
-    let Some(text) = text else { return Ok(None) };
+    let Some(text) = description else {
+        return Ok(None);
+    };
     of_description(text, column).map_err(|reason| {
         let reason = format!("its description by `datasets` is broken: {reason}");
         Error::data(path, reason)

@@ -48,6 +48,7 @@ pub use fingerprint::Fingerprint;
 pub use inputs::{Inputs, has_labels};
 pub use label_space::LabelSpace;
 pub use mini::MiniWorld;
+pub use parquet::is_parquet;
 pub use parts::part_ids;
 pub use patterns::fits;
 pub use repository::{Repository, converted_names};

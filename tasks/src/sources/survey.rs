@@ -56,6 +56,11 @@ impl Survey<'_> {
             folder => format!("{}/{name}", folder.trim_end_matches('/')),
         };
         let entries = Entries::of(&folder)?;
+        if entries.arrow > 0 {
+            let files = inside("*.arrow");
+            let first = matching(self.root, &files)?.remove(0);
+            return Ok((self.of_file(&first, &files, columns)?, files));
+        }
         if let Some(name) = METADATA.iter().find(|name| entries.all.contains(**name)) {
             let (file, files) = (path.join(name), inside(name));
             return Ok((self.of_file(&file, &files, columns)?, files));
@@ -94,7 +99,7 @@ impl Survey<'_> {
         let found = |names: Vec<String>| {
             roles(&names, given, self.wanted).map_err(|reason| Error::data(file, reason))
         };
-        if ending == "parquet" {
+        if parquet::is_parquet(file) {
             let columns = found(parquet::column_names(file)?)?;
             return Ok(SourceFormat::Parquet { columns });
         }
@@ -165,6 +170,7 @@ struct Entries {
     all: HashSet<String>,
     tables: Vec<String>,
     parquet: usize,
+    arrow: usize,
     shards: usize,
     folders: usize,
 }
@@ -179,6 +185,8 @@ impl Entries {
                 entries.folders += 1;
             } else if ending == "parquet" {
                 entries.parquet += 1;
+            } else if ending == "arrow" {
+                entries.arrow += 1;
             } else if ending == "tar" {
                 entries.shards += 1;
             } else if TABLE_ENDINGS.contains(&ending.as_str()) {

@@ -1,6 +1,9 @@
 //! Images of several places, numbered through.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{keys::Keys, shards::shard_keys};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     sources::{
         corpus::image_folder,
         dataset::{Dataset, ImageOrigin},
-        parquet,
+        parquet::{self, is_parquet},
         patterns::matching,
         reading::guarded,
         table::{TABLE_ENDINGS, TableDataset, TableReading, column_values},
@@ -40,7 +43,7 @@ impl ImageStore {
     fn add(&mut self, from: &ImagesFrom, keys: &mut Keys) -> Result<()> {
         let start = self.starts[self.starts.len() - 1];
         let ending = from.ending();
-        let images: Arc<dyn Dataset> = if ending == "parquet" || is_table(&ending) {
+        let images: Arc<dyn Dataset> = if is_parquet(Path::new(&from.files)) || is_table(&ending) {
             let files = matching(&from.root, &from.files)?;
             let of_rows = ids(&files, from)?;
             for (row, id) in of_rows.iter().enumerate() {
@@ -104,7 +107,7 @@ fn ids(files: &[PathBuf], from: &ImagesFrom) -> Result<Vec<String>> {
         label: from.key.clone(),
         ..Columns::default()
     };
-    let values = if from.ending() == "parquet" {
+    let values = if is_parquet(Path::new(&from.files)) {
         parquet::column_values(files, &column, "")?
     } else {
         column_values(files, &column, "")?
@@ -121,7 +124,7 @@ fn table_of(files: &[PathBuf], from: &ImagesFrom) -> Result<Arc<dyn Dataset>> {
         image: from.image.clone(),
         ..Columns::default()
     };
-    if from.ending() == "parquet" {
+    if is_parquet(Path::new(&from.files)) {
         let rows = parquet::ParquetDataset::open(files, &columns, "", 0, &from.root)?;
         return Ok(Arc::new(rows));
     }

@@ -1,8 +1,9 @@
-//! One parquet file of a split: its columns, and readers of them.
+//! One file of a split, parquet or Arrow's own: its columns, and readers of them.
 
 use std::path::{Path, PathBuf};
 
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{
@@ -11,7 +12,10 @@ use parquet::arrow::{
     },
 };
 
-use super::values::is_binary;
+use super::{
+    ipc::{IpcIndex, IpcReader},
+    values::is_binary,
+};
 use crate::{Columns, Error, Result, parquet_footer};
 
 /// Rows of labels and texts decoded at once.
@@ -31,22 +35,74 @@ pub(super) struct Window {
 /// A file and what it says of itself.
 pub(super) struct ParquetFile {
     pub(super) path: PathBuf,
-    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) body: FileBody,
     /// In bytes.
     pub(super) length: u64,
+}
+
+/// What a file says of its rows.
+pub(super) enum FileBody {
+    /// Row groups of parquet.
+    Parquet(ArrowReaderMetadata),
+    /// Batches of Arrow.
+    Ipc(IpcIndex),
+}
+
+/// Rows of a file, some at a time.
+pub(super) enum RowReader {
+    Parquet(Box<ParquetRecordBatchReader>),
+    Ipc(Box<IpcReader>),
+}
+
+impl Iterator for RowReader {
+    type Item = std::result::Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Parquet(reader) => reader.next(),
+            Self::Ipc(reader) => reader.next(),
+        }
+    }
 }
 
 impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let (file, about) = flava_base::open(path)?;
-        parquet_footer::check(&file, path)?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-            .map_err(|e| Error::data(path, format!("is no whole parquet file: {e}")))?;
+        let length = about.len();
+        let body = if is_arrow(path) {
+            FileBody::Ipc(IpcIndex::read(path, &file, length)?)
+        } else {
+            parquet_footer::check(&file, path)?;
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+            let broken = |e| Error::data(path, format!("is no whole parquet file: {e}"));
+            FileBody::Parquet(metadata.map_err(broken)?)
+        };
         Ok(Self {
             path: path.to_owned(),
-            metadata,
-            length: about.len(),
+            body,
+            length,
         })
+    }
+
+    /// The columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        match &self.body {
+            FileBody::Parquet(metadata) => metadata.schema(),
+            FileBody::Ipc(index) => &index.schema,
+        }
+    }
+
+    /// What `datasets` says of the columns, if it wrote the file.
+    pub(super) fn description(&self) -> Option<&String> {
+        const KEY: &str = "huggingface";
+        match &self.body {
+            FileBody::Parquet(metadata) => {
+                let about = metadata.metadata().file_metadata();
+                let mut pairs = about.key_value_metadata().into_iter().flatten();
+                pairs.find(|pair| pair.key == KEY)?.value.as_ref()
+            }
+            FileBody::Ipc(index) => index.schema.metadata().get(KEY),
+        }
     }
 
     /// Its name, without its folder.
@@ -68,7 +124,7 @@ impl ParquetFile {
 
     /// The named columns are there, and the image is one.
     pub(super) fn check_columns(&self, columns: &Columns) -> Result<()> {
-        let schema = self.metadata.schema();
+        let schema = self.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         let image = Some(columns.image.as_str()).filter(|image| !image.is_empty());
         for column in small_columns(columns).into_iter().chain(image) {
@@ -89,20 +145,22 @@ impl ParquetFile {
     }
 
     /// Reads some columns: of a row group from a window on, a window at a time, or of all rows.
-    pub(super) fn reader(
-        &self,
-        columns: &[&str],
-        from: Option<&Window>,
-    ) -> Result<ParquetRecordBatchReader> {
+    pub(super) fn reader(&self, columns: &[&str], from: Option<&Window>) -> Result<RowReader> {
         let (file, _) = flava_base::open(&self.path)?;
-        let metadata = self.metadata.clone();
+        let metadata = match &self.body {
+            FileBody::Parquet(metadata) => metadata.clone(),
+            FileBody::Ipc(index) => {
+                let from = from.map(|window| (window.group, window.skip, window.rows));
+                return Ok(RowReader::Ipc(Box::new(index.reader(file, columns, from))));
+            }
+        };
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         let mut builder = builder
             .with_projection(mask)
             .with_batch_size(from.map_or(BATCH, |w| w.rows));
         if let Some(Window { group, skip, .. }) = from {
-            let group_data = self.metadata.metadata().row_group(*group);
+            let group_data = builder.metadata().row_group(*group);
             let rows = group_data.num_rows() as usize;
             let rest = vec![RowSelector::skip(*skip), RowSelector::select(rows - skip)];
             builder = builder
@@ -110,7 +168,8 @@ impl ParquetFile {
                 .with_row_selection(RowSelection::from(rest));
         }
         let reader = builder.build();
-        reader.map_err(|e| self.broken(columns, from.map(|w| w.group), &e))
+        let reader = reader.map_err(|e| self.broken(columns, from.map(|w| w.group), &e))?;
+        Ok(RowReader::Parquet(Box::new(reader)))
     }
 }
 
@@ -134,4 +193,16 @@ fn holds_images(kind: &DataType) -> bool {
         }),
         other => is_binary(other),
     }
+}
+
+/// Whether a file's name ends as those of parquet files do, or of Arrow's own.
+pub fn is_parquet(file: &Path) -> bool {
+    let ending = file.extension().unwrap_or_default();
+    ending.eq_ignore_ascii_case("parquet") || is_arrow(file)
+}
+
+/// Whether a file's name ends as those of Arrow's own files do.
+fn is_arrow(file: &Path) -> bool {
+    let ending = file.extension().unwrap_or_default();
+    ending.eq_ignore_ascii_case("arrow")
 }

@@ -9,11 +9,10 @@ use arrow_array::{
     Array, ArrayRef, LargeBinaryArray, LargeStringArray, RecordBatch, cast::AsArray,
 };
 use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::{
     super::reading::{MAX_IMAGE, guarded, leads_out, read_limited},
-    file::{ParquetFile, Window},
+    file::{ParquetFile, RowReader, Window},
     values::cast_to,
 };
 use crate::Result;
@@ -31,7 +30,7 @@ pub(super) struct ImageWindows {
 #[derive(Default)]
 struct Kept {
     windows: VecDeque<(usize, Images)>,
-    reader: Option<(usize, ParquetRecordBatchReader)>,
+    reader: Option<(usize, RowReader)>,
 }
 
 impl Kept {
@@ -136,8 +135,8 @@ impl ImageWindows {
     fn next_batch(
         &self,
         window: &Window,
-        reader: Option<ParquetRecordBatchReader>,
-    ) -> Result<(Option<RecordBatch>, ParquetRecordBatchReader)> {
+        reader: Option<RowReader>,
+    ) -> Result<(Option<RecordBatch>, RowReader)> {
         let file = &self.files[window.file];
         let image = [self.column.as_str()];
         let mut reader = reader.map_or_else(|| file.reader(&image, Some(window)), Ok)?;

@@ -1,8 +1,9 @@
-//! Parquet as the Hub serves it: labels, texts and ids are read when a split is opened, images a
+//! Parquet as the Hub serves it, and Arrow's own files as `datasets` saves them: labels, texts and ids are read when a split is opened, images a
 //! window of rows at a time.
 
 mod file;
 mod images;
+mod ipc;
 mod rows;
 mod values;
 mod windows;
@@ -18,6 +19,7 @@ use super::{
     reading::guarded,
 };
 use crate::{Columns, Result};
+pub use file::is_parquet;
 use file::{ParquetFile, small_columns};
 use images::ImageWindows;
 use rows::{Known, Reading};
@@ -80,16 +82,10 @@ impl ParquetDataset {
     }
 }
 
-/// Whether a file's name ends as those of parquet files do.
-pub(super) fn is_parquet(file: &Path) -> bool {
-    let ending = file.extension().unwrap_or_default();
-    ending.eq_ignore_ascii_case("parquet")
-}
-
 /// The names of a file's columns.
 pub(super) fn column_names(path: &Path) -> Result<Vec<String>> {
     let file = guarded(path, || ParquetFile::open(path))?;
-    let fields = file.metadata.schema().fields().iter();
+    let fields = file.schema().fields().iter();
     Ok(fields.map(|field| field.name().clone()).collect())
 }
 

@@ -56,7 +56,8 @@ impl<'a> Reading<'a> {
     pub(super) fn map_classes(&mut self, file: &ParquetFile) -> Result<Option<String>> {
         self.map = None;
         let label = &self.columns.label;
-        let Some(names) = class_names::of_parquet(&file.path, &file.metadata, label)? else {
+        let Some(names) = class_names::of_description_in(&file.path, file.description(), label)?
+        else {
             return Ok(None);
         };
         let name = file.name();

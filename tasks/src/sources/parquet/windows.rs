@@ -3,7 +3,10 @@
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::file::{ParquetFile, Window};
+use super::{
+    file::{FileBody, ParquetFile, Window},
+    ipc::IpcBatch,
+};
 use crate::Result;
 
 /// Bytes of images that are read at once, about; one image at least.
@@ -30,8 +33,7 @@ impl Division {
             windows: Vec::new(),
             rows: 0,
         };
-        for (group, meta) in file.metadata.metadata().row_groups().iter().enumerate() {
-            let claim = Claim::new(group, meta, file.length).map_err(|e| file.wrong(e))?;
+        for (group, claim) in claims(file)?.into_iter().enumerate() {
             let before = start + division.rows;
             if before + claim.rows > MAX_ROWS {
                 return Err(file.wrong(format!("has more than {MAX_ROWS} rows")));
@@ -49,6 +51,26 @@ impl Division {
             division.rows += claim.rows;
         }
         Ok(division)
+    }
+}
+
+/// What the row groups of a file claim, or its batches.
+fn claims(file: &ParquetFile) -> Result<Vec<Claim>> {
+    match &file.body {
+        FileBody::Parquet(metadata) => {
+            let groups = metadata.metadata().row_groups().iter().enumerate();
+            let claim = |(group, meta)| Claim::new(group, meta, file.length);
+            let claims: Believed<Vec<Claim>> = groups.map(claim).collect();
+            claims.map_err(|e| file.wrong(e))
+        }
+        FileBody::Ipc(index) => {
+            let numbered = index.batches.iter().enumerate();
+            let claim = |(number, batch): (usize, &IpcBatch)| {
+                Claim::of_batch(number, batch.rows, index.bytes_of(number))
+            };
+            let claims: Believed<Vec<Claim>> = numbered.map(claim).collect();
+            claims.map_err(|e| file.wrong(e))
+        }
     }
 }
 
@@ -81,6 +103,19 @@ impl Claim {
             check_column(group, column)?;
         }
         Ok(Self { rows, unpacked })
+    }
+
+    /// Of a batch of Arrow, which is as large as it is in the file.
+    fn of_batch(number: usize, rows: usize, bytes: u64) -> Believed<Self> {
+        if rows as u64 > bytes.saturating_mul(1 << 16) {
+            return Err(format!(
+                "batch {number} claims {rows} rows in {bytes} bytes"
+            ));
+        }
+        Ok(Self {
+            rows,
+            unpacked: bytes,
+        })
     }
 
     /// Rows of one window.
