@@ -63,8 +63,10 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 pub fn human_duration(seconds: f64) -> String {
     let whole = seconds.round().max(0.0) as u64;
     match whole {
-        0..60 => format!("{whole} s"),
-        60..5400 => format!("{} min", whole.div_ceil(60)),
+        0..120 => format!("{whole} s"),
+        // Of few minutes the seconds are a good part.
+        120..600 => format!("{} min {} s", whole / 60, whole % 60 / 10 * 10),
+        600..5400 => format!("{} min", (whole + 30) / 60),
         5400..172_800 => format!("{:.1} h", seconds / 3600.0),
         _ => format!("{:.1} days", seconds / 86_400.0),
     }
@@ -78,6 +80,20 @@ mod tests {
     fn control_characters_are_written_out() {
         assert_eq!(escaped("a\x1b[2Jb\nc\u{9b}"), "a\\u{1b}[2Jb\\nc\\u{9b}");
         assert_eq!(escaped("häschen 🐇"), "häschen 🐇");
+    }
+
+    #[test]
+    fn durations_are_told_as_closely_as_they_matter() {
+        for (seconds, told) in [
+            (0.4, "0 s"),
+            (89.0, "89 s"),
+            (139.0, "2 min 10 s"),
+            (599.9, "10 min"),
+            (3000.0, "50 min"),
+            (7200.0, "2.0 h"),
+        ] {
+            assert_eq!(human_duration(seconds), told);
+        }
     }
 
     #[test]

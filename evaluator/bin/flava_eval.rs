@@ -197,7 +197,11 @@ fn score_predictions(args: &ScoreArgs) -> Result<u8> {
 }
 
 fn show_runs(args: &RunsArgs) -> Result<u8> {
-    let runs = list_runs(&args.folder)?;
+    let runs = if args.folder.exists() {
+        list_runs(&args.folder)?
+    } else {
+        Vec::new()
+    };
     if args.json {
         print(&serde_json::to_string_pretty(&runs)?);
     } else if runs.is_empty() {

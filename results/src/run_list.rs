@@ -113,7 +113,8 @@ impl RunSummary {
         summary.suites = of_records(|record| &record.suite);
         summary.protocols = of_records(|record| &record.protocol);
         summary.date = of_records(|record| &record.date).pop().unwrap_or_default();
-        summary.done = records.len();
+        let is_failed = |record: &&Record| summary.failed.contains(&record.name());
+        summary.done = records.len() - records.iter().filter(is_failed).count();
         if summary.models.is_empty() {
             summary.models.extend(planned_model(folder));
         }
@@ -165,6 +166,11 @@ mod tests {
         fs::write(root.join("two/x.json"), record("x").to_file().unwrap()).unwrap();
         fs::create_dir(root.join("other")).unwrap();
         fs::write(root.join("other/x.json"), "{}").unwrap();
+        // One that has begun and measured nothing is listed, and stands on no board.
+        drop(RunFolder::open(&root.join("begun"), &plan, &tasks).unwrap());
+        assert_eq!(list_runs(root).unwrap()[0].waiting.len(), 3);
+        assert_eq!(runs_in(root).unwrap().len(), 2);
+        fs::remove_dir_all(root.join("begun")).unwrap();
         let listed = list_runs(root).unwrap();
         assert_eq!(runs_in(root).unwrap(), [root.join("one"), root.join("two")]);
         assert_eq!(runs_in(&root.join("two")).unwrap(), [root.join("two")]);

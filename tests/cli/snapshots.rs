@@ -61,7 +61,10 @@ fn settings() -> Settings {
     let mut settings = Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.add_filter(r"\d+(\.\d+)? (ms|s|min|minutes|seconds)\b", "[TIME]");
+    settings.add_filter(
+        r"\d+(\.\d+)? (ms|s|min|minutes|seconds)\b( \d+ s\b)?",
+        "[TIME]",
+    );
     settings.add_filter(r"\d+ threads", "[N] threads");
     settings.add_filter(r"(cpu|cuda:\d+) in", "[DEVICE] in");
     settings

@@ -156,6 +156,13 @@ fn what_cannot_be_joined_is_said() {
     refused("{ files = \"nowhere\" }", "nowhere");
     refused("{ file = \"coco\" }", "file");
     refused("{ files = \"../coco\" }", "leads out");
+    // Two files of one name are told apart by nothing that a number says.
+    write(
+        &made.path().join("coco/again").join(coco_name(22)),
+        &image(22),
+    );
+    refused("{ files = \"coco\" }", "several");
+    fs::remove_dir_all(made.path().join("coco/again")).unwrap();
     // Two files that end alike are not told apart by their numbers.
     write(
         &made.path().join("coco/COCO_val2014_000000000003.jpg"),

@@ -80,12 +80,14 @@ pub fn write_source(data: &Path, task: &Task, source: &Source) {
 /// A source with the images that it has elsewhere, which are written below `data`.
 pub fn with_images(data: &Path, source: &Source) -> Source {
     let mut source = source.clone();
-    for from in &mut source.images_from {
+    for (place, from) in source.images_from.iter_mut().enumerate() {
         from.root = data.join(&from.repo);
         let file = from.root.join(from.files.replace('*', "00000"));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let members = (0..ROWS).flat_map(|row| {
-            let told = json!({ from.key.as_str(): row }).to_string().into_bytes();
+            let told = json!({ from.key.as_str(): place * 1000 + row })
+                .to_string()
+                .into_bytes();
             [
                 (format!("{row:09}.png"), image(row)),
                 (format!("{row:09}.json"), told),

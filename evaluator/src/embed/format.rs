@@ -10,7 +10,7 @@ use std::{
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use npyz::WriterBuilder;
-use parquet::arrow::ArrowWriter;
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
@@ -117,8 +117,11 @@ fn write_parquet(file: File, columns: &mut Columns) -> io::Result<()> {
     let mut fields = vec![Field::new("id", DataType::Utf8, false)];
     fields.extend(of_features.map(|(name, width)| Field::new(name, list(*width), false)));
     let schema = Arc::new(Schema::new(fields));
-    let mut writer =
-        ArrowWriter::try_new(file, Arc::clone(&schema), None).map_err(io::Error::other)?;
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(4 * AT_ONCE))
+        .build();
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
+        .map_err(io::Error::other)?;
     for ids in columns.ids.chunks(AT_ONCE) {
         let names: StringArray = ids.iter().map(|id| Some(id.as_str())).collect();
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(names)];

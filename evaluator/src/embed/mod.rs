@@ -67,6 +67,7 @@ pub fn embed(args: &EmbedArgs) -> Result<EmbeddedRows> {
     let extractor = Extractor::new(&model, &settings, &progress);
     features.check(&extractor)?;
     let mut spool = Spool::create(&args.out, &features.names, format)?;
+    spool.check_ids(indices.iter().map(|&row| split.dataset.id(row)))?;
     let mut skipped = 0;
     for some in indices.chunks(AT_ONCE) {
         check_interrupted()?;

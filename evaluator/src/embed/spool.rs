@@ -22,8 +22,6 @@ pub(super) struct Spool {
     ids: Vec<String>,
     parts: Vec<BufWriter<File>>,
     widths: Vec<i64>,
-    /// Bytes of the ids in the header, about.
-    header: usize,
 }
 
 impl Spool {
@@ -50,13 +48,11 @@ impl Spool {
                 .map(part)
                 .collect::<std::result::Result<_, _>>()?,
             widths: vec![0; names.len()],
-            header: 0,
         })
     }
 
     /// Adds rows: each feature of them, [rows, width].
     pub(super) fn add(&mut self, ids: Vec<String>, values: &[Tensor]) -> Result<()> {
-        self.check_ids(&ids)?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -75,29 +71,29 @@ impl Spool {
         Ok(())
     }
 
-    /// The file can hold the ids.
-    fn check_ids(&mut self, ids: &[String]) -> Result<()> {
+    /// The file can hold the ids of all rows, which is known before any is encoded.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(super) fn check_ids(&self, ids: impl Iterator<Item = String>) -> Result<()> {
         let unfit = |reason: String| Err(Error::UnfitRows(reason));
-        match self.format {
-            EmbedFormat::Safetensors => {
-                let length =
-                    |id: &String| serde_json::to_string(id).map_or(0, |json| 2 * json.len());
-                self.header += ids.iter().map(length).sum::<usize>();
-                if self.header > MAX_HEADER {
-                    let count = self.ids.len() + ids.len();
-                    return unfit(format!(
-                        "{count} ids are too long for the head of a safetensors file: write .parquet, or embed fewer at a time"
-                    ));
-                }
-            }
-            EmbedFormat::Npy => {
-                if let Some(id) = ids.iter().find(|id| id.contains(['\n', '\r'])) {
+        let (mut count, mut header) = (0, 0);
+        for id in ids {
+            count += 1;
+            match self.format {
+                EmbedFormat::Safetensors => header += bytes_in_header(&id),
+                EmbedFormat::Npy if id.contains(['\n', '\r']) => {
                     return unfit(format!(
                         "{id:?} has a line end, and beside a .npy file ids are lines: write .safetensors or .parquet"
                     ));
                 }
+                EmbedFormat::Npy | EmbedFormat::Parquet => {}
             }
-            EmbedFormat::Parquet => {}
+        }
+        if header > MAX_HEADER {
+            return unfit(format!(
+                "{count} ids are too long for the head of a safetensors file: write .parquet, or embed fewer at a time"
+            ));
         }
         Ok(())
     }
@@ -119,9 +115,6 @@ impl Spool {
             part.rewind().map_err(Error::Spool)?;
             parts.push(part);
         }
-        if let [_, beside] = &format.files(out)[..] {
-            write_atomic(beside, format!("{}\n", ids.join("\n")).as_bytes())?;
-        }
         let mut columns = Columns {
             ids: &ids,
             names: &names,
@@ -129,6 +122,23 @@ impl Spool {
             parts: &mut parts,
         };
         write_with(out, |part| format.write(File::create(part)?, &mut columns))?;
+        if let [_, beside] = &format.files(out)[..] {
+            let text = format!("{}\n", ids.join("\n"));
+            write_atomic(beside, text.as_bytes()).inspect_err(|_| {
+                // Numbers without their ids are nobody's.
+                let _gone = fs::remove_file(out);
+            })?;
+        }
         Ok(ids.len())
     }
+}
+
+/// Bytes of an id in a header, where it stands in a list in a text.
+fn bytes_in_header(id: &str) -> usize {
+    let json = serde_json::to_string(id).unwrap_or_default();
+    let escaped = json
+        .bytes()
+        .filter(|byte| matches!(byte, b'"' | b'\\'))
+        .count();
+    json.len() + escaped + 1
 }

@@ -75,11 +75,9 @@ impl DataLocator {
 
     /// A source with the places of its images that are elsewhere, fetched if they are nowhere.
     fn with_images<'a>(&self, source: &'a Source) -> Result<Cow<'a, Source>> {
-        let there = with_images(Cow::Borrowed(source), self);
-        if there.is_ok() || !self.may_fetch() {
-            return there.map_err(|reason| lacking_images(source, reason));
+        if self.may_fetch() {
+            self.fetch_images(source)?; // what is there is not fetched again
         }
-        self.fetch_images(source)?;
         with_images(Cow::Borrowed(source), self).map_err(|reason| lacking_images(source, reason))
     }
 

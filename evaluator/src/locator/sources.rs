@@ -160,7 +160,10 @@ impl DataLocator {
         let repo = RepoId::new(RepoKind::Dataset, name, &choice.located.revision)
             .map_err(ModelError::from)?;
         let listing = self.hub.list(&repo).map_err(ModelError::from)?;
-        let jobs = source_jobs(&listing, &choice.source, &Destination::Cache);
+        let mut jobs = source_jobs(&listing, &choice.source, &Destination::Cache);
+        for (_, listing, place) in self.image_files(&choice.source)? {
+            jobs.extend(source_jobs(&listing, &place, &Destination::Cache));
+        }
         let lacking = jobs.iter().any(|job| !self.hub.is_done(job));
         if lacking {
             self.fetch(&jobs)?;
@@ -238,7 +241,11 @@ fn mark_of(choice: &Choice) -> Option<PathBuf> {
         .map(|split| split.files.as_str())
         .chain(source.extra.iter().map(String::as_str))
         .collect();
-    let digest = Sha256::digest(format!("{} {files:?}", located.root.display()));
+    let images = source.images_from.iter();
+    let images: String = images
+        .map(|from| format!(" {}", from.root.join(&from.files).display()))
+        .collect();
+    let digest = Sha256::digest(format!("{} {files:?}{images}", located.root.display()));
     let name = hex(&digest[..16]);
     Some(cache_folder()?.join("complete").join(name))
 }

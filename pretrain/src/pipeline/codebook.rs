@@ -75,6 +75,15 @@ impl Run<'_> {
         let result = if let Some(result) = result_of(&folder, key, &stage.schedule, None)? {
             result
         } else {
+            // That of fewer steps says nothing of more.
+            self.lead(&format!("{name}/no report"), |_| {
+                match fs::remove_file(folder.join("reconstruction.json")) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        Err(flava_model::Error::io(&folder, e).into())
+                    }
+                    _ => Ok(()),
+                }
+            })?;
             let training = self.codebook_training(stage, &config)?;
             self.trained(name, &stage.schedule, key, training, None)?
                 .folder

@@ -87,6 +87,8 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
     share.batch_size.unwrap_or(stage.schedule.batch_size) as f64 * row
 }
 
+/// What the codebook's convolutions are slower than large products of as many operations.
+const CONVOLUTIONS: f64 = 2.5;
 /// The share of a training step that its forward pass is.
 const FORWARD: f64 = 1.0 / 3.0;
 /// Operations a second that costs are counted at before any step was measured.
@@ -125,7 +127,11 @@ pub(super) fn works(
 
 /// Operations of all steps of a stage, and what drawing and cropping their images takes as long as.
 pub(super) fn operations_of_steps(stage: &Stage, config: &FlavaConfig, masks: ImageMasks) -> f64 {
-    flops_of(stage, config, masks) + crops_of(stage) * CROP
+    let slower = match stage {
+        Stage::Codebook(_) => CONVOLUTIONS,
+        _ => 1.0,
+    };
+    slower * flops_of(stage, config, masks) + crops_of(stage) * CROP
 }
 
 /// The same of the visual tokens that a stage has made before its first step.
@@ -142,7 +148,7 @@ pub(super) fn operations_of_tokens(
     let vars = &Vars::root(&store, Fill::Unset) / "image_codebook";
     ImageCodebook::new(&vars, &config.image_codebook_config);
     let patches = config.image_config.grid().pow(2) as f64;
-    images * (CROP + FORWARD * patches * flops_of_patch(&store))
+    images * (CROP + CONVOLUTIONS * FORWARD * patches * flops_of_patch(&store))
 }
 
 /// Images of whole corpora whose visual tokens a stage has made: those that it does not crop.

@@ -7,7 +7,7 @@ use std::{
 
 use flava_tasks::{
     Columns,
-    sources::{Corpus, is_parquet, pair_columns},
+    sources::{Corpus, fits, is_parquet, pair_columns, saved_pattern},
 };
 
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ pub(super) fn settings_of(pairs: &Path) -> Result<Vec<String>> {
         return names.iter().map(|name| setting(name, &corpus)).collect();
     }
     let (first, files) = match saved {
-        Some(first) => (first, format!("{files}/*.arrow")),
+        Some((pattern, first)) => (first, format!("{files}/{pattern}")),
         None => (path.clone(), files.to_owned()),
     };
     let columns = pair_columns(&first, &Columns::default())?;
@@ -51,16 +51,25 @@ pub(super) fn settings_of(pairs: &Path) -> Result<Vec<String>> {
     ])
 }
 
-/// The first file of a folder that `datasets` saved, if it is one.
-fn saved_by_datasets(folder: &Path) -> Result<Option<PathBuf>> {
+/// The files of a folder that `datasets` saved, and the first of them, if it is one.
+fn saved_by_datasets(folder: &Path) -> Result<Option<(String, PathBuf)>> {
     if !folder.is_dir() {
         return Ok(None);
     }
     let entries = fs::read_dir(folder).map_err(|e| flava_model::Error::io(folder, e))?;
-    let files = entries.flatten().map(|entry| entry.path());
-    Ok(files
-        .filter(|file| file.extension().is_some_and(|end| end == "arrow"))
-        .min())
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| fits("*.arrow", name)).collect();
+    names.sort();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let pattern = saved_pattern(&names);
+    let pattern = pattern
+        .map_err(|reason| Error::Input(format!("--pairs {}: {reason}", folder.display())))?;
+    let first = names.iter().find(|name| fits(&pattern, name));
+    Ok(first.map(|first| (pattern.clone(), folder.join(first))))
 }
 
 /// `corpora.NAME={..}`.

@@ -165,7 +165,11 @@ impl Run<'_> {
         }
         let was = was.unwrap_or(first);
         if now < was {
-            return refused(format!("it has {was} steps, and {now} are asked for"));
+            return refused(if was == first {
+                different.join("; ")
+            } else {
+                format!("it has {was} steps, and {now} are asked for")
+            });
         }
         if let Some(reason) = not_prolonged(name, stage) {
             return refused(format!("{}: {reason}", different.join("; ")));

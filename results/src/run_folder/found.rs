@@ -19,7 +19,14 @@ pub fn runs_in(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() || is_run(path)? {
         return Ok(vec![path.to_owned()]);
     }
-    let inside = runs_below(path)?;
+    let mut inside = runs_below(path)?;
+    inside.retain(|run| {
+        let has_records = record_paths(run).is_ok_and(|paths| !paths.is_empty());
+        if !has_records {
+            flava_base::say(&format!("note: {} has no record yet", run.display()));
+        }
+        has_records
+    });
     Ok(if inside.is_empty() {
         vec![path.to_owned()]
     } else {
@@ -41,7 +48,8 @@ pub(crate) fn runs_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let path = entry.map_err(|e| Error::io(folder, e))?.path();
-        if path.is_dir() && is_run(&path)? {
+        // What cannot be looked into is nobody's run here.
+        if path.is_dir() && is_run(&path).unwrap_or(false) {
             runs.push(path);
         }
     }

@@ -65,13 +65,16 @@ impl RunFolder {
         remove_parts(&folder.join("predictions"));
         let journal = open_journal(folder)?;
         let waiting = Status::new(State::Waiting, "");
-        let status = tasks
+        // How tasks of earlier plans stand is still so.
+        let mut status = read_status(folder).unwrap_or_default();
+        let planned = tasks
             .iter()
             .map(|task| (task.name.clone(), waiting.clone()));
+        status.extend(planned);
         let mut run = Self {
             folder: folder.to_owned(),
             tasks: tasks.to_vec(),
-            status: status.collect(),
+            status,
             journal: Some(journal),
             _lock: lock,
             notes: note.into_iter().collect(),
@@ -154,14 +157,23 @@ impl RunFolder {
 
     /// The tasks of the plan that failed.
     pub fn failed(&self) -> Vec<FailedTask> {
-        let failed = |task: &PlannedTask| {
-            let status = self.status.get(&task.name)?;
-            (status.state == State::Failed).then(|| FailedTask {
-                date: status.since.clone(),
-                ..FailedTask::new(&task.name, &task.suite, &status.reason)
-            })
-        };
+        let failed = |task: &PlannedTask| self.failure(&task.name, &task.suite);
         self.tasks.iter().filter_map(failed).collect()
+    }
+
+    fn failure(&self, name: &str, suite: &str) -> Option<FailedTask> {
+        let status = self.status.get(name)?;
+        (status.state == State::Failed).then(|| FailedTask {
+            date: status.since.clone(),
+            ..FailedTask::new(name, suite, &status.reason)
+        })
+    }
+
+    /// Those of earlier plans, of which the suite is not known.
+    fn failed_before(&self) -> impl Iterator<Item = FailedTask> {
+        let is_planned = |name: &String| self.tasks.iter().any(|task| task.name == *name);
+        let others = self.status.keys().filter(move |name| !is_planned(name));
+        others.filter_map(|name| self.failure(name, ""))
     }
 
     /// Puts what was measured under other settings aside, gives the new predictions their names,
@@ -242,12 +254,16 @@ impl RunFolder {
             return Ok(());
         }
         let mut records = self.whole_records()?;
+        let mut failed = self.failed();
+        failed.extend(self.failed_before());
+        // What an earlier run measured by other settings does not stand for one that failed.
+        records.retain(|record| failed.iter().all(|failed| failed.task != record.name()));
         let position = |name: &String| self.tasks.iter().position(|task| task.name == *name);
         records.sort_by_key(|record| {
             let name = record.name();
             (position(&name).unwrap_or(usize::MAX), name)
         });
-        let table = csv_table(&records, &self.failed());
+        let table = csv_table(&records, &failed);
         let path = self.folder.join("results.csv");
         Ok(write_atomic(&path, table.as_bytes())?)
     }
@@ -331,6 +347,21 @@ mod tests {
             "{csv}"
         );
         assert!(csv.trim_end().ends_with(",failed,because"), "{csv}");
+        // What another plan leaves out stands as it stood.
+        drop(run);
+        let one = PlannedTask {
+            name: "a".into(),
+            suite: "own".into(),
+        };
+        let mut run = RunFolder::open(folder.path(), &json!({ "model": "m" }), &[one]).unwrap();
+        run.keep(&record("a"), "it holds").unwrap();
+        let csv = fs::read_to_string(folder.path().join("results.csv")).unwrap();
+        assert!(csv.trim_end().ends_with(",failed,because"), "{csv}");
+        let mut run = {
+            drop(run);
+            open(folder.path()).unwrap()
+        };
+        run.fail("c", "because").unwrap();
         assert_eq!(run.failed()[0].task, "c");
         assert_eq!(
             run.finished("a", "key").map(|r| r.metrics),

@@ -53,6 +53,7 @@ pub use parts::part_ids;
 pub use patterns::fits;
 pub use repository::{Repository, converted_names};
 pub use split::OpenSplit;
+pub use survey::saved_pattern;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use table::{TABLE_ENDINGS, Wanted, number_of};
 pub use vqa::AnswerVocabulary;

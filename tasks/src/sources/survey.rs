@@ -56,8 +56,9 @@ impl Survey<'_> {
             folder => format!("{}/{name}", folder.trim_end_matches('/')),
         };
         let entries = Entries::of(&folder)?;
-        if entries.arrow > 0 {
-            let files = inside("*.arrow");
+        if !entries.arrow.is_empty() {
+            let pattern = saved_pattern(&entries.arrow);
+            let files = inside(&pattern.map_err(|reason| Error::data(&path, reason))?);
             let first = matching(self.root, &files)?.remove(0);
             return Ok((self.of_file(&first, &files, columns)?, files));
         }
@@ -164,13 +165,35 @@ impl Survey<'_> {
     }
 }
 
+/// The files of a folder that `datasets` saved, of which these are Arrow's; what it keeps beside
+/// them of later work is no data.
+///
+/// # Errors
+/// If it is not plain which are meant.
+pub fn saved_pattern(arrow: &[String]) -> std::result::Result<String, String> {
+    if arrow.iter().any(|name| name.starts_with("data-")) {
+        return Ok("data-*.arrow".into());
+    }
+    let own = arrow
+        .iter()
+        .filter(|name| !name.starts_with("cache-") && *name != "indices.arrow");
+    let own: Vec<&String> = own.collect();
+    match own.as_slice() {
+        [one] => Ok((*one).clone()),
+        _ => Err(format!(
+            "holds {} files of Arrow: name the one that is meant",
+            arrow.len()
+        )),
+    }
+}
+
 /// What lies in a folder.
 #[derive(Default)]
 struct Entries {
     all: HashSet<String>,
     tables: Vec<String>,
     parquet: usize,
-    arrow: usize,
+    arrow: Vec<String>,
     shards: usize,
     folders: usize,
 }
@@ -186,7 +209,7 @@ impl Entries {
             } else if ending == "parquet" {
                 entries.parquet += 1;
             } else if ending == "arrow" {
-                entries.arrow += 1;
+                entries.arrow.push(name.clone());
             } else if ending == "tar" {
                 entries.shards += 1;
             } else if TABLE_ENDINGS.contains(&ending.as_str()) {

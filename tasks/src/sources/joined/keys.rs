@@ -2,35 +2,43 @@
 
 use std::collections::HashMap;
 
+/// An image: of which place, and its number among all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) from: usize,
+    pub(super) image: usize,
+}
+
+/// What is called so; None where it is several.
+type Known = HashMap<String, Option<Named>>;
+
 /// Images by what they are called.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// By their whole names, or numbers.
-    exact: HashMap<String, usize>,
-    /// By the number that a file's name ends with; None where two end alike.
-    numbers: HashMap<String, Option<usize>>,
+    /// By their whole names, paths, or numbers.
+    exact: Known,
+    /// By the number that a file's name ends with.
+    numbers: Known,
 }
 
 impl Keys {
-    /// An image's id. The first of several with the same is taken: rows of one image repeat it.
-    pub(super) fn add_id(&mut self, id: &str, place: usize) {
-        self.exact.entry(plain(id)).or_insert(place);
+    /// An image's id in a table, whose rows may repeat it: the first is taken.
+    pub(super) fn add_id(&mut self, id: &str, image: Named) {
+        put(&mut self.exact, plain(id), image, true);
     }
 
-    /// An image file, which is called by its name without folder and ending, or by the number that
-    /// this ends with, as COCO's are.
-    pub(super) fn add_file(&mut self, path: &str, place: usize) {
+    /// An image file, which is called by its path, its name with and without the ending, or by the
+    /// number that this ends with, as COCO's are.
+    pub(super) fn add_file(&mut self, path: &str, image: Named) {
         let name = path.rsplit('/').next().unwrap_or(path);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-        self.add_id(stem, place);
-        self.exact.entry(name.to_owned()).or_insert(place);
+        for called in [path.to_owned(), name.to_owned(), plain(stem)] {
+            put(&mut self.exact, called, image, false);
+        }
         let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         if digits > 0 && digits < stem.len() {
             let number = plain(&stem[stem.len() - digits..]);
-            let known = self.numbers.entry(number).or_insert(Some(place));
-            if *known != Some(place) {
-                *known = None;
-            }
+            put(&mut self.numbers, number, image, false);
         }
     }
 
@@ -39,15 +47,32 @@ impl Keys {
     /// # Errors
     /// If it may be two.
     pub(super) fn place(&self, key: &str) -> Result<Option<usize>, String> {
-        let key = plain(key);
-        if let Some(place) = self.exact.get(&key) {
-            return Ok(Some(*place));
-        }
-        match self.numbers.get(&key) {
-            Some(None) => Err("the names of several files end with it".into()),
-            Some(place) => Ok(*place),
+        let found = |known: &Known, key: &str, reason: &str| match known.get(key) {
+            Some(None) => Err(reason.to_owned()),
+            Some(Some(named)) => Ok(Some(named.image)),
             None => Ok(None),
+        };
+        let plain = plain(key);
+        for key in [key, &plain] {
+            if let Some(image) = found(&self.exact, key, "several images are called so")? {
+                return Ok(Some(image));
+            }
         }
+        found(
+            &self.numbers,
+            &plain,
+            "the names of several files end with it",
+        )
+    }
+}
+
+fn put(known: &mut Known, called: String, image: Named, may_repeat: bool) {
+    let before = known.entry(called).or_insert(Some(image));
+    let same = before.is_some_and(|before| {
+        before.image == image.image || may_repeat && before.from == image.from
+    });
+    if !same {
+        *before = None;
     }
 }
 
@@ -70,15 +95,22 @@ mod tests {
     #[test]
     fn images_are_found_by_numbers_and_names() {
         let mut keys = Keys::default();
-        keys.add_file("train2014/COCO_train2014_000000000042.jpg", 0);
-        keys.add_file("a/7.png", 1);
-        keys.add_file("b/cat.jpg", 2);
-        keys.add_file("b/x_00.jpg", 3);
+        let named = |image| Named { from: 0, image };
+        let files = [
+            "train2014/COCO_train2014_000000000042.jpg",
+            "a/7.png",
+            "b/cat.jpg",
+            "b/x_00.jpg",
+        ];
+        for (image, file) in files.iter().enumerate() {
+            keys.add_file(file, named(image));
+        }
         for (key, place) in [
             ("42", Some(0)),
             ("000042", Some(0)),
             ("COCO_train2014_000000000042.jpg", Some(0)),
             ("COCO_train2014_000000000042", Some(0)),
+            ("train2014/COCO_train2014_000000000042.jpg", Some(0)),
             ("7", Some(1)),
             ("cat", Some(2)),
             ("0", Some(3)),
@@ -87,9 +119,22 @@ mod tests {
         ] {
             assert_eq!(keys.place(key), Ok(place), "{key}");
         }
-        keys.add_file("val2014/COCO_val2014_000000000042.jpg", 4);
+        keys.add_file("val2014/COCO_val2014_000000000042.jpg", named(4));
         assert!(keys.place("42").is_err());
-        keys.add_id("42", 5);
-        assert_eq!(keys.place("42"), Ok(Some(5)));
+        // Files of one name are told apart by their paths alone.
+        keys.add_file("c/cat.jpg", named(5));
+        assert!(keys.place("cat").is_err() && keys.place("cat.jpg").is_err());
+        assert_eq!(keys.place("c/cat.jpg"), Ok(Some(5)));
+    }
+
+    #[test]
+    fn rows_of_a_table_may_repeat_an_id_and_two_places_may_not() {
+        let mut keys = Keys::default();
+        for (from, image) in [(0, 0), (0, 1)] {
+            keys.add_id("9", Named { from, image });
+        }
+        assert_eq!(keys.place("09"), Ok(Some(0)));
+        keys.add_id("9", Named { from: 1, image: 2 });
+        assert!(keys.place("9").is_err());
     }
 }

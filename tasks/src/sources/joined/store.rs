@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{keys::Keys, shards::shard_keys};
+use super::{
+    keys::{Keys, Named},
+    shards::shard_keys,
+};
 use crate::{
     Columns, Error, ImagesFrom, Result,
     sources::{
@@ -42,12 +45,17 @@ impl ImageStore {
 
     fn add(&mut self, from: &ImagesFrom, keys: &mut Keys) -> Result<()> {
         let start = self.starts[self.starts.len() - 1];
+        let number = self.places.len();
+        let named = |row: usize| Named {
+            from: number,
+            image: start + row,
+        };
         let ending = from.ending();
         let images: Arc<dyn Dataset> = if is_parquet(Path::new(&from.files)) || is_table(&ending) {
             let files = matching(&from.root, &from.files)?;
             let of_rows = ids(&files, from)?;
             for (row, id) in of_rows.iter().enumerate() {
-                keys.add_id(id, start + row);
+                keys.add_id(id, named(row));
             }
             table_of(&files, from)?
         } else if ending == "tar" {
@@ -62,9 +70,9 @@ impl ImageStore {
                             let key = &from.key;
                             Error::data(&from.root, format!("{own} has no {key} in its .json"))
                         })?;
-                        keys.add_id(id, start + row);
+                        keys.add_id(id, named(row));
                     }
-                    (None, Some((_, sample))) => keys.add_file(sample, start + row),
+                    (None, Some((_, sample))) => keys.add_file(sample, named(row)),
                     (None, None) => {}
                 }
             }
@@ -72,7 +80,7 @@ impl ImageStore {
         } else {
             let images = image_folder(&from.root.join(&from.files))?;
             for row in 0..images.len() {
-                keys.add_file(&images.id(row), start + row);
+                keys.add_file(&images.id(row), named(row));
             }
             Arc::new(images)
         };

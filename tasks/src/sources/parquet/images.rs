@@ -12,7 +12,7 @@ use arrow_schema::DataType;
 
 use super::{
     super::reading::{MAX_IMAGE, guarded, leads_out, read_limited},
-    file::{ParquetFile, RowReader, Window},
+    file::{FileBody, ParquetFile, RowReader, Window},
     values::cast_to,
 };
 use crate::Result;
@@ -174,7 +174,12 @@ impl Images {
         let to = |column: &ArrayRef, kind| cast_to(&file.path, name, column, &kind);
         let bytes = |column| -> Result<LargeBinaryArray> {
             let column = to(column, DataType::LargeBinary)?;
-            Ok(column.as_binary::<i64>().clone())
+            let images = column.as_binary::<i64>();
+            // Rows of Arrow's own files share the bytes of their whole batch, which may go then.
+            Ok(match &file.body {
+                FileBody::Ipc(_) => images.iter().collect(),
+                FileBody::Parquet(_) => images.clone(),
+            })
         };
         let text = |column| -> Result<LargeStringArray> {
             let column = to(column, DataType::LargeUtf8)?;

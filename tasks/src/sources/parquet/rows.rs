@@ -243,18 +243,10 @@ impl Known {
         reading: &mut Reading,
     ) -> Result<()> {
         let wanted = small_columns(reading.columns);
-        let batches: std::result::Result<Vec<RecordBatch>, _> =
-            file.reader(&wanted, None)?.collect();
-        let batches = batches.map_err(|e| file.broken(&wanted, None, &e))?;
-        let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        if count != rows {
-            let column = wanted[0];
-            let reason = format!("column {column} has {count} rows, the file says {rows}");
-            return Err(file.wrong(reason));
-        }
         let mut first = 0;
-        for batch in &batches {
-            let rows = Rows::new(BatchLocation { file, start, first }, batch, reading)?;
+        for batch in file.reader(&wanted, None)? {
+            let batch = batch.map_err(|e| file.broken(&wanted, None, &e))?;
+            let rows = Rows::new(BatchLocation { file, start, first }, &batch, reading)?;
             for row in 0..batch.num_rows() {
                 if rows.is_of(reading.split, row) {
                     self.add(&rows, row, reading)?;
@@ -262,7 +254,12 @@ impl Known {
             }
             first += batch.num_rows();
         }
-        Ok(())
+        if first == rows {
+            return Ok(());
+        }
+        let column = wanted[0];
+        let reason = format!("column {column} has {first} rows, the file says {rows}");
+        Err(file.wrong(reason))
     }
 
     /// Adds a row, or its captions to the row that shares its image.
