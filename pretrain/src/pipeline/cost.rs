@@ -88,7 +88,7 @@ fn bytes_of_share(share: &Share, stage: &TrainStage, config: &FlavaConfig) -> f6
 }
 
 /// What the codebook's convolutions are slower than large products of as many operations.
-const CONVOLUTIONS: f64 = 2.5;
+const CONVOLUTIONS: f64 = 3.0;
 /// The share of a training step that its forward pass is.
 const FORWARD: f64 = 1.0 / 3.0;
 /// Operations a second that costs are counted at before any step was measured.
