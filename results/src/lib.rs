@@ -34,7 +34,7 @@ pub use csv_table::csv_table;
 pub use error::{Error, Result};
 pub use exchange::{
     ExportFormat, Exported, ForeignScore, Imported, LeftOut, export, import, left_out_text,
-    merge_model_index, model_index_block,
+    merge_model_index, model_file_name, model_index_block,
 };
 pub use merge_rows::{ChangedRow, MergeRule, RowChanges, merge_rows, row_changes};
 pub use published::{Published, published};

@@ -67,11 +67,16 @@ pub struct AnsweredRows {
 impl AnsweredRows {
     /// As it is said.
     pub fn told(&self) -> String {
-        let left_out = match self.skipped {
-            0 => String::new(),
-            skipped => format!(", {skipped} broken images left out"),
-        };
+        let left_out = left_out_told(self.skipped);
         format!("{}: {} answers{left_out}", self.path.display(), self.rows)
+    }
+}
+
+/// How many broken images were left out, to end a line with; nothing where none was.
+pub(crate) fn left_out_told(skipped: usize) -> String {
+    match skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} broken images left out"),
     }
 }
 

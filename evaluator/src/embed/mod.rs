@@ -11,7 +11,7 @@ use flava_model::runtime::Progress;
 use self::{features::EmbeddedFeatures, format::EmbedFormat, spool::Spool};
 use crate::{
     Error, ModelChoice, Result, Settings,
-    answers::open_inputs,
+    answers::{left_out_told, open_inputs},
     args::EmbedArgs,
     check_interrupted,
     features::{Extractor, Rows, sample},
@@ -37,10 +37,7 @@ impl EmbeddedRows {
     /// As it is said.
     pub fn told(&self) -> String {
         let files: Vec<String> = self.files.iter().map(|f| f.display().to_string()).collect();
-        let left_out = match self.skipped {
-            0 => String::new(),
-            skipped => format!(", {skipped} broken images left out"),
-        };
+        let left_out = left_out_told(self.skipped);
         format!("{} rows in {}{left_out}", self.rows, files.join(", "))
     }
 }

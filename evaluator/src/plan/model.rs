@@ -7,7 +7,6 @@ use flava_model::{
     LoadOptions, Pretrained,
     hub::{RepoId, RepoKind},
 };
-
 use sha2::{Digest, Sha256};
 
 use super::Settings;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use flava_results::model_file_name;
 use sha2::{Digest, Sha256};
 
 use super::{ModelChoice, OpenSubject, Subject};
@@ -9,8 +10,6 @@ use crate::Loaded;
 
 /// The folder that the runs of all models are in.
 pub(crate) const RUNS: &str = "runs";
-/// Letters of a fingerprint in a folder's name.
-const LETTERS: usize = 12;
 /// Names of folders that say nothing of the model in them.
 const GENERIC: [&str; 4] = ["model", "best", "last", "checkpoint"];
 
@@ -65,17 +64,7 @@ fn name_of(subject: &OpenSubject, chosen: &Subject) -> String {
             ("model".into(), loaded.model.fingerprint.clone())
         }
     };
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = name.replace('/', "__").chars().map(plain).collect();
-    let name = name.trim_start_matches(['.', '-']);
-    let letters: String = fingerprint.chars().take(LETTERS).collect();
-    format!("{name}-{letters}")
+    model_file_name(&name, &fingerprint)
 }
 
 /// What a model's folder is called: a repository by its name, a folder by the last part of its path

@@ -4,26 +4,14 @@ use std::path::Path;
 
 use flava_base::is_there;
 use flava_model::hub::write::{Content, Upload};
-use flava_results::{Record, Run, RunFolder};
+use flava_results::{Record, Run, RunFolder, model_file_name};
 
 use super::options::{PublishOptions, Tables};
-
-/// Digits of a digest that tell models apart.
-const DIGITS: usize = 12;
 
 /// The name of a checkpoint's own table: what it is called, and the beginning of its digest, so
 /// that no two checkpoints write to one file.
 pub fn table_name(record: &Record) -> String {
-    let digest = record.model_fingerprint.chars().take(DIGITS);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let name: String = short_name(&record.model)
-        .replace('/', "__")
-        .chars()
-        .map(|c| if plain(c) { c } else { '-' })
-        .chain(['-'])
-        .chain(digest)
-        .collect();
-    name.trim_start_matches('-').to_owned()
+    model_file_name(short_name(&record.model), &record.model_fingerprint)
 }
 
 /// What a model is called: a repository by its name, a folder by its last part, since where it lies

@@ -24,6 +24,7 @@ pub use self::{
     format::ExportFormat,
     import::{ForeignScore, Imported, import},
     model_index::{merge_model_index, model_index_block},
+    model_name::model_file_name,
 };
 
 use self::exported::ExportFolder;

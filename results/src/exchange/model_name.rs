@@ -1,4 +1,4 @@
-//! What a record's model is called in files that others read.
+//! What a model is called in files that others read, and in the names of files.
 
 use crate::Record;
 
@@ -6,6 +6,24 @@ use crate::Record;
 const LOCAL: &str = "local";
 /// Letters of a local model's fingerprint in its name.
 const LETTERS: usize = 8;
+/// Letters of a fingerprint in the name of a file or folder.
+const LETTERS_OF_FILES: usize = 12;
+
+/// The name of a model's own file or folder: what the model is called, and the beginning of its
+/// fingerprint, so that no two models write to one place.
+pub fn model_file_name(model: &str, fingerprint: &str) -> String {
+    let plain = |c: char| if is_plain(c) { c } else { '-' };
+    let name: String = model.replace('/', "__").chars().map(plain).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    let letters: String = fingerprint.chars().take(LETTERS_OF_FILES).collect();
+    let between = if name.is_empty() { "" } else { "-" };
+    format!("{name}{between}{letters}")
+}
+
+/// Whether a letter may stand in a name on the Hub and in that of a file.
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-_.".contains(letter)
+}
 
 /// A model's owner and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +51,8 @@ impl ModelName {
             };
         }
         let last = record.model.split(['/', '\\']).rfind(|p| !p.is_empty());
-        let known = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
-        let clean: String = last.unwrap_or_default().chars().filter(known).collect();
+        let letters = last.unwrap_or_default().chars();
+        let clean: String = letters.filter(|letter| is_plain(*letter)).collect();
         let clean = clean.trim_matches(['.', '-']);
         let folder = if clean.is_empty() { "model" } else { clean };
         let fingerprint: String = record.model_fingerprint.chars().take(LETTERS).collect();
@@ -52,8 +70,7 @@ impl ModelName {
 }
 
 fn is_hub_part(part: &str) -> bool {
-    let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
+    !part.is_empty() && !part.starts_with('.') && part.chars().all(is_plain)
 }
 
 /// The records of one model, told apart by weights and revision.
@@ -87,6 +104,18 @@ pub(super) fn by_model<'a>(records: &[&'a Record]) -> Vec<OfModel<'a>> {
 mod tests {
     use super::*;
     use crate::record::record;
+
+    #[test]
+    fn files_of_two_models_are_two() {
+        let digest = "0123456789abcdef";
+        let name = |model| model_file_name(model, digest);
+        assert_eq!(
+            name("facebook/flava-full"),
+            "facebook__flava-full-0123456789ab"
+        );
+        assert_eq!(name("../my model"), "__my-model-0123456789ab");
+        assert_eq!(name(".."), "0123456789ab");
+    }
 
     #[test]
     fn a_folders_place_is_not_told() {

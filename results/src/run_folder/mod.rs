@@ -64,13 +64,13 @@ impl RunFolder {
         remove_parts(folder);
         remove_parts(&folder.join("predictions"));
         let journal = open_journal(folder)?;
-        let waiting = Status::new(State::Waiting, "");
         // How tasks of earlier plans stand is still so.
         let mut status = read_status(folder).unwrap_or_default();
-        let planned = tasks
-            .iter()
-            .map(|task| (task.name.clone(), waiting.clone()));
-        status.extend(planned);
+        let waiting = |task: &PlannedTask| {
+            let waiting = Status::new(&task.suite, State::Waiting, "");
+            (task.name.clone(), waiting)
+        };
+        status.extend(tasks.iter().map(waiting));
         let mut run = Self {
             folder: folder.to_owned(),
             tasks: tasks.to_vec(),
@@ -157,23 +157,23 @@ impl RunFolder {
 
     /// The tasks of the plan that failed.
     pub fn failed(&self) -> Vec<FailedTask> {
-        let failed = |task: &PlannedTask| self.failure(&task.name, &task.suite);
+        let failed = |task: &PlannedTask| self.failure(&task.name);
         self.tasks.iter().filter_map(failed).collect()
     }
 
-    fn failure(&self, name: &str, suite: &str) -> Option<FailedTask> {
+    fn failure(&self, name: &str) -> Option<FailedTask> {
         let status = self.status.get(name)?;
         (status.state == State::Failed).then(|| FailedTask {
             date: status.since.clone(),
-            ..FailedTask::new(name, suite, &status.reason)
+            ..FailedTask::new(name, &status.suite, &status.reason)
         })
     }
 
-    /// Those of earlier plans, of which the suite is not known.
+    /// Those of earlier plans.
     fn failed_before(&self) -> impl Iterator<Item = FailedTask> {
         let is_planned = |name: &String| self.tasks.iter().any(|task| task.name == *name);
         let others = self.status.keys().filter(move |name| !is_planned(name));
-        others.filter_map(|name| self.failure(name, ""))
+        others.filter_map(|name| self.failure(name))
     }
 
     /// Puts what was measured under other settings aside, gives the new predictions their names,
@@ -205,7 +205,8 @@ impl RunFolder {
     }
 
     fn set(&mut self, name: &str, state: State, reason: &str, record: &Value) -> Result<()> {
-        let status = Status::new(state, reason);
+        let suite = self.status.get(name).map_or("", |status| &status.suite);
+        let status = Status::new(suite, state, reason);
         self.status.insert(name.to_owned(), status);
         let event = serde_json::to_value(state).ok();
         let event = event.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -357,10 +358,9 @@ mod tests {
         run.keep(&record("a"), "it holds").unwrap();
         let csv = fs::read_to_string(folder.path().join("results.csv")).unwrap();
         assert!(csv.trim_end().ends_with(",failed,because"), "{csv}");
-        let mut run = {
-            drop(run);
-            open(folder.path()).unwrap()
-        };
+        assert_eq!(run.failed_before().next().unwrap().suite, "own");
+        drop(run);
+        let mut run = open(folder.path()).unwrap();
         run.fail("c", "because").unwrap();
         assert_eq!(run.failed()[0].task, "c");
         assert_eq!(

@@ -46,6 +46,9 @@ pub enum State {
 /// How a task stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// The suite that it is of; empty in folders of older programs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suite: String,
     /// How it stands.
     pub state: State,
     /// Why it failed; empty otherwise.
@@ -57,8 +60,9 @@ pub struct Status {
 
 impl Status {
     /// Since now.
-    pub(super) fn new(state: State, reason: &str) -> Self {
+    pub(super) fn new(suite: &str, state: State, reason: &str) -> Self {
         Self {
+            suite: suite.to_owned(),
             state,
             reason: reason.to_owned(),
             since: timestamp(),

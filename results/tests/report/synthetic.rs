@@ -92,6 +92,7 @@ pub fn add(run: &mut Run, made: &Made) {
         .join(format!("{}.parquet", record.name()));
     predictions.write(&path, &record.task).unwrap();
     let status = Status {
+        suite: "vision".into(),
         state: State::Done,
         reason: String::new(),
         since: "2026-01-31T12:00:00Z".into(),
@@ -103,6 +104,7 @@ pub fn add(run: &mut Run, made: &Made) {
 /// Adds a task that failed.
 pub fn fail(run: &mut Run, task: &str, reason: &str) {
     let status = Status {
+        suite: "vision".into(),
         state: State::Failed,
         reason: reason.into(),
         since: "2026-01-31T12:00:00Z".into(),

@@ -16,10 +16,11 @@ use super::{
     lines::{Form, Lines},
     listing::{Listing, Row},
     mini::{self, MiniWorld},
-    parquet::{self, is_parquet},
+    parquet,
     patterns::matching,
     reading::guarded,
-    table::{TableDataset, TableReading, Wanted, column_names, roles},
+    table::{TableDataset, TableReading, Wanted, roles},
+    tabular::column_names,
     webdataset,
 };
 use crate::{Columns, Error, Result};
@@ -239,12 +240,7 @@ fn table(files: &[PathBuf], image: &str, text: &str) -> Result<TableDataset> {
 /// # Errors
 /// If there are none, or several may be them.
 pub fn pair_columns(file: &Path, given: &Columns) -> Result<Columns> {
-    let names = if is_parquet(file) {
-        parquet::column_names(file)?
-    } else {
-        column_names(&[file.to_owned()])?
-    };
-    roles(&names, given, Wanted::Captions).map_err(|reason| Error::data(file, reason))
+    roles(&column_names(file)?, given, Wanted::Captions).map_err(|reason| Error::data(file, reason))
 }
 
 /// The files of a pattern, none missing from their numbering.

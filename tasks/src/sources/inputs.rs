@@ -6,10 +6,10 @@ use std::{path::Path, sync::Arc};
 use super::{
     corpus::image_folder,
     dataset::{Dataset, Example, ImageOrigin, Label},
-    parquet::{self, is_parquet},
     reading::{guarded, read_text},
     split::OpenSplit,
-    table::{TableDataset, TableReading, Wanted, column_names, roles},
+    table::{Wanted, roles},
+    tabular::{column_names, open_rows},
 };
 use crate::{Columns, Error, Result};
 
@@ -51,25 +51,10 @@ impl Inputs<'_> {
 }
 
 fn open_table(file: &Path, given: &Columns) -> Result<Arc<dyn Dataset>> {
-    let found = |names: Vec<String>| {
-        roles(&names, given, Wanted::Inputs).map_err(|reason| Error::data(file, reason))
-    };
-    let files = [file.to_owned()];
-    if is_parquet(file) {
-        let columns = found(parquet::column_names(file)?)?;
-        let root = file.parent().unwrap_or(Path::new(""));
-        let rows = parquet::ParquetDataset::open(&files, &columns, "", 0, root)?;
-        return Ok(Arc::new(rows));
-    }
-    let columns = found(column_names(&files)?)?;
-    let reading = TableReading {
-        columns: &columns,
-        images: None,
-        split: "",
-        classes: 0,
-        checked: true,
-    };
-    Ok(Arc::new(TableDataset::open(&files, &reading)?))
+    let columns = roles(&column_names(file)?, given, Wanted::Inputs);
+    let columns = columns.map_err(|reason| Error::data(file, reason))?;
+    let root = file.parent().unwrap_or(Path::new(""));
+    open_rows(&[file.to_owned()], &columns, root)
 }
 
 /// Whether a table of images has a column of labels.
@@ -77,12 +62,7 @@ fn open_table(file: &Path, given: &Columns) -> Result<Arc<dyn Dataset>> {
 /// # Errors
 /// If it cannot be read.
 pub fn has_labels(file: &Path, given: &Columns) -> Result<bool> {
-    let names = if is_parquet(file) {
-        parquet::column_names(file)?
-    } else {
-        column_names(&[file.to_owned()])?
-    };
-    let columns = roles(&names, given, Wanted::LabelledImages);
+    let columns = roles(&column_names(file)?, given, Wanted::LabelledImages);
     Ok(columns.is_ok_and(|columns| !columns.label.is_empty()))
 }
 

@@ -28,6 +28,7 @@ mod snli_ve;
 mod split;
 mod survey;
 mod table;
+mod tabular;
 mod vqa;
 mod webdataset;
 

@@ -10,11 +10,10 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use self::{keys::Keys, store::ImageStore};
 use super::{
     dataset::{Dataset, Example, ImageOrigin, Label},
-    parquet,
     patterns::matching,
-    table,
+    tabular::column_of,
 };
-use crate::{Columns, Error, ImagesFrom, Result, SourceFormat, Split};
+use crate::{Error, ImagesFrom, Result, SourceFormat, Split};
 
 /// Rows whose images are elsewhere.
 pub(super) struct Joined {
@@ -37,31 +36,20 @@ pub(super) fn keys_of_rows(
     root: &Path,
 ) -> Result<Vec<String>> {
     let none = || Error::data(root, "its rows say no image_key in columns");
-    let (columns, is_parquet) = match format {
-        SourceFormat::Parquet { columns } => (columns, true),
-        SourceFormat::Table { columns, .. } => (columns, false),
-        _ => return Err(none()),
+    let (SourceFormat::Parquet { columns } | SourceFormat::Table { columns, .. }) = format else {
+        return Err(none());
     };
     if columns.image_key.is_empty() {
         return Err(none());
     }
     let files = matching(root, &split.files)?;
-    let key = Columns {
-        label: columns.image_key.clone(),
-        split: columns.split.clone(),
-        ..Columns::default()
-    };
-    let values = if is_parquet {
-        parquet::column_values(&files, &key, &split.name)?
-    } else {
-        table::column_values(&files, &key, &split.name)?
-    };
-    let named = |(row, value): (usize, Option<String>)| {
-        let name = &columns.image_key;
-        let empty = || Error::data(root, format!("row {row}: {name} is empty"));
-        value.ok_or_else(empty)
-    };
-    values.into_iter().enumerate().map(named).collect()
+    column_of(
+        &files,
+        &columns.image_key,
+        &columns.split,
+        &split.name,
+        root,
+    )
 }
 
 impl Joined {

@@ -1,9 +1,6 @@
 //! Images of several places, numbered through.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     keys::{Keys, Named},
@@ -14,10 +11,11 @@ use crate::{
     sources::{
         corpus::image_folder,
         dataset::{Dataset, ImageOrigin},
-        parquet::{self, is_parquet},
+        parquet::is_parquet,
         patterns::matching,
         reading::guarded,
-        table::{TABLE_ENDINGS, TableDataset, TableReading, column_values},
+        table::TABLE_ENDINGS,
+        tabular::{column_of, open_rows},
         webdataset::Webdataset,
     },
 };
@@ -53,11 +51,15 @@ impl ImageStore {
         let ending = from.ending();
         let images: Arc<dyn Dataset> = if is_parquet(Path::new(&from.files)) || is_table(&ending) {
             let files = matching(&from.root, &from.files)?;
-            let of_rows = ids(&files, from)?;
+            let of_rows = column_of(&files, &from.key, "", "", &from.root)?;
             for (row, id) in of_rows.iter().enumerate() {
                 keys.add_id(id, named(row));
             }
-            table_of(&files, from)?
+            let columns = Columns {
+                image: from.image.clone(),
+                ..Columns::default()
+            };
+            open_rows(&files, &columns, &from.root)?
         } else if ending == "tar" {
             let files = matching(&from.root, &from.files)?;
             let ids = shard_keys(&files, &from.key)?;
@@ -107,41 +109,4 @@ impl ImageStore {
 
 fn is_table(ending: &str) -> bool {
     TABLE_ENDINGS.contains(&ending)
-}
-
-/// The ids of the images in the rows of tables.
-fn ids(files: &[PathBuf], from: &ImagesFrom) -> Result<Vec<String>> {
-    let column = Columns {
-        label: from.key.clone(),
-        ..Columns::default()
-    };
-    let values = if is_parquet(Path::new(&from.files)) {
-        parquet::column_values(files, &column, "")?
-    } else {
-        column_values(files, &column, "")?
-    };
-    let named = |(row, value): (usize, Option<String>)| {
-        let empty = || Error::data(&from.root, format!("row {row}: {} is empty", from.key));
-        value.ok_or_else(empty)
-    };
-    values.into_iter().enumerate().map(named).collect()
-}
-
-fn table_of(files: &[PathBuf], from: &ImagesFrom) -> Result<Arc<dyn Dataset>> {
-    let columns = Columns {
-        image: from.image.clone(),
-        ..Columns::default()
-    };
-    if is_parquet(Path::new(&from.files)) {
-        let rows = parquet::ParquetDataset::open(files, &columns, "", 0, &from.root)?;
-        return Ok(Arc::new(rows));
-    }
-    let reading = TableReading {
-        columns: &columns,
-        images: None,
-        split: "",
-        classes: 0,
-        checked: true,
-    };
-    Ok(Arc::new(TableDataset::open(files, &reading)?))
 }
