@@ -42,7 +42,7 @@ fn finetune(args: &FinetuneRunArgs) -> Result<u8> {
         return say_plan(args, &runs[0]);
     }
     if let [run] = runs.as_slice() {
-        let restarts = usize::from(args.max_restarts);
+        let restarts = usize::from(args.together.max_restarts);
         return in_processes(args.processes, Company::Together { restarts }, |peers| {
             train_together(args, run, peers)
         });

@@ -5,6 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 
@@ -20,7 +21,9 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/variable.h>
 #include <torch/version.h>
 
 #include <cmath>
@@ -57,6 +60,7 @@ std::vector<Tensor> list(Tensor* const* tensors, size_t count) {
 // gradients of the outputs in, gradients of the inputs out (null: none); 0 on success, else what went wrong is in `message`.
 using Backward = int (*)(void* data, Tensor* const* gradients, size_t outputs, Tensor** results, size_t inputs, char* message, size_t room);
 using Drop = void (*)(void* data);
+using Call = void (*)(void* data);
 
 // A node of the graph whose backward pass is a closure of Rust; the closure is dropped with the graph.
 struct ClosureNode : torch::autograd::Node {
@@ -88,6 +92,17 @@ struct ClosureNode : torch::autograd::Node {
     }
     return out;
   }
+};
+
+// What Rust does whenever a gradient was added to a parameter.
+struct GradientHook : torch::autograd::PostAccumulateGradHook {
+  void* data;
+  Call call;
+  Drop drop;
+
+  GradientHook(void* data, Call call, Drop drop) : data(data), call(call), drop(drop) {}
+  ~GradientHook() override { drop(data); }
+  void operator()(const Tensor&) override { call(data); }
 };
 
 using Pointwise = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view,
@@ -314,6 +329,16 @@ int flava_set_random_state(int device, const Tensor* state) {
 int flava_backward(const Tensor* output, const Tensor* gradient) {
   return guarded([&] { torch::autograd::backward({*output}, {*gradient}); });
 }
+
+// Has `call` be called whenever a backward pass has added to the gradient of a parameter, until `drop` is.
+int flava_on_gradient(const Tensor* parameter, void* data, Call call, Drop drop) {
+  return guarded([&] {
+    torch::autograd::impl::set_post_acc_grad_hooks(*parameter, std::make_unique<GradientHook>(data, call, drop));
+  });
+}
+
+// Backward passes that this thread begins run in it alone, on whatever device: what they call is not to be shared by threads.
+void flava_backward_in_this_thread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
 
 // Makes `output`, computed without a graph, the output of a node over `input`.
 int flava_attach(const Tensor* input, Tensor* output, void* data, Backward backward, Drop drop) {

@@ -31,7 +31,7 @@ fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {
     if args.dry_run {
         return planned(&job);
     }
-    let restarts = usize::from(args.max_restarts);
+    let restarts = usize::from(args.together.max_restarts);
     in_processes(
         args.processes,
         Company::Together { restarts },

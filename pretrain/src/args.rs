@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs};
-use flava_training::Sharding;
-use tch::Device;
+use clap::{Args, Parser, Subcommand};
+use flava_evaluator::args::{DeviceArgs, HelpCommand, NetworkArgs, TogetherArgs};
 
 use crate::machines::{Gpu, NetworkSpeed};
 
@@ -72,31 +70,6 @@ pub enum Command {
     Help(HelpCommand),
 }
 
-/// What of a training each process has only a part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ShardArg {
-    /// What suits the device.
-    Auto,
-    /// Nothing.
-    None,
-    /// The optimiser's moments and gradients.
-    Optimiser,
-    /// Besides, the weights of blocks.
-    Full,
-}
-
-impl ShardArg {
-    /// On a device: over Gloo, which CPUs talk by, sharding costs more than it saves.
-    pub(crate) fn of(self, device: Device) -> Sharding {
-        match self {
-            Self::Auto if device.is_cuda() => Sharding::Optimiser,
-            Self::Auto | Self::None => Sharding::None,
-            Self::Optimiser => Sharding::Optimiser,
-            Self::Full => Sharding::Full,
-        }
-    }
-}
-
 /// Running a recipe.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -149,19 +122,6 @@ pub struct RunArgs {
     /// but the time. torchrun and srun start them on several machines (docs/distributed.md).
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Processes")]
     pub processes: u16,
-    /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
-    /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
-    ///
-    /// With `full` the activations of blocks are computed again in the backward pass.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true,
-        help_heading = "Processes"
-    )]
-    pub shard: ShardArg,
     /// With --dry-run: what a step would take on so many of these GPUs, one a process: h100-80gb,
     /// h200-141gb, a100-40gb, a100-80gb or l40s-48gb.
     #[arg(
@@ -183,15 +143,9 @@ pub struct RunArgs {
         help_heading = "Processes"
     )]
     pub network_speed: NetworkSpeed,
-    /// Start all processes again, so often at most, where one failed.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true,
-        help_heading = "Processes"
-    )]
-    pub max_restarts: u16,
+    /// How processes train together.
+    #[command(flatten)]
+    pub together: TogetherArgs,
     /// Whether the network may be used.
     #[command(flatten)]
     pub network: NetworkArgs,

@@ -103,6 +103,65 @@ def theirs(name, processes, threads):
     return json.loads(out.stdout.splitlines()[-1])
 
 
+class Hosts:
+    """Two hosts on this machine: network namespaces with a cable of so many Gbit/s between them. Needs root, ip and tc."""
+
+    NAMES = ("flava-a", "flava-b")
+
+    def __init__(self, gbit=None):
+        self.remove()
+        a, b = self.NAMES
+        for name in self.NAMES:
+            self.run("ip", "netns", "add", name)
+        self.run("ip", "link", "add", "cable", "netns", a, "type", "veth", "peer", "name", "cable", "netns", b)
+        for number, name in enumerate(self.NAMES, 1):
+            self.run("ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "cable")
+            for device in ("cable", "lo"):
+                self.run("ip", "-n", name, "link", "set", device, "up")
+            if gbit:
+                self.run("tc", "-n", name, "qdisc", "add", "dev", "cable", "root", "tbf", "rate", f"{gbit}gbit", "burst", "1mb", "latency", "50ms")
+
+    def run(self, *command):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def remove(self):
+        for name in self.NAMES:
+            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
+
+    def train(self, path, *more):
+        """Seconds of a step of a process of one thread on each host."""
+        with tempfile.TemporaryDirectory() as out:
+            program = os.path.join(ROOT, "target/release/flava-pretrain")
+            command = [program, "run", path, "--out", out, "--device", "cpu", "--quiet", "--threads", "1", *more]
+            place = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555"}
+            processes = [subprocess.Popen(["ip", "netns", "exec", name, *command], env=os.environ | place | {"RANK": str(rank)}, stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL) for rank, name in enumerate(self.NAMES)]
+            if any([process.wait() for process in processes]):
+                raise RuntimeError("the training on two hosts failed")
+            with open(os.path.join(out, "joint/log.jsonl")) as file:
+                lines = [json.loads(line) for line in file]
+            size = os.path.getsize(os.path.join(out, "joint/last/model.safetensors"))
+        rates = [line["rows_per_s"] for line in lines if line["kind"] == "train"]
+        return BATCH / statistics.median(rates[WARM:]), size
+
+
+def over_a_network(report, path, gbit=1):
+    """A step against computing and exchanging one after the other: gradients of so many bytes go each way."""
+    try:
+        seconds = {}
+        for name, rate in (("at once", None), ("over a network", gbit)):
+            hosts = Hosts(rate)
+            seconds[name], size = hosts.train(path)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"mid: two hosts at {gbit} Gbit/s: not measured, {error}")
+        return
+    finally:
+        hosts.remove()
+    exchange = size * 8 / (gbit * 1e9)
+    report.line(f"mid: step over {gbit} Gbit/s, computing and exchanging after one another / step", seconds["at once"] + exchange, seconds["over a network"], "s", 1.0,
+                f"computing {seconds['at once']:.2f} s, {size / 1e6:.0f} MB in {exchange:.2f} s")
+
+
 def bench(report, tmp):
     for name in SIZES:
         path = recipe(tmp, name)
@@ -118,6 +177,7 @@ def bench(report, tmp):
               for way, processes, shard in (("none", 2, "none"), ("full2", 2, "full"), ("full4", 4, "full"))}
     for way in ("full2", "full4"):
         report.line(f"mid: MB of a process, whole against --shard full ({way[-1]} processes)", memory["none"], memory[way], "MB", 1.0)
+    over_a_network(report, recipe(tmp, "mid"))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,18 @@ struct Goals {
     weights: Vec<(String, Tensor)>,
     own: Range<usize>,
     clips: bool,
+    hurry: Hurry,
+}
+
+/// When gradients are said to be complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hurry {
+    /// Never: they go out after the backward passes.
+    None,
+    /// When they are: they go out during the last pass.
+    Right,
+    /// A pass too early: what comes late is summed apart.
+    TooMuch,
 }
 
 struct Numbers {
@@ -36,7 +48,7 @@ struct Numbers {
 
 impl Goals {
     /// Of sizes with every kind of rest.
-    fn new(group: &Group, clips: bool) -> Self {
+    fn new(group: &Group, clips: bool, hurry: Hurry) -> Self {
         let sizes: [(&str, &[i64]); 5] = [
             ("a.table", &[300, 7]),
             ("a.encoder.layer.0.dense.weight", &[33, 5]),
@@ -54,6 +66,7 @@ impl Goals {
             weights: sizes.into_iter().map(weight).collect(),
             own: group.share(ROWS),
             clips,
+            hurry,
         }
     }
 
@@ -119,7 +132,14 @@ impl Learner for Goals {
         let mut metrics = StepMetrics::default();
         metrics.add_no_loss("squared_error")?;
         for part in step.parts(&batch.own) {
-            for row in part.rows {
+            let hurried = part.rows.end.checked_sub(match self.hurry {
+                Hurry::TooMuch => 2,
+                Hurry::None | Hurry::Right => 1,
+            });
+            for row in part.rows.clone() {
+                if self.hurry != Hurry::None && Some(row) == hurried {
+                    step.begin_backward(&part);
+                }
                 let Some(loss) = self.loss(batch.step, batch.own.places[row])? else {
                     continue;
                 };
@@ -163,6 +183,7 @@ struct Way {
     /// Steps until it is interrupted.
     until: usize,
     clips: bool,
+    hurry: Hurry,
 }
 
 const ALONE: Way = Way {
@@ -170,6 +191,7 @@ const ALONE: Way = Way {
     sharding: Sharding::None,
     until: STEPS,
     clips: false,
+    hurry: Hurry::Right,
 };
 
 fn train(folder: &Path, way: Way) {
@@ -210,7 +232,9 @@ fn train(folder: &Path, way: Way) {
             device: Device::Cpu,
             peak_flops: 0.0,
         };
-        trainer.run(Goals::new(group, way.clips)).unwrap();
+        trainer
+            .run(Goals::new(group, way.clips, way.hurry))
+            .unwrap();
     });
 }
 
@@ -301,6 +325,29 @@ fn a_state_goes_on_in_any_number_of_processes() {
             assert_eq!(of_all, counts);
             let off = difference(&state, &as_one);
             assert!(off < 1e-5, "{first:?} then {second:?}: {off:.1e}");
+        }
+    }
+}
+
+/// When gradients go out changes nothing, also where that is before they are complete.
+#[test]
+fn gradients_that_go_out_early_sum_up_to_the_same() {
+    for sharding in [Sharding::None, Sharding::Optimiser] {
+        for world in [2, 3] {
+            let state = |hurry| {
+                let way = Way {
+                    world,
+                    sharding,
+                    hurry,
+                    ..ALONE
+                };
+                trained(&[way]).0
+            };
+            let late = state(Hurry::None);
+            let off = difference(&state(Hurry::Right), &late);
+            assert!(off == 0.0, "{world} processes, {sharding:?}: {off:.1e}");
+            let off = difference(&state(Hurry::TooMuch), &late);
+            assert!(off < 1e-5, "{world} processes, {sharding:?}: {off:.1e}");
         }
     }
 }

@@ -126,6 +126,45 @@ fn stages_in_processes_are_those_of_one() {
     assert_eq!(again.code, 0, "{}", again.stderr);
 }
 
+/// With blocks enough to be brought ahead. A larger epsilon keeps the optimiser from making whole
+/// steps of what rounding leaves of gradients that are zero in truth, as those of keys' biases are.
+#[test]
+fn weights_after_fifty_steps_are_those_of_one() {
+    let folder = tempdir().unwrap();
+    write_tiny_recipe(folder.path(), "");
+    let settings = [
+        "joint.schedule.steps=50",
+        "joint.schedule.eps=1e-4",
+        "model.image_config.num_hidden_layers=3",
+        "model.text_config.num_hidden_layers=3",
+        "model.multimodal_config.num_hidden_layers=4",
+    ];
+    let mut long = UNCLIPPED.to_vec();
+    long.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    let ways: [(&str, &[&str]); 3] = [
+        ("one", &[]),
+        ("two", &["--processes", "2"]),
+        ("full", &["--processes", "2", "--shard", "full"]),
+    ];
+    for (out, more) in ways {
+        let made = run(folder.path(), &[&long[..], &["--out", out], more].concat());
+        assert_eq!(made.code, 0, "{out}: {}", made.stderr);
+    }
+    let norm = |tensor: &Tensor| tensor.norm().double_value(&[]).powi(2);
+    let one = weights(&folder.path().join("one"), "joint");
+    for other in ["two", "full"] {
+        let other_weights = weights(&folder.path().join(other), "joint");
+        let (mut off, mut size) = (0.0, 0.0);
+        for ((name, one), (same, two)) in one.iter().zip(&other_weights) {
+            assert_eq!(name, same);
+            off += norm(&(one - two));
+            size += norm(one);
+        }
+        let off = (off / size).sqrt();
+        assert!(off < 1e-6, "{other}: {off:.1e}");
+    }
+}
+
 /// Of three pairs one of four processes has none, in every step: it comes along, and adds nothing.
 #[test]
 fn a_process_without_rows_comes_along() {

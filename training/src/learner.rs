@@ -9,6 +9,7 @@ use rand::RngCore;
 use crate::{
     BatchRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
     coordination::{agreed, before_step},
+    parallel::Sums,
 };
 
 /// Rows of a batch that go through the model at once.
@@ -18,7 +19,13 @@ pub struct Part {
     pub number: usize,
     /// Among this process's rows; empty where all of them are broken, or others have one more.
     pub rows: Range<usize>,
+    /// Whether it is the last of this process that has rows.
+    pub is_last: bool,
 }
+
+/// Sums of gradients that begin before the backward pass has ended; none in a process alone.
+#[derive(Clone, Debug, Default)]
+pub struct EarlySums(pub(crate) Option<Rc<Sums>>);
 
 /// What a step may know of itself.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct Step {
     /// Whether every process has to come to every block, forth and back, also with a part that is
     /// empty or has no loss: the blocks' weights are gathered from all.
     pub lockstep: bool,
+    /// The sums of gradients that begin before the backward pass has ended.
+    pub early_sums: EarlySums,
 }
 
 impl Step {
@@ -55,6 +64,7 @@ impl Step {
             whole: header.batch,
             group: group.clone(),
             lockstep: false,
+            early_sums: EarlySums::default(),
         })
     }
 
@@ -78,9 +88,40 @@ impl Step {
             Part {
                 number: self.group.rank() * count + number,
                 rows: before(start)..before(end.min(own.end)),
+                is_last: false,
             }
         };
-        (0..count).map(part).collect()
+        let mut parts: Vec<Part> = (0..count).map(part).collect();
+        if let Some(last) = parts.iter_mut().rfind(|part| !part.rows.is_empty()) {
+            last.is_last = true;
+        }
+        parts
+    }
+
+    /// Before a part's last backward pass. If it is this process's last in the step, gradients go
+    /// out to be summed as soon as they are complete; without this, at the end.
+    pub fn begin_backward(&self, part: &Part) {
+        if let Some(sums) = self.early_sums.0.as_ref().filter(|_| part.is_last) {
+            sums.begin_last();
+        }
+    }
+
+    /// Backward passes of a batch of a kind, whose gradients may go out early. Where memory is
+    /// short, what the others wait for goes out too.
+    pub(crate) fn summed_early<T, E: LearnerError>(
+        &self,
+        kind: &'static str,
+        backward: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Some(sums) = &self.early_sums.0 else {
+            return backward();
+        };
+        sums.begin(kind)?;
+        let measured = backward();
+        if measured.as_ref().err().is_none_or(E::is_out_of_memory) {
+            sums.end()?;
+        }
+        measured
     }
 
     /// Begins a part: whatever it draws depends on its number alone.
@@ -124,6 +165,10 @@ pub trait Learner {
     /// numbers of the whole batch.
     fn counts(&self, _batch: &Self::Batch) -> Vec<f64> {
         Vec::new()
+    }
+    /// What kind of batch it is: those of one kind reach the same parameters, but for broken rows.
+    fn kind(&self, _batch: &Self::Batch) -> &'static str {
+        ""
     }
     /// Floating-point operations of a batch's step in this process; 0 where they are not counted.
     fn flops(&self, batch: &Self::Batch) -> f64;

@@ -29,7 +29,7 @@ pub use batch::{BatchRows, WholeBatch};
 pub use checkpointing::last_state;
 pub use ema::Ema;
 pub use error::{Error, LearnerError, Result};
-pub use learner::{Batches, Learner, Part, Step};
+pub use learner::{Batches, EarlySums, Learner, Part, Step};
 pub use log::Log;
 pub use loss_scaler::LossScaler;
 pub use lr_schedule::LrSchedule;

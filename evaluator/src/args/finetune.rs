@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::Limit;
 
 use super::{
-    AnswerArgs, ColumnArgs, DataArgs, HelpCommand, InputArgs, ModelArgs, PrintArgs, examples,
+    AnswerArgs, ColumnArgs, DataArgs, HelpCommand, InputArgs, ModelArgs, PrintArgs, TogetherArgs,
+    examples,
 };
 
 /// Fine-tunes a FLAVA checkpoint on a task.
@@ -115,17 +116,11 @@ pub struct FinetuneRunArgs {
     /// each takes one. With --seeds they share the seeds out.
     ///
     /// torchrun and srun start them on several machines (docs/distributed.md).
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Processes")]
     pub processes: u16,
-    /// Start all processes again, so often at most, where one failed.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true,
-        help_heading = "Running"
-    )]
-    pub max_restarts: u16,
+    /// How processes train together.
+    #[command(flatten)]
+    pub together: TogetherArgs,
     /// Use a random sample of each split: so many rows, or a share such as 0.1 or 10%.
     #[arg(long, value_name = "N|SHARE")]
     pub limit: Option<Limit>,

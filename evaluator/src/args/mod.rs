@@ -7,6 +7,7 @@ mod own;
 mod print;
 mod results;
 mod run;
+mod together;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,7 @@ pub use results::{
     Thumbs,
 };
 pub use run::{HowArgs, MethodArg, RunArgs, SweepArg};
+pub use together::{ShardArg, TogetherArgs};
 
 /// A suite on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -35,6 +35,7 @@ pub(crate) struct FineTuning<'a> {
     /// short.
     pub(crate) micro_batch: usize,
     pub(crate) recompute: bool,
+    pub(crate) sharding: Sharding,
     /// The processes that train together.
     pub(crate) group: &'a Group,
 }
@@ -90,7 +91,7 @@ impl FineTuning<'_> {
             precision: self.settings.load.precision,
             micro_batch: self.micro_batch,
             group: self.group,
-            sharding: Sharding::None,
+            sharding: self.sharding,
             progress: self.progress,
             evaluation: Some(evaluation),
             device: self.settings.load.device,
@@ -220,7 +221,7 @@ impl Learner for TaskLearner<'_> {
             step.begin(&part);
             let share = step.share(&part);
             let inputs = self.rows.inputs(batch, part.rows.clone(), &self.network)?;
-            let targets = self.rows.targets(batch, part.rows, &self.network)?;
+            let targets = self.rows.targets(batch, part.rows.clone(), &self.network)?;
             let loss = {
                 let _autocast = Autocast::new(device, autocast_of(self.tuning.settings))?;
                 let outputs = self.network.forward(&inputs, true)?;
@@ -229,6 +230,7 @@ impl Learner for TaskLearner<'_> {
             };
             let of_part = loss.f_to_kind(tch::Kind::Double)?.f_mul_scalar(share)?;
             metrics.add_loss(self.network.output.loss_name(), &of_part)?;
+            step.begin_backward(&part);
             loss.f_mul_scalar(share * step.loss_scale)?.f_backward()?;
         }
         if batch.positions.is_empty() {

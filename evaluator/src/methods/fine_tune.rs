@@ -202,6 +202,7 @@ fn tune(input: &MethodInput) -> Result<PathBuf> {
         progress: input.progress,
         micro_batch: tuning.micro_batch,
         recompute: tuning.recompute,
+        sharding: tuning.sharding,
         group: input.group,
     };
     tuning.run(network)?;

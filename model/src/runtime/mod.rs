@@ -8,6 +8,7 @@ mod foreach;
 mod forecast;
 mod loader;
 mod memory;
+mod on_gradient;
 mod onednn;
 mod precision;
 mod progress;
@@ -24,6 +25,7 @@ pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale, set_grad
 pub use forecast::{ExpectedWork, Forecast};
 pub use loader::{Loader, LoaderOptions};
 pub use memory::{peak_memory, prepare_memory};
+pub use on_gradient::on_gradient;
 pub use onednn::{Fused, PackedLinear, linear, packed_attention};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};

@@ -217,6 +217,7 @@ impl Learner for CodebookTraining {
             metrics.add_loss("divergence", &own.divergence)?;
             let total = own.reconstruction.f_add(&own.divergence)?;
             let by_usage = used.f_mul(&uneven.gradient)?.f_sum(Kind::Float)?;
+            step.begin_backward(part);
             total
                 .f_add(&by_usage.f_mul_scalar(weight)?)?
                 .f_mul_scalar(step.loss_scale)?

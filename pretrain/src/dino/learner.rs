@@ -38,8 +38,9 @@ impl Learner for Dino {
             }
             step.begin(&part);
             let share = step.share(&part);
-            let of_part = self.loss(batch, part.rows, step.number)?;
+            let of_part = self.loss(batch, part.rows.clone(), step.number)?;
             let loss = of_part.loss.f_mul_scalar(share)?;
+            step.begin_backward(&part);
             loss.f_mul_scalar(step.loss_scale)?.f_backward()?;
             metrics.add_loss("dino", &loss)?;
             let centre_of_part = of_part.teacher_centre.f_mul_scalar(share)?;

@@ -95,8 +95,12 @@ impl JointTraining {
             }
             step.begin(part);
             if let Some(gradients) = &contrastive {
+                let is_all = !self.model.weights.read_masked_pairs();
+                if is_all {
+                    step.begin_backward(part);
+                }
                 self.carry(gradients, batch, part)?;
-                if !self.model.weights.read_masked_pairs() {
+                if is_all {
                     continue;
                 }
             }
@@ -108,6 +112,7 @@ impl JointTraining {
                 total = Some(through_all(total, &output)?);
             }
             if let Some(total) = total {
+                step.begin_backward(part);
                 total.f_mul_scalar(step.loss_scale)?.f_backward()?;
             }
             add(&mut metrics, output)?;
@@ -290,6 +295,14 @@ impl Learner for JointTraining {
 
     fn counts(&self, batch: &Batch) -> Vec<f64> {
         batch.counts(self.config().ce_ignore_index)
+    }
+
+    fn kind(&self, batch: &Batch) -> &'static str {
+        match batch.kind() {
+            RowKind::Images => "images",
+            RowKind::Texts => "texts",
+            RowKind::Pairs => "pairs",
+        }
     }
 
     fn extra_metrics(&self) -> Vec<(&'static str, f64)> {

@@ -19,7 +19,7 @@ impl Parallel {
     pub(crate) fn lend_blocks(&mut self) -> Result<Rc<dyn WeightLender>> {
         let _guard = tch::no_grad_guard();
         let mut blocks = BTreeMap::new();
-        for unit in self.units.iter().filter(|unit| unit.is_block) {
+        for unit in self.units().iter().filter(|unit| unit.is_block) {
             let shard = self.shard(unit);
             let own = self.part_of(unit, &|number| self.own(number))?;
             for slot in &unit.slots {
@@ -48,7 +48,7 @@ impl Parallel {
             blocks.insert(unit.name.clone(), block);
         }
         let group = self.group.clone();
-        let blocks = Rc::new(Blocks { group, blocks });
+        let blocks = Rc::new(Blocks::new(group, blocks));
         self.blocks = Some(Rc::clone(&blocks));
         Ok(blocks)
     }
@@ -66,13 +66,7 @@ impl Parallel {
 
     fn bring_blocks(&self) -> Result<()> {
         let _guard = tch::no_grad_guard();
-        for block in self.blocks.iter().flat_map(|blocks| blocks.blocks.values()) {
-            let whole = block.whole(&self.group)?;
-            if self.group.leads() {
-                block.hold(Some(&whole))?;
-            }
-        }
-        Ok(())
+        Ok(self.blocks.as_ref().map_or(Ok(()), |it| it.bring())?)
     }
 
     fn release_blocks(&self) -> Result<()> {

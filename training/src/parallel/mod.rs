@@ -6,6 +6,7 @@ mod gradients;
 mod lending;
 mod moments;
 mod schedule;
+mod sums;
 mod units;
 mod weights;
 
@@ -15,7 +16,9 @@ use flava_model::runtime::{clear_gradients, distributed::Group};
 use tch::Tensor;
 
 use crate::{AdamW, AdamWConfig, ParameterSet, Result};
+pub(crate) use gradients::SummedGradients;
 pub use schedule::{BlockSize, Schedule};
+pub(crate) use sums::Sums;
 
 use blocks::Blocks;
 use units::{Slice, Slot, Unit};
@@ -41,8 +44,8 @@ pub(crate) struct Parallel {
     parameters: Vec<(String, Tensor)>,
     /// Their sizes, which they do not tell while others have their numbers.
     sizes: Vec<Vec<i64>>,
-    /// None of a process alone, which exchanges nothing.
-    units: Vec<Unit>,
+    /// By units; none of a process alone, which exchanges nothing.
+    sums: Option<Rc<Sums>>,
     /// What of each parameter this process's optimiser changes, \[numbers\]; none where the
     /// optimiser has all of them.
     slices: Option<Vec<Option<Tensor>>>,
@@ -58,19 +61,22 @@ impl Parallel {
             .collect();
         let sizes = parameters.iter();
         let sizes = sizes.map(|(name, tensor)| (name.as_str(), tensor.numel()));
+        let is_sliced = sharding != Sharding::None;
+        let sums = if group.has_others() {
+            let units = units::units(sizes, group.world());
+            Some(Sums::new(group, &parameters, units, is_sliced)?)
+        } else {
+            None
+        };
         let mut parallel = Self {
             sizes: parameters.iter().map(|(_, tensor)| tensor.size()).collect(),
-            units: if group.has_others() {
-                units::units(sizes, group.world())
-            } else {
-                Vec::new()
-            },
+            sums,
             group: group.clone(),
             parameters,
             slices: None,
             blocks: None,
         };
-        if group.has_others() && sharding != Sharding::None {
+        if group.has_others() && is_sliced {
             parallel.slices = Some(parallel.slice()?);
         }
         Ok(parallel)
@@ -104,8 +110,12 @@ impl Parallel {
         Ok(())
     }
 
+    fn units(&self) -> &[Unit] {
+        self.sums.as_ref().map_or(&[], |sums| &sums.units)
+    }
+
     fn slots(&self) -> impl Iterator<Item = (&Unit, &Slot)> {
-        let units = self.units.iter();
+        let units = self.units().iter();
         units.flat_map(|unit| unit.slots.iter().map(move |slot| (unit, slot)))
     }
 
@@ -155,7 +165,7 @@ impl Parallel {
             return Ok(());
         }
         if let Some(blocks) = &self.blocks {
-            blocks.clear_gradients();
+            blocks.clear_gradients()?;
         }
         let all = self.parameters.iter();
         let all: Vec<Tensor> = all

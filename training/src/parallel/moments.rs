@@ -26,7 +26,7 @@ impl Parallel {
         for part in SIZED {
             let named = |number: usize| format!("{part}.{}", self.parameters[number].0);
             let of = |number: usize| own.get(&named(number)).map(Tensor::shallow_clone);
-            for unit in &self.units {
+            for unit in self.units() {
                 self.gather(unit, &of, &mut |number, numbers| {
                     if steps[number] > 0.0 && self.group.leads() {
                         let shaped = numbers.f_view(&self.sizes[number][..])?;

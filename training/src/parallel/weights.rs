@@ -52,7 +52,7 @@ impl Parallel {
         let own = |number: usize| self.own(number);
         let _guard = tch::no_grad_guard();
         let changed = |unit: &&Unit| !self.is_lent(unit) && unit.is_reached(reached);
-        for unit in self.units.iter().filter(changed) {
+        for unit in self.units().iter().filter(changed) {
             self.gather(unit, &own, &mut |number, numbers| {
                 let mut parameter = self.parameters[number].1.f_detach()?;
                 parameter.f_copy_(&numbers.f_view_as(&parameter)?)?;

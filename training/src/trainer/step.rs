@@ -4,7 +4,10 @@ use flava_base::write_atomic;
 use serde_json::json;
 
 use super::run::Run;
-use crate::{BrokenRows, Error, Learner, LearnerError, Step, StepMetrics, Update, WholeBatch};
+use crate::{
+    BrokenRows, EarlySums, Error, Learner, LearnerError, Step, StepMetrics, Update, WholeBatch,
+    parallel::SummedGradients,
+};
 
 /// Rows after which too large a share of broken ones ends training.
 const BROKEN_AFTER: u64 = 200;
@@ -18,7 +21,8 @@ impl<L: Learner> Run<'_, L> {
     ) -> Result<(StepMetrics, f64), L::Error> {
         let config = &self.trainer.config;
         let (step, metrics) = self.gradients(batch, whole)?;
-        let (loss, reached) = self.exchange_gradients(metrics.total_loss()?)?;
+        let SummedGradients { loss, reached } =
+            self.parallel.sum_gradients(metrics.total_loss()?)?;
         let (optimiser, parallel) = (&mut self.optimiser, &self.parallel);
         let (norm, usable) =
             self.state
@@ -44,18 +48,6 @@ impl<L: Learner> Run<'_, L> {
         Ok((metrics, norm))
     }
 
-    /// Makes the gradients those of all processes' rows. All processes' loss, of this one's, and in
-    /// how many of them each parameter was reached.
-    fn exchange_gradients(&self, loss: f64) -> Result<(f64, Vec<f64>), Error> {
-        let group = self.trainer.group;
-        let mut own = self.parallel.reached();
-        own.push(loss);
-        let mut all = group.sums(&own)?;
-        let loss = all.pop().unwrap_or(f64::NAN);
-        self.parallel.sum_gradients(&all)?;
-        Ok((loss, all))
-    }
-
     /// The gradients of this process's rows; where memory is short and nobody said how many rows go
     /// through at once, of half as many until they fit.
     fn gradients(
@@ -77,11 +69,14 @@ impl<L: Learner> Run<'_, L> {
             whole,
             group: self.trainer.group.clone(),
             lockstep: self.parallel.lends(),
+            early_sums: EarlySums(self.parallel.early_sums()),
         };
         loop {
             self.optimiser.zero_grad()?;
             self.parallel.clear_own_gradients()?;
-            let measured = self.learner.backward(batch, &step);
+            let measured = step.summed_early(self.learner.kind(batch), || {
+                self.learner.backward(batch, &step)
+            });
             match step.agreed(measured) {
                 Err(error) if error.is_out_of_memory() && self.halve(&step) => {
                     step.micro_batch = self.state.micro_batch;

@@ -70,13 +70,13 @@ impl Drop for Backend {
 /// A collective under way. What it reads and writes must not be touched before it was waited for.
 #[derive(Debug)]
 #[must_use = "a collective is done once it was waited for"]
-pub struct Work<'a> {
-    started: Option<Started<'a>>,
+pub struct Work {
+    started: Option<Started>,
 }
 
-struct Started<'a> {
+struct Started {
     raw: *mut RawWork,
-    backend: &'a Backend,
+    members: Rc<Members>,
     /// On the host, until the work is done.
     into: Tensor,
     _from: Tensor,
@@ -84,20 +84,20 @@ struct Started<'a> {
     result: Option<Tensor>,
 }
 
-impl fmt::Debug for Started<'_> {
+impl fmt::Debug for Started {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("under way")
     }
 }
 
-impl Drop for Started<'_> {
+impl Drop for Started {
     fn drop(&mut self) {
         // SAFETY: made by the shim, and nobody else's.
         unsafe { flava_work_free(self.raw) }
     }
 }
 
-impl Work<'_> {
+impl Work {
     /// Waits until it is done here.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Work<'_> {
         };
         // SAFETY: the work is under way, and its tensors live.
         let waited = check(unsafe { flava_work_wait(started.raw) });
-        waited.map_err(|error| started.backend.peers.explained(error))?;
+        waited.map_err(|error| started.members.explained(error))?;
         if let Some(result) = &started.result {
             let _guard = tch::no_grad_guard();
             result.shallow_clone().f_copy_(&started.into)?;
@@ -215,7 +215,7 @@ impl Group {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn sum(&self, tensor: &Tensor) -> Result<Work<'_>> {
+    pub fn sum(&self, tensor: &Tensor) -> Result<Work> {
         self.start(Collective::Sum, tensor, tensor)
     }
 
@@ -223,7 +223,7 @@ impl Group {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn all_gather(&self, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+    pub fn all_gather(&self, into: &Tensor, from: &Tensor) -> Result<Work> {
         self.start(Collective::AllGather, into, from)
     }
 
@@ -231,7 +231,7 @@ impl Group {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn reduce_scatter(&self, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+    pub fn reduce_scatter(&self, into: &Tensor, from: &Tensor) -> Result<Work> {
         self.start(Collective::ReduceScatter, into, from)
     }
 
@@ -239,7 +239,7 @@ impl Group {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn broadcast(&self, tensor: &Tensor) -> Result<Work<'_>> {
+    pub fn broadcast(&self, tensor: &Tensor) -> Result<Work> {
         self.start(Collective::Broadcast, tensor, tensor)
     }
 
@@ -252,7 +252,7 @@ impl Group {
     }
 
     /// Starts a collective. Gloo knows the host's memory alone: tensors of a GPU go through it.
-    fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<Work<'_>> {
+    fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<Work> {
         let _guard = tch::no_grad_guard();
         let is_one = into.as_ptr() == from.as_ptr();
         let Some(backend) = &self.0.backend else {
@@ -273,7 +273,7 @@ impl Group {
         Ok(Work {
             started: Some(Started {
                 raw,
-                backend,
+                members: Rc::clone(&self.0),
                 result: is_staged.then(|| into.shallow_clone()),
                 into: host_into,
                 _from: host_from,
@@ -283,6 +283,14 @@ impl Group {
 }
 
 impl Members {
+    /// An error of a collective, and which process failed.
+    fn explained(&self, error: Error) -> Error {
+        match &self.backend {
+            Some(backend) => backend.peers.explained(error),
+            None => error,
+        }
+    }
+
     fn simulate(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<()> {
         let Self { rank, world, .. } = *self;
         if world > 1 {
