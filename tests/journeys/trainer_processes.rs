@@ -2,7 +2,7 @@
 
 use std::{fs, ops::Range, path::Path};
 
-use flava_base::LrDecay;
+use flava_base::{LrDecay, stream};
 use flava_model::{
     checkpoint::{read_tensors, write_tensors},
     runtime::{Precision, Progress, distributed::Group},
@@ -11,6 +11,7 @@ use flava_training::{
     AdamWConfig, BatchRows, Batches, BrokenRows, Error, Learner, LrSchedule, ParameterSet, Result,
     Sharding, Step, StepMetrics, Trainer, TrainerConfig, TrainingState, Update,
 };
+use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use tempfile::tempdir;
 
@@ -28,6 +29,7 @@ struct Goals {
     own: Range<usize>,
     clips: bool,
     hurry: Hurry,
+    drawn: Option<u64>,
 }
 
 /// When gradients are said to be complete.
@@ -39,6 +41,8 @@ enum Hurry {
     Right,
     /// A pass too early: what comes late is summed apart.
     TooMuch,
+    /// Before any pass.
+    Drawn,
 }
 
 struct Numbers {
@@ -48,7 +52,7 @@ struct Numbers {
 
 impl Goals {
     /// Of sizes with every kind of rest.
-    fn new(group: &Group, clips: bool, hurry: Hurry) -> Self {
+    fn new(group: &Group, way: Way) -> Self {
         let sizes: [(&str, &[i64]); 5] = [
             ("a.table", &[300, 7]),
             ("a.encoder.layer.0.dense.weight", &[33, 5]),
@@ -62,18 +66,28 @@ impl Goals {
             let weight = numbers.sin().view(size).set_requires_grad(true);
             (name.to_owned(), weight)
         };
+        let weights = match way.drawn {
+            Some(seed) => drawn_sizes(seed)
+                .iter()
+                .map(|(name, size)| weight((name, size)))
+                .collect(),
+            None => sizes.into_iter().map(weight).collect(),
+        };
         Self {
-            weights: sizes.into_iter().map(weight).collect(),
+            weights,
             own: group.share(ROWS),
-            clips,
-            hurry,
+            clips: way.clips,
+            hurry: way.hurry,
+            drawn: way.drawn,
         }
     }
 
     fn loss(&self, step: usize, place: usize) -> Result<Option<Tensor>> {
         let mut total: Option<Tensor> = None;
         for (number, (name, weight)) in self.weights.iter().enumerate() {
+            let of_row = |seed| drawn(seed, &format!("{step} {place} {number}"));
             let is_reached = match name.as_str() {
+                _ if let Some(seed) = self.drawn => of_row(seed).random_bool(0.6),
                 "a.table" => !step.is_multiple_of(3),
                 "b.odd" => place % 2 == 1,
                 _ => true,
@@ -90,6 +104,26 @@ impl Goals {
         }
         Ok(total)
     }
+}
+
+fn drawn(seed: u64, of: &str) -> impl Rng + use<> {
+    stream(seed, of)
+}
+
+/// Blocks and tables of drawn sizes, in a drawn order.
+fn drawn_sizes(seed: u64) -> Vec<(String, Vec<i64>)> {
+    let mut rng = drawn(seed, "sizes");
+    let size = |number| {
+        let block = rng.random_range(0..4);
+        let name = match rng.random_range(0..3) {
+            0 => format!("tower.encoder.layer.{block}.part{number}"),
+            1 => format!("other.encoder.layer.{block}.part{number}"),
+            _ => format!("head{block}.part{number}.weight"),
+        };
+        let size = (0..rng.random_range(0..3)).map(|_| rng.random_range(1..40));
+        (name, size.collect())
+    };
+    (0..12).map(size).collect()
 }
 
 impl Learner for Goals {
@@ -118,6 +152,10 @@ impl Learner for Goals {
         &batch.own
     }
 
+    fn kind(&self, batch: &Numbers) -> &'static str {
+        ["some", "others"][batch.step % 2]
+    }
+
     fn flops(&self, _batch: &Numbers) -> f64 {
         1.0
     }
@@ -132,12 +170,20 @@ impl Learner for Goals {
         let mut metrics = StepMetrics::default();
         metrics.add_no_loss("squared_error")?;
         for part in step.parts(&batch.own) {
-            let hurried = part.rows.end.checked_sub(match self.hurry {
-                Hurry::TooMuch => 2,
-                Hurry::None | Hurry::Right => 1,
-            });
+            let last = part.rows.end.checked_sub(1);
+            let hurried = match self.hurry {
+                Hurry::None => None,
+                Hurry::Right => last,
+                Hurry::TooMuch => last.and_then(|last| last.checked_sub(1)),
+                Hurry::Drawn => {
+                    let seed = self.drawn.unwrap_or_default();
+                    let of_process = format!("{} {:?}", batch.step, self.own);
+                    let count = part.rows.len().max(1);
+                    Some(drawn(seed, &of_process).random_range(0..count))
+                }
+            };
             for row in part.rows.clone() {
-                if self.hurry != Hurry::None && Some(row) == hurried {
+                if Some(row) == hurried {
                     step.begin_backward(&part);
                 }
                 let Some(loss) = self.loss(batch.step, batch.own.places[row])? else {
@@ -184,6 +230,8 @@ struct Way {
     until: usize,
     clips: bool,
     hurry: Hurry,
+    /// Sizes, and what each row reaches.
+    drawn: Option<u64>,
 }
 
 const ALONE: Way = Way {
@@ -192,6 +240,7 @@ const ALONE: Way = Way {
     until: STEPS,
     clips: false,
     hurry: Hurry::Right,
+    drawn: None,
 };
 
 fn train(folder: &Path, way: Way) {
@@ -232,9 +281,7 @@ fn train(folder: &Path, way: Way) {
             device: Device::Cpu,
             peak_flops: 0.0,
         };
-        trainer
-            .run(Goals::new(group, way.clips, way.hurry))
-            .unwrap();
+        trainer.run(Goals::new(group, way)).unwrap();
     });
 }
 
@@ -348,6 +395,35 @@ fn gradients_that_go_out_early_sum_up_to_the_same() {
             assert!(off == 0.0, "{world} processes, {sharding:?}: {off:.1e}");
             let off = difference(&state(Hurry::TooMuch), &late);
             assert!(off < 1e-5, "{world} processes, {sharding:?}: {off:.1e}");
+        }
+    }
+}
+
+/// Whatever units there are, whoever reaches them, and whenever gradients are said to be complete:
+/// all processes come to the same sums.
+#[test]
+fn drawn_units_that_go_out_at_drawn_moments_sum_up_to_the_same() {
+    for seed in 0..8 {
+        let way = Way {
+            drawn: Some(seed),
+            hurry: Hurry::Drawn,
+            until: 8,
+            ..ALONE
+        };
+        let (as_one, _) = trained(&[way]);
+        for sharding in [Sharding::None, Sharding::Optimiser] {
+            let world = 2 + seed as usize % 3;
+            let (state, _) = trained(&[Way {
+                world,
+                sharding,
+                ..way
+            }]);
+            let off = difference(&state, &as_one);
+            // A gradient that is lost or counted twice is a matter of tenths.
+            assert!(
+                off < 1e-3,
+                "draw {seed}, {world} of {sharding:?}: {off:.1e}"
+            );
         }
     }
 }

@@ -21,17 +21,29 @@ use crate::support::{
     recipes::write_tiny_recipe,
 };
 
-/// Every stage; gradients as they are, so that no norm is the sum of others'.
-const UNCLIPPED: [&str; 8] = [
+/// Every stage; gradients as they are, so that no norm is the sum of others'. A larger epsilon keeps
+/// the optimiser from making whole steps of what rounding leaves of gradients that are zero in truth,
+/// as those of keys' biases are.
+const SMOOTH: [&str; 16] = [
     "--set",
     "codebook.schedule.clip_norm=0",
     "--set",
+    "codebook.schedule.eps=1e-4",
+    "--set",
     "text.schedule.clip_norm=0",
+    "--set",
+    "text.schedule.eps=1e-4",
     "--set",
     "image.clip_each=0",
     "--set",
+    "image.schedule.eps=1e-4",
+    "--set",
     "joint.schedule.clip_norm=0",
+    "--set",
+    "joint.schedule.eps=1e-4",
 ];
+/// What losses may differ by where sums are taken in another order.
+const SAME: f64 = 1e-6;
 const STAGES: [&str; 4] = ["codebook", "text", "image", "joint"];
 
 fn pretrain(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
@@ -87,7 +99,7 @@ fn stages_in_processes_are_those_of_one() {
     ] {
         let made = run(
             folder.path(),
-            &[&UNCLIPPED[..], &["--out", out], more].concat(),
+            &[&SMOOTH[..], &["--out", out], more].concat(),
         );
         assert_eq!(made.code, 0, "{out}: {}", made.stderr);
         assert_eq!(made.stdout.trim(), format!("{out}/model"));
@@ -98,10 +110,12 @@ fn stages_in_processes_are_those_of_one() {
         for other in ["two", "three", "full"] {
             let of_other = losses(&out(other), stage);
             assert_eq!(of_one.len(), of_other.len());
-            for (step, (a, b)) in of_one.iter().zip(&of_other).enumerate() {
-                let close = (a - b).abs() < 2e-4 * a.abs().max(1.0);
-                assert!(close, "{stage}, line {step}, {other}: {a} and {b}");
-            }
+            let pairs = of_one.iter().zip(&of_other);
+            let off = |(a, b): (&f64, &f64)| (a - b).abs() / a.abs().max(1.0);
+            let off = pairs.map(off).fold(0.0, f64::max);
+            // Convolutions are rounded by the number of rows.
+            let most = if stage == "codebook" { 2e-5 } else { SAME };
+            assert!(off < most, "{stage}, {other}: {off:.1e}");
         }
         let states = ["one", "two", "three", "full"].map(|name| {
             let state = out(name).join(stage).join("last/training_state.json");
@@ -121,34 +135,40 @@ fn stages_in_processes_are_those_of_one() {
     }
     let again = run(
         folder.path(),
-        &[&UNCLIPPED[..], &["--out", "two", "--processes", "3"]].concat(),
+        &[&SMOOTH[..], &["--out", "two", "--processes", "3"]].concat(),
     );
     assert_eq!(again.code, 0, "{}", again.stderr);
 }
 
-/// With blocks enough to be brought ahead. A larger epsilon keeps the optimiser from making whole
-/// steps of what rounding leaves of gradients that are zero in truth, as those of keys' biases are.
+/// With blocks enough to be brought ahead.
 #[test]
 fn weights_after_fifty_steps_are_those_of_one() {
     let folder = tempdir().unwrap();
     write_tiny_recipe(folder.path(), "");
     let settings = [
         "joint.schedule.steps=50",
-        "joint.schedule.eps=1e-4",
         "model.image_config.num_hidden_layers=3",
         "model.text_config.num_hidden_layers=3",
         "model.multimodal_config.num_hidden_layers=4",
     ];
-    let mut long = UNCLIPPED.to_vec();
+    let mut long = SMOOTH.to_vec();
     long.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     let ways: [(&str, &[&str]); 3] = [
         ("one", &[]),
         ("two", &["--processes", "2"]),
         ("full", &["--processes", "2", "--shard", "full"]),
     ];
-    for (out, more) in ways {
-        let made = run(folder.path(), &[&long[..], &["--out", out], more].concat());
-        assert_eq!(made.code, 0, "{out}: {}", made.stderr);
+    for (way, more) in ways {
+        let made = run(
+            folder.path(),
+            &[&long[..], &["--out", "out"], more].concat(),
+        );
+        assert_eq!(made.code, 0, "{way}: {}", made.stderr);
+        // The next begins where this one did.
+        fs::create_dir(folder.path().join(way)).unwrap();
+        let (out, kept) = (folder.path().join("out"), folder.path().join(way));
+        fs::rename(out.join("joint"), kept.join("joint")).unwrap();
+        fs::remove_dir_all(out.join("model")).unwrap();
     }
     let norm = |tensor: &Tensor| tensor.norm().double_value(&[]).powi(2);
     let one = weights(&folder.path().join("one"), "joint");
@@ -170,7 +190,7 @@ fn weights_after_fifty_steps_are_those_of_one() {
 fn a_process_without_rows_comes_along() {
     let folder = tempdir().unwrap();
     write_tiny_recipe(folder.path(), "");
-    let few = [&UNCLIPPED[..], &["--set", "joint.schedule.batch_size=3"]].concat();
+    let few = [&SMOOTH[..], &["--set", "joint.schedule.batch_size=3"]].concat();
     for (out, more) in [
         ("one", &["--micro-batch", "2"][..]),
         ("four", &["--processes", "4"]),
@@ -184,7 +204,7 @@ fn a_process_without_rows_comes_along() {
         let of_other = losses(&folder.path().join(other), "joint");
         assert_eq!(of_one.len(), of_other.len());
         for (a, b) in of_one.iter().zip(&of_other) {
-            let close = (a - b).abs() < 2e-4 * a.abs().max(1.0);
+            let close = (a - b).abs() < SAME * a.abs().max(1.0);
             assert!(close, "{other}: {a} and {b}");
         }
     }
@@ -196,7 +216,7 @@ fn a_process_without_rows_comes_along() {
 fn a_run_goes_on_in_every_other_way() {
     let folder = tempdir().unwrap();
     write_tiny_recipe(folder.path(), "");
-    let long = [&UNCLIPPED[..], &["--set", "joint.schedule.steps=40"]].concat();
+    let long = [&SMOOTH[..], &["--set", "joint.schedule.steps=40"]].concat();
     let whole = run(folder.path(), &[&long[..], &["--out", "whole"]].concat());
     assert_eq!(whole.code, 0, "{}", whole.stderr);
     let out = folder.path().join("parts");
@@ -233,7 +253,7 @@ fn a_run_goes_on_in_every_other_way() {
     assert_eq!((whole.len(), parts.len()), (40, 40));
     for (step, (a, b)) in whole.iter().zip(&parts).enumerate() {
         assert!(
-            (a - b).abs() < 1e-3 * a.abs().max(1.0),
+            (a - b).abs() < SAME * a.abs().max(1.0),
             "step {step}: {a} and {b}"
         );
     }
