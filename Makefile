@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := third_party/python
 HUB_VENV := third_party/python-hub
 READERS_VENV := third_party/python-readers
+MATURIN := third_party/maturin/bin/maturin
 # JPEGs decode twice as fast where the assembler nasm is installed; the bytes are the same.
 FEATURES := $(if $(shell command -v nasm),--features simd-jpeg)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval eval-all test check pretrain-mini ablation board gpu bench parity learn clean
+.PHONY: help setup eval eval-all test check pretrain-mini ablation board gpu bench parity learn dist wheel check-dist clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +80,10 @@ learn: setup $(VENV)/ready ## fine-tune and probe on real sentences, questions a
 	cargo build --locked --release $(FEATURES) --bins
 	$(VENV)/bin/python tests/bench/learn.py
 
+$(MATURIN):
+	$(PYTHON) -m venv third_party/maturin
+	third_party/maturin/bin/python -m pip install -q maturin==1.16.0
+
 # The peer, for bench and parity only: no other command needs Python's packages.
 $(VENV)/ready: tests/bench/requirements.txt tests/bench/requirements-alone.txt
 	$(PYTHON) -m venv $(VENV)
@@ -97,6 +102,15 @@ $(READERS_VENV)/ready: tests/bench/requirements-readers.txt
 	$(READERS_VENV)/bin/python -m pip install -q -r tests/bench/requirements-readers.txt
 	$(READERS_VENV)/bin/python -m pip install -q --no-deps --ignore-requires-python every-eval-ever==0.3.0
 	touch $@
+
+dist: setup ## pack the programs and their libraries for other machines, into target/dist
+	FEATURES="$(FEATURES)" packaging/tarball.sh
+
+wheel: setup $(MATURIN) ## build the wheel flava-suite, which finds libtorch in Python's torch, into target/wheels
+	FEATURES="$(FEATURES)" packaging/wheel.sh $(MATURIN)
+
+check-dist: dist wheel ## try both where nothing else is installed
+	packaging/check.sh
 
 clean: ## remove what was built, but not what was fetched
 	cargo clean

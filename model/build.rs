@@ -10,12 +10,18 @@ fn main() {
         .expect("libtorch/lib has a parent")
         .join("include");
     println!("cargo:rerun-if-changed=csrc");
+    let is_clang = lib.join("libomp.dylib").exists();
+    let openmp: &[&str] = if is_clang {
+        &["-Xpreprocessor", "-fopenmp"]
+    } else {
+        &["-fopenmp"]
+    };
     cc::Build::new()
         .cpp(true)
         .std("c++20")
         .warnings(false)
         .opt_level(2)
-        .flag("-fopenmp") // libtorch's parallel_for is serial without
+        .flags(openmp) // libtorch's parallel_for is serial without
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .include("csrc") // what libtorch's header of Gloo asks for
@@ -26,6 +32,8 @@ fn main() {
     // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.
     let gomp = if lib.join("libgomp.so.1").exists() {
         "dylib:+verbatim=libgomp.so.1"
+    } else if is_clang {
+        "omp"
     } else {
         "gomp"
     };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Puts libtorch 2.11.0 under DIR (default third_party/libtorch), from the wheels of PyPI's `torch`.
 
-usage: get_libtorch.py [--cuda yes|no|auto] [DIR]
+usage: get_libtorch.py [--cuda yes|no|auto] [--platform linux-x86_64|linux-aarch64|macos-arm64] [DIR]
 
 Only what a program links, compiles against or loads is unpacked. Without an NVIDIA driver that is the CPU
 library and the two small CUDA libraries that it names; with one, everything that the wheel's metadata names
@@ -18,11 +18,28 @@ import sys
 import zipfile
 
 VERSION = "2.11.0"
-CPU_WHEELS = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"]  # what libtorch_cpu.so names
-CPU_FILES = [
-    "torch/lib/libtorch_cpu.so", "torch/lib/libtorch.so", "torch/lib/libc10.so", "torch/lib/libgomp.so.1",
-    "nvidia/cu13/lib/libcudart.so.13", "nvidia/cu13/lib/libcupti.so.13",
-]
+CPU_WHEELS = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"]  # what libtorch_cpu.so names on Linux
+CUDA_FILES = ["nvidia/cu13/lib/libcudart.so.13", "nvidia/cu13/lib/libcupti.so.13"]
+OLD_LINUX = [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014", "manylinux2010", "manylinux1"]
+ARM = ["arm_compute.so", "arm_compute_graph.so", "gfortran.so.5", "nvpl_blas_core.so.0", "nvpl_blas_lp64_gomp.so.0", "nvpl_lapack_core.so.0",
+       "nvpl_lapack_lp64_gomp.so.0"]
+
+
+class Platform:
+    """What pip calls a platform, what is fetched for it, and which files a program needs."""
+
+    def __init__(self, tags, libraries, megabytes, cuda_files):
+        self.tags = tags
+        self.files = [f"torch/lib/lib{library}" for library in libraries] + cuda_files
+        self.wheels = CPU_WHEELS if cuda_files else []
+        self.megabytes = megabytes
+
+
+PLATFORMS = {
+    "linux-x86_64": Platform([f"{old}_x86_64" for old in OLD_LINUX], ["torch_cpu.so", "torch.so", "c10.so", "gomp.so.1"], 545, CUDA_FILES),
+    "linux-aarch64": Platform([f"{old}_aarch64" for old in OLD_LINUX], ["torch_cpu.so", "torch.so", "c10.so", "gomp.so.1", *ARM], 430, CUDA_FILES),
+    "macos-arm64": Platform([f"macosx_{release}_0_arm64" for release in (14, 13, 12, 11)], ["torch_cpu.dylib", "torch.dylib", "c10.dylib", "omp.dylib"], 81, []),
+}
 HEADERS = "torch/include/"
 GIB = 2**30
 NEEDS = {False: 2 * GIB, True: 14 * GIB}  # the wheels and what is unpacked of them, at the same time
@@ -47,10 +64,15 @@ def version_of(torch):
     return None
 
 
+def own_platform():
+    system = {"Linux": "linux", "Darwin": "macos"}.get(platform.system(), platform.system())
+    return f"{system}-{platform.machine()}"
+
+
 def check_own(path):
     torch = pathlib.Path(path)
-    if not (torch / "lib" / "libtorch_cpu.so").exists():
-        fail(f"LIBTORCH is {path}, which has no lib/libtorch_cpu.so. Point it to the folder that holds lib/ and "
+    if not list(torch.glob("lib/libtorch_cpu.*")):
+        fail(f"LIBTORCH is {path}, which has no lib/libtorch_cpu. Point it to the folder that holds lib/ and "
              "include/, or unset it to have libtorch downloaded.")
     found = version_of(torch)
     if found and found != VERSION:
@@ -58,17 +80,16 @@ def check_own(path):
     print(f"libtorch: using {path} (from LIBTORCH)")
 
 
-def is_complete(dest, cuda):
-    files = CPU_FILES + (["torch/lib/libtorch_cuda.so"] if cuda else [])
+def is_complete(dest, of, cuda):
+    files = of.files + (["torch/lib/libtorch_cuda.so"] if cuda else [])
     return version_of(dest / "torch") == VERSION and all((dest / f).exists() for f in files)
 
 
-def download(into, wheels, deps):
+def download(into, of, wheels, deps):
     command = [sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--implementation", "cp",
                "--python-version", "3.11", "--progress-bar", "off", "-d", str(into)]
-    old = ["manylinux2014", "manylinux2010", "manylinux1"]
-    for tag in [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + old:
-        command += ["--platform", f"{tag}_x86_64"]
+    for tag in of.tags:
+        command += ["--platform", tag]
     command += ["-q"] + ([] if deps else ["--no-deps"]) + wheels
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if run.returncode == 0:
@@ -92,42 +113,54 @@ def cuda_wheels(torch_wheel):
             if re.match(r"(nvidia|cuda-toolkit)", r) and "extra ==" not in r]
 
 
-def wanted(name, cuda):
-    if name.startswith(HEADERS) or name in CPU_FILES:
+def licence(name):
+    """Where the licence that a wheel holds goes, or None."""
+    found = re.fullmatch(r"([^/]+)-[^-/]+\.dist-info/(?:licenses/)?(LICENSE|NOTICE|License)[^/]*", name)
+    return f"licences/{found.group(1)}/{name.rsplit('/', 1)[1]}" if found else None
+
+
+def wanted(name, of, cuda):
+    if name.startswith(HEADERS) or name in of.files:
         return True
     return cuda and ".so" in name and name.startswith(("torch/lib/", "nvidia/")) and "libtorch_python" not in name
 
 
-def unpack(wheels, part, cuda):
+def unpack(wheels, part, of, cuda):
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as z:
             for name in z.namelist():
-                if wanted(name, cuda):
+                if wanted(name, of, cuda):
                     z.extract(name, part)
+                elif licence(name):
+                    file = part / licence(name)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(z.read(name))
     (part / "torch" / "build-version").write_text(VERSION + "\n")  # torch-sys compares this
 
 
-def fetch(dest, cuda):
+def fetch(dest, of, cuda):
     dest.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(dest.parent).free
     if free < NEEDS[cuda]:
         fail(f"{dest.parent} has {free / GIB:.1f} GiB free, {NEEDS[cuda] / GIB:.0f} GiB are needed.")
     part = dest.with_name(dest.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    print(f"libtorch: fetching {VERSION} {'with CUDA (some 3 GB)' if cuda else 'for CPU use (545 MB)'}", flush=True)
+    what, megabytes = ("with CUDA", 3000) if cuda else ("for CPU use", of.megabytes)
+    minutes = -(-megabytes * 8 // (100 * 60))
+    print(f"libtorch: fetching {VERSION} {what} into {dest}: {megabytes} MB, {minutes} min at 100 Mbit/s, once", flush=True)
     wheels = dest.with_name("wheels.part")  # what an interrupted set-up left goes, and pip's cache has most of it again
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir()
     try:
-        download(wheels, [f"torch=={VERSION}"], deps=False)
+        download(wheels, of, [f"torch=={VERSION}"], deps=False)
         if cuda:
-            download(wheels, cuda_wheels(next(wheels.glob("torch-*.whl"))), deps=True)
-        else:
-            download(wheels, CPU_WHEELS, deps=False)
-        unpack(wheels, part, cuda)
+            download(wheels, of, cuda_wheels(next(wheels.glob("torch-*.whl"))), deps=True)
+        elif of.wheels:
+            download(wheels, of, of.wheels, deps=False)
+        unpack(wheels, part, of, cuda)
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
-    if not is_complete(part, cuda):
+    if not is_complete(part, of, cuda):
         fail(f"the wheels of torch {VERSION} lack a library that was expected: {part} is incomplete.")
     shutil.rmtree(dest, ignore_errors=True)
     part.rename(dest)
@@ -139,16 +172,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", nargs="?", default="third_party/libtorch", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--cuda", choices=["auto", "yes", "no"], default="auto", help="default: yes if there is a driver")
+    parser.add_argument("--platform", choices=PLATFORMS, default=own_platform(), help="default: this machine's")
     args = parser.parse_args()
     if os.environ.get("LIBTORCH"):
         return check_own(os.environ["LIBTORCH"])
+    if args.platform not in PLATFORMS:
+        fail(f"no wheels are known for {args.platform}: install libtorch {VERSION} and set LIBTORCH.")
+    of = PLATFORMS[args.platform]
     cuda = has_driver() if args.cuda == "auto" else args.cuda == "yes"
-    if is_complete(args.dir, cuda):
+    if is_complete(args.dir, of, cuda):
         return None
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        fail(f"no wheel set is known for {platform.system()} {platform.machine()}: install libtorch {VERSION} and set LIBTORCH.")
     try:
-        return fetch(args.dir, cuda)
+        return fetch(args.dir, of, cuda)
     except OSError as e:
         return fail(f"{e}. What was there before is untouched; run it again.")
 
