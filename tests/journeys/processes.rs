@@ -245,6 +245,13 @@ fn what_a_launcher_says_is_checked() {
     assert_eq!(lacking.code, 2);
     let told = "MASTER_PORT is not set: the launcher sets it";
     assert!(lacking.stderr.contains(told), "{}", lacking.stderr);
+    let unknown = [("FLAVA_COLLECTIVES", "mpi")];
+    let args = ["mini-paraphrase-tuned", "--processes", "2"];
+    let unknown = program("flava-finetune", folder.path(), &unknown, &args).output();
+    let unknown = Run::from(unknown.unwrap());
+    assert_eq!(unknown.code, 2);
+    let told = "FLAVA_COLLECTIVES is \"mpi\", and neither gloo nor nccl";
+    assert!(unknown.stderr.contains(told), "{}", unknown.stderr);
 }
 
 /// Three seeds by two processes are those of one.

@@ -2,7 +2,8 @@
 #![allow(unsafe_code, reason = "the shim takes raw tensors and c10d's objects")]
 
 use std::{
-    cell::{Cell, RefCell},
+    any::Any,
+    cell::{Cell, OnceCell, RefCell},
     fmt,
     ops::Range,
     rc::Rc,
@@ -11,12 +12,14 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
+    backends::uses_nccl,
     check,
     peers::Peers,
     raw::{
         RawGroup, RawWork, flava_group_all_gather, flava_group_broadcast, flava_group_free,
         flava_group_reduce_scatter, flava_group_sum, flava_work_free, flava_work_wait,
     },
+    work::{Started, Work},
 };
 use crate::{Error, Result};
 
@@ -46,7 +49,12 @@ pub struct Exchange {
 }
 
 struct Backend {
+    /// Over Gloo.
     raw: *mut RawGroup,
+    /// Whether tensors of GPUs go over NCCL, and not through the host's memory.
+    uses_nccl: bool,
+    /// Over NCCL, from the first tensor of a GPU on.
+    nccl: OnceCell<*mut RawGroup>,
     peers: Peers,
     /// Whether each collective is first compared.
     checks: bool,
@@ -62,58 +70,10 @@ impl fmt::Debug for Members {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // SAFETY: made by the shim, and nobody else's.
-        unsafe { flava_group_free(self.raw) }
-    }
-}
-
-/// A collective under way. What it reads and writes must not be touched before it was waited for.
-#[derive(Debug)]
-#[must_use = "a collective is done once it was waited for"]
-pub struct Work {
-    started: Option<Started>,
-}
-
-struct Started {
-    raw: *mut RawWork,
-    members: Rc<Members>,
-    /// On the host, until the work is done.
-    into: Tensor,
-    _from: Tensor,
-    /// Where the result goes, if that is not on the host.
-    result: Option<Tensor>,
-}
-
-impl fmt::Debug for Started {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("under way")
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        // SAFETY: made by the shim, and nobody else's.
-        unsafe { flava_work_free(self.raw) }
-    }
-}
-
-impl Work {
-    /// Waits until it is done here.
-    ///
-    /// # Errors
-    /// Which process failed, and of what.
-    pub fn wait(self) -> Result<()> {
-        let Some(started) = self.started else {
-            return Ok(());
-        };
-        // SAFETY: the work is under way, and its tensors live.
-        let waited = check(unsafe { flava_work_wait(started.raw) });
-        waited.map_err(|error| started.members.explained(error))?;
-        if let Some(result) = &started.result {
-            let _guard = tch::no_grad_guard();
-            result.shallow_clone().f_copy_(&started.into)?;
+        for group in self.nccl.get().into_iter().chain([&self.raw]) {
+            // SAFETY: made by the shim, and nobody else's.
+            unsafe { flava_group_free(*group) }
         }
-        Ok(())
     }
 }
 
@@ -171,6 +131,8 @@ impl Group {
             world,
             backend: Some(Backend {
                 raw,
+                uses_nccl: uses_nccl()?,
+                nccl: OnceCell::new(),
                 peers: peers.clone(),
                 checks: std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1"),
                 number: Cell::new(0),
@@ -251,15 +213,21 @@ impl Group {
         }
     }
 
-    /// Starts a collective. Gloo knows the host's memory alone: tensors of a GPU go through it.
+    /// Starts a collective. Gloo knows the host's memory alone: tensors of a GPU go through it, or
+    /// over NCCL.
     fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<Work> {
         let _guard = tch::no_grad_guard();
         let is_one = into.as_ptr() == from.as_ptr();
         let Some(backend) = &self.0.backend else {
             self.0.simulate(what, into, from)?;
-            return Ok(Work { started: None });
+            return Ok(Work::done());
         };
         backend.compare(what, from, self.0.world)?;
+        if let (true, Device::Cuda(gpu)) = (backend.uses_nccl, into.device()) {
+            let (into, from) = (into.f_detach()?, from.f_detach()?);
+            let raw = backend.start(backend.over_nccl(gpu)?, what, &into, &from)?;
+            return Ok(self.under_way(raw, into, from, None));
+        }
         let host_from = from.f_detach()?.f_to_device(Device::Cpu)?;
         let host_into = if is_one {
             host_from.shallow_clone()
@@ -268,29 +236,31 @@ impl Group {
         } else {
             Tensor::f_empty(into.size(), (into.kind(), Device::Cpu))?
         };
-        let raw = backend.start(what, &host_into, &host_from)?;
+        let raw = backend.start(backend.raw, what, &host_into, &host_from)?;
         let is_staged = into.device() != Device::Cpu;
-        Ok(Work {
-            started: Some(Started {
-                raw,
-                members: Rc::clone(&self.0),
-                result: is_staged.then(|| into.shallow_clone()),
-                into: host_into,
-                _from: host_from,
-            }),
+        let result = is_staged.then(|| into.shallow_clone());
+        Ok(self.under_way(raw, host_into, host_from, result))
+    }
+
+    fn under_way(
+        &self,
+        raw: *mut RawWork,
+        into: Tensor,
+        from: Tensor,
+        result: Option<Tensor>,
+    ) -> Work {
+        Work::started(Started {
+            raw,
+            peers: self.peers(),
+            into,
+            from,
+            result,
+            group: Rc::clone(&self.0) as Rc<dyn Any>,
         })
     }
 }
 
 impl Members {
-    /// An error of a collective, and which process failed.
-    fn explained(&self, error: Error) -> Error {
-        match &self.backend {
-            Some(backend) => backend.peers.explained(error),
-            None => error,
-        }
-    }
-
     fn simulate(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<()> {
         let Self { rank, world, .. } = *self;
         if world > 1 {
@@ -324,9 +294,25 @@ impl Members {
 }
 
 impl Backend {
-    fn start(&self, what: Collective, into: &Tensor, from: &Tensor) -> Result<*mut RawWork> {
+    /// The group over NCCL, to which all processes come with their first tensor of a GPU.
+    fn over_nccl(&self, gpu: usize) -> Result<*mut RawGroup> {
+        if let Some(group) = self.nccl.get() {
+            return Ok(*group);
+        }
+        let made = self.peers.open_nccl(gpu)?;
+        let group = made.ok_or_else(|| Error::Process("a process alone has no group".into()))?;
+        Ok(*self.nccl.get_or_init(|| group))
+    }
+
+    fn start(
+        &self,
+        group: *const RawGroup,
+        what: Collective,
+        into: &Tensor,
+        from: &Tensor,
+    ) -> Result<*mut RawWork> {
         let mut raw = std::ptr::null_mut();
-        let (group, out) = (self.raw, &raw mut raw);
+        let out = &raw mut raw;
         let (into, from) = (into.as_ptr().cast_mut(), from.as_ptr().cast_mut());
         // SAFETY: the caller keeps the tensors until the work is done.
         let code = unsafe {
@@ -354,7 +340,7 @@ impl Backend {
         let from = Tensor::f_from_slice(&mine)?;
         let size = [(world * mine.len()) as i64];
         let into = Tensor::f_empty(size, (Kind::Int64, Device::Cpu))?;
-        let raw = self.start(Collective::AllGather, &into, &from)?;
+        let raw = self.start(self.raw, Collective::AllGather, &into, &from)?;
         // SAFETY: made by the shim; freed once it is done, its tensors living until then.
         let waited = unsafe {
             let code = flava_work_wait(raw);
@@ -428,6 +414,18 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Where there are no GPUs, no NCCL either, and the message says what to do.
+    #[test]
+    fn nccl_that_is_not_there_is_an_error() {
+        if tch::Cuda::device_count() > 0 {
+            return;
+        }
+        for error in together(2, |group| group.peers().open_nccl(0).unwrap_err()) {
+            let error = error.to_string();
+            assert!(error.contains("without FLAVA_COLLECTIVES=nccl"), "{error}");
         }
     }
 }

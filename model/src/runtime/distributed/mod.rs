@@ -2,6 +2,7 @@
 //! ([`KeyValueStore`]), how they share work out ([`Peers`]) or compute together ([`Group`]), and who
 //! starts them ([`launch()`]).
 
+mod backends;
 mod group;
 mod launch;
 mod life;
@@ -12,12 +13,14 @@ mod raw;
 mod store;
 #[cfg(test)]
 mod together;
+mod work;
 
-pub use group::{Collective, Exchange, Group, Work, share};
+pub use group::{Collective, Exchange, Group, share};
 pub use launch::{Company, is_launched, launch};
 pub use peers::Peers;
 pub use place::{MeetingPoint, Place};
 pub use store::KeyValueStore;
+pub use work::Work;
 
 use super::onednn;
 use crate::{Error, Result};

@@ -1,22 +1,18 @@
 //! Processes that share work out without computing together: each takes the next piece that nobody
 //! has, and what a dead one had is taken over.
-#![allow(unsafe_code, reason = "the shim makes c10d's group")]
 
-use std::{env, ffi::CString, net::UdpSocket, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use flava_base::interrupted;
 
 use super::{
-    KeyValueStore, MeetingPoint, Place, check,
+    KeyValueStore, MeetingPoint, Place,
     life::{Life, parted},
-    raw::{RawGroup, flava_group_gloo},
 };
 use crate::{Error, Result};
 
 /// Time-out of what is asked of the store, and of its beginning to be there.
 const ANSWER: Duration = Duration::from_mins(5);
-/// How long a process waits for the others in a collective, unless `FLAVA_TIMEOUT` says otherwise.
-const COLLECTIVE: Duration = Duration::from_mins(10);
 /// How often is looked for what another does.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -231,43 +227,9 @@ impl Peers {
         }
     }
 
-    /// The group of all processes over Gloo; none of a process alone.
-    pub(super) fn open_group(&self) -> Result<Option<*mut RawGroup>> {
-        let (Some(met), Some(point)) = (&self.meeting, &self.place.meeting) else {
-            return Ok(None);
-        };
-        let interface = env::var("GLOO_SOCKET_IFNAME");
-        let interface = interface.ok().filter(|name| !name.is_empty());
-        let address = match &interface {
-            Some(name) => name.clone(),
-            None => own_address(point)?,
-        };
-        let none = |_| Error::Process(format!("{address:?} is no address"));
-        let name = CString::new(address.as_str()).map_err(none)?;
-        let mut raw = std::ptr::null_mut();
-        let (rank, world) = (self.place.rank as i32, self.place.world as i32);
-        let timeout = timeout()?.as_millis() as i64;
-        // SAFETY: the store is open; the shim stores a new group and returns 0, or neither.
-        let code = unsafe {
-            let is_interface = interface.is_some().into();
-            let (store, name) = (met.store.raw(), name.as_ptr());
-            flava_group_gloo(
-                store,
-                rank,
-                world,
-                timeout,
-                name,
-                is_interface,
-                &raw mut raw,
-            )
-        };
-        check(code).map_err(|error| {
-            Error::Process(format!(
-                "process {rank} cannot meet the others from {address}: {error}\nhint: GLOO_SOCKET_IFNAME \
-                 names the network interface to meet over"
-            ))
-        })?;
-        Ok(Some(raw))
+    /// The store of the run; none of a process alone.
+    pub(super) fn store(&self) -> Option<&KeyValueStore> {
+        self.meeting.as_ref().map(|met| &met.store)
     }
 
     /// Takes leave: process 0 waits for the others first, since it may serve their store.
@@ -300,30 +262,6 @@ fn connect(point: &MeetingPoint, serves: bool) -> Result<KeyValueStore> {
         Error::Process(format!("no store of the run at {host}:{port}: {e}"))
     });
     store?.below(&point.prefix)
-}
-
-/// This machine's address on the way to the store: its name may stand for another network.
-fn own_address(point: &MeetingPoint) -> Result<String> {
-    let address = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-        socket.connect((point.host.as_str(), point.port))?; // nothing is sent
-        socket.local_addr()
-    });
-    let none = |e| Error::Process(format!("no way to {}: {e}", point.host));
-    Ok(address.map_err(none)?.ip().to_string())
-}
-
-/// How long a process waits for the others in a collective.
-fn timeout() -> Result<Duration> {
-    let Ok(text) = env::var("FLAVA_TIMEOUT") else {
-        return Ok(COLLECTIVE);
-    };
-    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
-    let none = || {
-        Error::Process(format!(
-            "FLAVA_TIMEOUT is {text:?}, and no number of seconds"
-        ))
-    };
-    Ok(Duration::from_secs(seconds.ok_or_else(none)?))
 }
 
 /// A launcher's store, and as many processes, which are threads here.

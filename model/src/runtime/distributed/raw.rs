@@ -27,6 +27,14 @@ unsafe extern "C" {
         is_interface: c_int,
         out: *mut *mut RawGroup,
     ) -> c_int;
+    pub(super) fn flava_group_nccl(
+        store: *const RawStore,
+        rank: c_int,
+        world: c_int,
+        timeout_ms: i64,
+        device: c_int,
+        out: *mut *mut RawGroup,
+    ) -> c_int;
     pub(super) fn flava_group_sum(
         group: *const RawGroup,
         tensor: *mut C_tensor,
