@@ -1,7 +1,7 @@
-"""Training in several processes beside one, and beside PyTorch's DDP over Gloo on the same machine: bench.py processes.
+"""Training in several processes beside one, and beside PyTorch's DDP and FSDP2 over Gloo on the same machine: bench.py processes.
 
-Two processes of one thread each against one process of two threads, pairs in f32, ours and transformers' FlavaForPreTraining;
-and the memory of a process whose weights, gradients and moments are in parts.
+Two processes of one thread each against one process of two threads, pairs in f32, ours and transformers' FlavaForPreTraining, whole and
+fully sharded; the memory of a process whose weights, gradients and moments are in parts; and a step over a slow network.
 """
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BATCH, STEPS, WARM = 32, 10, 3
 PART = "hidden_size = {size}, num_attention_heads = {heads}, intermediate_size = {wide}, num_hidden_layers = {layers}"
 SIZES = {"mini": (128, 4, 512, (4, 3, 3)), "mid": (384, 6, 1536, (6, 6, 3))}
-WAYS = {"one": (1, 2), "two": (2, 1)}  # processes, threads of each
+WAYS = {"one": (1, 2, "none"), "two": (2, 1, "none"), "full": (2, 1, "full")}  # processes, threads of each, what is sharded
 
 
 def recipe(folder, name):
@@ -57,8 +57,18 @@ def ours(path, processes, threads, *more):
     return statistics.median(line["rows_per_s"] for line in lines), lines[-1]["peak_memory_mb"]
 
 
-def worker(name, threads):
-    """A process of the peer's: pairs through transformers' model, gradients summed by DDP."""
+def shard(model):
+    """FSDP2 as its authors use it: each block a unit, then what is left; it takes no scalar, which stays as it is."""
+    from torch.distributed.fsdp import fully_shard
+
+    encoders = [model.flava.image_model, model.flava.text_model, model.flava.multimodal_model]
+    for layer in (layer for encoder in encoders for layer in encoder.encoder.layer):
+        fully_shard(layer)
+    return fully_shard(model, ignored_params={model.flava.logit_scale})
+
+
+def worker(name, threads, sharding):
+    """A process of the peer's: pairs through transformers' model, gradients summed by DDP, or all in parts by FSDP2."""
     import torch
     import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
@@ -74,7 +84,7 @@ def worker(name, threads):
     model = FlavaForPreTraining(config).train()
     if world > 1:
         dist.init_process_group("gloo")
-        model = DistributedDataParallel(model, find_unused_parameters=True)
+        model = shard(model) if sharding == "full" else DistributedDataParallel(model, find_unused_parameters=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     rows, words = BATCH // world, 20
     labels = torch.full((rows, words), -100)
@@ -95,8 +105,8 @@ def worker(name, threads):
         print(json.dumps(BATCH / statistics.median(times[WARM:])))
 
 
-def theirs(name, processes, threads):
-    command = [sys.executable, __file__, "worker", name, str(threads)]
+def theirs(name, processes, threads, sharding):
+    command = [sys.executable, __file__, "worker", name, str(threads), sharding]
     if processes > 1:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *command[1:]]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -167,12 +177,14 @@ def bench(report, tmp):
         path = recipe(tmp, name)
         rates = {who: {way: [] for way in WAYS} for who in ("ours", "theirs")}
         for _ in range(3):
-            for way, (processes, threads) in WAYS.items():
-                rates["ours"][way].append(ours(path, processes, threads)[0])
-                rates["theirs"][way].append(theirs(name, processes, threads))
+            for way, (processes, threads, sharding) in WAYS.items():
+                rates["ours"][way].append(ours(path, processes, threads, "--shard", sharding)[0])
+                rates["theirs"][way].append(theirs(name, processes, threads, sharding))
         rate = {who: {way: statistics.median(all) for way, all in ways.items()} for who, ways in rates.items()}
         report.line(f"{name}: two processes, against one", rate["ours"]["two"], rate["ours"]["one"], "rows/s", 0.95,
                     f"PyTorch's DDP: {rate['theirs']['two'] / rate['theirs']['one']:.2f}")
+        report.line(f"{name}: two processes, against DDP's", rate["ours"]["two"], rate["theirs"]["two"], "rows/s", 1.0)
+        report.line(f"{name}: two with --shard full, against FSDP2's", rate["ours"]["full"], rate["theirs"]["full"], "rows/s", 1.0)
     memory = {way: ours(path, processes, 1, "--shard", shard, "--micro-batch", "4", "--recompute")[1]
               for way, processes, shard in (("none", 2, "none"), ("full2", 2, "full"), ("full4", 4, "full"))}
     for way in ("full2", "full4"):
@@ -181,4 +193,4 @@ def bench(report, tmp):
 
 
 if __name__ == "__main__":
-    worker(sys.argv[2], int(sys.argv[3]))
+    worker(sys.argv[2], int(sys.argv[3]), sys.argv[4])
