@@ -4,9 +4,10 @@
 #
 # usage: packaging/check.sh [TARBALL] [WHEEL]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-tarball=${1:-$(ls -t target/dist/flava-*.tar.xz | head -1)}
-wheel=${2:-$(ls -t target/wheels/flava_suite-*.whl | head -1)}
+here=$(realpath "$(dirname "$0")/..")
+tarball=$(realpath "${1:-$(ls -t "$here"/target/dist/flava-*.tar.xz | head -1)}")
+wheel=$(realpath "${2:-$(ls -t "$here"/target/wheels/flava_suite-*.whl | head -1)}")
+cd "$here"
 fast=mini-groups,mini-zero-shot,mini-retrieval
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -26,8 +27,12 @@ for program in flava-eval flava-finetune flava-pretrain; do
   run "$bin/$program" --version | head -1
 done
 run "$bin/flava-eval" --tasks "$fast" --out /tmp/runs
-if readelf -d "$root/moved"/*/bin/* | grep RUNPATH | grep -q '[[:]/'; then
+if readelf -d "$root/moved"/*/bin/* | grep RUNPATH | grep -E '(\[|:)/'; then
   echo "the programs look for libtorch where they were built" && exit 1
+fi
+mkdir "$root/wheel" && (cd "$root/wheel" && python3 -m zipfile -e "$wheel" .)
+if grep -raFl -e "$here/" -e "$HOME/" "$root/moved"/*/bin "$root/wheel"; then
+  echo "these name a folder of the machine that they were built on" && exit 1
 fi
 
 echo "wheel: $wheel"

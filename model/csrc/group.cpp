@@ -1,4 +1,4 @@
-// libtorch's c10d: processes that compute together over Gloo. What waits takes a time-out, and every failure is a message.
+// libtorch's c10d: processes that compute together over Gloo or NCCL. What waits takes a time-out, and every failure is a message.
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "guarded.h"
 
@@ -25,13 +26,13 @@ std::vector<Tensor> one(const Tensor* tensor) {
 }
 
 // c10d's group over NCCL, which libtorch's CUDA library exports. Its header asks for those of CUDA, which nothing else here needs: it
-// is made by the names of its constructors, in as much memory as libtorch 2.11.0, the only one that this links, gives it (1112 and 248
+// is made by the names of its constructors, in more memory than libtorch 2.11.0, the only one that this links, gives it (1112 and 248
 // bytes), and is a Backend like all others from there on.
 namespace nccl {
 using Options = c10d::Backend::Options;
 using MakeOptions = void (*)(void* self, bool high_priority);
-using MakeGroup = void (*)(void* self, const Store* store, int rank, int world, const c10::intrusive_ptr<Options>* options);
-constexpr size_t group_size = 1112, options_size = 248;
+using MakeGroup = void (*)(void* self, Store* store, int rank, int world, c10::intrusive_ptr<Options>* options);
+constexpr size_t group_size = 4096, options_size = 1024;
 
 template <typename Function>
 Function find(void* library, const char* name) {
@@ -40,18 +41,22 @@ Function find(void* library, const char* name) {
   return found;
 }
 
-Group make(const Store& store, int rank, int world, Milliseconds timeout) {
+void* room(size_t size) {
+  return std::memset(::operator new(size), 0, size);
+}
+
+Group make(Store store, int rank, int world, Milliseconds timeout) {
   void* library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
   TORCH_CHECK(library, "libtorch's CUDA library is not loaded");
   const auto make_options = find<MakeOptions>(library, "_ZN4c10d16ProcessGroupNCCL7OptionsC1Eb");
   const auto make_group = find<MakeGroup>(
       library, "_ZN4c10d16ProcessGroupNCCLC1EN3c1013intrusive_ptrINS_5StoreENS1_6detail34intrusive_target_default_null_typeIS3_EEEEiiNS2_INS0_7"
                "OptionsENS5_IS8_EEEE");
-  void* memory = ::operator new(options_size);
+  void* memory = room(options_size);
   make_options(memory, false);
   auto options = c10::intrusive_ptr<Options>::unsafe_steal_from_new(static_cast<Options*>(memory));
   options->timeout = timeout;
-  memory = ::operator new(group_size);
+  memory = room(group_size);
   try {
     make_group(memory, &store, rank, world, &options);
   } catch (...) {
@@ -81,8 +86,8 @@ int flava_group_gloo(const Store* store, int rank, int world, int64_t timeout_ms
 int flava_group_nccl(const Store* store, int rank, int world, int64_t timeout_ms, int device, Group** out) {
   return guarded([&] {
     const at::Device gpu(at::kCUDA, static_cast<c10::DeviceIndex>(device));
-    const Store own = c10::make_intrusive<c10d::PrefixStore>("nccl", *store);
-    Group group = nccl::make(own, rank, world, Milliseconds(timeout_ms));
+    Store own = c10::make_intrusive<c10d::PrefixStore>("nccl", *store);
+    Group group = nccl::make(std::move(own), rank, world, Milliseconds(timeout_ms));
     c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(gpu);
     group->setBoundDeviceId(gpu);
     *out = new Group(std::move(group));
@@ -116,8 +121,9 @@ int flava_group_broadcast(const Group* group, const Tensor* tensor, int root, Wo
   });
 }
 
+// Ends what is under way, of which nobody waits for any: a process that fails must not wait for the others.
 void flava_group_free(Group* group) {
-  guarded([&] { (*group)->shutdown(); });
+  guarded([&] { (*group)->abort(); });
   delete group;
 }
 

@@ -40,7 +40,7 @@ class CommandError(RuntimeError):
     """
 
     def __init__(self, command: Sequence[str], code: int, rows: list[Row]) -> None:
-        reasons = [f"{row['task']}: {row['reason']}" for row in rows if row["status"] == "failed"]
+        reasons = [f"{row['task']}: {row['reason']}" for row in rows if row.get("status") == "failed"]
         super().__init__("\n".join([f"{' '.join(command)} ended with {code}", *reasons]))
         self.code = code
         self.rows = rows
@@ -55,7 +55,8 @@ def program(name: str = "flava-eval") -> str:
     """
     if name not in PROGRAMS:
         raise ValueError(f"{name!r} is none of {', '.join(PROGRAMS)}")
-    folders = [Path(sysconfig.get_path("scripts")), *map(Path, os.get_exec_path())]
+    own = [sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user"))]
+    folders = [Path(folder) for folder in [*own, *os.get_exec_path()]]
     for folder in folders:
         if os.access(folder / name, os.X_OK):
             return str(folder / name)
@@ -86,16 +87,16 @@ def run(
     Raises:
         CommandError: if the command did not do everything, and ``check`` says so, or nothing could be run.
     """
-    command = [program(name), *map(os.fspath, map(_text, arguments)), "--format", "csv"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, **(env or {})}, check=False)
+    command = [program(name), *map(_text, arguments), "--format", "csv"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env={**os.environ, **(env or {})}, check=False)
     rows = [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(io.StringIO(done.stdout))]
     if done.returncode and (check or not rows):
         raise CommandError(command, done.returncode, rows)
     return rows
 
 
-def _text(argument: Argument) -> Union[str, "os.PathLike[str]"]:
-    return str(argument) if isinstance(argument, (int, float)) else argument
+def _text(argument: Argument) -> str:
+    return str(argument) if isinstance(argument, (int, float)) else os.fspath(argument)
 
 
 def _value(key: str, text: str) -> Union[str, int, float, bool, None]:

@@ -5,6 +5,7 @@ fully sharded; the memory of a process whose weights, gradients and moments are 
 """
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -134,9 +135,11 @@ class Hosts:
     def run(self, *command):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    def remove(self):
-        for name in self.NAMES:
-            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
+    @classmethod
+    def remove(cls):
+        if shutil.which("ip"):
+            for name in cls.NAMES:
+                subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
 
     def train(self, path, *more):
         """Seconds of a step of a process of one thread on each host."""
@@ -160,13 +163,12 @@ def over_a_network(report, path, gbit=1):
     try:
         seconds = {}
         for name, rate in (("at once", None), ("over a network", gbit)):
-            hosts = Hosts(rate)
-            seconds[name], size = hosts.train(path)
+            seconds[name], size = Hosts(rate).train(path)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"mid: two hosts at {gbit} Gbit/s: not measured, {error}")
         return
     finally:
-        hosts.remove()
+        Hosts.remove()
     exchange = size * 8 / (gbit * 1e9)
     report.line(f"mid: step over {gbit} Gbit/s, computing and exchanging after one another / step", seconds["at once"] + exchange, seconds["over a network"], "s", 1.0,
                 f"computing {seconds['at once']:.2f} s, {size / 1e6:.0f} MB in {exchange:.2f} s")

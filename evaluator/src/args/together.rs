@@ -23,8 +23,8 @@ pub struct TogetherArgs {
     /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
     /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
     ///
-    /// With `full` the activations of blocks are computed again in the backward pass; only joint
-    /// pretraining takes it.
+    /// With `full` the activations of blocks are computed again in the backward pass; all but joint
+    /// pretraining keep their weights whole, and say so.
     #[arg(
         long,
         value_name = "WHAT",

@@ -11,7 +11,9 @@ use super::options::{PublishOptions, Tables};
 /// The name of a checkpoint's own table: what it is called, and the beginning of its digest, so
 /// that no two checkpoints write to one file.
 pub fn table_name(record: &Record) -> String {
-    model_file_name(short_name(&record.model), &record.model_fingerprint)
+    // As the first published tables are called, which are replaced by their names.
+    let name = short_name(&record.model).replace('.', "-");
+    model_file_name(&name, &record.model_fingerprint)
 }
 
 /// What a model is called: a repository by its name, a folder by its last part, since where it lies

@@ -30,7 +30,7 @@ unsafe extern "C" {
 /// this thread begins run in it alone from now on.
 ///
 /// # Errors
-/// If the tensor is no parameter.
+/// If libtorch refuses.
 pub fn on_gradient(parameter: &Tensor, act: impl Fn() + 'static) -> Result<()> {
     // SAFETY: it changes a setting of this thread.
     unsafe { flava_backward_in_this_thread() };
@@ -42,7 +42,7 @@ pub fn on_gradient(parameter: &Tensor, act: impl Fn() + 'static) -> Result<()> {
 extern "C" fn call(data: *mut c_void) {
     // SAFETY: `data` is the box that `on_gradient` made.
     let act = unsafe { &*data.cast::<Closure>() };
-    // Unwinding into C++ would end the process; what was not done is found missing later.
+    // Unwinding into C++ would end the process; what was not done is done at the end.
     let _panicked = catch_unwind(AssertUnwindSafe(act));
 }
 

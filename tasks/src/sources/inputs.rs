@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc};
 use super::{
     corpus::image_folder,
     dataset::{Dataset, Example, ImageOrigin, Label},
+    parquet::is_parquet,
     reading::{guarded, read_text},
     split::OpenSplit,
     table::{Wanted, roles},
@@ -54,7 +55,7 @@ fn open_table(file: &Path, given: &Columns) -> Result<Arc<dyn Dataset>> {
     let columns = roles(&column_names(file)?, given, Wanted::Inputs);
     let columns = columns.map_err(|reason| Error::data(file, reason))?;
     let root = file.parent().unwrap_or(Path::new(""));
-    open_rows(&[file.to_owned()], &columns, root)
+    open_rows(&[file.to_owned()], &columns, is_parquet(file), root)
 }
 
 /// Whether a table of images has a column of labels.

@@ -31,9 +31,10 @@ pub(super) fn column_names(file: &Path) -> Result<Vec<String>> {
 pub(super) fn open_rows(
     files: &[PathBuf],
     columns: &Columns,
+    is_parquet: bool,
     root: &Path,
 ) -> Result<Arc<dyn Dataset>> {
-    if are_parquet(files) {
+    if is_parquet {
         let rows = parquet::ParquetDataset::open(files, columns, "", 0, root)?;
         return Ok(Arc::new(rows));
     }
@@ -47,34 +48,26 @@ pub(super) fn open_rows(
     Ok(Arc::new(TableDataset::open(files, &reading)?))
 }
 
-/// What stands in the column `name` of each row of a split.
+/// What stands in the column `column.label` of each row of a split.
 ///
 /// # Errors
 /// If a file cannot be read or lacks the column, or a row has nothing in it.
 pub(super) fn column_of(
     files: &[PathBuf],
-    name: &str,
-    split_column: &str,
+    column: &Columns,
     split: &str,
+    is_parquet: bool,
     root: &Path,
 ) -> Result<Vec<String>> {
-    let column = Columns {
-        label: name.to_owned(),
-        split: split_column.to_owned(),
-        ..Columns::default()
-    };
-    let values = if are_parquet(files) {
-        parquet::column_values(files, &column, split)?
+    let values = if is_parquet {
+        parquet::column_values(files, column, split)?
     } else {
-        table::column_values(files, &column, split)?
+        table::column_values(files, column, split)?
     };
     let named = |(row, value): (usize, Option<String>)| {
+        let name = &column.label;
         let empty = || Error::data(root, format!("row {row}: {name} is empty"));
         value.ok_or_else(empty)
     };
     values.into_iter().enumerate().map(named).collect()
-}
-
-fn are_parquet(files: &[PathBuf]) -> bool {
-    files.first().is_some_and(|file| is_parquet(file))
 }

@@ -51,7 +51,6 @@ struct Ahead {
 struct Sum {
     block: String,
     own: Tensor,
-    _whole: Tensor,
     work: Work,
 }
 
@@ -162,7 +161,6 @@ impl WeightLender for Blocks {
         sums.push_back(Sum {
             block: block.to_owned(),
             own,
-            _whole: whole,
             work,
         });
         while sums.len() > AT_ONCE {
@@ -228,10 +226,7 @@ impl Blocks {
     }
 
     fn end_first(&self, sums: &mut VecDeque<Sum>) -> ModelResult<()> {
-        let Some(Sum {
-            block, own, work, ..
-        }) = sums.pop_front()
-        else {
+        let Some(Sum { block, own, work }) = sums.pop_front() else {
             return Ok(());
         };
         work.wait()?;

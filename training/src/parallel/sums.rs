@@ -38,7 +38,6 @@ pub(super) struct UnderWay {
     pub(super) work: Work,
     /// Its parameters that had a gradient here.
     pub(super) reached: Vec<usize>,
-    _whole: Tensor,
 }
 
 /// A step's backward passes.
@@ -55,7 +54,8 @@ struct Pass {
     /// Units in the order in which they were complete.
     complete: Vec<usize>,
     under_way: BTreeMap<usize, UnderWay>,
-    failed: Option<crate::Error>,
+    /// Whether a unit could not go out: it and those after it wait for the end of the pass.
+    is_held_up: bool,
 }
 
 impl fmt::Debug for Sums {
@@ -128,21 +128,21 @@ impl Sums {
             return;
         }
         pass.complete.push(unit);
-        while pass.failed.is_none()
+        while !pass.is_held_up
             && let Some(&next) = pass.order.get(pass.gone)
             && pass.complete.contains(&next)
         {
-            self.send_next(&mut pass);
+            // Memory may be short while activations are kept: there is more at the end.
+            pass.is_held_up = self.send_next(&mut pass).is_err();
         }
     }
 
-    fn send_next(&self, pass: &mut Pass) {
+    fn send_next(&self, pass: &mut Pass) -> Result<()> {
         let unit = pass.order[pass.gone];
+        let under_way = self.send(unit)?;
+        pass.under_way.insert(unit, under_way);
         pass.gone += 1;
-        match self.send(unit) {
-            Ok(under_way) => drop(pass.under_way.insert(unit, under_way)),
-            Err(error) => pass.failed = Some(error),
-        }
+        Ok(())
     }
 
     /// Begins to sum what a unit has of gradients, which are taken away.
@@ -151,6 +151,12 @@ impl Sums {
         let unit = &self.units[unit];
         let device = self.parameters[unit.slots[0].parameter].device();
         let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, device))?;
+        let part = if self.in_parts {
+            let size = (unit.length / self.group.world()) as i64;
+            Some(Tensor::f_empty([size], (Kind::Float, device))?)
+        } else {
+            None
+        };
         let mut reached = Vec::new();
         for slot in &unit.slots {
             let parameter = &self.parameters[slot.parameter];
@@ -159,33 +165,30 @@ impl Sums {
                 move_gradient(parameter, &whole, slot)?;
             }
         }
-        let (sum, work) = if self.in_parts {
-            let size = (unit.length / self.group.world()) as i64;
-            let part = Tensor::f_empty([size], (Kind::Float, device))?;
+        let (sum, work) = if let Some(part) = part {
             let work = self.group.reduce_scatter(&part, &whole)?;
             (part, work)
         } else {
             let work = self.group.sum(&whole)?;
-            (whole.shallow_clone(), work)
+            (whole, work)
         };
-        Ok(UnderWay {
-            sum,
-            work,
-            reached,
-            _whole: whole,
-        })
+        Ok(UnderWay { sum, work, reached })
     }
 
     /// After the backward passes: sends what of the order is left, since the others have.
     ///
     /// # Errors
-    /// Of a sum that could not be begun.
+    /// If that cannot be begun. It ends the process, also where memory is short: the others are
+    /// past where fewer rows at once could be agreed on.
     pub(crate) fn end(&self) -> Result<()> {
         let mut pass = self.pass.borrow_mut();
-        while pass.failed.is_none() && pass.gone < pass.order.len() {
-            self.send_next(&mut pass);
+        while pass.gone < pass.order.len() {
+            self.send_next(&mut pass).map_err(|error| {
+                let reason = format!("gradients cannot be summed: {error}");
+                crate::Error::Model(flava_model::Error::Process(reason))
+            })?;
         }
-        pass.failed.take().map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// What has gone out, by unit.

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// How long a process waits for the others in a collective, unless `FLAVA_TIMEOUT` says otherwise.
 const COLLECTIVE: Duration = Duration::from_mins(10);
 /// What names what tensors of GPUs go over.
-const COLLECTIVES: &str = "FLAVA_COLLECTIVES";
+pub(super) const COLLECTIVES: &str = "FLAVA_COLLECTIVES";
 
 impl Peers {
     /// The group of all processes over Gloo; none of a process alone.

@@ -1,4 +1,4 @@
-//! Processes that compute one thing together: sums and gatherings of their tensors, over Gloo.
+//! Processes that compute one thing together: sums and gatherings of their tensors.
 #![allow(unsafe_code, reason = "the shim takes raw tensors and c10d's objects")]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    backends::uses_nccl,
+    backends::{COLLECTIVES, uses_nccl},
     check,
     peers::Peers,
     raw::{
@@ -123,6 +123,7 @@ impl Group {
     /// If one of them does not come.
     pub fn meet(peers: &Peers) -> Result<Self> {
         let (rank, world) = (peers.place().rank, peers.place().world);
+        let uses_nccl = uses_nccl()?;
         let Some(raw) = peers.open_group()? else {
             return Ok(Self::alone());
         };
@@ -131,7 +132,7 @@ impl Group {
             world,
             backend: Some(Backend {
                 raw,
-                uses_nccl: uses_nccl()?,
+                uses_nccl,
                 nccl: OnceCell::new(),
                 peers: peers.clone(),
                 checks: std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1"),
@@ -140,6 +141,12 @@ impl Group {
             trace: RefCell::default(),
         }));
         peers.stand_together();
+        let all = group.exchange(&[f64::from(uses_nccl)])?;
+        if let Some(rank) = all.iter().position(|other| *other != all[0]) {
+            return Err(Error::Process(format!(
+                "process {rank} has another {COLLECTIVES} than process 0"
+            )));
+        }
         Ok(group)
     }
 

@@ -13,7 +13,7 @@ use super::{
     patterns::matching,
     tabular::column_of,
 };
-use crate::{Error, ImagesFrom, Result, SourceFormat, Split};
+use crate::{Columns, Error, ImagesFrom, Result, SourceFormat, Split};
 
 /// Rows whose images are elsewhere.
 pub(super) struct Joined {
@@ -36,20 +36,21 @@ pub(super) fn keys_of_rows(
     root: &Path,
 ) -> Result<Vec<String>> {
     let none = || Error::data(root, "its rows say no image_key in columns");
-    let (SourceFormat::Parquet { columns } | SourceFormat::Table { columns, .. }) = format else {
-        return Err(none());
+    let (columns, is_parquet) = match format {
+        SourceFormat::Parquet { columns } => (columns, true),
+        SourceFormat::Table { columns, .. } => (columns, false),
+        _ => return Err(none()),
     };
     if columns.image_key.is_empty() {
         return Err(none());
     }
     let files = matching(root, &split.files)?;
-    column_of(
-        &files,
-        &columns.image_key,
-        &columns.split,
-        &split.name,
-        root,
-    )
+    let key = Columns {
+        label: columns.image_key.clone(),
+        split: columns.split.clone(),
+        ..Columns::default()
+    };
+    column_of(&files, &key, &split.name, is_parquet, root)
 }
 
 impl Joined {

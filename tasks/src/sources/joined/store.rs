@@ -49,9 +49,14 @@ impl ImageStore {
             image: start + row,
         };
         let ending = from.ending();
-        let images: Arc<dyn Dataset> = if is_parquet(Path::new(&from.files)) || is_table(&ending) {
+        let is_parquet = is_parquet(Path::new(&from.files));
+        let images: Arc<dyn Dataset> = if is_parquet || is_table(&ending) {
             let files = matching(&from.root, &from.files)?;
-            let of_rows = column_of(&files, &from.key, "", "", &from.root)?;
+            let key = Columns {
+                label: from.key.clone(),
+                ..Columns::default()
+            };
+            let of_rows = column_of(&files, &key, "", is_parquet, &from.root)?;
             for (row, id) in of_rows.iter().enumerate() {
                 keys.add_id(id, named(row));
             }
@@ -59,7 +64,7 @@ impl ImageStore {
                 image: from.image.clone(),
                 ..Columns::default()
             };
-            open_rows(&files, &columns, &from.root)?
+            open_rows(&files, &columns, is_parquet, &from.root)?
         } else if ending == "tar" {
             let files = matching(&from.root, &from.files)?;
             let ids = shard_keys(&files, &from.key)?;
