@@ -12,12 +12,9 @@ use flava_model::{
 };
 use tch::{Kind, Tensor};
 
-use super::units::{Slot, move_gradient};
+use super::units::{AT_ONCE, Slot, move_gradient, with_more};
 
 type ModelResult<T> = flava_model::Result<T>;
-
-/// Blocks whose gradients are being summed while the next one computes.
-const AT_ONCE: usize = 2;
 
 /// The blocks of a training.
 #[derive(Debug)]
@@ -234,10 +231,8 @@ impl Blocks {
             return Ok(());
         };
         let mut gradient = block.gradient.borrow_mut();
-        *gradient = Some(match gradient.take() {
-            Some(mut gradient) => gradient.f_add_(&own)?,
-            None => own,
-        });
+        let whole = with_more(gradient.take(), own)?;
+        *gradient = Some(whole);
         Ok(())
     }
 

@@ -11,12 +11,9 @@ use tch::Tensor;
 use super::{
     Parallel,
     sums::{Sums, UnderWay},
-    units::Unit,
+    units::{AT_ONCE, Unit, with_more},
 };
 use crate::Result;
-
-/// Units under way while the next is put together.
-const AT_ONCE: usize = 2;
 
 /// What a step's gradients are in all processes together.
 pub(crate) struct SummedGradients {
@@ -116,10 +113,7 @@ impl Parallel {
         let mut whole: Option<Tensor> = None;
         for UnderWay { sum, work, .. } in of_unit {
             work.wait()?;
-            whole = Some(match whole {
-                Some(mut whole) => whole.f_add_(&sum)?,
-                None => sum,
-            });
+            whole = Some(with_more(whole, sum)?);
         }
         whole.map_or(Ok(()), |sum| self.take(unit, &sum, reached))
     }

@@ -33,6 +33,17 @@ impl Slot {
     }
 }
 
+/// Units whose sums are under way while the next is put together.
+pub(super) const AT_ONCE: usize = 2;
+
+/// A sum with more added to it.
+pub(super) fn with_more(sum: Option<Tensor>, more: Tensor) -> flava_model::Result<Tensor> {
+    Ok(match sum {
+        Some(mut sum) => sum.f_add_(&more)?,
+        None => more,
+    })
+}
+
 /// Moves a parameter's gradient, if it has one, to its place in a whole unit.
 pub(super) fn move_gradient(
     parameter: &Tensor,

@@ -14,7 +14,23 @@ const COLLECTIVE: Duration = Duration::from_mins(10);
 /// What names what tensors of GPUs go over.
 pub(super) const COLLECTIVES: &str = "FLAVA_COLLECTIVES";
 
+/// This process as the shim is told of it.
+struct Member {
+    rank: i32,
+    world: i32,
+    /// Milliseconds.
+    timeout: i64,
+}
+
 impl Peers {
+    fn member(&self) -> Result<Member> {
+        Ok(Member {
+            rank: self.place().rank as i32,
+            world: self.place().world as i32,
+            timeout: timeout()?.as_millis() as i64,
+        })
+    }
+
     /// The group of all processes over Gloo; none of a process alone.
     pub(super) fn open_group(&self) -> Result<Option<*mut RawGroup>> {
         let (Some(store), Some(point)) = (self.store(), &self.place().meeting) else {
@@ -29,8 +45,11 @@ impl Peers {
         let none = |_| Error::Process(format!("{address:?} is no address"));
         let name = CString::new(address.as_str()).map_err(none)?;
         let mut raw = std::ptr::null_mut();
-        let (rank, world) = (self.place().rank as i32, self.place().world as i32);
-        let timeout = timeout()?.as_millis() as i64;
+        let Member {
+            rank,
+            world,
+            timeout,
+        } = self.member()?;
         // SAFETY: the store is open; the shim stores a new group and returns 0, or neither.
         let code = unsafe {
             let is_interface = interface.is_some().into();
@@ -60,8 +79,11 @@ impl Peers {
             return Ok(None);
         };
         let mut raw = std::ptr::null_mut();
-        let (rank, world) = (self.place().rank as i32, self.place().world as i32);
-        let timeout = timeout()?.as_millis() as i64;
+        let Member {
+            rank,
+            world,
+            timeout,
+        } = self.member()?;
         // SAFETY: the store is open; the shim stores a new group and returns 0, or neither.
         let code = unsafe {
             flava_group_nccl(store.raw(), rank, world, timeout, gpu as i32, &raw mut raw)
