@@ -58,7 +58,7 @@ board: setup ## make results/LEADERBOARD.md, its tables and README's block from 
 	target/release/flava-eval leaderboard results/measured/*.csv --join-seeds --out results --block README.md > /dev/null
 
 gpu: setup ## run tests and figures on this machine's NVIDIA card, beside transformers (eight minutes)
-	tests/gpu/bundle.sh
+	FEATURES="$(FEATURES)" tests/gpu/bundle.sh
 	tests/gpu/run.sh target/gpu-bundle.tar.xz target/gpu
 
 bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios

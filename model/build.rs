@@ -26,7 +26,14 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .include("csrc") // what libtorch's header of Gloo asks for
         .define("USE_C10D_GLOO", None)
-        .files(["csrc/shim.cpp", "csrc/store.cpp", "csrc/group.cpp"])
+        .files([
+            "csrc/shim.cpp",
+            "csrc/store.cpp",
+            "csrc/group.cpp",
+            "csrc/half.cpp",
+            "csrc/norm.cpp",
+            "csrc/sequences.cpp",
+        ])
         .compile("flava_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     // The OpenMP runtime that libtorch brings along, so that both share one pool of threads.

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     config::ImageConfig,
     layers::{AttentionKind, Encoder, EncoderOutput, Pooler, Rows, WeightLender},
-    runtime::{Vars, trace::TracePoint},
+    runtime::{Autocast, Vars, linear, trace::TracePoint},
 };
 
 /// What the image encoder reads.
@@ -57,12 +57,30 @@ impl PatchEmbeddings {
 
     /// \[batch, channels, height, width\] to \[batch, patches, size\], patches row by row.
     fn forward(&self, pixel_values: &Tensor) -> Result<Tensor> {
-        let stride = [self.patch_size; 2];
-        let patches =
-            pixel_values.f_conv2d(&self.weight, Some(&self.bias), stride, [0, 0], [1, 1], 1)?; // [batch, size, rows, columns]
-        let patches = patches.f_flatten(2, 3)?.f_transpose(1, 2)?; // [batch, patches, size]
+        let patches = if pixel_values.device().is_cuda() {
+            self.product(pixel_values)?
+        } else {
+            let (stride, bias) = ([self.patch_size; 2], Some(&self.bias));
+            let patches = pixel_values.f_conv2d(&self.weight, bias, stride, [0, 0], [1, 1], 1)?;
+            patches.f_flatten(2, 3)?.f_transpose(1, 2)? // from [batch, size, rows, columns]
+        }; // [batch, patches, size]
         self.site.record(&patches);
         Ok(patches)
+    }
+
+    /// The same as one product: cuDNN's convolutions take several times as long where patches do not
+    /// overlap.
+    fn product(&self, pixel_values: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = pixel_values.size4()?;
+        let patch = self.patch_size;
+        let (rows, columns) = (height / patch, width / patch);
+        let patches = Autocast::cast(pixel_values)?
+            .f_narrow(2, 0, rows * patch)?
+            .f_narrow(3, 0, columns * patch)?
+            .f_reshape([batch, channels, rows, patch, columns, patch])?
+            .f_permute([0, 2, 4, 1, 3, 5])?
+            .f_reshape([batch, rows * columns, channels * patch * patch])?;
+        linear(&patches, &self.weight.f_flatten(1, -1)?, Some(&self.bias))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub struct TextInputs {
     /// Word-piece ids.
     pub input_ids: Tensor,
-    /// 1 for tokens, 0 for padding. Without it nothing is padding: it is never inferred from the
+    /// 1 for tokens, 0 for padding; on any device. Without it nothing is padding: it is never inferred from the
     /// ids.
     pub attention_mask: Option<Tensor>,
     /// Segment of each token; zero without it.

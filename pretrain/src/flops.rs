@@ -42,7 +42,7 @@ impl HiddenShares {
 struct BatchSizes<'a> {
     config: &'a FlavaConfig,
     rows: f64,
-    /// Of the longest text.
+    /// Of a text.
     tokens: f64,
     patches: f64,
     hidden_patches: f64,
@@ -50,8 +50,7 @@ struct BatchSizes<'a> {
 }
 
 impl<'a> BatchSizes<'a> {
-    fn new(config: &'a FlavaConfig, rows: usize, tokens: usize, hidden: &HiddenShares) -> Self {
-        let tokens = tokens as f64;
+    fn new(config: &'a FlavaConfig, rows: usize, tokens: f64, hidden: &HiddenShares) -> Self {
         let patches = config.image_config.grid().pow(2) as f64;
         Self {
             config,
@@ -134,7 +133,7 @@ pub(crate) struct PairFlops {
 }
 
 impl PairFlops {
-    pub(crate) fn new(config: &FlavaConfig, tokens: usize, hidden: &HiddenShares) -> Self {
+    pub(crate) fn new(config: &FlavaConfig, tokens: f64, hidden: &HiddenShares) -> Self {
         let one = BatchSizes::new(config, 1, tokens, hidden);
         Self {
             masked: one.masked_pairs(),
@@ -143,12 +142,12 @@ impl PairFlops {
     }
 }
 
-/// Of a training step of a batch: `rows` rows, the longest text of `tokens` tokens.
+/// Of a training step of a batch: `rows` rows, texts of `tokens` tokens on average.
 pub fn batch(
     config: &FlavaConfig,
     kind: RowKind,
     rows: usize,
-    tokens: usize,
+    tokens: f64,
     hidden: &HiddenShares,
 ) -> f64 {
     let sizes = BatchSizes::new(config, rows, tokens, hidden);

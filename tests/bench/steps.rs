@@ -91,7 +91,17 @@ fn timed(
     let batch: BTreeMap<String, Tensor> = read_tensors(batch)
         .unwrap()
         .into_iter()
-        .map(|(name, tensor)| (name, tensor.to_device(device)))
+        .map(|(name, tensor)| {
+            let is_mask = name == "attention_mask"; // which batches leave on the CPU
+            (
+                name,
+                if is_mask {
+                    tensor
+                } else {
+                    tensor.to_device(device)
+                },
+            )
+        })
         .collect();
     let (mut model, store) = load(folder, device);
     let schedule: TrainingSchedule = serde_json::from_str(
@@ -129,11 +139,15 @@ fn timed(
         || sequences.unwrap_or_default().0,
         |pixels| pixels.size()[0],
     );
+    let tokens = batch.get("attention_mask").map_or_else(
+        || sequences.unwrap_or_default().1 as f64,
+        |mask| mask.sum(Kind::Double).double_value(&[]) / rows as f64,
+    );
     let flops = step_flops(
         &model.config,
         kind,
         rows as usize,
-        sequences.unwrap_or_default().1 as usize,
+        tokens,
         &HiddenShares {
             patches: 75.0 / 196.0,
             words: 0.15,

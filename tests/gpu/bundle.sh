@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-target/gpu-bundle.tar.xz}
-cargo build --release --locked --bins --example steps --example probe --bench speed
+# shellcheck disable=SC2086
+cargo build --release --locked ${FEATURES:-} --bins --example steps --example probe --bench speed
 tests=$(cargo test --locked --no-run --test flava --message-format json | python3 -c '
 import json, sys
 for line in sys.stdin:

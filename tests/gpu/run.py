@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -123,7 +124,7 @@ def tests(runner, filters, seconds, threads=8, **variables):
 
 def goldens(runner):
     """Every golden state, loss and gradient, fifty steps of AdamW, parts against the whole, and the probe, on the device in f32."""
-    return tests(runner, ["parity::golden", "parity::training", "parity::probe"], 120, FLAVA_TEST_DEVICE=runner.device)
+    return tests(runner, ["parity::golden", "parity::training", "parity::halves", "parity::probe"], 120, FLAVA_TEST_DEVICE=runner.device)
 
 
 def journeys(runner):
@@ -183,6 +184,49 @@ def memory_short(runner):
     if not lines:
         raise RuntimeError("nothing was said of memory: " + done.stderr[-800:])
     return {"said": lines[:2]}
+
+
+# Few steps of every stage, with an epsilon that keeps AdamW from dividing rounding by rounding.
+SHORT = """extends = "mini"
+[corpora]
+images.rows = 640
+texts.rows = 2000
+pairs.rows = 1000
+[stage]
+codebook.schedule = { steps = 20, warmup = 5, eps = 1e-4 }
+text.schedule = { steps = 30, warmup = 5, eps = 1e-4 }
+image.schedule = { steps = 20, warmup = 5, eps = 1e-4 }
+joint.schedule = { steps = 40, warmup = 5, eps = 1e-4 }
+"""
+
+
+def collectives(runner):
+    """A joint training in a group of one, over NCCL on a GPU, against the same alone: units, overlap, and weights that come and go."""
+    from safetensors.torch import load_file
+
+    recipe = runner.work / "short.toml"
+    recipe.write_text(SHORT)
+    backend = "nccl" if runner.device == "cuda" else "gloo"
+    of_one = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "FLAVA_COLLECTIVES": backend}
+
+    def trained(name, *args, **variables):
+        folder = runner.work / name
+        said = runner.bare("flava-pretrain", "run", recipe, "--device", runner.device, "--out", folder, *args, **variables).stderr
+        rates = [float(rate.replace(",", "")) for rate in re.findall(r"joint, step .* ([\d,.]+) rows/s", said)]
+        return load_file(folder / "joint" / "last" / "model.safetensors"), max(rates)
+
+    expected, rate = trained("alone")
+    found = {"backend": backend, "rows_per_s_alone": rate, "difference": {}, "rows_per_s": {}}
+    for number, shard in enumerate(("again", "none", "optimiser", "full")):  # again alone: what a GPU's sums change by their order
+        folder = runner.work / f"group-{shard}"
+        shutil.copytree(runner.work / "alone", folder, ignore=lambda at, names: {"joint", "model"} & set(names))
+        group = {} if shard == "again" else {"MASTER_PORT": str(29511 + number), **of_one}
+        weights, found["rows_per_s"][shard] = trained(folder.name, *(["--shard", shard] if group else []), **group)
+        far = [(weights[name].double() - tensor.double()).norm() / max(tensor.double().norm(), 1) for name, tensor in expected.items()]
+        found["difference"][shard] = max(far).item()
+        if not found["difference"][shard] < 1e-3:
+            raise RuntimeError(f"{shard}: weights differ by {found['difference']}")
+    return found
 
 
 def encoders(runner):
@@ -277,7 +321,7 @@ def probe(runner):
     return runner.measured("probe", "synthetic", *sizes, seconds=170)
 
 
-PARTS = [card, goldens, suite, features, memory_short, journeys, encoders, training, jpegs, probe]
+PARTS = [card, goldens, suite, features, memory_short, collectives, journeys, encoders, training, jpegs, probe]
 NEEDS_CARD = [memory_short]
 
 

@@ -4,6 +4,7 @@ mod checkpoints;
 mod coverage;
 mod encoders;
 mod golden;
+mod halves;
 mod metrics;
 mod pillow;
 mod probe;

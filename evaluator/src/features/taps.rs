@@ -72,6 +72,7 @@ fn mean_of_others(states: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         return Ok(others.f_mean_dim(1, false, Kind::Float)?);
     };
     let mask = mask
+        .f_to_device(states.device())?
         .f_narrow(1, 1, seq - 1)?
         .f_unsqueeze(-1)?
         .f_to_kind(Kind::Float)?; // [batch, seq - 1, 1]

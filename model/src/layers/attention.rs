@@ -1,12 +1,17 @@
 //! Multi-head self-attention (Vaswani et al. 2017), plain and fused.
 
+use std::rc::Rc;
+
 use tch::{Device, Kind, Tensor};
 
-use super::Linear;
+use super::{Linear, packing::Packing};
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Autocast, Fused, PackedLinear, Vars, packed_attention, trace::TracePoint},
+    runtime::{
+        Autocast, Fused, PackedLinear, Vars, packed_attention,
+        trace::{self, TracePoint},
+    },
 };
 
 /// How attention is computed. Both give the same numbers within rounding.
@@ -27,6 +32,8 @@ pub struct AttentionMask {
     /// Whether a row with nothing to attend to will be differentiated, which fused attention does
     /// wrongly.
     needs_plain: bool,
+    /// Where the tokens are, if nothing else is to be computed.
+    packing: Option<Rc<Packing>>,
 }
 
 impl Clone for AttentionMask {
@@ -34,13 +41,14 @@ impl Clone for AttentionMask {
         Self {
             additive: self.additive.shallow_clone(),
             needs_plain: self.needs_plain,
+            packing: self.packing.clone(),
         }
     }
 }
 
 impl AttentionMask {
-    /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], for `states` of the same
-    /// sequence.
+    /// From a mask of ones (keep) and zeros (drop), \[batch, seq\], on any device, for `states` of
+    /// the same sequence. Where these are differentiated, padding is not computed.
     ///
     /// The lowest finite value stands for minus infinity, so that a row with nothing to attend to
     /// attends evenly to everything instead of giving NaN, as in transformers.
@@ -59,6 +67,12 @@ impl AttentionMask {
                 .f_min()?
                 .int64_value(&[])
                 == 0;
+        let packing = if states.requires_grad() && !trace::is_recording() {
+            Packing::of(mask, states.device())?.map(Rc::new)
+        } else {
+            None
+        };
+        let mask = mask.f_to_device(states.device())?;
         let dropped = mask.f_to_kind(kind)?.f_rsub_scalar(1)?;
         let additive = dropped
             .f_mul_scalar(lowest)?
@@ -67,7 +81,13 @@ impl AttentionMask {
         Ok(Self {
             additive,
             needs_plain,
+            packing,
         })
+    }
+
+    /// Where the tokens are, if states are of them alone.
+    pub(super) fn packing(&self) -> Option<&Packing> {
+        self.packing.as_deref()
     }
 
     /// The mask of `count` sequences from `start` on.
@@ -75,6 +95,7 @@ impl AttentionMask {
         Ok(Self {
             additive: self.additive.f_narrow(0, start, count)?,
             needs_plain: self.needs_plain,
+            packing: None,
         })
     }
 }
@@ -133,7 +154,8 @@ impl SelfAttention {
 
     /// Normed states \[batch, seq, size\] and an additive mask to the context \[batch, seq, size\].
     ///
-    /// With `rows`, only so many first rows ask: the context is \[batch, rows, size\].
+    /// With `rows`, only so many first rows ask: the context is \[batch, rows, size\]. Where the
+    /// mask says that states are of tokens alone, both are \[1, tokens, size\].
     pub fn forward(
         &self,
         xs: &Tensor,
@@ -143,6 +165,11 @@ impl SelfAttention {
     ) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
         let asking = rows.unwrap_or(seq);
+        if let Some(mask) = mask
+            && let Some(packing) = mask.packing()
+        {
+            return self.attend_packed(&self.project(xs, None)?, mask, packing, train);
+        }
         let [q, k, v] = match &self.packed {
             None => self.project(xs, rows)?,
             Some(packed) => {
@@ -188,6 +215,31 @@ impl SelfAttention {
         )?)
     }
 
+    /// Attention of tokens alone, within their sequences: \[1, heads, tokens, `head_dim`\] to \[1,
+    /// tokens, size\].
+    fn attend_packed(
+        &self,
+        qkv: &[Tensor; 3],
+        mask: &AttentionMask,
+        packing: &Packing,
+        train: bool,
+    ) -> Result<Tensor> {
+        if self.kind == AttentionKind::Fused {
+            let dropout = if train { self.dropout } else { 0.0 };
+            let context = packing.attention(qkv.each_ref(), dropout)?;
+            if let Some(context) = context {
+                return Ok(context);
+            }
+        }
+        let padded = qkv.each_ref().map(|t| {
+            let rows = t.f_transpose(1, 2)?.f_flatten(2, 3)?;
+            self.split(&packing.unpack(&rows)?)
+        });
+        let [q, k, v] = padded;
+        let context = self.attend(&q?, &k?, &v?, Some(mask), train)?;
+        packing.pack(&context.f_transpose(1, 2)?.f_flatten(2, 3)?)
+    }
+
     /// The three projections by one product: \[batch, seq, 3, heads, `head_dim`\].
     fn project_packed(&self, packed: &PackedLinear, xs: &Tensor) -> Result<Tensor> {
         let (batch, seq, size) = xs.size3()?;
@@ -202,6 +254,14 @@ impl SelfAttention {
 
     fn project(&self, xs: &Tensor, rows: Option<i64>) -> Result<[Tensor; 3]> {
         let xs = &Autocast::cast(xs)?; // once for all three
+        let layers = [&self.query, &self.key, &self.value];
+        if rows.is_none()
+            && let Some(qkv) = Linear::joined(layers, xs)?
+        {
+            let parts = qkv.f_chunk(3, -1)?;
+            let [q, k, v] = [0, 1, 2].map(|part| self.split(&parts[part]));
+            return Ok([q?, k?, v?]);
+        }
         let asking = rows.map_or_else(|| Ok(xs.shallow_clone()), |n| xs.f_narrow(1, 0, n))?;
         Ok([
             self.split(&self.query.forward(&asking)?)?,

@@ -95,7 +95,7 @@ impl Block {
         rows: &Rows,
         train: bool,
     ) -> Result<Tensor> {
-        let normed = self.layernorm_before.forward(xs)?;
+        let (xs, normed) = self.layernorm_before.forward_added(xs, None)?;
         let asking = matches!(rows, Rows::Cls).then_some(1);
         let Attention {
             attention,
@@ -103,8 +103,15 @@ impl Block {
             site,
         } = &self.attention;
         let context = rows.of(&attention.forward(&normed, mask, asking, train)?)?;
-        let hidden = self.add(output, &context, &rows.of(xs)?, Some(site), train)?;
-        let normed = self.layernorm_after.forward(&hidden)?;
+        let residual = rows.of(&xs)?;
+        let (hidden, normed) = if residual.device().is_cuda() {
+            let branch = self.branch(output, &context, Some(site), train)?;
+            self.layernorm_after
+                .forward_added(&residual, Some(&branch))?
+        } else {
+            let hidden = self.add(output, &context, &residual, Some(site), train)?;
+            self.layernorm_after.forward_added(&hidden, None)?
+        };
         let wide = self
             .intermediate
             .forward_activated(&normed, self.activation)?; // [batch, seq, wide]
@@ -114,6 +121,7 @@ impl Block {
         Ok(ys)
     }
 
+    /// A branch and the residual sum after it.
     fn add(
         &self,
         linear: &Linear,
@@ -122,13 +130,24 @@ impl Block {
         site: Option<&TracePoint>,
         train: bool,
     ) -> Result<Tensor> {
-        if let Some(sum) = linear.forward_added(xs, residual) {
-            return sum;
+        match linear.forward_added(xs, residual) {
+            Some(sum) => sum,
+            None => Ok(self.branch(linear, xs, site, train)?.f_add(residual)?),
         }
+    }
+
+    /// What a branch gives.
+    fn branch(
+        &self,
+        linear: &Linear,
+        xs: &Tensor,
+        site: Option<&TracePoint>,
+        train: bool,
+    ) -> Result<Tensor> {
         let ys = linear.forward(xs)?.f_dropout(self.dropout, train)?;
         if let Some(site) = site {
             site.record(&ys);
         }
-        Ok(ys.f_add(residual)?)
+        Ok(ys)
     }
 }

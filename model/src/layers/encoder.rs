@@ -112,7 +112,8 @@ impl Encoder {
         self.lender = Some(Rc::clone(lender));
     }
 
-    /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`.
+    /// Embeddings \[batch, seq, size\] and a mask to the states of `rows`; where they are
+    /// differentiated, those of padding are zero.
     pub fn forward(
         &self,
         embeddings: Tensor,
@@ -144,11 +145,15 @@ impl Encoder {
         rows: &Rows,
         train: bool,
     ) -> Result<EncoderOutput> {
-        let mut hidden_states = embeddings;
+        let packing = mask.and_then(AttentionMask::packing);
+        let (mut hidden_states, rows_to_compute) = match packing {
+            Some(packing) => (packing.pack(&embeddings)?, &packing.rows_to_compute(rows)?),
+            None => (embeddings, rows),
+        };
         let mut cls_of_layers = Vec::new();
         for (i, block) in self.layer.iter().enumerate() {
             let asked = if i + 1 == self.layer.len() {
-                rows
+                rows_to_compute
             } else {
                 &Rows::All
             };
@@ -158,9 +163,13 @@ impl Encoder {
             }
         }
         if self.layer.is_empty() {
-            hidden_states = rows.of(&hidden_states)?;
+            hidden_states = rows_to_compute.of(&hidden_states)?;
         }
-        let last_hidden_state = self.layernorm.forward(&hidden_states)?;
+        let mut last_hidden_state = self.layernorm.forward(&hidden_states)?;
+        if let Some(packing) = packing {
+            hidden_states = packing.rows_computed(&hidden_states, rows)?;
+            last_hidden_state = packing.rows_computed(&last_hidden_state, rows)?;
+        }
         Ok(EncoderOutput {
             hidden_states,
             last_hidden_state,

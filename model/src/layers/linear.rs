@@ -77,6 +77,15 @@ impl Linear {
         }
     }
 
+    /// Three layers of the same input, side by side, where one product is faster.
+    pub(super) fn joined(layers: [&Self; 3], xs: &Tensor) -> Result<Option<Tensor>> {
+        if layers.iter().any(|layer| layer.lora.is_some()) {
+            return Ok(None);
+        }
+        let biases: Option<Vec<&Tensor>> = layers.iter().map(|layer| layer.bias.as_ref()).collect();
+        runtime::joined_linear(xs, layers.map(|layer| &layer.weight), biases.as_deref())
+    }
+
     /// The layer and an activation after it.
     pub fn forward_activated(&self, xs: &Tensor, activation: Activation) -> Result<Tensor> {
         match &self.packed {

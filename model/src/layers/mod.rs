@@ -10,6 +10,7 @@ mod lender;
 mod linear;
 mod lora;
 mod norm;
+mod packing;
 mod pooler;
 mod rows;
 

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::{
     Result,
-    runtime::{Vars, trace::TracePoint},
+    runtime::{Vars, residual_norm, trace::TracePoint},
 };
 
 /// Layer norm with gain and bias.
@@ -33,5 +33,21 @@ impl LayerNorm {
         let ys = xs.f_layer_norm(size, Some(&self.weight), Some(&self.bias), self.eps, true)?;
         self.site.record(&ys);
         Ok(ys)
+    }
+
+    /// A residual stream \[.., size\] and what a branch adds to it: the sum, and the norm of it.
+    /// Without a branch, the stream and its norm.
+    pub fn forward_added(&self, xs: &Tensor, branch: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+        let fused = residual_norm(xs, branch, &self.weight, &self.bias, self.eps)?;
+        if let Some((sum, ys)) = fused {
+            self.site.record(&ys);
+            return Ok((sum, ys));
+        }
+        let sum = match branch {
+            Some(branch) => branch.f_add(xs)?,
+            None => xs.shallow_clone(),
+        };
+        let ys = self.forward(&sum)?;
+        Ok((sum, ys))
     }
 }

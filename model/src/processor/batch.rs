@@ -35,7 +35,7 @@ pub fn image_batch<'a>(
 }
 
 /// Encodings to \[batch, seq\], padded with `pad_id` to the longest; without a mask where none is
-/// shorter.
+/// shorter. The mask stays on the CPU, which asks where the tokens are.
 pub fn text_batch<'a>(
     encodings: impl IntoIterator<Item = &'a Encoding>,
     pad_id: i64,
@@ -52,13 +52,12 @@ pub fn text_batch<'a>(
         kept[row].fill(1);
     }
     let tensor = |rows: &[i64]| -> Result<Tensor> {
-        let rows = Tensor::f_from_slice(rows)?.f_view([batch as i64, seq as i64])?;
-        Ok(rows.f_to_device(device)?)
+        Ok(Tensor::f_from_slice(rows)?.f_view([batch as i64, seq as i64])?)
     };
     let padded = kept.contains(&0);
     Ok(TextInputs {
-        input_ids: tensor(&ids)?,
-        token_type_ids: Some(tensor(&types)?),
+        input_ids: tensor(&ids)?.f_to_device(device)?,
+        token_type_ids: Some(tensor(&types)?.f_to_device(device)?),
         attention_mask: padded.then(|| tensor(&kept)).transpose()?,
         position_ids: None,
     })

@@ -5,10 +5,12 @@ use std::ffi::c_int;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{
-    Result,
-    runtime::{Precision, onednn::check},
+use super::{
+    Precision,
+    half::{BFLOAT16, HALF, HalfPass},
+    onednn::check,
 };
+use crate::Result;
 
 unsafe extern "C" {
     fn flava_autocast_state(cuda: c_int, enabled: *mut c_int, dtype: *mut c_int) -> c_int;
@@ -21,16 +23,14 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-// c10::ScalarType's numbers.
-const HALF: c_int = 5;
-const BFLOAT16: c_int = 15;
-
 /// Autocast while it lives, of one kind of device; not one within another.
 #[derive(Debug)]
 pub struct Autocast {
     cuda: bool,
     /// The kind that was set before.
     before: c_int,
+    /// Of what on a GPU is computed within; not where layers are computed again.
+    pass: Option<HalfPass>,
 }
 
 impl Autocast {
@@ -39,15 +39,16 @@ impl Autocast {
         if precision == Precision::F32 {
             return Ok(None);
         }
-        Self::switch_on(
-            device,
-            if precision.kind() == Kind::Half {
-                HALF
-            } else {
-                BFLOAT16
-            },
-        )
-        .map(Some)
+        let dtype = if precision.kind() == Kind::Half {
+            HALF
+        } else {
+            BFLOAT16
+        };
+        let mut autocast = Self::switch_on(device, dtype)?;
+        if device.is_cuda() {
+            autocast.pass = Some(HalfPass::begin(dtype)?);
+        }
+        Ok(Some(autocast))
     }
 
     /// `xs` as products will read it: f32 becomes the half kind where autocast is on.
@@ -76,7 +77,11 @@ impl Autocast {
         let (cuda, mut was_on, mut before) = (device.is_cuda(), 0, 0);
         // SAFETY: writes two numbers.
         check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut was_on, &raw mut before) })?;
-        Ok(Self { cuda, before })
+        Ok(Self {
+            cuda,
+            before,
+            pass: None,
+        })
     }
 }
 

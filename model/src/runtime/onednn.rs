@@ -49,13 +49,17 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// `xs` \[.., in\] times `weight` (out, in) transposed, plus `bias` (out): \[.., out\],
-/// differentiable.
-pub fn linear(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let fits = |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float;
-    if !fits(xs) || !fits(weight) {
-        return Ok(xs.f_linear(weight, bias)?);
-    }
+/// Whether [`differentiable_linear`] is for this tensor.
+pub(super) fn is_for(tensor: &Tensor) -> bool {
+    tensor.device() == tch::Device::Cpu && tensor.kind() == Kind::Float
+}
+
+/// A linear layer of which all three products are oneDNN's; all f32 on the CPU.
+pub(super) fn differentiable_linear(
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
     let bias = bias.map_or(ptr::null(), tch::Tensor::as_ptr);
     // SAFETY: all tensors outlive the call; the shim stores a new tensor in `out` and returns 0, or
     // neither.
@@ -155,8 +159,7 @@ impl PackedLinear {
 /// additive mask \[batch, 1, 1, seq\], to \[batch, seq, heads * `head_dim`\]. None where there is
 /// no kernel for the device, kind or processor.
 pub fn packed_attention(qkv: &Tensor, mask: Option<&Tensor>) -> Option<Tensor> {
-    let fits =
-        |t: &Tensor| t.device() == tch::Device::Cpu && t.kind() == Kind::Float && t.is_contiguous();
+    let fits = |t: &Tensor| is_for(t) && t.is_contiguous();
     if !fits(qkv) || !mask.is_none_or(fits) {
         return None;
     }

@@ -105,11 +105,6 @@ impl Batch {
         self.lengths().sum()
     }
 
-    /// Longest text in tokens.
-    pub fn longest(&self) -> usize {
-        self.lengths().max().unwrap_or(0)
-    }
-
     /// What of its rows is counted over all processes ([`BatchTotals::of`]).
     pub(super) fn counts(&self, ignore: i64) -> Vec<f64> {
         let of_all = self.rows.iter().map(|row| row.labelled(ignore));

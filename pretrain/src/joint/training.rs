@@ -321,7 +321,8 @@ impl Learner for JointTraining {
         };
         let (config, patches) = (self.config(), self.preparation.masks.total());
         let hidden = HiddenShares::new(config, patches, words.rate);
-        let (rows, tokens) = (batch.len(), batch.longest());
+        let (rows, tokens) = (batch.len(), batch.tokens() as f64);
+        let tokens = tokens / (rows as f64).max(1.0);
         flops::batch(config, batch.kind(), rows, tokens, &hidden)
     }
 

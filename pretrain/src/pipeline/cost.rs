@@ -216,6 +216,7 @@ fn flops_of_train(stage: &TrainStage, config: &FlavaConfig, masks: ImageMasks) -
             RowKind::Images | RowKind::Texts => (stage.text_length, stage.text_masks),
         };
         let hidden = HiddenShares::new(config, masks.total, words.rate);
+        let tokens = tokens as f64; // at most
         share.ratio / all * flops::batch(config, share.rows, rows, tokens, &hidden)
     };
     let step: f64 = stage.mixture.iter().map(flops_of_share).sum();

@@ -142,7 +142,7 @@ impl Scale<'_> {
     fn flops(&self, sharding: Sharding) -> f64 {
         let hidden =
             HiddenShares::new(self.config, self.masks.total, self.stage.caption_masks.rate);
-        let pair = PairFlops::new(self.config, self.stage.caption_length, &hidden);
+        let pair = PairFlops::new(self.config, self.stage.caption_length as f64, &hidden);
         let forward = pair.masked + pair.unmasked;
         let again = if sharding == Sharding::Full {
             forward

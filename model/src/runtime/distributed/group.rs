@@ -165,9 +165,10 @@ impl Group {
         self.0.rank == 0
     }
 
-    /// Whether there are others.
+    /// Whether there is something to exchange: not for a process alone, unless it was made to go the
+    /// way of several.
     pub fn has_others(&self) -> bool {
-        self.0.world > 1
+        self.0.world > 1 || self.0.backend.is_some()
     }
 
     /// Of `count` things in order, those that are this process's: all parts differ by one at most.

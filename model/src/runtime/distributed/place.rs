@@ -2,6 +2,7 @@
 
 use std::env;
 
+use super::backends::COLLECTIVES;
 use crate::{Error, Result};
 
 /// Where the processes of a run meet.
@@ -28,7 +29,8 @@ pub struct Place {
     pub local_rank: usize,
     /// Those of its machine.
     pub local_world: usize,
-    /// Where they meet; none for a process alone.
+    /// Where they meet; none for a process alone, unless `FLAVA_COLLECTIVES` has it go the way of
+    /// several, over a group of one: what a GPU needs for it can then be tried with one.
     pub meeting: Option<MeetingPoint>,
 }
 
@@ -116,7 +118,7 @@ fn of_torchrun(variables: &Variables) -> Result<Place> {
         world,
         local_rank: variables.number("LOCAL_RANK")?,
         local_world: variables.number("LOCAL_WORLD_SIZE")?,
-        meeting: (world > 1).then_some(meeting),
+        meeting: (world > 1 || variables.text(COLLECTIVES).is_some()).then_some(meeting),
     }
     .checked()
 }
@@ -224,6 +226,17 @@ mod tests {
             let error = place(&some).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }
+        let mut one = TORCHRUN.to_vec();
+        one.truncate(6);
+        one[..4].copy_from_slice(&[
+            ("RANK", "0"),
+            ("WORLD_SIZE", "1"),
+            ("LOCAL_RANK", "0"),
+            ("LOCAL_WORLD_SIZE", "1"),
+        ]);
+        assert_eq!(place(&one).unwrap(), Place::alone());
+        one.push((COLLECTIVES, "gloo"));
+        assert!(place(&one).unwrap().meeting.is_some());
         let mut wrong = TORCHRUN;
         wrong[0].1 = "4";
         assert!(place(&wrong).unwrap_err().to_string().contains("cannot be"));
