@@ -151,7 +151,7 @@ fn text(model: &Pretrained, file: &str) -> serde_json::Value {
         let mut encodings = model.text.encode(&sentences, 77).unwrap();
         encodings.sort_by_key(|e| e.input_ids.len());
         tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
-        for batch in encodings.chunks(64) {
+        for batch in encodings.chunks(if device.is_cuda() { 512 } else { 64 }) {
             let inputs = text_batch(batch, model.text.pad_id(), device).unwrap();
             drop(model.flava().unwrap().encode_text_cls(&inputs).unwrap());
         }

@@ -9,7 +9,7 @@ use flava_model::{
 };
 use flava_tasks::{Feature, Tap, Tower};
 
-use super::Store;
+use super::{Fitting, Store};
 use crate::{Error, Result, Settings};
 
 /// Longest text in tokens, as in the paper's pretraining and zero-shot evaluation.
@@ -47,8 +47,10 @@ pub(crate) struct Extractor<'a> {
     /// Features that later tasks will read of rows of these origins: they are read in the same
     /// pass.
     pub(crate) later: HashMap<String, Vec<Feature>>,
-    /// Rows that fit into the device's memory at once, as far as was found.
-    pub(super) fits: Cell<usize>,
+    /// Rows with images that fit into the device's memory at once.
+    pub(super) fitting: Fitting,
+    /// Texts that do.
+    pub(super) fitting_texts: Fitting,
     /// Whether the store refused to be written to: that is said once, and the run goes on without.
     pub(super) unwritable: Cell<bool>,
 }
@@ -66,7 +68,11 @@ impl<'a> Extractor<'a> {
             store: None,
             peers: None,
             later: HashMap::new(),
-            fits: Cell::new(settings.batch_size.rows(model.options.device)),
+            fitting: Fitting::new(
+                settings.batch_size.rows(model.options.device),
+                settings.batch_size,
+            ),
+            fitting_texts: Fitting::all(settings.batch_size),
             unwritable: Cell::new(false),
         }
     }

@@ -4,6 +4,7 @@
 mod batches;
 mod extractor;
 mod finite;
+mod fitting;
 mod of_rows;
 mod of_texts;
 mod pass;
@@ -22,6 +23,7 @@ use crate::{Error, Result};
 pub(crate) use batches::RowBatches;
 pub(crate) use extractor::{Extractor, numerics};
 pub(crate) use finite::{check_finite, non_finite_rows};
+pub(crate) use fitting::Fitting;
 pub(crate) use pass::rows_kind;
 pub(crate) use prepare::{
     Preparation, Prepared, Rows, SplitIdentity, SplitRole, sample, text_of_row,

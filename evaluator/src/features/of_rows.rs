@@ -4,7 +4,6 @@ use std::{ops::Range, sync::Arc};
 
 use flava_model::runtime::Loader;
 use flava_tasks::{Feature, Tower};
-use flava_training::LearnerError;
 use tch::Tensor;
 
 use super::{
@@ -131,7 +130,7 @@ impl Extractor<'_> {
             rows: rows.len(),
             preparation: self.preparation_of_images(wanted[0].tower),
             shards_of_block: 1,
-            blocks: blocks_of(rows.len(), self.fits.get()),
+            blocks: blocks_of(rows.len(), self.fitting.rows()),
             id: &id,
         };
         self.run(&pass, wants_all, |blocks| {
@@ -191,35 +190,8 @@ impl Extractor<'_> {
         rows: &[Prepared],
         wanted: &[Feature],
     ) -> Result<Vec<Tensor>> {
-        let mut parts: Vec<Vec<Tensor>> = Vec::new();
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let count = self.fits.get().min(rest.len());
-            match self.encode(&rest[..count], wanted) {
-                Ok(values) => {
-                    parts.push(values);
-                    rest = &rest[count..];
-                }
-                Err(error) if count > 1 && self.may_take_fewer(&error) => self.halve(count),
-                Err(error) => return Err(error),
-            }
-        }
-        (0..parts.first().map_or(0, Vec::len))
-            .map(|i| joined(&parts, i))
-            .collect()
-    }
-
-    fn may_take_fewer(&self, error: &Error) -> bool {
-        self.settings.batch_size.is_auto() && error.is_out_of_memory()
-    }
-
-    /// Goes on with half as many rows at once.
-    fn halve(&self, count: usize) {
-        self.fits.set(count / 2);
-        self.progress.say(&format!(
-            "{count} rows do not fit into the device's memory: going on with {}",
-            count / 2
-        ));
+        let encode = |some: Range<usize>| self.encode(&rows[some], wanted);
+        joined(&self.fitting.each(rows.len(), self.progress, encode)?)
     }
 
     /// Each wanted feature of a batch of rows.

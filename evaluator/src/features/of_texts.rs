@@ -1,16 +1,16 @@
 //! Features of texts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use flava_base::hex;
 use flava_model::processor::{Encoding, Text};
 use flava_tasks::Feature;
 use sha2::{Digest, Sha256};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::{
     Extractor, RowBatches,
-    pass::{Made, Pass},
+    pass::{Made, Pass, joined},
     store::{FeatureShard, SHARD},
     taps::{output_rows, read_all},
 };
@@ -68,13 +68,13 @@ impl Extractor<'_> {
             rows: texts.len(),
             preparation: self.tokenization(),
             shards_of_block: SHARDS_OF_BLOCK,
-            blocks: blocks_of(&encodings),
+            blocks: blocks_of(&encodings, self.model.options.device),
             id,
         };
         self.run(&pass, true, |_| {
             |batch: &[usize]| {
-                let texts = batch.iter().map(|&text| &encodings[text]);
-                let values = self.encode_texts(texts, wanted)?;
+                let texts: Vec<&Encoding> = batch.iter().map(|&text| &encodings[text]).collect();
+                let values = self.encode_texts(&texts, wanted)?;
                 let positions = batch.to_vec();
                 Ok(Made { positions, values })
             }
@@ -82,24 +82,27 @@ impl Extractor<'_> {
     }
 
     /// Each wanted feature of a batch of texts.
-    fn encode_texts<'e>(
-        &self,
-        encodings: impl Iterator<Item = &'e Encoding>,
-        wanted: &[Feature],
-    ) -> Result<Vec<Tensor>> {
-        let inputs = self.text_inputs(encodings)?;
+    fn encode_texts(&self, encodings: &[&Encoding], wanted: &[Feature]) -> Result<Vec<Tensor>> {
         let flava = self.model.flava()?;
-        let output = flava.encode_text_rows(&inputs, &output_rows(wanted))?;
-        read_all(flava, wanted, &output, inputs.attention_mask.as_ref())
+        let encode = |some: Range<usize>| {
+            let inputs = self.text_inputs(encodings[some].iter().copied())?;
+            let output = flava.encode_text_rows(&inputs, &output_rows(wanted))?;
+            read_all(flava, wanted, &output, inputs.attention_mask.as_ref())
+        };
+        let texts = encodings.len();
+        joined(&self.fitting_texts.each(texts, self.progress, encode)?)
     }
 }
 
 /// The batches of each block of shards.
-fn blocks_of(encodings: &[Encoding]) -> Vec<Vec<Vec<usize>>> {
+fn blocks_of(encodings: &[Encoding], device: Device) -> Vec<Vec<Vec<usize>>> {
     let size = SHARD * SHARDS_OF_BLOCK;
     let block = |(number, some): (usize, &[Encoding])| {
         let placed = |batch: &[usize]| batch.iter().map(|text| number * size + text).collect();
-        RowBatches::by_length(some).batches().map(placed).collect()
+        RowBatches::by_length(some, device)
+            .batches()
+            .map(placed)
+            .collect()
     };
     encodings.chunks(size).enumerate().map(block).collect()
 }

@@ -247,9 +247,7 @@ impl Extractor<'_> {
 
     /// Divides what a block gave into its shards, and keeps them.
     fn put(&self, shards: Range<usize>, made: &Block, stored: &mut Stored) -> Result<()> {
-        let features = made.parts.first().map_or(0, Vec::len);
-        for feature in 0..features {
-            let values = joined(&made.parts, feature)?;
+        for (feature, values) in joined(&made.parts)?.into_iter().enumerate() {
             for (shard, piece) in divided(&made.positions, &values, shards.clone())? {
                 if let Some(shards) = stored.shards.get(feature) {
                     self.keep(shards, shard, &piece)?;
@@ -325,8 +323,11 @@ fn whole(shards: Vec<Option<FeatureShard>>) -> Result<FeatureShard> {
     Ok(FeatureShard { positions, values })
 }
 
-/// The feature at `i` of all batches, one below the other.
-pub(super) fn joined(batches: &[Vec<Tensor>], i: usize) -> Result<Tensor> {
-    let parts: Vec<&Tensor> = batches.iter().map(|batch| &batch[i]).collect();
-    Ok(Tensor::f_cat(&parts, 0)?)
+/// Each feature of all batches, one below the other.
+pub(super) fn joined(batches: &[Vec<Tensor>]) -> Result<Vec<Tensor>> {
+    let join = |feature: usize| {
+        let parts: Vec<&Tensor> = batches.iter().map(|batch| &batch[feature]).collect();
+        Ok(Tensor::f_cat(&parts, 0)?)
+    };
+    (0..batches.first().map_or(0, Vec::len)).map(join).collect()
 }

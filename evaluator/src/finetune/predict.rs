@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, Result, Settings, check_interrupted,
-    features::{Prepared, RowBatches, Rows, non_finite_rows},
+    features::{Fitting, Prepared, RowBatches, Rows, non_finite_rows},
     score::scores,
 };
 
@@ -78,7 +78,7 @@ fn outputs_and_broken(
     // read best.
     let batches = match &images {
         Some(_) => RowBatches::in_order(rows.len(), settings.batch_size.rows(device)),
-        None => RowBatches::by_length(&texts),
+        None => RowBatches::by_length(&texts, device),
     };
     // Each process answers its part of the batches, and the sum with the others' zeros is whole.
     let own = group.share(batches.positions.len());
@@ -90,6 +90,7 @@ fn outputs_and_broken(
     let whole = Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?;
     let mut loader = images.map(|images| images.start(rows, positions.to_vec()));
     let mut broken = Vec::new();
+    let fitting = Fitting::all(settings.batch_size);
     for positions in positions {
         check_interrupted()?;
         let prepared = loader.as_mut().and_then(Iterator::next);
@@ -101,10 +102,13 @@ fn outputs_and_broken(
         let left_out: Option<&mut LeftOut> = if skip { Some(&mut left_out) } else { None };
         let pixels = pixels_of(prepared.unwrap_or_default(), left_out)?;
         let rows = batches.rows(positions.clone());
-        let texts = rows.iter().filter_map(|&row| texts.get(row));
-        let inputs = inputs(texts, &pixels, network)?;
+        let parts = fitting.each(rows.len(), asked.progress, |some| {
+            let texts = rows[some.clone()].iter().filter_map(|&row| texts.get(row));
+            let inputs = inputs(texts, pixels.get(some).unwrap_or_default(), network)?;
+            outputs_of_batch(network, &inputs, settings)
+        })?;
         let (start, count) = (positions.start as i64, positions.len() as i64);
-        let answers = outputs_of_batch(network, &inputs, settings)?;
+        let answers = Tensor::f_cat(&parts, 0)?;
         whole.f_narrow(0, start, count)?.f_copy_(&answers)?;
         bar.did(positions.len());
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, Result, check_interrupted,
-    features::{Extractor, Preparation, Rows},
+    features::{Extractor, Fitting, Preparation, Rows},
 };
 
 /// Pairs that go through the multimodal encoder at once.
@@ -113,6 +113,7 @@ impl<'a> Reranking<'a> {
         };
         let loader = preparation.start(self.rows, batches);
         let mut scores = Scores::new();
+        let fitting = Fitting::new(BATCH, extractor.settings.batch_size);
         for ((image, mut captions), prepared) in asked.into_iter().zip(loader) {
             check_interrupted()?;
             captions.sort_unstable();
@@ -120,10 +121,11 @@ impl<'a> Reranking<'a> {
             let pixels = prepared.into_iter().collect::<Result<Vec<_>>>()?;
             let inputs = extractor.image_batch(pixels.iter().map(|row| &row.pixels))?;
             let encoded = extractor.model.flava()?.encode_image(&inputs)?;
-            for some in captions.chunks(BATCH) {
-                let found = self.match_with(&encoded, some)?;
-                scores.extend(some.iter().map(|&caption| (image, caption)).zip(found));
-            }
+            let found = fitting.each(captions.len(), extractor.progress, |some| {
+                self.match_with(&encoded, &captions[some])
+            })?;
+            let pairs = captions.iter().map(|&caption| (image, caption));
+            scores.extend(pairs.zip(found.into_iter().flatten()));
             bar.did(1);
         }
         Ok(scores)

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     Precision,
-    half::{BFLOAT16, HALF, HalfPass},
+    half_pass::{BFLOAT16, HALF, HalfPass},
     onednn::check,
 };
 use crate::Result;

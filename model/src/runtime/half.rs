@@ -15,18 +15,12 @@ use torch_sys::C_tensor;
 
 use super::{
     Autocast,
-    onednn::{call, check},
+    half_pass::{BFLOAT16, HALF, HalfKind},
+    onednn::call,
 };
 use crate::Result;
 
-/// One of c10::ScalarType's numbers: [`HALF`] or [`BFLOAT16`].
-pub(super) type HalfKind = c_int;
-pub(super) const HALF: HalfKind = 5;
-pub(super) const BFLOAT16: HalfKind = 15;
-
 unsafe extern "C" {
-    fn flava_begin_halves(kind: c_int) -> c_int;
-    fn flava_end_halves();
     fn flava_half_linear(
         xs: *const C_tensor,
         weights: *const *mut C_tensor,
@@ -48,26 +42,6 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// While it lives, the halves of a thread's weights are kept: they do not change.
-#[derive(Debug)]
-pub(super) struct HalfPass(());
-
-impl HalfPass {
-    /// Makes the halves of all weights that earlier passes have used.
-    pub(super) fn begin(kind: HalfKind) -> Result<Self> {
-        // SAFETY: takes a number.
-        check(unsafe { flava_begin_halves(kind) })?;
-        Ok(Self(()))
-    }
-}
-
-impl Drop for HalfPass {
-    fn drop(&mut self) {
-        // SAFETY: takes nothing.
-        unsafe { flava_end_halves() }
-    }
-}
-
 /// `xs` \[.., in\] times one to three `weights` (out, in) of f32 transposed, plus their biases
 /// (out), side by side: \[.., outs\] of the half kind, differentiable. Gradients of weights are of
 /// f32 from their product on.
@@ -82,7 +56,7 @@ pub(super) fn linear(
         tensors.map(|tensor| tensor.as_ptr().cast_mut()).collect()
     };
     let (all, biases) = (raw(weights), biases.map(raw));
-    let biases = biases.as_ref().map_or(ptr::null(), |list| list.as_ptr());
+    let biases = biases.as_ref().map_or(ptr::null(), Vec::as_ptr);
     // SAFETY: all tensors outlive the call, and both lists are of one length.
     call(|out| unsafe {
         flava_half_linear(xs.as_ptr(), all.as_ptr(), biases, all.len(), kind, out)
@@ -163,7 +137,7 @@ fn half_of(xs: &Tensor, gain: &Tensor) -> Result<Option<HalfKind>> {
 mod tests {
     use tch::Device;
 
-    use super::*;
+    use super::{super::half_pass::HalfPass, *};
 
     /// A product with three weights is three products, whose weights get gradients of f32.
     #[test]

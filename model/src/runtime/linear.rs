@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use super::{
     Autocast, half,
+    half_pass::HalfKind,
     onednn::{differentiable_linear, is_for},
 };
 use crate::Result;
@@ -35,7 +36,7 @@ pub fn joined_linear(
 }
 
 /// The kind that products are of where mixed precision is on, on a GPU.
-fn halves_for(xs: &Tensor) -> Result<Option<half::HalfKind>> {
+fn halves_for(xs: &Tensor) -> Result<Option<HalfKind>> {
     if !xs.device().is_cuda() {
         return Ok(None);
     }

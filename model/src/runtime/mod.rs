@@ -7,6 +7,7 @@ pub mod distributed;
 mod foreach;
 mod forecast;
 mod half;
+mod half_pass;
 mod linear;
 mod loader;
 mod memory;

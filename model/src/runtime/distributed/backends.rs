@@ -5,14 +5,13 @@ use std::{env, ffi::CString, net::UdpSocket, time::Duration};
 
 use super::{
     MeetingPoint, Peers, check,
+    place::COLLECTIVES,
     raw::{RawGroup, flava_group_gloo, flava_group_nccl},
 };
 use crate::{Error, Result};
 
 /// How long a process waits for the others in a collective, unless `FLAVA_TIMEOUT` says otherwise.
 const COLLECTIVE: Duration = Duration::from_mins(10);
-/// What names what tensors of GPUs go over.
-pub(super) const COLLECTIVES: &str = "FLAVA_COLLECTIVES";
 
 /// This process as the shim is told of it.
 struct Member {

@@ -12,9 +12,10 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    backends::{COLLECTIVES, uses_nccl},
+    backends::uses_nccl,
     check,
     peers::Peers,
+    place::COLLECTIVES,
     raw::{
         RawGroup, RawWork, flava_group_all_gather, flava_group_broadcast, flava_group_free,
         flava_group_reduce_scatter, flava_group_sum, flava_work_free, flava_work_wait,

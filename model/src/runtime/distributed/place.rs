@@ -2,8 +2,10 @@
 
 use std::env;
 
-use super::backends::COLLECTIVES;
 use crate::{Error, Result};
+
+/// What names what tensors of GPUs go over.
+pub(super) const COLLECTIVES: &str = "FLAVA_COLLECTIVES";
 
 /// Where the processes of a run meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
