@@ -1,6 +1,5 @@
 // A residual sum and its layer norm as one kernel of a GPU (norm.cu), which is compiled when it is first asked for.
 #include <ATen/ATen.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -193,7 +192,6 @@ int flava_residual_norm(const char* source, const Tensor* x, const Tensor* branc
   return guarded([&] {
     const auto kind = static_cast<at::ScalarType>(half);
     const Tensor stream = x->contiguous(), more = branch ? branch->contiguous() : Tensor();
-    Cuda::get();
     if (at::GradMode::is_enabled() && (stream.requires_grad() || gain->requires_grad() || (branch && more.requires_grad()))) {
       const auto both = ResidualNorm::apply(stream, branch ? std::optional<Tensor>(more) : std::nullopt, *gain, *bias, eps, static_cast<int64_t>(half),
                                             reinterpret_cast<int64_t>(source));

@@ -92,15 +92,13 @@ fn timed(
         .unwrap()
         .into_iter()
         .map(|(name, tensor)| {
-            let is_mask = name == "attention_mask"; // which batches leave on the CPU
-            (
-                name,
-                if is_mask {
-                    tensor
-                } else {
-                    tensor.to_device(device)
-                },
-            )
+            // Batches leave masks on the CPU.
+            let place = if name == "attention_mask" {
+                Device::Cpu
+            } else {
+                device
+            };
+            (name, tensor.to_device(place))
         })
         .collect();
     let (mut model, store) = load(folder, device);

@@ -59,19 +59,20 @@ impl AttentionMask {
             Kind::BFloat16 => f64::from(-3.389_531_4e38_f32),
             _ => f64::from(f32::MIN),
         };
-        // The backward pass of libtorch's fused kernel recomputes probabilities from a logarithm
-        // that such a row rounds away.
-        let needs_plain = states.requires_grad()
-            && mask
-                .f_sum_dim_intlist(-1, false, Kind::Int64)?
-                .f_min()?
-                .int64_value(&[])
-                == 0;
         let packing = if states.requires_grad() && !trace::is_recording() {
             Packing::of(mask, states.device())?.map(Rc::new)
         } else {
             None
         };
+        // The backward pass of libtorch's fused kernel recomputes probabilities from a logarithm
+        // that such a row rounds away. What is packed has none.
+        let needs_plain = states.requires_grad()
+            && packing.is_none()
+            && mask
+                .f_sum_dim_intlist(-1, false, Kind::Int64)?
+                .f_min()?
+                .int64_value(&[])
+                == 0;
         let mask = mask.f_to_device(states.device())?;
         let dropped = mask.f_to_kind(kind)?.f_rsub_scalar(1)?;
         let additive = dropped

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     Precision,
-    half_pass::{BFLOAT16, HALF, HalfPass},
+    half_pass::{HalfPass, kind_of, scalar_type},
     onednn::check,
 };
 use crate::Result;
@@ -39,14 +39,9 @@ impl Autocast {
         if precision == Precision::F32 {
             return Ok(None);
         }
-        let dtype = if precision.kind() == Kind::Half {
-            HALF
-        } else {
-            BFLOAT16
-        };
-        let mut autocast = Self::switch_on(device, dtype)?;
+        let mut autocast = Self::switch_on(device, precision.kind())?;
         if device.is_cuda() {
-            autocast.pass = Some(HalfPass::begin(dtype)?);
+            autocast.pass = Some(HalfPass::begin(precision.kind())?);
         }
         Ok(Some(autocast))
     }
@@ -54,29 +49,33 @@ impl Autocast {
     /// `xs` as products will read it: f32 becomes the half kind where autocast is on.
     pub fn cast(xs: &Tensor) -> Result<Tensor> {
         Ok(match Self::now(xs.device())? {
-            Some(dtype) if xs.kind() == Kind::Float => xs.f_to_kind(if dtype == HALF {
-                Kind::Half
-            } else {
-                Kind::BFloat16
-            })?,
+            Some(kind) if xs.kind() == Kind::Float => xs.f_to_kind(kind)?,
             _ => xs.shallow_clone(),
         })
     }
 
     /// As it is now, for a time when it may be off.
-    pub(super) fn now(device: Device) -> Result<Option<c_int>> {
+    pub(super) fn now(device: Device) -> Result<Option<Kind>> {
         let (mut enabled, mut dtype) = (0, 0);
         // SAFETY: writes two numbers.
         check(unsafe {
             flava_autocast_state(device.is_cuda().into(), &raw mut enabled, &raw mut dtype)
         })?;
-        Ok((enabled != 0).then_some(dtype))
+        Ok((enabled != 0).then_some(kind_of(dtype)))
     }
 
-    pub(super) fn switch_on(device: Device, dtype: c_int) -> Result<Self> {
+    pub(super) fn switch_on(device: Device, kind: Kind) -> Result<Self> {
         let (cuda, mut was_on, mut before) = (device.is_cuda(), 0, 0);
         // SAFETY: writes two numbers.
-        check(unsafe { flava_autocast(cuda.into(), 1, dtype, &raw mut was_on, &raw mut before) })?;
+        check(unsafe {
+            flava_autocast(
+                cuda.into(),
+                1,
+                scalar_type(kind),
+                &raw mut was_on,
+                &raw mut before,
+            )
+        })?;
         Ok(Self {
             cuda,
             before,

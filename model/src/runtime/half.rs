@@ -13,11 +13,7 @@ use std::{
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::{
-    Autocast,
-    half_pass::{BFLOAT16, HALF, HalfKind},
-    onednn::call,
-};
+use super::{Autocast, half_pass::scalar_type, onednn::call};
 use crate::Result;
 
 unsafe extern "C" {
@@ -49,7 +45,7 @@ pub(super) fn linear(
     xs: &Tensor,
     weights: &[&Tensor],
     biases: Option<&[&Tensor]>,
-    kind: HalfKind,
+    kind: Kind,
 ) -> Result<Tensor> {
     let raw = |tensors: &[&Tensor]| -> Vec<*mut C_tensor> {
         let tensors = tensors.iter();
@@ -59,7 +55,14 @@ pub(super) fn linear(
     let biases = biases.as_ref().map_or(ptr::null(), Vec::as_ptr);
     // SAFETY: all tensors outlive the call, and both lists are of one length.
     call(|out| unsafe {
-        flava_half_linear(xs.as_ptr(), all.as_ptr(), biases, all.len(), kind, out)
+        flava_half_linear(
+            xs.as_ptr(),
+            all.as_ptr(),
+            biases,
+            all.len(),
+            scalar_type(kind),
+            out,
+        )
     })
 }
 
@@ -82,15 +85,7 @@ pub fn residual_norm(
     let Some(kind) = half_of(xs, gain)? else {
         return Ok(None);
     };
-    let is_half = |t: &Tensor| {
-        t.kind()
-            == if kind == HALF {
-                Kind::Half
-            } else {
-                Kind::BFloat16
-            }
-    };
-    if !branch.is_none_or(|branch| is_half(branch) && branch.size() == xs.size()) {
+    if !branch.is_none_or(|branch| branch.kind() == kind && branch.size() == xs.size()) {
         return Ok(None);
     }
     let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).unwrap_or_default();
@@ -108,7 +103,7 @@ pub fn residual_norm(
                 gain,
                 bias,
                 eps,
-                kind,
+                scalar_type(kind),
                 out,
                 &raw mut ys,
             )
@@ -119,7 +114,7 @@ pub fn residual_norm(
 }
 
 /// The half kind that the norm of a stream is read in.
-fn half_of(xs: &Tensor, gain: &Tensor) -> Result<Option<HalfKind>> {
+fn half_of(xs: &Tensor, gain: &Tensor) -> Result<Option<Kind>> {
     let width = xs.size().last().copied().unwrap_or(0);
     let fits = xs.device().is_cuda() && width > 0 && width % STRIDE == 0 && width <= WIDEST;
     if !fits || gain.size() != [width] {
@@ -127,8 +122,8 @@ fn half_of(xs: &Tensor, gain: &Tensor) -> Result<Option<HalfKind>> {
     }
     Ok(match (xs.kind(), gain.kind()) {
         (Kind::Float, Kind::Float) => Autocast::now(xs.device())?,
-        (Kind::Half, Kind::Half) => Some(HALF),
-        (Kind::BFloat16, Kind::BFloat16) => Some(BFLOAT16),
+        (Kind::Half, Kind::Half) => Some(Kind::Half),
+        (Kind::BFloat16, Kind::BFloat16) => Some(Kind::BFloat16),
         _ => None,
     })
 }
@@ -162,7 +157,7 @@ mod tests {
                 .map(|t| t.copy().set_requires_grad(true))
                 .collect();
             let ys = {
-                let _pass = HalfPass::begin(BFLOAT16).unwrap();
+                let _pass = HalfPass::begin(Kind::BFloat16).unwrap();
                 act(&leaves)
             };
             assert_eq!((ys.kind(), ys.size()), (Kind::BFloat16, vec![2, 5, 20]));
@@ -174,7 +169,7 @@ mod tests {
         };
         let (one, by_one) = computed(&|leaves| {
             let all: Vec<&Tensor> = leaves.iter().collect();
-            linear(all[0], &all[1..4], Some(&all[4..]), BFLOAT16).unwrap()
+            linear(all[0], &all[1..4], Some(&all[4..]), Kind::BFloat16).unwrap()
         });
         let (three, by_three) = computed(&|leaves| {
             let half: Vec<Tensor> = leaves.iter().map(|t| t.to_kind(Kind::BFloat16)).collect();

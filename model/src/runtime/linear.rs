@@ -1,10 +1,9 @@
 //! Linear layers with gradients, in the way that is fast for the device and the kind of number.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{
     Autocast, half,
-    half_pass::HalfKind,
     onednn::{differentiable_linear, is_for},
 };
 use crate::Result;
@@ -36,7 +35,7 @@ pub fn joined_linear(
 }
 
 /// The kind that products are of where mixed precision is on, on a GPU.
-fn halves_for(xs: &Tensor) -> Result<Option<HalfKind>> {
+fn halves_for(xs: &Tensor) -> Result<Option<Kind>> {
     if !xs.device().is_cuda() {
         return Ok(None);
     }

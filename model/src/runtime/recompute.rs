@@ -66,7 +66,7 @@ pub fn recomputed(
         let xs = input.detach().set_requires_grad(true);
         let ys = {
             let _autocast = autocast
-                .map(|dtype| Autocast::switch_on(position, dtype))
+                .map(|kind| Autocast::switch_on(position, kind))
                 .transpose()?;
             tch::with_grad(|| layer(&xs))
         };
