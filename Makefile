@@ -61,9 +61,10 @@ gpu: setup ## run tests and figures on this machine's NVIDIA card, beside transf
 	FEATURES="$(FEATURES)" tests/gpu/bundle.sh
 	tests/gpu/run.sh target/gpu-bundle.tar.xz target/gpu
 
-bench: setup $(VENV)/ready ## measure against Hugging Face in the same run, and print the ratios
+bench: setup $(VENV)/ready ## measure beside other libraries in the same run, and print the ratios (an hour; five minutes with QUICK=1)
 	cargo build --locked --release $(FEATURES) --bench speed --bins --example hub --example probe --example steps --example board --example tables
-	$(VENV)/bin/python tests/bench/bench.py
+	QUICK=$(QUICK) $(VENV)/bin/python tests/bench/bench.py
+	$(if $(QUICK),$(VENV)/bin/python tests/bench/compare.py)
 
 parity: setup $(VENV)/ready $(HUB_VENV)/ready $(READERS_VENV)/ready ## compare the default-size model, the Hub's files and cache, and what is exported, with Hugging Face's own and other tools
 	cargo build --locked --release $(FEATURES) --example states --example hub --example publish --bins

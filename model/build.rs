@@ -20,7 +20,7 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .warnings(false)
-        .opt_level(2)
+        .opt_level(3) // for loops that become vectors
         .flags(openmp) // libtorch's parallel_for is serial without
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
@@ -28,6 +28,7 @@ fn main() {
         .define("USE_C10D_GLOO", None)
         .files([
             "csrc/shim.cpp",
+            "csrc/attention.cpp",
             "csrc/store.cpp",
             "csrc/group.cpp",
             "csrc/half.cpp",

@@ -14,13 +14,13 @@ import peer
 PICTURES = 10_000
 
 
-def pictures(folder):
+def pictures(folder, count=PICTURES):
     rng = random.Random(0)
     colour = lambda: tuple(rng.randrange(256) for _ in range(3))
     os.makedirs(os.path.join(folder, "pictures"))
     with open(os.path.join(folder, "train.csv"), "w") as table:
         table.write("image,label\n")
-        for i in range(PICTURES):
+        for i in range(count):
             image = Image.new("RGB", (160, 120), colour())
             draw = ImageDraw.Draw(image)
             for _ in range(6):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Our speed beside Hugging Face's in the same run, two threads each; run it by `make bench`, or a part: bench.py model|data|probe|statistics|training|pretraining|processes|shared|boards|tables|answers.
+"""Our speed beside that of other libraries in the same run, two threads each; run it by `make bench`, or parts of it: bench.py PART...
 
-Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach.
+Default-size model, random weights. Each line: ours, the peer's, the ratio and the bar that it should reach; all of them go to
+target/bench.json too. With QUICK=1 a few minutes' parts alone, which compare.py holds against what docs/benchmarks.md has of them.
 """
 import glob
 import hashlib
@@ -20,24 +21,32 @@ import numpy as np
 import torch
 import webdataset
 from PIL import Image
-from transformers import BertTokenizerFast, FlavaForPreTraining, FlavaImageProcessor
+from transformers import FlavaImageProcessor
 
 import answers
+import compare
+import encoders
 import fitting
 import peer
 import processes
 import shared
 import steps
 import tables
+import zero_shot
 
 THREADS = 2
 BATCH = 32
+QUICK = os.environ.get("QUICK", "") not in ("", "0")
+OUT = os.path.join(peer.ROOT, "target/bench.json")
+
+
+def speed_program():
+    programs = [p for p in glob.glob(os.path.join(peer.ROOT, "target/release/deps/speed-*")) if os.access(p, os.X_OK) and not p.endswith(".d")]
+    return max(programs, key=os.path.getmtime)
 
 
 def speed(*args):
-    programs = [p for p in glob.glob(os.path.join(peer.ROOT, "target/release/deps/speed-*")) if os.access(p, os.X_OK) and not p.endswith(".d")]
-    program = max(programs, key=os.path.getmtime)
-    out = subprocess.run([program, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True)
+    out = subprocess.run([speed_program(), *map(str, args)], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(out.stdout.splitlines()[-1])
 
 
@@ -64,57 +73,38 @@ def peak_memory(command):
 
 class Report:
     def __init__(self):
-        self.missed = []
+        self.missed, self.lines = [], []
 
     def line(self, name, ours, theirs, unit, bar, bound=""):
         ratio = ours / theirs
         met = ratio >= bar
         if not met:
             self.missed.append(name)
+        self.lines.append({"name": name, "ours": ours, "peer": theirs, "unit": unit, "ratio": ratio, "bar": bar})
         print(f"{name:52} {ours:9.2f} {theirs:9.2f} {unit:12} {ratio:6.2f}x  bar {bar:4.2f}x {'met' if met else 'MISSED'}  {bound}", flush=True)
 
-
-def bench_image(report, model_dir, model):
-    sgemm = speed("sgemm")
-    ours = speed("image", model_dir, BATCH, "f32")
-    pixels = torch.randn(BATCH, 3, 224, 224)
-    with torch.inference_mode():
-        model.flava.image_model(pixels)
-        theirs = BATCH / timed(3, lambda: model.flava.image_model(pixels).last_hidden_state[:, 0])
-    again = speed("sgemm")
-    rate = max(sgemm["gflops"], again["gflops"])
-    report.line("image CLS, f32, batch 32", ours["images_per_s"], theirs, "images/s", 1.1, f"{ours['gflops']:.0f} GFLOP/s")
-    report.line("  of the machine's best sgemm", ours["gflops"], rate, "GFLOP/s", 0.85, "bound: matrix products; the rest is attention's softmax, norms, waiting")
-    bf16 = speed("image", model_dir, BATCH, "bf16")
-    report.line("image CLS, bf16, against the peer's f32", bf16["images_per_s"], theirs, "images/s", 2.0, f"{bf16['gflops']:.0f} GFLOP/s")
-    print(f"  (bf16 is {bf16['images_per_s'] / ours['images_per_s']:.2f} times our own f32)")
-    plain = max(r["plain"] for r in sgemm["rates"])
-    print(f"  (sgemm: {rate:.0f} GFLOP/s with oneDNN's packed weights, {plain:.0f} as libtorch's linear runs it, which the peer uses)")
+    def write(self):
+        with open(OUT, "w", encoding="utf-8") as f:
+            json.dump({"processor": compare.processor(), "threads": THREADS, "quick": QUICK, "lines": self.lines}, f, indent=1)
 
 
-def bench_text(report, model_dir, model, texts, tmp):
-    file = os.path.join(tmp, "sentences.txt")
-    with open(file, "w", encoding="utf-8") as f:
-        f.write("\n".join(texts) + "\n")
-    ours = speed("text", model_dir, file, "f32")
-    tokenizer = BertTokenizerFast(os.path.join(model_dir, "vocab.txt"))
-    sample = texts[:256]
-
-    def run():
-        with torch.inference_mode():
-            for start in range(0, len(sample), 64):
-                batch = tokenizer(sample[start:start + 64], padding="max_length", truncation=True, max_length=77, return_tensors="pt")
-                model.flava.text_model(**batch)
-
-    run()
-    theirs = len(sample) / timed(2, run)
-    bound = f"{ours['tokens_per_sentence']:.1f} tokens a sentence instead of 77; bound: matrix products"
-    report.line("text CLS, f32, 2,000 sentences", ours["sentences_per_s"], theirs, "sentences/s", 3.0, bound)
+def bench_encoders(report, tmp):
+    encoders.bench(report, tmp, speed_program(), QUICK)
+    if QUICK:
+        return
+    sgemm = [speed("sgemm")]
+    ours = speed("image", os.path.join(tmp, "model"), BATCH, "f32")
+    sgemm.append(speed("sgemm"))
+    rate = max(found["gflops"] for found in sgemm)
+    report.line("image CLS, f32, of the machine's best sgemm", ours["gflops"], rate, "GFLOP/s", 0.85,
+                "bound: matrix products; the rest is attention's softmax, norms, waiting")
+    plain = max(r["plain"] for r in sgemm[0]["rates"])
+    print(f"  (sgemm: {rate:.0f} GFLOP/s with oneDNN's packed weights, {plain:.0f} as libtorch's linear runs it, which the peers use)")
 
 
 def bench_preprocess(report, tmp):
     folder = os.path.join(tmp, "pictures")
-    files = peer.pictures(folder, 500)
+    files = peer.pictures(folder, 150 if QUICK else 500)
     ours = speed("preprocess", folder)
     processor = FlavaImageProcessor()
     torch.set_num_threads(1)
@@ -255,38 +245,41 @@ def bench_data(report, tmp):
     bench_fetch(report, tmp)
 
 
-def bench_model(report, tmp):
-    texts = peer.sentences(2000)
-    model_dir = peer.checkpoint(os.path.join(tmp, "model"), texts)
-    model = FlavaForPreTraining.from_pretrained(model_dir).eval()
-    bench_image(report, model_dir, model)
-    bench_text(report, model_dir, model, texts, tmp)
-    bench_preprocess(report, tmp)
+def bench_programs(report, tmp):
     bench_start(report)
-    bench_memory(report, model_dir, tmp)
+    if not QUICK:
+        peer.pictures(os.path.join(tmp, "pictures"), 500)
+        bench_memory(report, peer.checkpoint(os.path.join(tmp, "model"), peer.sentences(2000)), tmp)
+
+
+PARTS = {
+    "encoders": bench_encoders,
+    "pictures": bench_preprocess,
+    "programs": bench_programs,
+    "zero-shot": zero_shot.bench,
+    "data": bench_data,
+    "probe": lambda report, tmp: fitting.bench_probe(report, tmp, QUICK),
+    "statistics": lambda report, _: fitting.bench_statistics(report, speed),
+    "training": fitting.bench_training,
+    "pretraining": lambda report, tmp: steps.bench(report, tmp, QUICK),
+    "processes": processes.bench,
+    "shared": shared.bench,
+    "boards": bench_boards,
+    "tables": tables.bench,
+    "answers": answers.bench,
+}
+QUICK_PARTS = ["encoders", "pictures", "programs", "probe", "pretraining"]
 
 
 def main():
     torch.set_num_threads(THREADS)
     datasets.disable_progress_bars()
     report = Report()
-    parts = {
-        "model": bench_model,
-        "data": bench_data,
-        "probe": fitting.bench_probe,
-        "statistics": lambda report, _: fitting.bench_statistics(report, speed),
-        "training": fitting.bench_training,
-        "pretraining": steps.bench,
-        "processes": processes.bench,
-        "shared": shared.bench,
-        "boards": bench_boards,
-        "tables": tables.bench,
-        "answers": answers.bench,
-    }
     print(f"{'':52} {'ours':>9} {'peer':>9}")
-    for name in sys.argv[1:] or parts:
+    for name in sys.argv[1:] or (QUICK_PARTS if QUICK else PARTS):
         with tempfile.TemporaryDirectory() as tmp:
-            parts[name](report, tmp)
+            PARTS[name](report, tmp)
+        report.write()
     print("every bar is met" if not report.missed else f"missed: {', '.join(report.missed)}")
 
 

@@ -37,13 +37,14 @@ def objective(data, fit, penalty):
     return losses.mean() + penalty / 2 / len(scores) * np.sum(fit.coef_.astype(np.float64) ** 2)
 
 
-def bench_probe(report, tmp):
+def bench_probe(report, tmp, quick=False):
     """One penalty and the whole search, against scikit-learn's own loop over the same penalties."""
     from sklearn.linear_model import LogisticRegression
 
     warnings.filterwarnings("ignore")
     program = os.path.join(peer.ROOT, "target/release/examples/probe")
-    for name, rows, held, classes, separation in [("a", 20000, 4000, 100, 0.8), ("b", 50000, 5000, 10, 0.5), ("c", 5000, 1000, 2, 0.125)]:
+    sizes = [("a", 20000, 4000, 100, 0.8), ("b", 50000, 5000, 10, 0.5), ("c", 5000, 1000, 2, 0.125)]
+    for name, rows, held, classes, separation in sizes[2:] if quick else sizes:
         data = features(rows, held, classes, separation)
         file = os.path.join(tmp, f"{name}.safetensors")
         save_file(data, file)

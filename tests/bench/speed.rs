@@ -2,8 +2,10 @@
 //! beside the peer.
 //!
 //! speed image MODEL BATCH PRECISION | text MODEL FILE PRECISION | pairs MODEL BATCH PRECISION | preprocess FOLDER | sgemm | load MODEL |
-//! parquet FOLDER | shards FOLDER
-//!     | bootstrap ROWS | retrieval PICTURES CAPTIONS
+//! rounds image MODEL BATCH PRECISION | rounds text MODEL FILE PRECISION | parquet FOLDER | shards FOLDER |
+//! bootstrap ROWS | retrieval PICTURES CAPTIONS
+//!
+//! `rounds` answers each line of its input by the seconds of one pass, as the peers of `encoders.py`.
 #![allow(clippy::disallowed_methods, reason = "a benchmark may panic")]
 
 mod place;
@@ -32,6 +34,19 @@ fn main() {
             image(&open(model, precision, device), batch.parse().unwrap())
         }
         ["text", model, file, precision] => text(&open(model, precision, device), file),
+        ["rounds", "image", model, batch, precision] => {
+            let model = open(model, precision, device);
+            rounds(device, image_pass(&model, batch.parse().unwrap()))
+        }
+        ["rounds", "text", model, file, precision] => {
+            let (model, file) = (
+                open(model, precision, device),
+                fs::read_to_string(file).unwrap(),
+            );
+            rounds(device, || {
+                text_pass(&model, &file);
+            })
+        }
         ["pairs", model, batch, precision] => {
             pairs(&open(model, precision, device), batch.parse().unwrap())
         }
@@ -46,7 +61,7 @@ fn main() {
         ["load", model] => json!({ "seconds": timed(1, || drop(open(model, "f32", device))) }),
         _ => {
             eprintln!(
-                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE PRECISION | pairs MODEL BATCH PRECISION | preprocess FOLDER | sgemm | load MODEL | parquet FOLDER | shards FOLDER | bootstrap ROWS | retrieval PICTURES CAPTIONS"
+                "usage: speed image MODEL BATCH PRECISION | text MODEL FILE PRECISION | pairs MODEL BATCH PRECISION | preprocess FOLDER | sgemm | load MODEL | rounds image MODEL BATCH PRECISION | rounds text MODEL FILE PRECISION | parquet FOLDER | shards FOLDER | bootstrap ROWS | retrieval PICTURES CAPTIONS"
             );
             std::process::exit(2);
         }
@@ -90,11 +105,27 @@ fn random_pixels(model: &Pretrained, batch: i64) -> ImageInputs {
     ImageInputs::new(pixels.to_kind(options.precision.kind()))
 }
 
-fn image(model: &Pretrained, batch: i64) -> serde_json::Value {
-    let inputs = random_pixels(model, batch);
-    let images = rate(batch, model.options.device, || {
-        drop(model.flava().unwrap().encode_image_cls(&inputs).unwrap());
+/// A pass for each line of the input, and its seconds on the output, until the input ends.
+fn rounds(device: Device, mut pass: impl FnMut()) -> serde_json::Value {
+    pass();
+    let asked = std::io::stdin().lines().map(Result::unwrap);
+    let passes = asked.map(|_| {
+        let seconds = timed(1, || {
+            pass();
+            place::wait(device);
+        });
+        println!("{seconds}");
     });
+    json!({ "rounds": passes.count() })
+}
+
+fn image_pass(model: &Pretrained, batch: i64) -> impl FnMut() {
+    let inputs = random_pixels(model, batch);
+    move || drop(model.flava().unwrap().encode_image_cls(&inputs).unwrap())
+}
+
+fn image(model: &Pretrained, batch: i64) -> serde_json::Value {
+    let images = rate(batch, model.options.device, image_pass(model, batch));
     json!({ "images_per_s": images, "gflops": image_flops(model) * images / 1e9 })
 }
 
@@ -142,22 +173,28 @@ fn image_flops(model: &Pretrained) -> f64 {
     patch + (config.num_hidden_layers - 1) as f64 * rows(seq) + rows(1.0)
 }
 
-fn text(model: &Pretrained, file: &str) -> serde_json::Value {
+/// Tokenizes the lines of `text`, encodes them in batches of similar lengths, and counts their tokens.
+fn text_pass(model: &Pretrained, text: &str) -> usize {
     let device = model.options.device;
-    let sentences = fs::read_to_string(file).unwrap();
-    let sentences: Vec<Text> = sentences.lines().map(Text::Single).collect();
+    let sentences: Vec<Text> = text.lines().map(Text::Single).collect();
+    let mut encodings = model.text.encode(&sentences, 77).unwrap();
+    encodings.sort_by_key(|e| e.input_ids.len());
+    for batch in encodings.chunks(if device.is_cuda() { 512 } else { 64 }) {
+        let inputs = text_batch(batch, model.text.pad_id(), device).unwrap();
+        drop(model.flava().unwrap().encode_text_cls(&inputs).unwrap());
+    }
+    encodings.iter().map(|e| e.input_ids.len()).sum()
+}
+
+fn text(model: &Pretrained, file: &str) -> serde_json::Value {
+    let text = fs::read_to_string(file).unwrap();
+    let sentences = text.lines().count() as f64;
     let mut tokens = 0;
     let seconds = timed(2, || {
-        let mut encodings = model.text.encode(&sentences, 77).unwrap();
-        encodings.sort_by_key(|e| e.input_ids.len());
-        tokens = encodings.iter().map(|e| e.input_ids.len()).sum();
-        for batch in encodings.chunks(if device.is_cuda() { 512 } else { 64 }) {
-            let inputs = text_batch(batch, model.text.pad_id(), device).unwrap();
-            drop(model.flava().unwrap().encode_text_cls(&inputs).unwrap());
-        }
-        place::wait(device);
+        tokens = text_pass(model, &text);
+        place::wait(model.options.device);
     });
-    json!({ "sentences_per_s": sentences.len() as f64 / seconds, "tokens_per_sentence": tokens as f64 / sentences.len() as f64 })
+    json!({ "sentences_per_s": sentences / seconds, "tokens_per_sentence": tokens as f64 / sentences })
 }
 
 fn preprocess(folder: &Path) -> serde_json::Value {

@@ -1,5 +1,6 @@
 //! Our numbers against Hugging Face's, Pillow's and the tokenizers', from golden files.
 
+mod attention;
 mod checkpoints;
 mod coverage;
 mod encoders;

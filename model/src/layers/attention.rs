@@ -9,7 +9,7 @@ use crate::{
     Result,
     config::BlockConfig,
     runtime::{
-        Autocast, Fused, PackedLinear, Vars, packed_attention,
+        Autocast, Fused, PackedLinear, Vars, cpu_attention,
         trace::{self, TracePoint},
     },
 };
@@ -19,7 +19,7 @@ use crate::{
 pub enum AttentionKind {
     /// Step by step, in the order of transformers' code: the reference.
     Plain,
-    /// libtorch's `scaled_dot_product_attention`.
+    /// Our own on CPUs, libtorch's `scaled_dot_product_attention` elsewhere.
     #[default]
     Fused,
 }
@@ -164,7 +164,7 @@ impl SelfAttention {
         rows: Option<i64>,
         train: bool,
     ) -> Result<Tensor> {
-        let (batch, seq, size) = xs.size3()?;
+        let (_, seq, _) = xs.size3()?;
         let asking = rows.unwrap_or(seq);
         if let Some(mask) = mask
             && let Some(packing) = mask.packing()
@@ -173,35 +173,40 @@ impl SelfAttention {
         }
         let [q, k, v] = match &self.packed {
             None => self.project(xs, rows)?,
-            Some(packed) => {
-                let qkv = self.project_packed(packed, xs)?;
-                let fused = packed_attention(&qkv, mask.map(|m| &m.additive));
-                if let (None, AttentionKind::Fused, Some(context)) = (rows, self.kind, fused) {
-                    self.site.record(&context);
-                    return Ok(context);
-                }
-                split_packed(&qkv, asking)?
-            }
+            Some(packed) => split_packed(&self.project_packed(packed, xs)?, asking)?,
         }; // [batch, heads, seq, head_dim]
-        let context = self.attend(&q, &k, &v, mask, train)?;
-        let context = context
-            .f_transpose(1, 2)?
-            .f_reshape([batch, asking, size])?; // [batch, seq, size]
+        let context = self.attend([&q, &k, &v], mask, train)?;
         self.site.record(&context);
         Ok(context)
     }
 
     /// Attention of queries to keys and values \[batch, heads, seq, `head_dim`\], in the way that
-    /// is right or fast for them.
+    /// is right or fast for them, to \[batch, seq, size\].
     fn attend(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        [q, k, v]: [&Tensor; 3],
         mask: Option<&AttentionMask>,
         train: bool,
     ) -> Result<Tensor> {
         let dropout = if train { self.dropout } else { 0.0 };
+        let additive = mask.map(|mask| &mask.additive);
+        if self.kind == AttentionKind::Fused
+            && dropout == 0.0
+            && let Some(context) = cpu_attention([q, k, v], None, additive)?
+        {
+            return Ok(context);
+        }
+        let context = self.attend_by_libtorch([q, k, v], mask, dropout)?;
+        Ok(context.f_transpose(1, 2)?.f_flatten(2, 3)?)
+    }
+
+    /// To \[batch, heads, seq, `head_dim`\].
+    fn attend_by_libtorch(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        mask: Option<&AttentionMask>,
+        dropout: f64,
+    ) -> Result<Tensor> {
         let additive = mask.map(|mask| &mask.additive);
         // libtorch's fused kernel for CPUs multiplies half kinds in f32; the plain products are
         // oneDNN's.
@@ -237,8 +242,7 @@ impl SelfAttention {
             self.split(&packing.unpack(&rows)?)
         });
         let [q, k, v] = padded;
-        let context = self.attend(&q?, &k?, &v?, Some(mask), train)?;
-        packing.pack(&context.f_transpose(1, 2)?.f_flatten(2, 3)?)
+        packing.pack(&self.attend([&q?, &k?, &v?], Some(mask), train)?)
     }
 
     /// The three projections by one product: \[batch, seq, 3, heads, `head_dim`\].

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::Rows;
 use crate::{
     Result,
-    runtime::{attention_within, place_rows, take_rows},
+    runtime::{attention_within, cpu_attention, place_rows, take_rows},
 };
 
 /// Where the tokens of a padded batch are.
@@ -107,6 +107,11 @@ impl Packing {
     /// to \[1, tokens, heads * `head_dim`\]. None where no kernel is for them.
     pub(super) fn attention(&self, qkv: [&Tensor; 3], dropout: f64) -> Result<Option<Tensor>> {
         let (_, heads, tokens, head_dim) = qkv[0].size4()?;
+        if dropout == 0.0
+            && let Some(context) = cpu_attention(qkv, Some(&self.starts), None)?
+        {
+            return Ok(Some(context));
+        }
         if !qkv[0].device().is_cuda() || head_dim % 8 != 0 || head_dim > 256 {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! What runs a model but knows nothing of FLAVA: device, precision, seeds, parameters, loader,
 //! progress.
 
+mod attention;
 mod autocast;
 mod device;
 pub mod distributed;
@@ -23,6 +24,7 @@ mod transfer;
 mod vars;
 mod version;
 
+pub use attention::cpu_attention;
 pub use autocast::Autocast;
 pub use device::{DeviceChoice, load_cuda};
 pub use foreach::{AdamWStep, clear_gradients, fused_adamw, norm, scale, set_gradient};
@@ -32,7 +34,7 @@ pub use linear::{joined_linear, linear};
 pub use loader::{Loader, LoaderOptions};
 pub use memory::{peak_memory, prepare_memory};
 pub use on_gradient::on_gradient;
-pub use onednn::{Fused, PackedLinear, packed_attention};
+pub use onednn::{Fused, PackedLinear};
 pub use precision::Precision;
 pub use progress::{Progress, TaskProgress};
 pub use recompute::recomputed;

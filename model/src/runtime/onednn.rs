@@ -1,6 +1,5 @@
-//! Operators of oneDNN on CPUs: linear layers with their gradients; and, for inference, layers over
-//! a weight that is reordered once, with bias, GELU or residual fused, and attention that keeps a
-//! head's scores in the cache.
+//! Linear layers of oneDNN on CPUs, with their gradients; and, for inference, over a weight that is
+//! reordered once, with bias, GELU or residual fused.
 //!
 //! Where libtorch's own operators take MKL's path for other makers' processors, these are 1.7 to
 //! 2.3 times as fast.
@@ -40,11 +39,6 @@ unsafe extern "C" {
         other: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
-        out: *mut *mut C_tensor,
-    ) -> c_int;
-    fn flava_attention(
-        qkv: *const C_tensor,
-        mask: *const C_tensor,
         out: *mut *mut C_tensor,
     ) -> c_int;
 }
@@ -153,19 +147,6 @@ impl PackedLinear {
             }
         })
     }
-}
-
-/// Attention of packed projections \[batch, seq, 3, heads, `head_dim`\], contiguous, and an
-/// additive mask \[batch, 1, 1, seq\], to \[batch, seq, heads * `head_dim`\]. None where there is
-/// no kernel for the device, kind or processor.
-pub fn packed_attention(qkv: &Tensor, mask: Option<&Tensor>) -> Option<Tensor> {
-    let fits = |t: &Tensor| is_for(t) && t.is_contiguous();
-    if !fits(qkv) || !mask.is_none_or(fits) {
-        return None;
-    }
-    let mask = mask.map_or(ptr::null(), tch::Tensor::as_ptr);
-    // SAFETY: both tensors outlive the call and are dense f32 on the CPU, as the shim reads them.
-    call(|out| unsafe { flava_attention(qkv.as_ptr(), mask, out) }).ok()
 }
 
 pub(super) fn call(f: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor> {
