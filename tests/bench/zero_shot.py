@@ -39,6 +39,8 @@ class Embeddings(torch.nn.Module):
 
 
 class Pictures(torch.utils.data.Dataset):
+    classes = CLASSES
+
     def __init__(self, rows, processor):
         self.rows, self.processor = rows, processor
 
@@ -55,6 +57,12 @@ def collate(batch):
     return torch.stack(pixels), torch.tensor(targets) if isinstance(targets[0], int) else list(targets)
 
 
+def accuracy(logits, target, topk):
+    """In the place of clip_benchmark's, which numpy 2.4 refuses."""
+    best = logits.topk(max(topk), 1).indices == target[:, None]
+    return [best[:, :k].any(1).double().mean().item() for k in topk]
+
+
 def ours(tmp, out, *args):
     """Seconds of the whole program, and the metrics of its record by name."""
     start = time.perf_counter()
@@ -65,12 +73,13 @@ def ours(tmp, out, *args):
     seconds = time.perf_counter() - start
     [file] = glob.glob(os.path.join(folder, "**/own-*.json"), recursive=True)
     with open(file, encoding="utf-8") as f:
-        return seconds, {name: value["value"] for name, value in json.load(f)["metrics"].items()}
+        return seconds, {metric["metric"]: metric["value"] for metric in json.load(f)["metrics"]}
 
 
 def bench(report, tmp):
     from clip_benchmark.metrics import zeroshot_classification, zeroshot_retrieval
 
+    zeroshot_classification.accuracy = accuracy
     answers.pictures(tmp, count=5000)
     files = sorted(glob.glob(os.path.join(tmp, "pictures/*.jpg")))
     sentences = peer.sentences(2000)
@@ -103,7 +112,7 @@ def bench(report, tmp):
     ways = [
         ("zero-shot", ("zero-shot", "--csv", "pictures.csv", "--classes", ",".join(CLASSES), *templates), classify, {"accuracy": "acc1"}),
         ("retrieval", ("retrieve", "--pairs", "pairs.csv"), retrieve,
-         {"image_recall_at_5": "image_retrieval_recall@5", "text_recall_at_5": "text_retrieval_recall@5"}),
+         {"image_recall@5": "image_retrieval_recall@5", "text_recall@5": "text_retrieval_recall@5"}),
     ]
     for name, arguments, evaluate, same in ways:
         seconds, found = ours(tmp, name, *arguments)
@@ -113,5 +122,5 @@ def bench(report, tmp):
         apart = max(abs(found[here] - theirs[there]) for here, there in same.items())
         if apart > 2 / len(files):
             report.missed.append(f"{name}: other answers than CLIP_benchmark")
-        report.line(f"{name} of {len(files):,} pictures, beside CLIP_benchmark", len(files) / seconds, len(files) / took, "pictures/s", 3.0,
+        report.line(f"{name} of {len(files):,} pictures, beside CLIP_benchmark", len(files) / seconds, len(files) / took, "pictures/s", 2.5,
                     f"{seconds:.1f} s from start to files, theirs {took:.1f} s when loaded; measures at most {apart:.4f} apart")
