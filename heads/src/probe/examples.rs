@@ -1,6 +1,7 @@
 //! The rows that a probe is fitted on, and one pass over them: their moments, or the losses and
 //! gradients of many heads at once.
 
+use flava_model::runtime::linear;
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result};
@@ -151,7 +152,7 @@ struct Pass {
     count: i64,
     columns: i64,
     features: i64,
-    /// \[features, problems * columns\].
+    /// \[problems * columns, features\].
     weight: Tensor,
     /// \[problems * columns\].
     bias: Tensor,
@@ -172,7 +173,7 @@ impl Pass {
             count,
             columns,
             features,
-            weight: weight.f_transpose(0, 1)?,
+            weight: weight.f_contiguous()?,
             bias: stacked.select(1, features).f_to_kind(kind)?,
             losses: Tensor::f_zeros([count], double)?,
             gradient: Tensor::f_zeros([count * columns, features + 1], double)?,
@@ -182,7 +183,7 @@ impl Pass {
     /// Adds the examples `xs` \[rows, features\].
     fn add(&mut self, xs: &Tensor, labels: &Tensor) -> Result<()> {
         let (length, _) = xs.size2()?;
-        let scores = self.bias.f_addmm(xs, &self.weight)?;
+        let scores = linear(xs, &self.weight, Some(&self.bias))?;
         let scores = scores.f_view([length, self.count, self.columns])?; // [rows, problems, columns]
         let (loss, residual) = if self.columns == 1 {
             sigmoid(scores, labels)?
@@ -191,7 +192,8 @@ impl Pass {
         };
         self.losses += loss;
         let residual = residual.f_view([length, self.count * self.columns])?;
-        let of_weights = residual.f_transpose(0, 1)?.f_matmul(xs)?; // [problems * columns, features]
+        // [problems * columns, features]
+        let of_weights = linear(&residual.f_transpose(0, 1)?, &xs.f_transpose(0, 1)?, None)?;
         let _added = self
             .gradient
             .narrow(1, 0, self.features)
