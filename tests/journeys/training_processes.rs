@@ -113,8 +113,11 @@ fn stages_in_processes_are_those_of_one() {
             let pairs = of_one.iter().zip(&of_other);
             let off = |(a, b): (&f64, &f64)| (a - b).abs() / a.abs().max(1.0);
             let off = pairs.map(off).fold(0.0, f64::max);
-            // Convolutions are rounded by the number of rows.
-            let most = if stage == "codebook" { 2e-5 } else { SAME };
+            let most = match stage {
+                "codebook" => 2e-5, // convolutions are rounded by the number of rows
+                "image" => 1e-5,    // and so are products, which DINO divides by 0.04
+                _ => SAME,
+            };
             assert!(off < most, "{stage}, {other}: {off:.1e}");
         }
         let states = ["one", "two", "three", "full"].map(|name| {
