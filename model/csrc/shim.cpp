@@ -116,10 +116,11 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1];
-    const Tensor gradient = gradients[0].reshape({-1, weight.size(0)});  // [rows, out]
+    // Rows that lie apart, as those of [CLS] do, would go to oneDNN's reference code. [rows, out] and [rows, in].
+    const Tensor gradient = gradients[0].reshape({-1, weight.size(0)}).contiguous(), rows = x.reshape({-1, weight.size(1)}).contiguous();
     Tensor by_x, by_weight, by_bias;
     if (context->needs_input_grad(0)) by_x = pointwise(gradient, weight.t(), {}, "none").view(x.sizes());
-    if (context->needs_input_grad(1)) by_weight = pointwise(gradient.t(), x.reshape({-1, weight.size(1)}).t(), {}, "none");
+    if (context->needs_input_grad(1)) by_weight = pointwise(gradient.t(), rows.t(), {}, "none");
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) by_bias = gradient.sum(0);
     return {by_x, by_weight, by_bias};
   }
