@@ -18,8 +18,8 @@ namespace at::native::cpublas {
 void brgemm(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, bool add, const float* a, const float* b, float* c, bool is_vnni);
 }
 
-// Loops are compiled for several widths of vectors, of which the program takes the processor's.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+// Loops are compiled for several widths of vectors, of which the program takes the processor's; older compilers know none of these levels.
+#if defined(__x86_64__) && !defined(__clang__) && defined(__GNUC__) && __GNUC__ >= 12
 #define WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define WIDE
