@@ -75,8 +75,7 @@ def compiled(module, given, bf16):
     import torch._inductor.config as inductor
 
     inductor.freezing = True
-    run = eager(torch.compile(module), given, bf16)
-    return run
+    return eager(torch.compile(module), given, bf16)
 
 
 def openvino(module, given, bf16):
