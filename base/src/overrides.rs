@@ -98,9 +98,14 @@ impl Override {
             if depth >= fixed && !inner.contains_key(part) {
                 inner.insert(part.clone(), Value::Table(Table::new()));
             }
-            let next = inner.get_mut(part).and_then(Value::as_table_mut);
-            let near = || did_you_mean(part, &known, 1);
-            inner = next.ok_or_else(|| format!("there is no table {part:?}{}", near()))?;
+            inner = match inner.get_mut(part) {
+                Some(Value::Table(next)) => next,
+                Some(_) => return Err(format!("{part:?} is a value, not a table")),
+                None => {
+                    let near = did_you_mean(part, &known, 1);
+                    return Err(format!("there is no table {part:?}{near}"));
+                }
+            };
         }
         // A value keeps its form, so that `learning_rate=1` is not refused for being whole.
         let value = match (inner.get(last), self.value) {
@@ -164,6 +169,8 @@ mod tests {
         assert_eq!(set(&made, &["a.crop=none"], 1).unwrap(), "[a]\n");
         let missing = set("[joint]", &["jiont.steps=3"], 1).unwrap_err();
         assert!(missing.contains("did you mean joint?"), "{missing}");
+        let value = set("run = 1", &["run.seed=3"], 1).unwrap_err();
+        assert!(value.contains("\"run\" is a value, not a table"), "{value}");
         assert!(set("", &["=3"], 1).is_err() && set("", &["a"], 1).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The classifier of the nearest neighbours (DINO's protocol): each of the nearest training rows
 //! votes for its class, the nearer the more.
 
+use flava_model::runtime::linear;
 use tch::{Kind, Tensor};
 
 use crate::{Error, Result};
@@ -78,7 +79,7 @@ impl Neighbours {
     fn nearest(&self, features: &Tensor, most: i64) -> Result<Nearest> {
         let queries = unit_length(features)?;
         let (count, _) = queries.size2()?;
-        let similarities = queries.f_matmul(&self.features.f_transpose(0, 1)?)?; // [chunk, training rows]
+        let similarities = linear(&queries, &self.features, None)?; // [chunk, training rows]
         let (nearest, positions) = similarities.f_topk(most, 1, true, true)?;
         let classes = self
             .labels

@@ -185,10 +185,20 @@ int flava_packed_linear(const Tensor* x, const Tensor* weight, const Tensor* bia
 // ys: x weight^T + bias, all f32 on the CPU, differentiable.
 int flava_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, Tensor** ys) {
   return guarded([&] {
-    // For a few rows or columns oneDNN falls back to its reference code.
-    const int64_t out = weight->size(0), in = weight->size(1), few = 16;
-    const bool plain = x->numel() < few * in || in < few || out < few || at::autocast::is_autocast_enabled(at::kCPU);
-    *ys = new Tensor(plain ? at::linear(*x, *weight, optional(bias)) : LinearFunction::apply(*x, *weight, optional(bias)));
+    // For a few rows or columns oneDNN falls back to its reference code, and a few rows are rounded otherwise than many, by either
+    // way: they are made enough.
+    const int64_t out = weight->size(0), in = weight->size(1), few = 16, rows = x->numel() / std::max<int64_t>(in, 1);
+    const bool plain = in < few || out < few || at::autocast::is_autocast_enabled(at::kCPU);
+    const auto product = [&](const Tensor& x) {
+      return plain ? at::linear(x, *weight, optional(bias)) : LinearFunction::apply(x, *weight, optional(bias));
+    };
+    if (rows == 0 || rows >= few) {
+      *ys = new Tensor(rows ? product(*x) : at::linear(*x, *weight, optional(bias)));
+      return;
+    }
+    auto sizes = x->sizes().vec();
+    sizes.back() = out;
+    *ys = new Tensor(product(at::constant_pad_nd(x->reshape({rows, in}), {0, 0, 0, few - rows})).narrow(0, 0, rows).reshape(sizes));
   });
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 use flava_base::say;
 use flava_model::{
     Pretrained,
-    runtime::{Progress, distributed::Peers},
+    runtime::{Progress, distributed::Peers, linear},
 };
 use flava_tasks::{
     Feature, TEMPLATE, Tower,
@@ -238,7 +238,7 @@ impl Answerer for Prompted<'_> {
         if places.is_empty() {
             return Ok((places, images));
         }
-        let cosines = images.f_matmul(&self.classes.f_transpose(0, 1)?)?;
+        let cosines = linear(&images, &self.classes, None)?;
         Ok((places, softmax(&cosines.f_mul_scalar(self.scale)?)?))
     }
 }

@@ -1,5 +1,6 @@
 //! Ranks of images among captions and of captions among images.
 
+use flava_model::runtime::linear;
 use flava_tasks::metrics::rank;
 use tch::Tensor;
 
@@ -53,11 +54,9 @@ pub(super) fn scores(
 ) -> Result<()> {
     let ((count, _), (width, _)) = (queries.size2()?, items.size2()?);
     let chunk = (SCORES_AT_ONCE / width.max(1)).clamp(1, count.max(1));
-    let items = items.f_transpose(0, 1)?;
     for start in (0..count).step_by(chunk as usize) {
-        let scores = queries
-            .f_narrow(0, start, chunk.min(count - start))?
-            .f_matmul(&items)?; // [chunk, items]
+        let queries = queries.f_narrow(0, start, chunk.min(count - start))?;
+        let scores = linear(&queries, items, None)?; // [chunk, items]
         let flat: Vec<f32> = scores.f_flatten(0, -1)?.try_into()?;
         flat.chunks_exact(width as usize)
             .enumerate()

@@ -2,6 +2,7 @@
 //! to the image's.
 
 use flava_base::stream;
+use flava_model::runtime::linear;
 use flava_tasks::Outputs;
 use rand::seq::SliceRandom;
 use serde::Serialize;
@@ -30,7 +31,7 @@ struct ClassOrder {
 pub(super) fn run(input: &MethodInput) -> Result<MethodOutput> {
     let classes = input.source.class_embeddings(input.prompts)?; // [classes, projection]
     let images = input.source.image_embeddings(&input.splits.test)?;
-    let logits = images.values.f_matmul(&classes.f_transpose(0, 1)?)?;
+    let logits = linear(&images.values, &classes, None)?;
     let mut output = MethodOutput::new(vec![classified(&images, &logits)?]);
     output.skipped = images.skipped;
     if let Some(prompts) = input.prompts {

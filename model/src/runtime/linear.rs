@@ -41,3 +41,43 @@ fn halves_for(xs: &Tensor) -> Result<Option<Kind>> {
     }
     Autocast::now(xs.device())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row is the same by itself as among others, and so are its gradients.
+    #[test]
+    fn rows_do_not_depend_on_how_many_there_are() {
+        for (input, output) in [(16, 24), (64, 16), (8, 32), (40, 3)] {
+            let normal = |sizes: &[i64]| Tensor::randn(sizes, (Kind::Float, tch::Device::Cpu));
+            let xs = normal(&[20, input]).set_requires_grad(true);
+            let (weight, bias) = (normal(&[output, input]), normal(&[output]));
+            let ys = linear(&xs, &weight, Some(&bias)).unwrap();
+            let gradient =
+                |ys: &Tensor| Tensor::run_backward(&[ys.square().sum(None)], &[&xs], false, false);
+            for rows in [1, 3, 8, 15, 16] {
+                let part = xs.narrow(0, 4, rows);
+                let alone = linear(&part.view([1, rows, input]), &weight, Some(&bias)).unwrap();
+                assert_eq!(alone.size(), [1, rows, output]);
+                assert!(
+                    alone.view([rows, output]).equal(&ys.narrow(0, 4, rows)),
+                    "{rows} of {input}"
+                );
+            }
+            let whole = &gradient(&linear(&xs, &weight, Some(&bias)).unwrap())[0];
+            let alone = linear(&xs.narrow(0, 4, 2), &weight, Some(&bias)).unwrap();
+            assert!(
+                gradient(&alone)[0]
+                    .narrow(0, 4, 2)
+                    .equal(&whole.narrow(0, 4, 2))
+            );
+        }
+        let none = linear(
+            &Tensor::zeros([0, 16], (Kind::Float, tch::Device::Cpu)),
+            &Tensor::zeros([16, 16], (Kind::Float, tch::Device::Cpu)),
+            None,
+        );
+        assert_eq!(none.unwrap().size(), [0, 16]);
+    }
+}

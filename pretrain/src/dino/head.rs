@@ -1,7 +1,10 @@
 //! DINO's projection head: three layers, unit length, and an output layer whose rows have unit
 //! length too.
 
-use flava_model::{layers::Linear, runtime::Vars};
+use flava_model::{
+    layers::Linear,
+    runtime::{Vars, linear},
+};
 use tch::Tensor;
 
 use crate::{Result, recipe::DinoStage};
@@ -49,6 +52,6 @@ impl DinoHead {
         } else {
             self.last_layer.shallow_clone()
         };
-        Ok(narrow.f_matmul(&unit(&rows)?.f_transpose(0, 1)?)?)
+        Ok(linear(&narrow, &unit(&rows)?, None)?)
     }
 }
