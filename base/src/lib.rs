@@ -18,6 +18,7 @@ pub mod pickle;
 mod random;
 mod read;
 mod sealed;
+mod start;
 mod talk;
 mod walk;
 mod write;
@@ -37,6 +38,7 @@ pub use read::{
     MAX_SETTINGS, impostor, is_there, json_of, open, read, read_json, read_text, text_of,
 };
 pub use sealed::{read_sealed, seal};
+pub use start::{Start, Strings};
 pub use talk::{ALSO, HINT, error_lines, escaped, human_duration, print, say, say_error};
 pub use walk::{IMAGE_ENDINGS, hidden, is_image, path_text, walk};
 pub use write::{remove_parts, write_atomic, write_with};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use flava_base::{escaped, listen, say, say_error};
+use flava_base::{Start, at_start, escaped, listen, say, say_error};
 use flava_evaluator::{
     Outcome, OwnRun, Plan,
     args::{
@@ -13,7 +13,7 @@ use flava_evaluator::{
         ScoreArgs, TasksArgs, TasksCommand, VerifyArgs,
     },
     cache, compare,
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
+    console::{DONE, INTERRUPTED, PARTLY, at_once, ended, help, in_processes, parse, print},
     dry_run, embed, fetch, leaderboard, probe,
     publish::publish_runs,
     report, retrieve, run, score, verify, zero_shot,
@@ -22,9 +22,29 @@ use flava_model::runtime::distributed::{Company, Peers};
 use flava_results::{Published, Run, export, left_out_text, list_runs, published, runs_text};
 use flava_tasks::{Protocol, Registry, Task};
 
+at_start!(before_libtorch);
+
+fn before_libtorch(start: &Start) {
+    at_once(start, needs_no_tensor, act);
+}
+
+fn needs_no_tensor(args: &EvalArgs) -> bool {
+    use Command::{Compare, Help, Leaderboard, Runs, Tasks};
+    let command = args.command.as_ref();
+    command.is_some_and(|it| {
+        matches!(
+            it,
+            Tasks(_) | Runs(_) | Compare(_) | Leaderboard(_) | Help(_)
+        )
+    })
+}
+
 fn main() -> ExitCode {
-    let args: EvalArgs = parse();
-    let result = match &args.command {
+    ended(act(&parse())).into()
+}
+
+fn act(args: &EvalArgs) -> Result<u8> {
+    match &args.command {
         Some(Command::ZeroShot(args)) => own(&args.own, |peers| zero_shot(args, peers)),
         Some(Command::Probe(args)) => own(&args.own, |peers| probe(args, peers)),
         Some(Command::Retrieve(args)) => own(&args.own, |peers| retrieve(args, peers)),
@@ -42,8 +62,7 @@ fn main() -> ExitCode {
         Some(Command::Embed(args)) => write_features(args),
         Some(Command::Help(asked)) => help(asked, EvalArgs::command()).map_err(Into::into),
         None => evaluate(&args.run),
-    };
-    ended(result)
+    }
 }
 
 fn write_features(args: &EmbedArgs) -> Result<u8> {

@@ -4,21 +4,36 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use flava_base::{escaped, interrupted, listen, say, say_error};
+use flava_base::{Start, at_start, escaped, interrupted, listen, say, say_error};
 use flava_evaluator::{
     Outcome, Plan, Trainings, TuningRun,
     args::{FinetuneArgs, FinetuneCommand, FinetuneRunArgs, PredictArgs, width},
     card_beside,
-    console::{DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print},
+    console::{DONE, INTERRUPTED, PARTLY, at_once, ended, help, in_processes, parse, print},
     dry_run, merge, predict, recipe_of, recipe_text, report_beside, run, run_together, submit,
 };
 use flava_model::runtime::distributed::{Company, Group, Peers};
 use flava_results::{Record, results_text};
 
+at_start!(before_libtorch);
+
+fn before_libtorch(start: &Start) {
+    at_once(start, needs_no_tensor, act);
+}
+
+fn needs_no_tensor(args: &FinetuneArgs) -> bool {
+    use FinetuneCommand::{Help, Recipe};
+    matches!(args.command, Some(Recipe { .. } | Help(_)))
+}
+
 fn main() -> ExitCode {
-    let args: FinetuneArgs = parse();
+    let args = parse();
     listen();
-    let result = match &args.command {
+    ended(act(&args)).into()
+}
+
+fn act(args: &FinetuneArgs) -> Result<u8> {
+    match &args.command {
         Some(FinetuneCommand::Predict(args)) => answer(args),
         Some(FinetuneCommand::Merge(args)) => merge(args)
             .map(|()| say(&format!("a whole model in {}", args.out.display())))
@@ -32,8 +47,7 @@ fn main() -> ExitCode {
             help(asked, FinetuneArgs::command()).map_err(Into::into)
         }
         None => finetune(&args.run),
-    };
-    ended(result)
+    }
 }
 
 fn finetune(args: &FinetuneRunArgs) -> Result<u8> {

@@ -1,9 +1,9 @@
 //! How the programs end and what they print.
 
-use std::{fmt::Display, fs, process::ExitCode};
+use std::{fmt::Display, fs};
 
-use clap::{CommandFactory, FromArgMatches};
-use flava_base::{escaped, say_error, write_atomic};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use flava_base::{Start, escaped, say_error, write_atomic};
 use flava_model::runtime::{
     cuda_version,
     distributed::{Company, Peers, Place, is_launched, launch},
@@ -21,6 +21,31 @@ pub const PARTLY: u8 = 1;
 pub const NOTHING: u8 = 2;
 /// Ctrl-C was pressed: what shells call it.
 pub const INTERRUPTED: u8 = 130;
+
+/// Does what was typed and ends the program, where that needs no tensor; help and what is wrong with
+/// what was typed need none either. To be called by [`flava_base::at_start`], so that none of it waits
+/// for libtorch.
+pub fn at_once<A: CommandFactory + FromArgMatches, E: Display>(
+    start: &Start,
+    needs_no_tensor: fn(&A) -> bool,
+    act: fn(&A) -> std::result::Result<u8, E>,
+) {
+    let mut command = A::command();
+    let matches = command.try_get_matches_from_mut(start.arguments());
+    let args =
+        matches.and_then(|all| A::from_arg_matches(&all).map_err(|e| e.format(&mut command)));
+    start.ignore_broken_pipes();
+    let code = match args {
+        Ok(args) if needs_no_tensor(&args) => ended(act(&args)),
+        Ok(_) => return,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => return, // it tells of libtorch
+        Err(error) => {
+            let _heard = error.print();
+            if error.use_stderr() { NOTHING } else { DONE }
+        }
+    };
+    start.end(code);
+}
 
 /// What was typed, after libtorch is made ready: must be the first thing in `main`. Ends the
 /// program where it asks for help or the version, or cannot be understood.
@@ -69,13 +94,11 @@ pub fn in_processes<E: Display + From<flava_model::Error>>(
 }
 
 /// A program's end: what it says of an error, and its exit code.
-pub fn ended(result: std::result::Result<u8, impl Display>) -> ExitCode {
-    result
-        .unwrap_or_else(|error| {
-            say_error(&error.to_string()); // each message is whole: its causes are inside
-            NOTHING
-        })
-        .into()
+pub fn ended(result: std::result::Result<u8, impl Display>) -> u8 {
+    result.unwrap_or_else(|error| {
+        say_error(&error.to_string()); // each message is whole: its causes are inside
+        NOTHING
+    })
 }
 
 /// Writes to stdout, control characters but line ends written out. A reader that went away, such as

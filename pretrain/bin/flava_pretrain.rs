@@ -4,18 +4,32 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::CommandFactory;
-use flava_base::{listen, say};
+use flava_base::{Start, at_start, listen, say};
 use flava_evaluator::console::{
-    DONE, INTERRUPTED, PARTLY, ended, help, in_processes, parse, print,
+    DONE, INTERRUPTED, PARTLY, at_once, ended, help, in_processes, parse, print,
 };
 use flava_model::runtime::distributed::{Company, Group};
 use flava_pretrain::{Command, Job, PretrainArgs, Recipe, RunArgs, dry_run, init, job_of, run};
 use flava_results::{ablation, ablation_csv, ablation_markdown};
 
+at_start!(before_libtorch);
+
+fn before_libtorch(start: &Start) {
+    at_once(start, needs_no_tensor, act);
+}
+
+fn needs_no_tensor(args: &PretrainArgs) -> bool {
+    matches!(args.command, Command::Recipes { .. } | Command::Help(_))
+}
+
 fn main() -> ExitCode {
-    let args: PretrainArgs = parse();
+    let args = parse();
     listen();
-    ended(match &args.command {
+    ended(act(&args)).into()
+}
+
+fn act(args: &PretrainArgs) -> Result<u8> {
+    match &args.command {
         Command::Run(args) => pretrain(args, None),
         Command::Tokenizer(args) => pretrain(args, Some("tokenizer")),
         Command::Codebook(args) => pretrain(args, Some("codebook")),
@@ -23,7 +37,7 @@ fn main() -> ExitCode {
         Command::Recipes { name } => recipes(name.as_deref()),
         Command::Ablation { runs, out } => ablation_table(runs, out),
         Command::Help(asked) => help(asked, PretrainArgs::command()).map_err(Into::into),
-    })
+    }
 }
 
 fn pretrain(args: &RunArgs, until: Option<&str>) -> Result<u8> {

@@ -251,3 +251,30 @@ fn completions_and_the_manual_are_written() {
         );
     }
 }
+
+/// What needs no tensor does not wait for libtorch, and OpenMP's threads are told how to wait before
+/// it begins.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn libraries_begin_only_where_they_are_needed() {
+    let folder = tempdir().unwrap();
+    let begun = |name: &str, args: &[&str]| {
+        let libraries = [("LD_DEBUG", "libs")];
+        let run: Run = program(name, folder.path(), &libraries, args)
+            .output()
+            .unwrap()
+            .into();
+        let of_torch = |line: &&str| line.contains("calling init") && line.contains("libtorch_cpu");
+        (run.code, run.stderr.lines().filter(of_torch).count())
+    };
+    for (name, args, code) in [
+        ("flava-eval", &["tasks", "--json"][..], 0),
+        ("flava-eval", &["--help"], 0),
+        ("flava-eval", &["taks"], 2),
+        ("flava-finetune", &["recipe", "vqa"], 0),
+        ("flava-pretrain", &["recipes", "mini"], 0),
+    ] {
+        assert_eq!(begun(name, args), (code, 0), "{name} {args:?}");
+    }
+    assert_eq!(begun("flava-eval", &["--version"]), (0, 1));
+}
