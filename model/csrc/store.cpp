@@ -1,6 +1,9 @@
 // libtorch's c10d: its key-value store. What waits takes a time-out, and every failure is a message.
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <cstdlib>
 
 #include "guarded.h"
 
@@ -11,6 +14,8 @@ extern "C" {
 // A client of the store at host:port, or the store itself; `listening` is a socket that is bound already, or -1.
 int flava_store_open(const char* host, int port, int serve, int listening, int64_t timeout_ms, Store** out) {
   return guarded([&] {
+    // What fails is an error here; c10d says it too, with the frames of its stack.
+    if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
     c10d::TCPStoreOptions options;
     options.port = static_cast<uint16_t>(port);
     options.isServer = serve != 0;

@@ -16,5 +16,6 @@ mod resume;
 mod scores;
 mod trainer;
 mod trainer_processes;
+mod training_faults;
 mod training_processes;
 mod zero_shot;

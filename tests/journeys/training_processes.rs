@@ -1,89 +1,17 @@
-//! Trainings in several processes: what one makes, whoever fails.
+//! Trainings in several processes: what they make is what one makes.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, thread, time::Duration};
 
-use flava_base::stream;
-use flava_model::checkpoint::read_tensors;
-use rand::Rng;
 use serde_json::Value;
 use tch::Tensor;
 use tempfile::tempdir;
 
 use crate::support::{
-    processes::{child_of, signal},
+    processes::signal,
     program::{Run, program},
     recipes::write_tiny_recipe,
+    trainings::{SAME, SMOOTH, STAGES, losses, pretrain, run, start, weights},
 };
-
-/// Every stage; gradients as they are, so that no norm is the sum of others'. A larger epsilon keeps
-/// the optimiser from making whole steps of what rounding leaves of gradients that are zero in truth,
-/// as those of keys' biases are.
-const SMOOTH: [&str; 16] = [
-    "--set",
-    "codebook.schedule.clip_norm=0",
-    "--set",
-    "codebook.schedule.eps=1e-4",
-    "--set",
-    "text.schedule.clip_norm=0",
-    "--set",
-    "text.schedule.eps=1e-4",
-    "--set",
-    "image.clip_each=0",
-    "--set",
-    "image.schedule.eps=1e-4",
-    "--set",
-    "joint.schedule.clip_norm=0",
-    "--set",
-    "joint.schedule.eps=1e-4",
-];
-/// What losses may differ by where sums are taken in another order.
-const SAME: f64 = 1e-6;
-const STAGES: [&str; 4] = ["codebook", "text", "image", "joint"];
-
-fn pretrain(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Command {
-    let args = [
-        &["run", "tiny.toml", "--device", "cpu", "--threads", "1"],
-        args,
-    ];
-    program("flava-pretrain", folder, variables, &args.concat())
-}
-
-fn run(folder: &Path, args: &[&str]) -> Run {
-    pretrain(folder, &[], args).output().unwrap().into()
-}
-
-fn start(command: &mut Command) -> Child {
-    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    piped.spawn().unwrap()
-}
-
-/// The losses that a stage's log tells of, step by step.
-fn losses(out: &Path, stage: &str) -> Vec<f64> {
-    let log = fs::read_to_string(out.join(stage).join("log.jsonl")).unwrap_or_default();
-    // The last line may be under way.
-    let whole = log
-        .split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'));
-    let lines = whole.map(|line| serde_json::from_str(line).unwrap());
-    let of_training = |line: &Value| line["kind"] == "train";
-    lines
-        .filter(of_training)
-        .map(|line: Value| line["loss"].as_f64().unwrap())
-        .collect()
-}
-
-fn weights(out: &Path, stage: &str) -> Vec<(String, Tensor)> {
-    let file = out.join(stage).join("last/model.safetensors");
-    let mut all = read_tensors(&file).unwrap();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    all
-}
 
 /// The batch is the recipe's in any number of processes: losses and counts are those of one, of
 /// every stage, and the model is read as any other.
@@ -267,148 +195,6 @@ fn a_run_goes_on_in_every_other_way() {
             (a - b).abs() < SAME * a.abs().max(1.0),
             "step {step}: {a} and {b}"
         );
-    }
-}
-
-/// Any process, killed at random moments: all end, the launcher starts them again, and the run ends
-/// with the weights of one that was left alone.
-#[test]
-fn killed_processes_are_started_again() {
-    const KILLS: usize = 6;
-    let folder = tempdir().unwrap();
-    write_tiny_recipe(folder.path(), "");
-    let args = ["--processes", "2", "--set", "joint.schedule.steps=120"];
-    let whole = run(folder.path(), &[&args[..], &["--out", "whole"]].concat());
-    assert_eq!(whole.code, 0, "{}", whole.stderr);
-    let out = folder.path().join("killed");
-    let more = ["--out", "killed", "--max-restarts", "9"];
-    let all = [&args[..], &more].concat();
-    let mut parent = start(&mut pretrain(folder.path(), &[], &all));
-    let steps = || {
-        STAGES
-            .iter()
-            .map(|stage| losses(&out, stage).len())
-            .sum::<usize>()
-    };
-    let mut rng = stream(5, "moments of killing");
-    for _ in 0..KILLS {
-        let goal = steps() + rng.random_range(1..=4);
-        let since = Instant::now();
-        while steps() < goal && since.elapsed() < Duration::from_mins(1) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        if parent.try_wait().unwrap().is_some() {
-            break; // this machine is faster than the kills
-        }
-        signal(child_of(parent.id(), rng.random_range(0..2)), "KILL");
-        thread::sleep(Duration::from_secs(1)); // others end, and all begin again
-    }
-    let killed = Run::from(parent.wait_with_output().unwrap());
-    assert_eq!(killed.code, 0, "{}", killed.stderr);
-    let told = "all processes are started again";
-    assert!(
-        killed.stderr.matches(told).count() >= 3,
-        "{}",
-        killed.stderr
-    );
-    for stage in &STAGES[1..] {
-        let (whole, killed) = (folder.path().join("whole"), out.clone());
-        let all = weights(&whole, stage).into_iter();
-        for ((name, a), (_, b)) in all.zip(weights(&killed, stage)) {
-            assert!(a.equal(&b), "{stage}: {name}");
-        }
-    }
-}
-
-/// Two processes that no launcher of ours looks after, as srun would start them.
-fn two_tasks(folder: &Path, recipes: [&str; 2], more: &[&str]) -> [Child; 2] {
-    let job = format!("{}", std::process::id());
-    [0, 1].map(|rank| {
-        let number = rank.to_string();
-        let variables = [
-            ("SLURM_JOB_ID", job.as_str()),
-            ("SLURM_JOB_NAME", "training"),
-            ("SLURM_STEP_ID", "0"),
-            ("SLURM_STEP_NUM_TASKS", "2"),
-            ("SLURM_STEP_NODELIST", "localhost"),
-            ("SLURM_STEP_TASKS_PER_NODE", "2"),
-            ("SLURM_NODEID", "0"),
-            ("SLURM_PROCID", &number),
-            ("SLURM_LOCALID", &number),
-        ];
-        let args = [
-            &["run", recipes[rank], "--set", "joint.schedule.steps=400"],
-            &["--device", "cpu", "--threads", "1"],
-            more,
-        ];
-        let mut process = program("flava-pretrain", folder, &variables, &args.concat());
-        start(&mut process)
-    })
-}
-
-/// What ends or stops one process ends the other, which says whose fault it is; the last state stays
-/// whole, and both go on from it.
-#[test]
-fn the_failure_of_a_process_ends_all_and_says_why() {
-    let folder = tempdir().unwrap();
-    write_tiny_recipe(folder.path(), "");
-    let goes_on = |out: &Path| {
-        let since = Instant::now();
-        while losses(out, "joint").len() < 3 && since.elapsed() < Duration::from_mins(2) {
-            thread::sleep(Duration::from_millis(10));
-        }
-    };
-    for (out, how, seconds) in [("killed", "KILL", 15), ("stopped", "STOP", 40)] {
-        let [first, second] = two_tasks(folder.path(), ["tiny.toml"; 2], &["--out", out]);
-        goes_on(&folder.path().join(out));
-        let since = Instant::now();
-        signal(second.id(), how);
-        let ended = Run::from(first.wait_with_output().unwrap());
-        assert!(
-            since.elapsed() < Duration::from_secs(seconds),
-            "{how}: {:?}",
-            since.elapsed()
-        );
-        if how == "STOP" {
-            signal(second.id(), "KILL");
-        }
-        second.wait_with_output().unwrap();
-        assert_eq!(ended.code, 2, "{how}: {}", ended.stderr);
-        assert!(
-            ended.stderr.contains("process 1 on "),
-            "{how}: {}",
-            ended.stderr
-        );
-        let state = folder
-            .path()
-            .join(out)
-            .join("joint/last/training_state.json");
-        assert!(state.exists() || losses(&folder.path().join(out), "joint").len() < 9);
-    }
-    // Told to stop, one alone: both save and end.
-    let [first, second] = two_tasks(folder.path(), ["tiny.toml"; 2], &["--out", "told"]);
-    goes_on(&folder.path().join("told"));
-    signal(second.id(), "USR1");
-    for process in [first, second] {
-        let ended = Run::from(process.wait_with_output().unwrap());
-        assert_eq!(ended.code, 130, "{}", ended.stderr);
-    }
-    let state = folder.path().join("told/joint/last/training_state.json");
-    let state: Value = serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
-    assert!(state["step"].as_u64().unwrap() >= 3, "{state}");
-    // Another recipe in one of them.
-    let other = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
-    let other = other.replace("text.schedule = { steps = 7", "text.schedule = { steps = 8");
-    fs::write(folder.path().join("other.toml"), other).unwrap();
-    let both = two_tasks(
-        folder.path(),
-        ["tiny.toml", "other.toml"],
-        &["--out", "other"],
-    );
-    for process in both {
-        let ended = Run::from(process.wait_with_output().unwrap());
-        assert_eq!(ended.code, 2);
-        assert!(ended.stderr.contains("process 1"), "{}", ended.stderr);
     }
 }
 

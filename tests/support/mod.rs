@@ -10,3 +10,4 @@ pub mod processes;
 pub mod program;
 pub mod recipes;
 pub mod sources;
+pub mod trainings;

@@ -43,3 +43,11 @@ joint.schedule = {{ steps = 9, batch_size = 8, warmup = 1, save_every = 2 }}
     fs::write(&path, text).unwrap();
     path
 }
+
+/// The same without what comes before the joint stage, but for the tokenizer and the codebook.
+pub fn write_short_recipe(folder: &Path) {
+    let path = write_tiny_recipe(folder, "joint.init = []");
+    let text = fs::read_to_string(&path).unwrap();
+    let stages = "extends = \"mini\"\nrun = [\"tokenizer\", \"codebook\", \"joint\"]";
+    fs::write(path, text.replace("extends = \"mini\"", stages)).unwrap();
+}

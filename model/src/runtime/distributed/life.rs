@@ -7,7 +7,7 @@ use std::{
     io::Write,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use std::{
 
 use flava_base::say_error;
 
-use super::{KeyValueStore, Place};
+use super::{KeyValueStore, MeetingPoint, Place};
 use crate::{Error, Result};
 
 /// How often a process says that it lives.
@@ -23,7 +23,9 @@ const BEAT: Duration = Duration::from_millis(500);
 /// After so long without a word it counts as dead.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long a process whose collective failed waits for the one that failed to say why.
-const REASON: Duration = Duration::from_secs(3);
+const REASON: Duration = Duration::from_millis(1500);
+/// How long one that failed and keeps the store waits for the others to hear it.
+const HEARING: Duration = Duration::from_secs(1);
 /// Key under which the first to fail says why.
 const FAILED: &str = "failed";
 /// Exit code of what was interrupted.
@@ -39,7 +41,7 @@ pub(super) struct Life {
     last: LastWords,
     /// Whether the failure of one ends all.
     together: Arc<AtomicBool>,
-    _heart: Heart,
+    heart: Heart,
 }
 
 /// The last beat of each process that was looked at, and since when it is the last.
@@ -80,6 +82,11 @@ fn stuck(rank: usize) -> String {
     format!("stuck/{rank}")
 }
 
+/// Key under which a process says that it knows who failed.
+fn heard(rank: usize) -> String {
+    format!("heard/{rank}")
+}
+
 /// Says for all that a process failed, unless another said so before; `code` is what they end with.
 pub(super) fn note_failure(store: &KeyValueStore, code: u8, message: &str) -> Result<()> {
     let text = format!("{code}\n{message}");
@@ -108,7 +115,7 @@ impl Life {
             place: place.clone(),
             last: LastWords::default(),
             together,
-            _heart: heart,
+            heart,
         })
     }
 
@@ -126,7 +133,25 @@ impl Life {
         if self.together.load(Ordering::Relaxed) {
             let text = format!("{}: {message}", named(self.place.rank, &host_name()));
             let _gone = note_failure(&self.store, code, &text);
+            let keeps_the_store = self.place.rank == 0 && !self.place.launcher_serves();
+            if keeps_the_store && code.to_string() != INTERRUPTED {
+                self.wait_until_heard();
+            }
         }
+    }
+
+    /// Keeps the store for the others to read why it goes.
+    fn wait_until_heard(&self) {
+        let since = Instant::now();
+        let knows = |rank: usize| self.store.has(&heard(rank)).unwrap_or(true);
+        while since.elapsed() < HEARING && !(1..self.place.world).all(knows) {
+            thread::sleep(BEAT / 5);
+        }
+    }
+
+    /// Says no more that this process lives: it is done.
+    pub(super) fn leave(&self) {
+        self.heart.stopped.store(true, Ordering::Relaxed);
     }
 
     /// What is behind the failure of a collective: the process that failed says so, and then this
@@ -141,8 +166,8 @@ impl Life {
             return error;
         }
         wait(Instant::now() + REASON);
-        if self.store.set(&stuck(self.place.rank), b"").is_err() {
-            return Error::Process(format!("the store of the run is gone ({error})"));
+        if let Err(gone) = self.store.set(&stuck(self.place.rank), b"") {
+            return gone;
         }
         wait(Instant::now() + REASON);
         let missing = |rank: &usize| !self.store.has(&stuck(*rank)).unwrap_or(true);
@@ -173,31 +198,96 @@ fn named(rank: usize, host: &str) -> String {
     format!("process {rank} on {host}")
 }
 
-/// The thread that says that this process lives, and looks after the others.
+/// The thread that says that this process lives, and looks after the others; and one that looks
+/// whether the store still answers it.
 #[derive(Debug)]
 struct Heart {
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What the heart's threads share.
+struct Pulse {
+    place: Place,
+    together: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    /// Beats that the store has answered.
+    answered: AtomicU64,
+}
+
 impl Heart {
     fn start(store: KeyValueStore, place: Place, together: Arc<AtomicBool>) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stopped);
-        let thread = thread::spawn(move || {
-            let last = LastWords::default();
-            while !asked.load(Ordering::Relaxed) && store.add(&beats(place.rank), 1).is_ok() {
-                if together.load(Ordering::Relaxed) {
-                    let _gone = look_after(&store, &place, &last, &asked);
-                }
-                thread::sleep(BEAT);
-            }
+        let pulse = Arc::new(Pulse {
+            place,
+            together,
+            stopped: Arc::clone(&stopped),
+            answered: AtomicU64::new(0),
         });
+        let is_kept_by_another = pulse.place.rank > 0 && !pulse.place.launcher_serves();
+        if is_kept_by_another {
+            let pulse = Arc::clone(&pulse);
+            thread::spawn(move || pulse.watch());
+        }
+        let thread = thread::spawn(move || pulse.beat(&store));
         Self {
             stopped,
             thread: Some(thread),
         }
     }
+}
+
+impl Pulse {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Says that this process lives, until it is done or the store is gone.
+    fn beat(&self, store: &KeyValueStore) {
+        let last = LastWords::default();
+        while !self.is_stopped() {
+            let mut answer = store.add(&beats(self.place.rank), 1).map(drop);
+            let is_together = self.together.load(Ordering::Relaxed);
+            if is_together && answer.is_ok() {
+                answer = look_after(store, &self.place, &last, &self.stopped);
+            }
+            match answer {
+                Ok(()) => self.answered.fetch_add(1, Ordering::Relaxed),
+                Err(_) if self.is_stopped() => return,
+                Err(gone) if is_together => end(NOTHING, &gone.to_string()),
+                Err(_) => return, // whoever asks it next hears of it
+            };
+            thread::sleep(BEAT);
+        }
+    }
+
+    /// Ends this process once the store was silent for too long: an exchange with it has no end
+    /// where whoever keeps it was stopped. What counts is this thread's own time, since this process
+    /// may have been stopped too.
+    fn watch(&self) {
+        let (mut answered, mut silent) = (0, Duration::ZERO);
+        while !self.is_stopped() {
+            thread::sleep(BEAT);
+            silent += BEAT;
+            let now = self.answered.load(Ordering::Relaxed);
+            if now != answered {
+                (answered, silent) = (now, Duration::ZERO);
+            }
+            if silent > SILENCE && !self.is_stopped() {
+                let meeting = self.place.meeting.as_ref();
+                let keeper = meeting.map(MeetingPoint::store_name).unwrap_or_default();
+                end(NOTHING, &format!("{keeper}: no word from it"));
+            }
+        }
+    }
+}
+
+/// Ends this process for another's failure.
+fn end(code: u8, message: &str) -> ! {
+    say_error(message);
+    let _flushed = std::io::stderr().flush();
+    // SAFETY: ends the process; the others' state is theirs, and files are whole or not there.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// Ends this process if another failed. Each looks whether the next one lives, and tells all.
@@ -218,6 +308,7 @@ fn look_after(
         return Ok(());
     }
     let failure = store.get(FAILED)?;
+    store.set(&heard(place.rank), b"")?;
     let failure = String::from_utf8_lossy(&failure).into_owned();
     let (code, message) = failure.split_once('\n').unwrap_or_default();
     if code == INTERRUPTED {
@@ -227,10 +318,8 @@ fn look_after(
         }
     }
     if !message.starts_with(&format!("process {} ", place.rank)) {
-        say_error(message); // the one that failed says so itself
-        let _flushed = std::io::stderr().flush();
-        // SAFETY: ends the process; the others' state is theirs, and files are whole or not there.
-        unsafe { libc::_exit(code.parse().unwrap_or_else(|_| NOTHING.into())) }
+        // The one that failed says so itself.
+        end(code.parse().unwrap_or(NOTHING), message);
     }
     Ok(())
 }

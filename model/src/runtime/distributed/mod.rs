@@ -22,13 +22,15 @@ pub use place::{MeetingPoint, Place};
 pub use store::KeyValueStore;
 pub use work::Work;
 
+use tch::TchError;
+
 use super::onednn;
 use crate::{Error, Result};
 
 /// An error of the processes' store where the shim says so.
 fn check(code: std::ffi::c_int) -> Result<()> {
     onednn::check(code).map_err(|error| match error {
-        Error::Torch(error) => Error::Process(error.to_string()),
+        Error::Torch(TchError::Torch(text)) => Error::Process(text),
         other => other,
     })
 }

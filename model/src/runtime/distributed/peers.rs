@@ -241,10 +241,11 @@ impl Peers {
             return Ok(());
         };
         let rank = self.place.rank;
-        met.store.set(&parted(rank), b"")?;
         if rank != 0 {
-            return Ok(());
+            met.life.leave(); // from here on the store may go
+            return met.store.set(&parted(rank), b"");
         }
+        met.store.set(&parted(rank), b"")?;
         for other in 1..self.place.world {
             while !met.store.has(&parted(other))? && !met.life.is_dead(other)? {
                 self.pause();
@@ -259,9 +260,14 @@ fn connect(point: &MeetingPoint, serves: bool) -> Result<KeyValueStore> {
     let store = KeyValueStore::open(&point.host, point.port, serves, ANSWER);
     let store = store.map_err(|e| {
         let (host, port) = (&point.host, point.port);
-        Error::Process(format!("no store of the run at {host}:{port}: {e}"))
+        let hint = if serves {
+            "\nhint: MASTER_PORT names another port, for all processes"
+        } else {
+            ""
+        };
+        Error::Process(format!("no store of the run at {host}:{port}: {e}{hint}"))
     });
-    store?.below(&point.prefix)
+    store?.named(&point.store_name()).below(&point.prefix)
 }
 
 /// A launcher's store, and as many processes, which are threads here.

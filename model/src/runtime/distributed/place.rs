@@ -20,6 +20,18 @@ pub struct MeetingPoint {
     pub prefix: String,
 }
 
+impl MeetingPoint {
+    /// The store, and who keeps it.
+    pub(super) fn store_name(&self) -> String {
+        let Self { host, port, .. } = self;
+        if self.launcher_serves {
+            format!("the launcher's store at {host}:{port}")
+        } else {
+            format!("process 0 on {host}, which keeps the run's store at port {port}")
+        }
+    }
+}
+
 /// One process of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -37,6 +49,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether the store lives as long as the launcher, and not as process 0.
+    pub(super) fn launcher_serves(&self) -> bool {
+        let meeting = self.meeting.as_ref();
+        meeting.is_some_and(|meeting| meeting.launcher_serves)
+    }
+
     /// A process alone.
     pub fn alone() -> Self {
         Self {

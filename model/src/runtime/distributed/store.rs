@@ -8,6 +8,7 @@ use std::{
     ffi::{CString, c_char, c_int, c_void},
     net::TcpListener,
     os::fd::IntoRawFd,
+    sync::Arc,
     time::Duration,
 };
 
@@ -67,7 +68,11 @@ unsafe extern "C" {
 
 /// A connection to the store. Threads may share it: each call is one exchange.
 #[derive(Debug)]
-pub struct KeyValueStore(*mut RawStore);
+pub struct KeyValueStore {
+    raw: *mut RawStore,
+    /// What it is called where it does not answer.
+    name: Arc<str>,
+}
 
 // SAFETY: c10d's store locks its connection for each call.
 unsafe impl Send for KeyValueStore {}
@@ -97,8 +102,21 @@ impl KeyValueStore {
         open(host, c_int::from(port), serve, -1, timeout)
     }
 
+    /// The same, under the name that it has where it does not answer.
+    #[must_use]
+    pub(super) fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     pub(super) fn raw(&self) -> *const RawStore {
-        self.0
+        self.raw
+    }
+
+    /// What came of an exchange.
+    fn check(&self, code: c_int) -> Result<()> {
+        let name = &self.name;
+        check(code).map_err(|error| Error::Process(format!("no answer from {name}: {error}")))
     }
 
     /// The same store, whose keys begin with `prefix`.
@@ -109,8 +127,9 @@ impl KeyValueStore {
         let prefix = text(prefix)?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: the store is open; the shim stores a new one and returns 0, or neither.
-        check(unsafe { flava_store_below(self.0, prefix.as_ptr(), &raw mut raw) })?;
-        Ok(Self(raw))
+        check(unsafe { flava_store_below(self.raw, prefix.as_ptr(), &raw mut raw) })?;
+        let name = Arc::clone(&self.name);
+        Ok(Self { raw, name })
     }
 
     /// Sets a key.
@@ -120,7 +139,7 @@ impl KeyValueStore {
     pub fn set(&self, key: &str, value: &[u8]) -> Result<()> {
         let key = text(key)?;
         // SAFETY: the store is open, and the bytes outlive the call.
-        check(unsafe { flava_store_set(self.0, key.as_ptr(), value.as_ptr(), value.len()) })
+        self.check(unsafe { flava_store_set(self.raw, key.as_ptr(), value.as_ptr(), value.len()) })
     }
 
     /// The value of a key, waiting for it as long as the store's time-out.
@@ -131,7 +150,9 @@ impl KeyValueStore {
         let key = text(key)?;
         let mut value: Vec<u8> = Vec::new();
         // SAFETY: the store is open, and the vector outlives the call.
-        check(unsafe { flava_store_get(self.0, key.as_ptr(), (&raw mut value).cast(), take) })?;
+        self.check(unsafe {
+            flava_store_get(self.raw, key.as_ptr(), (&raw mut value).cast(), take)
+        })?;
         Ok(value)
     }
 
@@ -144,9 +165,9 @@ impl KeyValueStore {
         let mut value: Vec<u8> = Vec::new();
         let (bytes, count) = (wanted.as_ptr(), wanted.len());
         // SAFETY: the store is open, and the bytes and the vector outlive the call.
-        check(unsafe {
+        self.check(unsafe {
             let data = (&raw mut value).cast();
-            flava_store_set_once(self.0, key.as_ptr(), bytes, count, data, take)
+            flava_store_set_once(self.raw, key.as_ptr(), bytes, count, data, take)
         })?;
         Ok(value)
     }
@@ -160,7 +181,7 @@ impl KeyValueStore {
         let key = text(key)?;
         let mut sum = 0;
         // SAFETY: the store is open; writes a number.
-        check(unsafe { flava_store_add(self.0, key.as_ptr(), amount, &raw mut sum) })?;
+        self.check(unsafe { flava_store_add(self.raw, key.as_ptr(), amount, &raw mut sum) })?;
         Ok(sum)
     }
 
@@ -172,7 +193,7 @@ impl KeyValueStore {
         let key = text(key)?;
         let mut there = 0;
         // SAFETY: the store is open; writes a number.
-        check(unsafe { flava_store_has(self.0, key.as_ptr(), &raw mut there) })?;
+        self.check(unsafe { flava_store_has(self.raw, key.as_ptr(), &raw mut there) })?;
         Ok(there != 0)
     }
 
@@ -184,7 +205,7 @@ impl KeyValueStore {
         let key = text(key)?;
         let timeout = timeout.as_millis() as i64;
         // SAFETY: the store is open.
-        check(unsafe { flava_store_wait(self.0, key.as_ptr(), timeout) })
+        self.check(unsafe { flava_store_wait(self.raw, key.as_ptr(), timeout) })
     }
 
     /// Removes a key.
@@ -194,14 +215,14 @@ impl KeyValueStore {
     pub fn delete(&self, key: &str) -> Result<()> {
         let key = text(key)?;
         // SAFETY: the store is open.
-        check(unsafe { flava_store_delete(self.0, key.as_ptr()) })
+        self.check(unsafe { flava_store_delete(self.raw, key.as_ptr()) })
     }
 }
 
 impl Drop for KeyValueStore {
     fn drop(&mut self) {
         // SAFETY: nobody else has it.
-        unsafe { flava_store_free(self.0) }
+        unsafe { flava_store_free(self.raw) }
     }
 }
 
@@ -223,6 +244,7 @@ fn open(
     fd: c_int,
     timeout: Duration,
 ) -> Result<KeyValueStore> {
+    let name = format!("the run's store at {host}:{port}").into();
     let host = text(host)?;
     let mut raw = std::ptr::null_mut();
     let timeout = timeout.as_millis() as i64;
@@ -237,7 +259,7 @@ fn open(
             &raw mut raw,
         )
     })?;
-    Ok(KeyValueStore(raw))
+    Ok(KeyValueStore { raw, name })
 }
 
 fn text(text: &str) -> Result<CString> {
