@@ -30,6 +30,8 @@ struct Goals {
     clips: bool,
     hurry: Hurry,
     drawn: Option<u64>,
+    /// Rows at once for which this process has memory.
+    memory: Option<usize>,
 }
 
 /// When gradients are said to be complete.
@@ -79,6 +81,7 @@ impl Goals {
             clips: way.clips,
             hurry: way.hurry,
             drawn: way.drawn,
+            memory: way.memory.filter(|_| group.rank() == 1),
         }
     }
 
@@ -170,6 +173,10 @@ impl Learner for Goals {
         let mut metrics = StepMetrics::default();
         metrics.add_no_loss("squared_error")?;
         for part in step.parts(&batch.own) {
+            if self.memory.is_some_and(|most| part.rows.len() > most) {
+                let error = tch::TchError::Torch("CUDA out of memory. Tried to ..".into());
+                return Err(error.into());
+            }
             let last = part.rows.end.checked_sub(1);
             let hurried = match self.hurry {
                 Hurry::None => None,
@@ -232,6 +239,8 @@ struct Way {
     hurry: Hurry,
     /// Sizes, and what each row reaches.
     drawn: Option<u64>,
+    /// Rows at once for which process 1 has memory.
+    memory: Option<usize>,
 }
 
 const ALONE: Way = Way {
@@ -241,6 +250,7 @@ const ALONE: Way = Way {
     clips: false,
     hurry: Hurry::Right,
     drawn: None,
+    memory: None,
 };
 
 fn train(folder: &Path, way: Way) {
@@ -373,6 +383,29 @@ fn a_state_goes_on_in_any_number_of_processes() {
             let off = difference(&state, &as_one);
             assert!(off < 1e-5, "{first:?} then {second:?}: {off:.1e}");
         }
+    }
+}
+
+/// Memory that is short in one process is short in all: they go on with fewer rows at once, to the
+/// same weights.
+#[test]
+fn where_memory_is_short_in_one_all_go_on_with_fewer_rows() {
+    for (world, sharding) in [(2, Sharding::None), (3, Sharding::Optimiser)] {
+        let way = Way {
+            world,
+            sharding,
+            hurry: Hurry::None,
+            ..ALONE
+        };
+        let (plain, counts) = trained(&[way]);
+        let (short, of_short) = trained(&[Way {
+            memory: Some(2),
+            ..way
+        }]);
+        assert_eq!((counts.micro_batch, of_short.micro_batch), (0, 2));
+        assert_eq!(counts.rows, of_short.rows);
+        let off = difference(&short, &plain);
+        assert!(off < 1e-5, "{world} of {sharding:?}: {off:.1e}");
     }
 }
 

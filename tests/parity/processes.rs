@@ -8,11 +8,14 @@ use std::{
 
 use flava_base::LrDecay;
 
-use flava_model::runtime::{
-    Precision, Progress,
-    distributed::{Collective, Exchange, Group},
+use flava_model::{
+    ImageInputs,
+    runtime::{
+        Precision, Progress,
+        distributed::{Collective, Exchange, Group},
+    },
 };
-use flava_pretrain::{JointTraining, Rank};
+use flava_pretrain::{JointTraining, LossWeights, Rank};
 use flava_training::{
     AdamWConfig, Learner, LrSchedule, Schedule, Sharding, Step, Trainer, TrainerConfig,
 };
@@ -40,12 +43,23 @@ struct Sums {
 
 /// All gradients and losses of a batch, as each of so many processes has them in the end.
 fn sums(world: usize, shared: Shared, alone: &DrawingAlone) -> Vec<Sums> {
+    sums_of_changed(world, shared, alone, &|_| {})
+}
+
+/// The same of a training that is changed before.
+fn sums_of_changed(
+    world: usize,
+    shared: Shared,
+    alone: &DrawingAlone,
+    change: &(dyn Fn(&mut JointTraining) + Sync),
+) -> Vec<Sums> {
     let one_after_the_other = Mutex::new(());
     together(world, |group| {
         let mut train = {
             let _drawing = one_after_the_other.lock().unwrap();
             joint(shared.contrastive_share, alone)
         };
+        change(&mut train);
         let samples = &mut Arc::get_mut(&mut train.readers).unwrap()[0].samples;
         samples.batch_size = shared.rows;
         samples.rank = Rank {
@@ -179,6 +193,110 @@ fn gradients_of_processes_are_those_of_one() {
     }
 }
 
+/// The contrastive loss alone, of pairs that all match.
+fn contrastive_alone(train: &mut JointTraining) {
+    Arc::get_mut(&mut train.preparation).unwrap().negatives = 0.0;
+    train.model.weights = LossWeights {
+        mim: 0.0,
+        mlm: 0.0,
+        itm: 0.0,
+        mmm_image: 0.0,
+        mmm_text: 0.0,
+        ..train.model.weights
+    };
+}
+
+/// The loss by Hugging Face's way: each process's rows against the embeddings of all, and the mean
+/// over the processes; with the gradients of its variables.
+fn by_hugging_faces_way(world: usize, alone: &DrawingAlone) -> Sums {
+    let mut train = joint(1.0, alone);
+    contrastive_alone(&mut train);
+    let batch = train.readers[0].batch(0, &train.preparation);
+    let (flava, rows) = (&train.model.flava, batch.len());
+    let pixels = batch.pixels(0..rows, Device::Cpu).unwrap();
+    let image = flava.encode_image_cls(&ImageInputs::new(pixels)).unwrap();
+    let image = flava.project_image(&image).unwrap();
+    let texts = batch.texts(0..rows, train.text.pad_id(), Device::Cpu);
+    let text = flava.encode_text_cls(&texts.unwrap()).unwrap();
+    let text = flava.project_text(&text).unwrap();
+    let scale = flava.clamped_logit_scale().unwrap().exp();
+    let own = (rows / world) as i64;
+    let of_process = |rank: usize| {
+        let start = rank as i64 * own;
+        let labels = Tensor::arange_start(start, start + own, (Kind::Int64, Device::Cpu));
+        let against = |queries: &Tensor, all: &Tensor| {
+            let logits = queries.narrow(0, start, own).matmul(&all.tr()) * &scale;
+            logits.cross_entropy_for_logits(&labels)
+        };
+        (against(&image, &text) + against(&text, &image)) / 2.0
+    };
+    let losses: Vec<Tensor> = (0..world).map(of_process).collect();
+    let loss = Tensor::stack(&losses, 0).mean(Kind::Float);
+    loss.backward();
+    let variables = train.store.variables().into_iter();
+    let reached = variables.filter(|(_, variable)| variable.grad().defined());
+    let gradients = reached.map(|(name, variable)| (name, variable.grad().copy()));
+    Sums {
+        gradients: gradients.collect(),
+        losses: [("global_contrastive", loss.double_value(&[]))].into(),
+    }
+}
+
+fn norm(gradients: &BTreeMap<String, Tensor>) -> f64 {
+    let squares = gradients.values().map(|gradient| {
+        let norm = gradient.norm().double_value(&[]);
+        norm * norm
+    });
+    squares.sum::<f64>().sqrt()
+}
+
+/// The contrastive loss and its gradients through the embeddings of all processes: as Hugging Face
+/// has them, and as the loss changes where the weights do.
+#[test]
+fn the_contrastive_loss_is_hugging_faces_and_its_gradient_the_numerical_one() {
+    let alone = DrawingAlone::new();
+    let shared = Shared {
+        rows: 24,
+        micro_batch: 5,
+        contrastive_share: 1.0,
+        nth: 0,
+    };
+    for world in [2, 3] {
+        let theirs = by_hugging_faces_way(world, &alone);
+        let ours = &sums_of_changed(world, shared, &alone, &contrastive_alone)[0];
+        let loss = |sums: &Sums| sums.losses["global_contrastive"];
+        assert!((loss(ours) - loss(&theirs)).abs() < 1e-6 * loss(&theirs));
+        let size = norm(&theirs.gradients);
+        for (name, gradient) in &theirs.gradients {
+            let off = (gradient - &ours.gradients[name]).norm().double_value(&[]);
+            assert!(off < 1e-6 * size, "{name}: {off:.1e} of {size:.1e}");
+        }
+        let numbers = |gradient: &Tensor| Vec::<f32>::try_from(gradient.view(-1)).unwrap();
+        let direction: BTreeMap<&String, Vec<f32>> = ours
+            .gradients
+            .iter()
+            .map(|(name, gradient)| (name, numbers(gradient)))
+            .collect();
+        let moved = |by: f64| {
+            let move_along = |train: &mut JointTraining| {
+                contrastive_alone(train);
+                let _guard = tch::no_grad_guard();
+                for (name, mut variable) in train.store.variables() {
+                    if let Some(numbers) = direction.get(&name) {
+                        let gradient = Tensor::from_slice(numbers).view_as(&variable);
+                        let _moved = variable.g_add_(&(gradient * (by / size)));
+                    }
+                }
+            };
+            loss(&sums_of_changed(world, shared, &alone, &move_along)[0])
+        };
+        let step = 5e-3;
+        let numerical = (moved(step) - moved(-step)) / (2.0 * step);
+        let off = (numerical / size - 1.0).abs();
+        assert!(off < 2e-3, "{world}: {numerical} is not {size}");
+    }
+}
+
 /// What one of 1,024 processes would exchange in two steps of pairs, of which each has two; and the
 /// names and sizes of what is trained.
 fn trace(
@@ -264,11 +382,24 @@ fn the_first_and_the_last_of_many_processes_exchange_the_same() {
         assert_eq!(order(&first), order(&last), "{sharding:?}");
         let named = sizes.iter().map(|(name, size)| (name.as_str(), *size));
         let schedule = Schedule::new(named, 1024, sharding);
-        let bytes = |trace: &[Exchange], what: Collective| -> usize {
+        let each = |trace: &[Exchange], what: Collective| -> Vec<usize> {
             let of = trace.iter().filter(|exchange| exchange.collective == what);
             let of = of.filter(|exchange| exchange.kind == Kind::Float);
-            of.map(|exchange| exchange.bytes).sum()
+            of.map(|exchange| exchange.bytes).collect()
         };
+        let bytes = |trace: &[Exchange], what| each(trace, what).iter().sum::<usize>();
+        // Each unit once a step, and in the same order.
+        for what in [Collective::Sum, Collective::ReduceScatter] {
+            let of_both = each(&first, what);
+            let (of_first, of_second) = of_both.split_at(of_both.len() / 2);
+            assert_eq!(of_first, of_second, "{what:?} {sharding:?}");
+        }
+        let sums_of_step = each(&first, Collective::Sum).len() / 2;
+        assert_eq!(
+            sums_of_step,
+            each(&schedule.update, Collective::Sum).len(),
+            "{sharding:?}"
+        );
         let blocks: (usize, usize) =
             schedule
                 .blocks

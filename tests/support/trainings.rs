@@ -73,8 +73,12 @@ pub fn losses(out: &Path, stage: &str) -> Vec<f64> {
 }
 
 pub fn weights(out: &Path, stage: &str) -> Vec<(String, Tensor)> {
-    let file = out.join(stage).join("last/model.safetensors");
-    let mut all = read_tensors(&file).unwrap();
+    tensors(&out.join(stage).join("last/model.safetensors"))
+}
+
+/// What a file holds, by name.
+pub fn tensors(file: &Path) -> Vec<(String, Tensor)> {
+    let mut all = read_tensors(file).unwrap();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
 }

@@ -123,6 +123,12 @@ impl Group {
     /// # Errors
     /// If one of them does not come.
     pub fn meet(peers: &Peers) -> Result<Self> {
+        let checks = std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1");
+        Self::compared(peers, checks)
+    }
+
+    /// The same, each of whose collectives is compared with the others' first, or none.
+    fn compared(peers: &Peers, checks: bool) -> Result<Self> {
         let (rank, world) = (peers.place().rank, peers.place().world);
         let uses_nccl = uses_nccl()?;
         let Some(raw) = peers.open_group()? else {
@@ -136,7 +142,7 @@ impl Group {
                 uses_nccl,
                 nccl: OnceCell::new(),
                 peers: peers.clone(),
-                checks: std::env::var_os("FLAVA_CHECK").is_some_and(|value| value == "1"),
+                checks,
                 number: Cell::new(0),
             }),
             trace: RefCell::default(),
@@ -372,7 +378,12 @@ impl Backend {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::together::together, *};
+    use std::thread;
+
+    use super::{
+        super::{peers::meet, together::together},
+        *,
+    };
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
         tensor.to_kind(Kind::Double).view(-1).try_into().unwrap()
@@ -380,12 +391,13 @@ mod tests {
 
     #[test]
     fn collectives_are_sums_and_gatherings_of_every_size_and_kind() {
-        for world in [1, 2, 3] {
+        for world in [1, 2, 3, 4] {
             for kind in [
                 Kind::Float,
                 Kind::Double,
                 Kind::BFloat16,
                 Kind::Half,
+                Kind::Int,
                 Kind::Int64,
             ] {
                 let all = together(world, |group| {
@@ -422,6 +434,64 @@ mod tests {
                         assert!(said.into_iter().eq(gathered(0)));
                     }
                 }
+            }
+        }
+    }
+
+    /// Several under way at once, waited for in another order: each has its own sum, the same bits in
+    /// all processes.
+    #[test]
+    fn collectives_under_way_may_be_waited_for_in_any_order() {
+        let all = together(3, |group| {
+            let own = |number: i64| {
+                let numbers = Tensor::arange(1000 + number, (Kind::Float, Device::Cpu));
+                (numbers * 0.37 + group.rank() as f64 + number as f64).sin()
+            };
+            let tensors: Vec<Tensor> = (0..6).map(own).collect();
+            let works: Vec<Work> = tensors.iter().map(|t| group.sum(t).unwrap()).collect();
+            works
+                .into_iter()
+                .rev()
+                .for_each(|work| work.wait().unwrap());
+            let one = own(7);
+            group.sum(&one).unwrap().wait().unwrap();
+            let of = |tensor: &Tensor| numbers(tensor);
+            (tensors.iter().map(of).collect::<Vec<_>>(), of(&one))
+        });
+        assert!(all.iter().all(|of_process| *of_process == all[0]));
+        let expected: f64 = (0..3)
+            .map(|rank| (0.37 + f64::from(rank) + 5.0).sin())
+            .sum();
+        assert!((all[0].0[5][1] - expected).abs() < 1e-5);
+    }
+
+    /// A process that comes to another collective is named before it ends all.
+    #[test]
+    fn collectives_that_differ_are_found_where_they_are_compared() {
+        for (number, different) in [("count", 4), ("kind", 5)] {
+            let (_store, peers) = meet(2);
+            let errors: Vec<String> = thread::scope(|scope| {
+                let act = |peers: Peers| {
+                    scope.spawn(move || {
+                        let group = Group::compared(&peers, true).unwrap();
+                        let kind = match peers.place().rank {
+                            1 if number == "kind" => Kind::Double,
+                            _ => Kind::Float,
+                        };
+                        let count = if peers.leads() { 5 } else { different };
+                        let tensor = Tensor::zeros([count], (kind, Device::Cpu));
+                        let error = group.sum(&tensor).map(drop).unwrap_err().to_string();
+                        peers.part().unwrap();
+                        error
+                    })
+                };
+                let threads: Vec<_> = peers.into_iter().map(act).collect();
+                let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+                joined.collect()
+            });
+            for (rank, error) in errors.iter().enumerate() {
+                let other = format!("process {} comes to collective", 1 - rank);
+                assert!(error.contains(&other), "{number}: {error}");
             }
         }
     }
