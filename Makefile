@@ -74,6 +74,7 @@ parity: setup $(VENV)/ready $(HUB_VENV)/ready $(READERS_VENV)/ready ## compare t
 	$(VENV)/bin/python tests/bench/interop.py
 	$(HUB_VENV)/bin/python tests/bench/publish.py
 	$(VENV)/bin/python tests/bench/pretrained.py
+	$(VENV)/bin/python tests/bench/launchers.py
 	$(VENV)/bin/python tests/bench/report.py
 	$(READERS_VENV)/bin/python tests/bench/readers.py target/release/flava-eval
 

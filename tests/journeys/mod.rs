@@ -17,5 +17,6 @@ mod scores;
 mod trainer;
 mod trainer_processes;
 mod training_faults;
+mod training_memory;
 mod training_processes;
 mod zero_shot;

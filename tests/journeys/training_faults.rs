@@ -178,7 +178,9 @@ fn a_process_that_is_told_to_stop_stops_all() {
         let both = tasks(folder.path(), 2, &args(&out, &[]), untouched);
         wait_for_steps(&folder.path().join(&out), "joint", 3);
         let since = Instant::now();
-        told.iter().for_each(|rank| signal(both[*rank].id(), name));
+        for rank in told {
+            signal(both[*rank].id(), name);
+        }
         for ended in ends(both) {
             assert_eq!(ended.code, 130, "{out}: {}", ended.stderr);
         }

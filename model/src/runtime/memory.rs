@@ -44,6 +44,15 @@ pub fn prepare_memory() {
     }
 }
 
+/// Gives what is free back to the system, once: what was freed will not be taken again.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator locks itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The most memory that was taken so far, in MB: on a GPU by its tensors, else by this process (its
 /// largest resident set). 0 where neither is known.
 pub fn peak_memory(device: Device) -> f64 {

@@ -32,7 +32,7 @@ pub use forecast::{ExpectedWork, Forecast};
 pub use half::residual_norm;
 pub use linear::{joined_linear, linear};
 pub use loader::{Loader, LoaderOptions};
-pub use memory::{peak_memory, prepare_memory};
+pub use memory::{give_memory_back, peak_memory, prepare_memory};
 pub use on_gradient::on_gradient;
 pub use onednn::{Fused, PackedLinear};
 pub use precision::Precision;

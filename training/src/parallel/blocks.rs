@@ -1,10 +1,7 @@
 //! Blocks whose weights each process has a part of: gathered while a block computes, and their
 //! gradients summed as soon as it has them.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use flava_model::{
     layers::WeightLender,
@@ -12,7 +9,7 @@ use flava_model::{
 };
 use tch::{Kind, Tensor};
 
-use super::units::{AT_ONCE, Slot, move_gradient, with_more};
+use super::units::{Slot, move_gradient, with_more};
 
 type ModelResult<T> = flava_model::Result<T>;
 
@@ -22,6 +19,9 @@ pub(super) struct Blocks {
     group: Group,
     pub(super) blocks: BTreeMap<String, Block>,
     traffic: RefCell<Traffic>,
+    /// Memory for a block's numbers that was used and will be again: what is taken and freed for each
+    /// block would leave holes.
+    spare: RefCell<Vec<Tensor>>,
 }
 
 /// What is exchanged while a block computes. All processes come to the same blocks in the same
@@ -32,7 +32,7 @@ struct Traffic {
     last: String,
     /// The weights of the block that comes next.
     ahead: Option<Ahead>,
-    sums: VecDeque<Sum>,
+    sum: Option<Sum>,
 }
 
 /// A block's weights on their way.
@@ -48,6 +48,8 @@ struct Ahead {
 struct Sum {
     block: String,
     own: Tensor,
+    /// The gradients that are summed, which are read until `work` is done.
+    whole: Tensor,
     work: Work,
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Block {
     pub(super) parameters: Vec<Lent>,
     /// This process's part, \[numbers\].
     pub(super) own: Tensor,
+    /// The weights of all, while the block computes.
+    pub(super) whole: RefCell<Option<Tensor>>,
     /// The sum of the gradients of this process's part, \[numbers\]; none before the block's first
     /// backward pass in a step.
     pub(super) gradient: RefCell<Option<Tensor>>,
@@ -85,33 +89,17 @@ impl Lent {
 }
 
 impl Block {
-    /// Begins to gather the weights of all processes' parts.
-    fn gather(&self, group: &Group) -> ModelResult<(Tensor, Work)> {
-        let size = [self.own.size()[0] * group.world() as i64];
-        let whole = Tensor::f_empty(size, (self.own.kind(), self.own.device()))?;
-        let work = group.all_gather(&whole, &self.own)?;
-        Ok((whole, work))
-    }
-
-    /// The weights of all processes' parts.
-    fn whole(&self, group: &Group) -> ModelResult<Tensor> {
-        let (whole, work) = self.gather(group)?;
-        work.wait()?;
-        Ok(whole)
-    }
-
     pub(super) fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
         self.parameters.iter().try_for_each(|lent| lent.hold(whole))
     }
 
-    /// The gradients that were added, side by side; they are taken away.
-    fn gradients(&self, group: &Group) -> ModelResult<Tensor> {
-        let size = [self.own.size()[0] * group.world() as i64];
-        let whole = Tensor::f_zeros(size, (Kind::Float, self.own.device()))?;
+    /// Puts the gradients that were added side by side into `whole`; they are taken away.
+    fn take_gradients(&self, whole: &Tensor) -> ModelResult<()> {
+        let _zero = whole.shallow_clone().f_zero_()?;
         for lent in &self.parameters {
-            move_gradient(&lent.tensor, &whole, &lent.slot)?;
+            move_gradient(&lent.tensor, whole, &lent.slot)?;
         }
-        Ok(whole)
+        Ok(())
     }
 }
 
@@ -122,27 +110,32 @@ impl WeightLender for Blocks {
             return Ok(()); // it is not trained
         };
         let mut traffic = self.traffic.borrow_mut();
-        let whole = match traffic.take_ahead(block)? {
+        let whole = match self.take_ahead(&mut traffic, block)? {
             Some(whole) => whole,
-            None => lent.whole(&self.group)?,
+            None => self.whole(lent)?,
         };
         let next = next(&traffic.last, block);
         block.clone_into(&mut traffic.last);
         if let Some(next) = next
             && let Some(coming) = self.blocks.get(&next)
         {
-            let (whole, work) = coming.gather(&self.group)?;
+            let (whole, work) = self.gather(coming)?;
             let block = next;
             traffic.ahead = Some(Ahead { block, whole, work });
         }
-        lent.hold(Some(&whole))
+        lent.hold(Some(&whole))?;
+        lent.whole.replace(Some(whole));
+        Ok(())
     }
 
     fn take_back(&self, block: &str) -> ModelResult<()> {
         let _guard = tch::no_grad_guard();
-        self.blocks
-            .get(block)
-            .map_or(Ok(()), |block| block.hold(None))
+        let Some(lent) = self.blocks.get(block) else {
+            return Ok(());
+        };
+        lent.hold(None)?;
+        self.spare.borrow_mut().extend(lent.whole.take());
+        Ok(())
     }
 
     fn take_gradients(&self, block: &str) -> ModelResult<()> {
@@ -150,31 +143,20 @@ impl WeightLender for Blocks {
         let Some(lent) = self.blocks.get(block) else {
             return Ok(());
         };
-        let whole = lent.gradients(&self.group)?;
-        lent.hold(None)?;
+        // One sum was under way while this block computed; memory for two there is not.
+        self.end_sum(&mut self.traffic.borrow_mut())?;
+        let whole = self.memory(lent)?;
+        lent.take_gradients(&whole)?;
+        self.take_back(block)?;
         let own = lent.own.f_zeros_like()?;
         let work = self.group.reduce_scatter(&own, &whole)?;
-        let sums = &mut self.traffic.borrow_mut().sums;
-        sums.push_back(Sum {
+        self.traffic.borrow_mut().sum = Some(Sum {
             block: block.to_owned(),
             own,
+            whole,
             work,
         });
-        while sums.len() > AT_ONCE {
-            self.end_first(sums)?;
-        }
         Ok(())
-    }
-}
-
-impl Traffic {
-    /// The weights that were gathered ahead, if they are those of this block.
-    fn take_ahead(&mut self, block: &str) -> ModelResult<Option<Tensor>> {
-        let Some(ahead) = self.ahead.take() else {
-            return Ok(None);
-        };
-        ahead.work.wait()?;
-        Ok((ahead.block == block).then_some(ahead.whole))
     }
 }
 
@@ -199,34 +181,78 @@ impl Blocks {
             group,
             blocks,
             traffic: RefCell::default(),
+            spare: RefCell::default(),
         }
+    }
+
+    /// Memory for the numbers of a block, whatever they are now.
+    fn memory(&self, block: &Block) -> ModelResult<Tensor> {
+        let size = [block.own.size()[0] * self.group.world() as i64];
+        let mut spare = self.spare.borrow_mut();
+        let known = spare.iter().position(|memory| memory.size() == size);
+        Ok(match known {
+            Some(known) => spare.swap_remove(known),
+            None => Tensor::f_empty(size, (Kind::Float, block.own.device()))?,
+        })
+    }
+
+    /// Begins to gather the weights of all processes' parts.
+    fn gather(&self, block: &Block) -> ModelResult<(Tensor, Work)> {
+        let whole = self.memory(block)?;
+        let work = self.group.all_gather(&whole, &block.own)?;
+        Ok((whole, work))
+    }
+
+    /// The weights of all processes' parts.
+    fn whole(&self, block: &Block) -> ModelResult<Tensor> {
+        let (whole, work) = self.gather(block)?;
+        work.wait()?;
+        Ok(whole)
+    }
+
+    /// The weights that were gathered ahead, if they are those of this block.
+    fn take_ahead(&self, traffic: &mut Traffic, block: &str) -> ModelResult<Option<Tensor>> {
+        let Some(ahead) = traffic.ahead.take() else {
+            return Ok(None);
+        };
+        ahead.work.wait()?;
+        if ahead.block == block {
+            return Ok(Some(ahead.whole));
+        }
+        self.spare.borrow_mut().push(ahead.whole);
+        Ok(None)
     }
 
     /// Brings all weights, of which process 0 has every block hold its own.
     pub(super) fn bring(&self) -> ModelResult<()> {
         for block in self.blocks.values() {
-            let whole = block.whole(&self.group)?;
+            let whole = self.whole(block)?;
             if self.group.leads() {
-                block.hold(Some(&whole))?;
+                block.hold(Some(&whole))?; // it holds it until it is told to hold nothing
+            } else {
+                self.spare.borrow_mut().push(whole);
             }
         }
         Ok(())
     }
 
-    /// Waits for the sums of gradients that are under way.
+    /// Waits for the sum of gradients that is under way.
     pub(super) fn end_sums(&self) -> ModelResult<()> {
-        let sums = &mut self.traffic.borrow_mut().sums;
-        while !sums.is_empty() {
-            self.end_first(sums)?;
-        }
-        Ok(())
+        self.end_sum(&mut self.traffic.borrow_mut())
     }
 
-    fn end_first(&self, sums: &mut VecDeque<Sum>) -> ModelResult<()> {
-        let Some(Sum { block, own, work }) = sums.pop_front() else {
+    fn end_sum(&self, traffic: &mut Traffic) -> ModelResult<()> {
+        let Some(sum) = traffic.sum.take() else {
             return Ok(());
         };
+        let Sum {
+            block,
+            own,
+            whole,
+            work,
+        } = sum;
         work.wait()?;
+        self.spare.borrow_mut().push(whole);
         let Some(block) = self.blocks.get(&block) else {
             return Ok(());
         };
@@ -250,7 +276,7 @@ impl Blocks {
     /// Takes all gradients away, and what a pass that failed has left under way.
     pub(super) fn clear_gradients(&self) -> ModelResult<()> {
         self.end_sums()?;
-        self.traffic.borrow_mut().take_ahead("")?;
+        self.take_ahead(&mut self.traffic.borrow_mut(), "")?;
         for block in self.blocks.values() {
             block.gradient.replace(None);
         }

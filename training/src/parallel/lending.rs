@@ -42,6 +42,7 @@ impl Parallel {
             let block = Block {
                 parameters: lent.collect(),
                 own,
+                whole: RefCell::default(),
                 gradient: RefCell::default(),
             };
             block.hold(None)?;

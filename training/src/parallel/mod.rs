@@ -89,7 +89,10 @@ impl Parallel {
             if let Some(Slice { of_parameter, .. }) = slot.within(&self.shard(unit)) {
                 let (start, size) = (of_parameter.start as i64, of_parameter.len() as i64);
                 let numbers = self.parameters[slot.parameter].1.f_detach()?.f_view([-1])?;
-                slices[slot.parameter] = Some(numbers.f_narrow(0, start, size)?);
+                // A view would keep what it is one of, also once it holds other numbers.
+                let mut slice = Tensor::f_empty([0], (numbers.kind(), numbers.device()))?;
+                slice.f_set_data(&numbers.f_narrow(0, start, size)?)?;
+                slices[slot.parameter] = Some(slice);
             }
         }
         Ok(slices)

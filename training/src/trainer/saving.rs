@@ -1,5 +1,7 @@
 //! What is saved of a training, and gone on from.
 
+use flava_model::runtime::give_memory_back;
+
 use super::run::Run;
 use crate::{Error, Learner, Sharding, checkpointing::last_state, parameter::first_not_finite};
 
@@ -48,6 +50,7 @@ impl<L: Learner> Run<'_, L> {
             return Ok(());
         }
         let lender = self.parallel.lend_blocks()?;
+        give_memory_back();
         self.learner.set_lender(&lender);
         Ok(())
     }
