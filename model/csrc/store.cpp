@@ -14,8 +14,8 @@ extern "C" {
 // A client of the store at host:port, or the store itself; `listening` is a socket that is bound already, or -1.
 int flava_store_open(const char* host, int port, int serve, int listening, int64_t timeout_ms, Store** out) {
   return guarded([&] {
-    // What fails is an error here; c10d says it too, with the frames of its stack.
-    if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+    // What fails is an error here; c10d warns of it besides, with the frames of its stack.
+    if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = c10::GLOG_ERROR;
     c10d::TCPStoreOptions options;
     options.port = static_cast<uint16_t>(port);
     options.isServer = serve != 0;
