@@ -48,9 +48,8 @@ def slurm(recipe, out):
 
 def hosts(recipe, out):
     two = processes.Hosts()
-    place = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555"}
     try:
-        run([(["ip", "netns", "exec", name, *training(recipe, out)], {"RANK": str(rank)}) for rank, name in enumerate(two.NAMES)], **place)
+        run([(["ip", "netns", "exec", name, *training(recipe, out)], {"RANK": str(rank)}) for rank, name in enumerate(two.NAMES)], **two.PLACE)
     finally:
         two.remove()
 

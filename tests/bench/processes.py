@@ -118,6 +118,8 @@ class Hosts:
     """Two hosts on this machine: network namespaces with a cable of so many Gbit/s between them. Needs root, ip and tc."""
 
     NAMES = ("flava-a", "flava-b")
+    # What torchrun would tell a process of each.
+    PLACE = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555"}
 
     def __init__(self, gbit=None):
         self.remove()
@@ -146,8 +148,7 @@ class Hosts:
         with tempfile.TemporaryDirectory() as out:
             program = os.path.join(ROOT, "target/release/flava-pretrain")
             command = [program, "run", path, "--out", out, "--device", "cpu", "--quiet", "--threads", "1", *more]
-            place = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555"}
-            processes = [subprocess.Popen(["ip", "netns", "exec", name, *command], env=os.environ | place | {"RANK": str(rank)}, stdout=subprocess.DEVNULL,
+            processes = [subprocess.Popen(["ip", "netns", "exec", name, *command], env=os.environ | self.PLACE | {"RANK": str(rank)}, stdout=subprocess.DEVNULL,
                                           stderr=subprocess.DEVNULL) for rank, name in enumerate(self.NAMES)]
             if any([process.wait() for process in processes]):
                 raise RuntimeError("the training on two hosts failed")

@@ -17,7 +17,7 @@ use tempfile::tempdir;
 
 use crate::support::{
     program::{Run, command, limited, program},
-    recipes::write_tiny_recipe,
+    recipes::{COLUMNS, write_tiny_recipe},
 };
 
 const KILLS: usize = 8;
@@ -398,16 +398,7 @@ fn every_recipe_runs() {
     let folder = tempdir().unwrap();
     write_tiny_recipe(folder.path(), "");
     let tiny = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
-    for column in [
-        "mim",
-        "mlm",
-        "flava-c-local",
-        "flava-c",
-        "flava-mm",
-        "flava-without-init",
-        "flava-beit-init",
-        "flava",
-    ] {
+    for column in COLUMNS {
         fs::write(
             folder.path().join("column.toml"),
             tiny.replace(

@@ -19,8 +19,8 @@ use crate::support::{
     program::{Run, limited},
     recipes::{write_short_recipe, write_tiny_recipe},
     trainings::{
-        SAME, SMOOTH, STAGES, ends, free_port, losses, pretrain, run, start, tasks, wait_for_steps,
-        weights,
+        SMOOTH, STAGES, assert_same_losses, ends, free_port, losses, pretrain, run, start, tasks,
+        wait_for_steps, weights,
     },
 };
 
@@ -53,14 +53,7 @@ fn error_of(ended: &Run) -> &str {
 fn goes_on(folder: &Path, out: &str, whole: &[f64]) {
     let last = run(folder, &args(out, &[]));
     assert_eq!(last.code, 0, "{out}: {}", last.stderr);
-    let losses = losses(&folder.join(out), "joint");
-    assert_eq!(losses.len(), whole.len());
-    for (a, b) in whole.iter().zip(&losses) {
-        assert!(
-            (a - b).abs() < SAME * a.abs().max(1.0),
-            "{out}: {a} and {b}"
-        );
-    }
+    assert_same_losses(whole, &losses(&folder.join(out), "joint"), out);
 }
 
 fn left_alone(folder: &Path) -> Vec<f64> {

@@ -72,6 +72,15 @@ pub fn losses(out: &Path, stage: &str) -> Vec<f64> {
         .collect()
 }
 
+/// That the losses of two trainings are the same but for [`SAME`].
+pub fn assert_same_losses(one: &[f64], other: &[f64], of: &str) {
+    assert_eq!(one.len(), other.len(), "{of}");
+    for (step, (a, b)) in one.iter().zip(other).enumerate() {
+        let close = (a - b).abs() < SAME * a.abs().max(1.0);
+        assert!(close, "{of}, step {step}: {a} and {b}");
+    }
+}
+
 pub fn weights(out: &Path, stage: &str) -> Vec<(String, Tensor)> {
     tensors(&out.join(stage).join("last/model.safetensors"))
 }

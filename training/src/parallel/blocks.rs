@@ -144,7 +144,7 @@ impl WeightLender for Blocks {
             return Ok(());
         };
         // One sum was under way while this block computed; memory for two there is not.
-        self.end_sum(&mut self.traffic.borrow_mut())?;
+        self.end_sum()?;
         let whole = self.memory(lent)?;
         lent.take_gradients(&whole)?;
         self.take_back(block)?;
@@ -237,12 +237,8 @@ impl Blocks {
     }
 
     /// Waits for the sum of gradients that is under way.
-    pub(super) fn end_sums(&self) -> ModelResult<()> {
-        self.end_sum(&mut self.traffic.borrow_mut())
-    }
-
-    fn end_sum(&self, traffic: &mut Traffic) -> ModelResult<()> {
-        let Some(sum) = traffic.sum.take() else {
+    pub(super) fn end_sum(&self) -> ModelResult<()> {
+        let Some(sum) = self.traffic.borrow_mut().sum.take() else {
             return Ok(());
         };
         let Sum {
@@ -275,7 +271,7 @@ impl Blocks {
 
     /// Takes all gradients away, and what a pass that failed has left under way.
     pub(super) fn clear_gradients(&self) -> ModelResult<()> {
-        self.end_sums()?;
+        self.end_sum()?;
         self.take_ahead(&mut self.traffic.borrow_mut(), "")?;
         for block in self.blocks.values() {
             block.gradient.replace(None);

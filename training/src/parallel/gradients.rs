@@ -36,7 +36,7 @@ impl Parallel {
     pub(crate) fn sum_gradients(&self, loss: f64) -> Result<SummedGradients> {
         let _guard = tch::no_grad_guard();
         if let Some(blocks) = &self.blocks {
-            blocks.end_sums()?;
+            blocks.end_sum()?;
         }
         let mut early = self
             .sums
