@@ -25,13 +25,13 @@ pub struct Start {
     variables: Strings,
 }
 
-/// Has a function be called with the [`Start`], in every program that it is a part of. It has one
-/// thread, no arguments in `std::env`, and nothing of any other library; what it changes in memory
-/// stays.
+/// Has a function be called with the [`Start`], in every program that it is a part of, but not in a
+/// crate's unit tests, whose arguments are the test harness's. It has one thread, no arguments in
+/// `std::env`, and nothing of any other library; what it changes in memory stays.
 #[macro_export]
 macro_rules! at_start {
     ($act:path) => {
-        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
         #[allow(unsafe_code, reason = "called by the loader as main is")]
         const _: () = {
             use std::ffi::c_int;
@@ -49,7 +49,7 @@ macro_rules! at_start {
                 $act(&unsafe { $crate::Start::new(arguments, variables) });
             }
         };
-        #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+        #[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
         const _: fn(&$crate::Start) = $act;
     };
 }
