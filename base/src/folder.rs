@@ -94,12 +94,34 @@ pub fn replace_folder<E: From<Error>>(
     folder: &Path,
     write: impl FnOnce(&Path) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let (part, old) = (sibling(folder, "part"), sibling(folder, "old"));
-    let io = |e: std::io::Error| E::from(Error::io(folder, e));
+    begin_folder(folder)?;
+    finish_folder(folder, write)
+}
+
+/// A new, empty folder beside `folder`, for several to fill before one of them finishes it.
+pub fn begin_folder(folder: &Path) -> Result<PathBuf> {
+    let part = part_of_folder(folder);
+    let io = |e: std::io::Error| Error::io(folder, e);
     if part.exists() {
         fs::remove_dir_all(&part).map_err(io)?;
     }
     fs::create_dir_all(&part).map_err(io)?;
+    Ok(part)
+}
+
+/// Where [`begin_folder`] makes it.
+pub fn part_of_folder(folder: &Path) -> PathBuf {
+    sibling(folder, "part")
+}
+
+/// Lets `write` fill what is missing in the folder that was begun, then puts it in the place of
+/// `folder`. If anything fails on the way, the old one stays.
+pub fn finish_folder<E: From<Error>>(
+    folder: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (part, old) = (part_of_folder(folder), sibling(folder, "old"));
+    let io = |e: std::io::Error| E::from(Error::io(folder, e));
     let manifest = || -> Result<()> {
         let text = serde_json::to_string_pretty(&Manifest::of(&part)?)
             .map_err(|e| Error::file(&part, e))?;

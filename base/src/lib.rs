@@ -26,7 +26,10 @@ mod write;
 pub use digest_index::{DigestIndex, Stamp, cache_folder, file_digest};
 pub use error::{Error, Result};
 pub use event_file::{ProtoMessage, first_event, scalar_event, value_event};
-pub use folder::{MANIFEST, replace_file, replace_folder, restore_folder, verify_folder};
+pub use folder::{
+    MANIFEST, begin_folder, finish_folder, part_of_folder, replace_file, replace_folder,
+    restore_folder, verify_folder,
+};
 pub use guard::guarded;
 pub use interrupt::{interrupted, listen};
 pub use lock::lock_folder;

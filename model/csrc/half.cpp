@@ -33,7 +33,7 @@ class Halves {
       }
       ++weight;
       const Tensor tensor = Tensor(found).detach();
-      if (tensor.numel() == 0) continue;  // another has it
+      if (tensor.storage().nbytes() == 0) continue;  // it is lent, and not now
       weights.push_back(tensor);
       halves.push_back(at::empty_like(tensor, tensor.options().dtype(kind)));
       now.emplace(found.get(), halves.back());
@@ -47,6 +47,7 @@ class Halves {
   }
 
   Tensor of(const Tensor& weight, at::ScalarType kind) {
+    if (weight.scalar_type() == kind) return weight.detach();  // lent as a half
     const auto key = weight.unsafeGetTensorImpl();
     if (const auto found = now.find(key); found != now.end() && found->second.scalar_type() == kind) return found->second;
     Tensor half = weight.detach().to(kind);

@@ -75,7 +75,7 @@ struct ClosureNode : torch::autograd::Node {
     std::vector<Tensor*> results(inputs, nullptr);
     char message[512] = "";
     const int code = backward(data, in.data(), in.size(), results.data(), inputs, message, sizeof(message));
-    TORCH_CHECK(code == 0, "the backward pass of a recomputed layer failed: ", static_cast<const char*>(message));
+    TORCH_CHECK(code == 0, "the backward pass of a layer failed: ", static_cast<const char*>(message));
     torch::autograd::variable_list out(inputs);
     for (size_t i = 0; i < inputs; ++i) {
       if (!results[i]) continue;
@@ -182,13 +182,14 @@ int flava_packed_linear(const Tensor* x, const Tensor* weight, const Tensor* bia
   });
 }
 
-// ys: x weight^T + bias, all f32 on the CPU, differentiable.
+// ys: x weight^T + bias on the CPU, differentiable.
 int flava_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, Tensor** ys) {
   return guarded([&] {
     // For a few rows or columns oneDNN falls back to its reference code, and a few rows are rounded otherwise than many, by either
     // way: they are made enough.
     const int64_t out = weight->size(0), in = weight->size(1), few = 16, rows = x->numel() / std::max<int64_t>(in, 1);
-    const bool plain = in < few || out < few || at::autocast::is_autocast_enabled(at::kCPU);
+    const bool f32 = x->scalar_type() == at::kFloat && weight->scalar_type() == at::kFloat;
+    const bool plain = !f32 || in < few || out < few || at::autocast::is_autocast_enabled(at::kCPU);
     const auto product = [&](const Tensor& x) {
       return plain ? at::linear(x, *weight, optional(bias)) : LinearFunction::apply(x, *weight, optional(bias));
     };
@@ -308,6 +309,19 @@ int flava_on_gradient(const Tensor* parameter, void* data, Call call, Drop drop)
 
 // Backward passes that this thread begins run in it alone, on whatever device: what they call is not to be shared by threads.
 void flava_backward_in_this_thread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
+
+// Exchanges the memory of two tensors' storages, whose sizes and views stay as they are: one of them may have none.
+int flava_exchange_memory(const Tensor* one, const Tensor* other) {
+  return guarded([&] {
+    auto *a = one->storage().unsafeGetStorageImpl(), *b = other->storage().unsafeGetStorageImpl();
+    TORCH_CHECK(a->device() == b->device(), "memory of ", a->device(), " and of ", b->device());
+    const auto bytes = a->nbytes();
+    at::DataPtr memory = a->set_data_ptr(at::DataPtr(nullptr, a->device()));
+    a->set_data_ptr_noswap(b->set_data_ptr(std::move(memory)));
+    a->set_nbytes(b->nbytes());
+    b->set_nbytes(bytes);
+  });
+}
 
 // Makes `output`, computed without a graph, the output of a node over `input`.
 int flava_attach(const Tensor* input, Tensor* output, void* data, Backward backward, Drop drop) {

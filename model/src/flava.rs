@@ -51,6 +51,7 @@ pub struct Flava {
     text_to_mm_projection: Projection,
     logit_scale: Tensor,
     train: bool,
+    lender: Option<Rc<dyn WeightLender>>,
 }
 
 impl Flava {
@@ -87,6 +88,7 @@ impl Flava {
             text_to_mm_projection: projection("text_to_mm_projection", config.hidden_size),
             logit_scale: vars.constant("logit_scale", &[], config.logit_scale_init_value),
             train: false,
+            lender: None,
         }
     }
 
@@ -108,6 +110,13 @@ impl Flava {
         self.image_model.set_lender(lender);
         self.text_model.set_lender(lender);
         self.multimodal_model.set_lender(lender);
+        self.lender = Some(Rc::clone(lender));
+    }
+
+    /// Whether a variable has its numbers only while its block computes.
+    pub fn is_lent(&self, variable: &str) -> bool {
+        let lender = self.lender.as_ref();
+        lender.is_some_and(|lender| lender.is_lent(variable))
     }
 
     /// Does something with each projection of the attention of all encoders, which is told by its

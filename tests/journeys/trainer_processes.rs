@@ -15,7 +15,7 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use tempfile::tempdir;
 
-use crate::support::processes::together;
+use crate::support::{processes::together, trainings};
 
 const STEPS: usize = 20;
 /// Rows of a batch, one of which is broken.
@@ -297,11 +297,9 @@ fn train(folder: &Path, way: Way) {
 
 /// Weights, moments and averages of a folder's last state.
 fn state(folder: &Path) -> Vec<(String, Tensor)> {
-    let files = [WEIGHTS, "optimiser.safetensors", "ema.safetensors"];
-    let read = |file: &str| read_tensors(&folder.join("last").join(file)).unwrap();
-    let mut all: Vec<(String, Tensor)> = files.into_iter().flat_map(read).collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    all
+    let all = ["model", "optimiser", "ema"].into_iter();
+    all.flat_map(|what| trainings::state(&folder.join("last"), what))
+        .collect()
 }
 
 fn trained(ways: &[Way]) -> (Vec<(String, Tensor)>, TrainingState) {

@@ -1,6 +1,11 @@
 //! Trainings in several processes: what they make is what one makes.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tch::Tensor;
@@ -9,9 +14,9 @@ use tempfile::tempdir;
 use crate::support::{
     processes::signal,
     program::{Run, program},
-    recipes::{COLUMNS, write_tiny_recipe},
+    recipes::{COLUMNS, write_short_recipe, write_tiny_recipe},
     trainings::{
-        SAME, SMOOTH, STAGES, assert_same_losses, losses, pretrain, run, start, tensors, weights,
+        SAME, SMOOTH, STAGES, assert_same_losses, losses, pretrain, run, start, state, weights,
     },
 };
 
@@ -286,46 +291,42 @@ fn columns_in_processes_are_those_of_one() {
     }
 }
 
-/// Weights and moments are the same, whatever of them each process has: to the bit, but for `full`
-/// where a block has several backward passes in a step, whose gradients it sums one by one.
+/// Weights and moments are the same, whatever of them each process has: to the bit, but where `full`
+/// sums the gradients of a block's backward passes one by one.
 #[test]
 fn weights_and_moments_are_those_of_any_sharding() {
     let folder = tempdir().unwrap();
-    write_tiny_recipe(folder.path(), "joint.init = []");
+    write_short_recipe(folder.path());
     let recipe = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
-    let stages = "extends = \"mini\"\nrun = [\"tokenizer\", \"codebook\", \"text\", \"joint\"]";
-    let recipe = recipe.replace("extends = \"mini\"", stages);
+    let recipe = recipe.replace("num_hidden_layers = 1", "num_hidden_layers = 2");
     fs::write(folder.path().join("tiny.toml"), recipe).unwrap();
-    let steps = ["text", "joint"].map(|stage| format!("{stage}.schedule.steps=20"));
-    let steps = steps.iter().flat_map(|setting| ["--set", setting]);
-    let settings: Vec<&str> = SMOOTH.into_iter().chain(steps).collect();
-    for processes in ["2", "3"] {
-        let out = |shard: &str| format!("{shard} {processes}");
-        for shard in ["none", "optimiser", "full"] {
-            let out = out(shard);
-            let way = ["--processes", processes, "--shard", shard, "--out", &out];
-            let made = run(folder.path(), &[&settings[..], &way].concat());
+    let settings = [&SMOOTH[..], &["--set", "joint.schedule.steps=20"]].concat();
+    let once: &[&str] = &["--shard", "full", "--reduce", "step"];
+    let again = &[once, &["--recompute"]].concat();
+    let optimiser: &[&str] = &["--shard", "optimiser"];
+    let by_pass: &[&str] = &["--shard", "full"];
+    for (processes, precision, ways) in [
+        ("2", "f32", &[optimiser, once, again, by_pass][..]),
+        ("3", "f32", &[optimiser, once]),
+        ("2", "bf16", &[once, again]),
+    ] {
+        let how = ["--processes", processes, "--precision", precision];
+        let how = [&how[..], &["--micro-batch", "2"]].concat();
+        let made = |way: &[&str]| -> PathBuf {
+            let out = [&["with"], &how[..], way].concat().join(" ");
+            let all = [&settings[..], &how, way, &["--out", &out]].concat();
+            let made = run(folder.path(), &all);
             assert_eq!(made.code, 0, "{out}: {}", made.stderr);
-        }
-        for stage in ["text", "joint"] {
-            for file in ["model.safetensors", "optimiser.safetensors"] {
-                let state = |shard: &str| {
-                    let last = folder.path().join(out(shard)).join(stage).join("last");
-                    tensors(&last.join(file))
-                };
-                let whole = state("none");
-                for shard in ["optimiser", "full"] {
-                    let off = difference(&whole, &state(shard));
-                    let most = if (stage, shard) == ("joint", "full") {
-                        SAME
-                    } else {
-                        0.0
-                    };
-                    assert!(
-                        off <= most,
-                        "{processes}, {shard}, {stage}, {file}: {off:.1e}"
-                    );
-                }
+            folder.path().join(out)
+        };
+        let whole = made(&["--shard", "none"]);
+        for way in ways {
+            let out = made(way);
+            for file in ["model", "optimiser"] {
+                let state = |out: &Path| state(&out.join("joint/last"), file);
+                let off = difference(&state(&whole), &state(&out));
+                let most = if *way == by_pass { SAME } else { 0.0 };
+                assert!(off <= most, "{}, {file}: {off:.1e}", out.display());
             }
         }
     }

@@ -17,7 +17,7 @@ use flava_model::{
 };
 use flava_pretrain::{JointTraining, LossWeights, Rank};
 use flava_training::{
-    AdamWConfig, Learner, LrSchedule, Schedule, Sharding, Step, Trainer, TrainerConfig,
+    AdamWConfig, Learner, LrSchedule, Reduction, Schedule, Sharding, Step, Trainer, TrainerConfig,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::tempdir;
@@ -302,18 +302,20 @@ fn the_contrastive_loss_is_hugging_faces_and_its_gradient_the_numerical_one() {
 fn trace(
     rank: usize,
     sharding: Sharding,
+    precision: Precision,
     alone: &DrawingAlone,
-) -> (Vec<Exchange>, Vec<(String, usize)>) {
+) -> (Vec<Exchange>, Vec<(String, Vec<i64>)>) {
     const WORLD: usize = 1024;
     let folder = tempdir().unwrap();
     let group = Group::simulated(rank, WORLD);
     let mut train = joint(1.0, alone);
+    train.precision = precision;
     let samples = &mut Arc::get_mut(&mut train.readers).unwrap()[0].samples;
     samples.batch_size = 2 * WORLD;
     samples.rank = Rank { rank, world: WORLD };
     let sets = train.parameters();
     let parameters = sets.iter().flat_map(|set| &set.parameters);
-    let sizes = parameters.map(|parameter| (parameter.name.clone(), parameter.tensor.numel()));
+    let sizes = parameters.map(|parameter| (parameter.name.clone(), parameter.tensor.size()));
     // Pairs reach no head of images or texts alone.
     let sizes = sizes.filter(|(name, _)| {
         !["mim_head", "mlm_head"]
@@ -346,7 +348,7 @@ fn trace(
         },
         seed: 0,
         key: "key",
-        precision: Precision::F32,
+        precision,
         micro_batch: 0,
         group: &group,
         sharding,
@@ -364,9 +366,14 @@ fn trace(
 #[test]
 fn the_first_and_the_last_of_many_processes_exchange_the_same() {
     let alone = DrawingAlone::new();
-    for sharding in [Sharding::None, Sharding::Optimiser, Sharding::Full] {
-        let (first, sizes) = trace(0, sharding, &alone);
-        let (last, _) = trace(1023, sharding, &alone);
+    let ways = [Sharding::None, Sharding::Optimiser]
+        .into_iter()
+        .chain([Reduction::Pass, Reduction::Step].map(Sharding::Full));
+    let ways = ways.map(|sharding| (sharding, Precision::F32));
+    let halves = (Sharding::Full(Reduction::Pass), Precision::Bf16);
+    for (sharding, precision) in ways.chain([halves]) {
+        let (first, sizes) = trace(0, sharding, precision, &alone);
+        let (last, _) = trace(1023, sharding, precision, &alone);
         // What the log tells is of other lengths.
         let order = |trace: &[Exchange]| -> Vec<Exchange> {
             let one = |exchange: &Exchange| Exchange {
@@ -380,11 +387,12 @@ fn the_first_and_the_last_of_many_processes_exchange_the_same() {
             trace.iter().map(one).collect()
         };
         assert_eq!(order(&first), order(&last), "{sharding:?}");
-        let named = sizes.iter().map(|(name, size)| (name.as_str(), *size));
-        let schedule = Schedule::new(named, 1024, sharding);
+        let named = sizes.iter().map(|(name, size)| (name.as_str(), &size[..]));
+        let schedule = Schedule::new(named, 1024, sharding, precision.kind());
         let each = |trace: &[Exchange], what: Collective| -> Vec<usize> {
             let of = trace.iter().filter(|exchange| exchange.collective == what);
-            let of = of.filter(|exchange| exchange.kind == Kind::Float);
+            let is_number = |kind: Kind| kind == Kind::Float || kind == precision.kind();
+            let of = of.filter(|exchange| is_number(exchange.kind));
             of.map(|exchange| exchange.bytes).collect()
         };
         let bytes = |trace: &[Exchange], what| each(trace, what).iter().sum::<usize>();
@@ -406,8 +414,14 @@ fn the_first_and_the_last_of_many_processes_exchange_the_same() {
                 .iter()
                 .fold((0, 0), |(gathers, sums), block| {
                     let of_pairs = block.name.contains("multimodal");
-                    let (gather, sum) = if of_pairs { (2, 1) } else { (5, 2) };
-                    (gathers + gather * block.bytes, sums + sum * block.bytes)
+                    let (gather, sum) = match sharding {
+                        Sharding::Full(Reduction::Step) if !of_pairs => (5, 1),
+                        _ if of_pairs => (2, 1),
+                        _ => (5, 2),
+                    };
+                    let bytes = |all: &[Exchange]| all.iter().map(|one| one.bytes).sum::<usize>();
+                    let weights = gather * bytes(&block.weights);
+                    (gathers + weights, sums + sum * bytes(&block.gradients))
                 });
         // Images and texts, forth and back.
         let embeddings = 2 * 2048 * 24 * 4;

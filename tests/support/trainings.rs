@@ -82,7 +82,17 @@ pub fn assert_same_losses(one: &[f64], other: &[f64], of: &str) {
 }
 
 pub fn weights(out: &Path, stage: &str) -> Vec<(String, Tensor)> {
-    tensors(&out.join(stage).join("last/model.safetensors"))
+    state(&out.join(stage).join("last"), "model")
+}
+
+/// What the files of a state hold, by name, however many there are: `model`, or `optimiser`.
+pub fn state(last: &Path, what: &str) -> Vec<(String, Tensor)> {
+    let files = fs::read_dir(last).unwrap().map(|entry| entry.unwrap());
+    let is_of = |name: &str| name.starts_with(what) && name.ends_with(".safetensors");
+    let files = files.filter(|file| is_of(file.file_name().to_str().unwrap()));
+    let mut all: Vec<_> = files.flat_map(|file| tensors(&file.path())).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
 }
 
 /// What a file holds, by name.

@@ -7,19 +7,24 @@ use std::{
 };
 
 use flava_base::{
-    MANIFEST, is_there, read_json, replace_file, replace_folder, restore_folder, verify_folder,
-    write_atomic, write_with,
+    MANIFEST, begin_folder, finish_folder, is_there, read_json, replace_file, replace_folder,
+    restore_folder, verify_folder, write_atomic, write_with,
 };
-use flava_model::checkpoint::{read_tensors, write_tensors};
+use flava_model::checkpoint::{each_tensor, index_shards, shard_name, write_tensors};
 use tch::Tensor;
 
 use crate::{Ema, Error, Learner, Result, TrainingState};
 
 const STATE: &str = "training_state.json";
-const MOMENTS: &str = "optimiser.safetensors";
+/// What names of files begin with.
+const MOMENTS: &str = "optimiser";
+const MODEL: &str = "model";
 const AVERAGE: &str = "ema.safetensors";
 /// Largest description of a state.
 const MAX_STATE: u64 = 16 << 20;
+
+/// Tensors by name.
+type Named = Vec<(String, Tensor)>;
 
 /// The state that a folder's training was left in, if any.
 ///
@@ -59,28 +64,6 @@ impl Checkpoints<'_> {
         self.folder.join("best")
     }
 
-    /// Writes all that training goes on from.
-    pub(crate) fn save_last<L: Learner>(
-        &self,
-        learner: &L,
-        moments: Vec<(String, Tensor)>,
-        ema: Option<&Ema>,
-        state: &TrainingState,
-    ) -> std::result::Result<(), L::Error> {
-        let write = |part: &Path| -> std::result::Result<(), WriteError<L::Error>> {
-            learner.save(part, state).map_err(WriteError::Learner)?;
-            if !moments.is_empty() {
-                write_tensors(&part.join(MOMENTS), moments).map_err(Error::from)?;
-            }
-            if let Some(ema) = ema {
-                ema.write(&part.join(AVERAGE))?;
-            }
-            write_atomic(&part.join(STATE), text_of(state)?.as_bytes())?;
-            Ok(())
-        };
-        replace_folder(&self.last(), write).map_err(WriteError::into_inner)
-    }
-
     /// Writes a changed state into the last folder.
     pub(crate) fn rewrite_state(&self, state: &TrainingState) -> Result<()> {
         Ok(replace_file(
@@ -90,20 +73,30 @@ impl Checkpoints<'_> {
         )?)
     }
 
-    /// Takes up what is in the last folder; the optimiser's state, where a step was made.
+    /// Takes up what is in the last folder; what of the optimiser's state is this process's, where a
+    /// step was made.
     pub(crate) fn load<L: Learner>(
         &self,
         learner: &mut L,
         ema: Option<&mut Ema>,
         state: &TrainingState,
-    ) -> std::result::Result<Option<Vec<(String, Tensor)>>, L::Error> {
+        own: &dyn Fn(&str, Tensor) -> Result<Option<Tensor>>,
+    ) -> std::result::Result<Option<Named>, L::Error> {
         let last = self.last();
         learner.load(&last)?;
-        let moments = last.join(MOMENTS);
-        let moments = if is_there(&moments) {
-            Some(read_tensors(&moments).map_err(Error::from)?)
+        let files = files_of_moments(&last)?;
+        let moments = if !files.is_empty() {
+            let mut moments = Vec::new();
+            for file in files {
+                each_tensor(&file, |name, tensor| -> Result<()> {
+                    let own = own(&name, tensor)?;
+                    moments.extend(own.map(|own| (name, own)));
+                    Ok(())
+                })?;
+            }
+            Some(moments)
         } else if state.step > state.scaler.skipped as usize {
-            return Err(self.lacks(MOMENTS).into());
+            return Err(self.lacks(&file_of_moments(0, 1)).into());
         } else {
             None
         };
@@ -147,14 +140,108 @@ impl Checkpoints<'_> {
     }
 }
 
+/// What one of those that save writes of what all processes have parts of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    pub(crate) saver: usize,
+    pub(crate) savers: usize,
+    /// Whether the weights of blocks are in files of their own.
+    pub(crate) has_blocks: bool,
+}
+
+impl Shares {
+    /// Writes this process's files; their names.
+    pub(crate) fn write(self, part: &Path, blocks: Named, moments: Named) -> Result<Vec<String>> {
+        let mut written = Vec::new();
+        let names = [
+            shard_name(MODEL, self.saver + 1, self.savers + 1),
+            file_of_moments(self.saver, self.savers),
+        ];
+        for (name, tensors) in names.into_iter().zip([blocks, moments]) {
+            if !tensors.is_empty() {
+                write_tensors(&part.join(&name), tensors)?;
+                written.push(name);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Puts together what all have written, as they name it.
+    ///
+    /// # Errors
+    /// If a file is not there.
+    pub(crate) fn join(self, part: &Path, written: &[String]) -> Result<()> {
+        for name in written {
+            if !is_there(&part.join(name)) {
+                let reason = "was written by another process, and is not seen by process 0";
+                return Err(flava_base::Error::file(part.join(name), reason).into());
+            }
+        }
+        if !self.has_blocks {
+            return Ok(());
+        }
+        let of_model = written.iter().filter(|name| name.starts_with(MODEL));
+        let others: Vec<&str> = of_model.map(String::as_str).collect();
+        Ok(index_shards(part, &others, self.savers + 1)?)
+    }
+}
+
+/// The file of one of so many processes' part of the optimiser's state.
+fn file_of_moments(saver: usize, savers: usize) -> String {
+    if savers == 1 {
+        return format!("{MOMENTS}.safetensors");
+    }
+    shard_name(MOMENTS, saver, savers)
+}
+
+/// The files of the optimiser's state.
+fn files_of_moments(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+    let is_of = |name: &str| name.starts_with(MOMENTS) && name.ends_with(".safetensors");
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(is_of)
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Begins to replace a folder.
+pub(crate) fn begun<E: From<Error>>(folder: &Path) -> std::result::Result<(), E> {
+    begin_folder(folder)
+        .map(drop)
+        .map_err(|e| Error::from(e).into())
+}
+
+/// Fills what others have begun to fill, and puts it in the place of a folder.
+pub(crate) fn finish<E: From<Error>>(
+    folder: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let write = |part: &Path| write(part).map_err(WriteError::Learner);
+    finish_folder(folder, write).map_err(WriteError::into_inner)
+}
+
+/// Writes what training goes on from beside the model and the moments.
+pub(crate) fn write_state(part: &Path, ema: Option<&Ema>, state: &TrainingState) -> Result<()> {
+    if let Some(ema) = ema {
+        ema.write(&part.join(AVERAGE))?;
+    }
+    Ok(write_atomic(&part.join(STATE), text_of(state)?.as_bytes())?)
+}
+
 /// Writes the model alone, as it is now, in place of what is in a folder.
 pub(crate) fn save_model<L: Learner>(
     folder: &Path,
     learner: &L,
     state: &TrainingState,
 ) -> std::result::Result<(), L::Error> {
-    let write = |part: &Path| learner.save(part, state).map_err(WriteError::Learner);
-    replace_folder(folder, write).map_err(WriteError::into_inner)
+    begun::<L::Error>(folder)?;
+    finish(folder, |part| learner.save(part, state))
 }
 
 fn text_of(state: &TrainingState) -> Result<String> {

@@ -58,6 +58,14 @@ impl Coordinator {
             .unwrap_or_else(|error| Err(Error::from(error).into()))
     }
 
+    /// Lines that all processes tell process 0 of a piece of work that each has done its part of: not
+    /// in a collective either.
+    pub(crate) fn reported(&mut self, name: &str, own: &[String]) -> Result<Vec<String>> {
+        self.led += 1;
+        let peers = self.group.peers();
+        Ok(peers.reported(&format!("{name}/{}", self.led), own)?)
+    }
+
     /// A score as process 0 has it.
     pub(crate) fn of_leader(&self, score: Option<f64>) -> Result<Option<f64>> {
         let score = score.unwrap_or(f64::NAN);

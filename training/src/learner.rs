@@ -9,7 +9,7 @@ use rand::RngCore;
 use crate::{
     BatchRows, LearnerError, ParameterSet, StepMetrics, TrainingState, Update, WholeBatch,
     coordination::{agreed, before_step},
-    parallel::Sums,
+    parallel::{Blocks, Sums},
 };
 
 /// Rows of a batch that go through the model at once.
@@ -19,13 +19,17 @@ pub struct Part {
     pub number: usize,
     /// Among this process's rows; empty where all of them are broken, or others have one more.
     pub rows: Range<usize>,
-    /// Whether it is the last of this process that has rows.
+    /// Whether it is the last of this process that has a backward pass.
     pub is_last: bool,
 }
 
 /// Sums of gradients that begin before the backward pass has ended; none in a process alone.
 #[derive(Clone, Debug, Default)]
-pub struct EarlySums(pub(crate) Option<Rc<Sums>>);
+pub struct EarlySums {
+    pub(crate) sums: Option<Rc<Sums>>,
+    /// Of blocks that are lent their weights.
+    pub(crate) of_blocks: Option<Rc<Blocks>>,
+}
 
 /// What a step may know of itself.
 #[derive(Clone, Debug)]
@@ -92,7 +96,8 @@ impl Step {
             }
         };
         let mut parts: Vec<Part> = (0..count).map(part).collect();
-        if let Some(last) = parts.iter_mut().rfind(|part| !part.rows.is_empty()) {
+        let has_pass = |part: &&mut Part| self.lockstep || !part.rows.is_empty();
+        if let Some(last) = parts.iter_mut().rfind(has_pass) {
             last.is_last = true;
         }
         parts
@@ -101,8 +106,15 @@ impl Step {
     /// Before a part's last backward pass. If it is this process's last in the step, gradients go
     /// out to be summed as soon as they are complete; without this, at the end.
     pub fn begin_backward(&self, part: &Part) {
-        if let Some(sums) = self.early_sums.0.as_ref().filter(|_| part.is_last) {
+        if !part.is_last {
+            return;
+        }
+        let EarlySums { sums, of_blocks } = &self.early_sums;
+        if let Some(sums) = sums {
             sums.begin_last();
+        }
+        if let Some(blocks) = of_blocks {
+            blocks.begin_last();
         }
     }
 
@@ -113,7 +125,10 @@ impl Step {
         kind: &'static str,
         backward: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let Some(sums) = &self.early_sums.0 else {
+        if let Some(blocks) = &self.early_sums.of_blocks {
+            blocks.begin();
+        }
+        let Some(sums) = &self.early_sums.sums else {
             return backward();
         };
         sums.begin(kind)?;
@@ -193,7 +208,8 @@ pub trait Learner {
     fn takes_lender(&self) -> bool {
         false
     }
-    /// Lets blocks be lent their weights from now on.
+    /// Lets blocks be lent their weights from now on; what is lent is not the learner's to save, but
+    /// it saves the rest by the parameters' names, in `model.safetensors`.
     fn set_lender(&mut self, _lender: &Rc<dyn WeightLender>) {}
     /// Whether a batch can go through the model in parts, with the gradients of the whole.
     fn takes_parts(&self) -> bool {

@@ -34,7 +34,7 @@ pub use log::Log;
 pub use loss_scaler::LossScaler;
 pub use lr_schedule::LrSchedule;
 pub use metrics::{Accuracy, BrokenRows, StepMetrics};
-pub use parallel::{BlockSize, Schedule, Sharding};
+pub use parallel::{BlockExchanges, Reduction, Schedule, Sharding};
 pub use parameter::{Parameter, ParameterSet, is_decayed};
 pub use peak::peak_flops;
 pub use trainer::{Candidate, Evaluate, Evaluation, Trained, Trainer, TrainerConfig};

@@ -1,8 +1,10 @@
 //! How processes train together, the same for fine-tuning and pretraining.
 
 use clap::{Args, ValueEnum};
-use flava_training::Sharding;
+use flava_training::{Reduction, Sharding};
 use tch::Device;
+
+use crate::{Error, Result};
 
 /// What of a training each process has only a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,14 +19,23 @@ pub enum ShardArg {
     Full,
 }
 
+/// When gradients are summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReduceArg {
+    /// After each backward pass.
+    Pass,
+    /// Once a step.
+    Step,
+}
+
 /// How several processes train one model.
 #[derive(Debug, Args)]
 pub struct TogetherArgs {
     /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
     /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
     ///
-    /// With `full` the activations of blocks are computed again in the backward pass; all but joint
-    /// pretraining keep their weights whole, and say so.
+    /// With `full` a block's weights are gathered before it computes, forth and back, in the
+    /// precision that products have; all but joint pretraining keep their weights whole, and say so.
     #[arg(
         long,
         value_name = "WHAT",
@@ -34,6 +45,16 @@ pub struct TogetherArgs {
         help_heading = "Processes"
     )]
     pub shard: ShardArg,
+    /// With --shard full, when the gradients of blocks are summed over all processes: after each
+    /// backward `pass`, of which a process keeps its part, or once a `step`, until when it keeps all
+    /// of its own, and sends less where rows go through in parts [default: pass].
+    #[arg(
+        long,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        help_heading = "Processes"
+    )]
+    pub reduce: Option<ReduceArg>,
     /// Start all processes again, so often at most, where one failed.
     #[arg(
         long,
@@ -47,12 +68,25 @@ pub struct TogetherArgs {
 
 impl TogetherArgs {
     /// On a device: over Gloo, which CPUs talk by, sharding costs more than it saves.
-    pub fn sharding(&self, device: Device) -> Sharding {
-        match self.shard {
+    ///
+    /// # Errors
+    /// If gradients are asked to be summed in a way that there is no choice of.
+    pub fn sharding(&self, device: Device) -> Result<Sharding> {
+        if self.reduce.is_some() && self.shard != ShardArg::Full {
+            let reason = "--reduce is for --shard full: all other gradients are summed once a step";
+            return Err(Error::Usage {
+                argument: "--reduce",
+                reason: reason.into(),
+            });
+        }
+        Ok(match self.shard {
             ShardArg::Auto if device.is_cuda() => Sharding::Optimiser,
             ShardArg::Auto | ShardArg::None => Sharding::None,
             ShardArg::Optimiser => Sharding::Optimiser,
-            ShardArg::Full => Sharding::Full,
-        }
+            ShardArg::Full => Sharding::Full(match self.reduce {
+                None | Some(ReduceArg::Pass) => Reduction::Pass,
+                Some(ReduceArg::Step) => Reduction::Step,
+            }),
+        })
     }
 }

@@ -165,7 +165,7 @@ impl Plan {
             random_init: args.random_init,
             micro_batch: args.micro_batch,
             recompute: args.recompute,
-            sharding: args.together.sharding(device),
+            sharding: args.together.sharding(device)?,
             resume: args.resume && run.is_first,
         };
         plan.task_runs(&plan.tasks[0])?;

@@ -38,7 +38,7 @@ impl CheckpointTensor {
         self.kind
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.map[self.range.clone()]
     }
 
@@ -74,10 +74,15 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, CheckpointTensor>,
 }
 
+/// The file of all weights.
+pub(super) const MODEL: &str = "model.safetensors";
+/// Which of several files has which of them.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
 /// Files that hold a directory's weights, in the order they are looked for.
 pub(crate) const WEIGHTS: [&str; 4] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
+    MODEL,
+    INDEX,
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
@@ -198,6 +203,18 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
         .into_iter()
         .map(|(name, tensor)| Ok((name, tensor.to_tensor()?)))
         .collect()
+}
+
+/// Does something with each tensor of a safetensors file, of which one at a time is in memory.
+pub fn each_tensor<E: From<Error>>(
+    path: &Path,
+    mut act: impl FnMut(String, Tensor) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let map = map_file(path)?;
+    for (name, tensor) in safetensors::read(path, &map)? {
+        act(name, tensor.to_tensor()?)?;
+    }
+    Ok(())
 }
 
 /// Copies tensors into the variables of their names: all of them, and no others. Each takes its

@@ -12,6 +12,7 @@ use flava_base::{write_atomic, write_with};
 use safetensors::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
+use super::file::MODEL;
 use crate::{
     Error, FlavaConfig, Result,
     processor::{ImageProcessorConfig, TextProcessor},
@@ -93,7 +94,7 @@ pub fn write_directory(
     for (name, contents) in text.files()? {
         write_atomic(&directory.join(name), contents.as_bytes())?;
     }
-    write_tensors(&directory.join("model.safetensors"), tensors)
+    write_tensors(&directory.join(MODEL), tensors)
 }
 
 /// Writes tensors by name to a safetensors file, whole or not at all.

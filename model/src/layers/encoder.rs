@@ -8,7 +8,7 @@ use super::{AttentionKind, AttentionMask, Block, LayerNorm, Linear, Rows, Weight
 use crate::{
     Result,
     config::BlockConfig,
-    runtime::{Vars, copied, recomputed},
+    runtime::{Vars, copied, on_backward, recomputed},
 };
 
 /// What an encoder gives: the same rows before and after its final norm.
@@ -191,7 +191,11 @@ impl Encoder {
                 block: Rc::clone(block),
                 lender: Rc::clone(lender),
             };
-            return block.run(xs, mask, rows, train);
+            return if self.recompute && xs.requires_grad() {
+                block.run_again(xs, mask, rows, train)
+            } else {
+                block.run(xs, mask, rows, train)
+            };
         }
         if !self.recompute || !xs.requires_grad() {
             return block.forward(xs, mask, rows, train);
@@ -210,7 +214,32 @@ struct LentBlock {
 }
 
 impl LentBlock {
+    /// Activations are kept; weights come again before the backward pass, and go after it.
     fn run(
+        self,
+        xs: &Tensor,
+        mask: Option<&AttentionMask>,
+        rows: &Rows,
+        train: bool,
+    ) -> Result<Tensor> {
+        let (block, name) = (&self.block, self.block.name());
+        if !xs.requires_grad() {
+            self.lender.lend(name)?;
+            let ys = tch::no_grad(|| block.forward(xs, mask, rows, train));
+            self.lender.take_back(name)?;
+            return ys;
+        }
+        let after = self.clone();
+        let xs = on_backward(xs, move || after.lender.take_gradients(after.block.name()))?;
+        self.lender.lend(name)?;
+        let ys = block.forward(&xs, mask, rows, train);
+        self.lender.take_back(name)?;
+        let ys = ys?;
+        on_backward(&ys, move || self.lender.lend(self.block.name()))
+    }
+
+    /// Activations are computed again in the backward pass.
+    fn run_again(
         self,
         xs: &Tensor,
         mask: Option<&AttentionMask>,
@@ -227,9 +256,6 @@ impl LentBlock {
             }
             Ok(ys)
         };
-        if !xs.requires_grad() {
-            return tch::no_grad(|| forward(xs));
-        }
         recomputed(xs, forward, move || {
             self.lender.take_gradients(self.block.name())
         })

@@ -4,9 +4,12 @@ use std::fmt;
 
 use crate::Result;
 
-/// Has the weights of blocks while these do not compute. Forward passes of blocks that are lent
-/// theirs are computed again in the backward pass, for which they are lent them once more.
+/// Has the weights of blocks while these do not compute. They are lent twice: for the forward pass,
+/// and for the backward pass.
 pub trait WeightLender: fmt::Debug {
+    /// Whether a variable has its numbers only while a block computes: whoever owns them saves them.
+    fn is_lent(&self, variable: &str) -> bool;
+
     /// Brings the weights of the block of a name.
     ///
     /// # Errors
@@ -19,7 +22,8 @@ pub trait WeightLender: fmt::Debug {
     /// If they were not lent.
     fn take_back(&self, block: &str) -> Result<()>;
 
-    /// Takes them back after the block's backward pass, with the gradients that it added.
+    /// Takes them back after a backward pass of the block, with the gradients that it added: none,
+    /// where the graph has another pass of the block, whose gradients come together.
     ///
     /// # Errors
     /// If they were not lent, or the gradients cannot be taken.

@@ -43,12 +43,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Whether [`differentiable_linear`] is for this tensor.
-pub(super) fn is_for(tensor: &Tensor) -> bool {
-    tensor.device() == tch::Device::Cpu && tensor.kind() == Kind::Float
-}
-
-/// A linear layer of which all three products are oneDNN's; all f32 on the CPU.
+/// A linear layer on the CPU; where all is f32, all three products are oneDNN's.
 pub(super) fn differentiable_linear(
     xs: &Tensor,
     weight: &Tensor,

@@ -1,47 +1,23 @@
 //! Layers whose activations are not kept: the backward pass computes them again, at a third more
 //! time for a fraction of the memory.
-#![allow(
-    unsafe_code,
-    reason = "a closure of Rust becomes a node of libtorch's graph"
-)]
+#![allow(unsafe_code, reason = "the shim knows the random numbers' states")]
 
-use std::{
-    ffi::{c_char, c_int, c_void},
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::ffi::c_int;
 
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 use super::{
     Autocast,
+    graph::attach,
     onednn::{call, check},
 };
 use crate::Result;
-
-type Backward = extern "C" fn(
-    *mut c_void,
-    *const *mut C_tensor,
-    usize,
-    *mut *mut C_tensor,
-    usize,
-    *mut c_char,
-    usize,
-) -> c_int;
-type Drop = extern "C" fn(*mut c_void);
-type Closure = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
 unsafe extern "C" {
     fn flava_random_state(device: c_int, out: *mut *mut C_tensor) -> c_int;
     fn flava_set_random_state(device: c_int, state: *const C_tensor) -> c_int;
     fn flava_backward(output: *const C_tensor, gradient: *const C_tensor) -> c_int;
-    fn flava_attach(
-        input: *const C_tensor,
-        output: *mut C_tensor,
-        data: *mut c_void,
-        backward: Backward,
-        drop: Drop,
-    ) -> c_int;
 }
 
 /// `layer(xs)`, without keeping what it computes on the way. Dropout draws the same numbers again;
@@ -60,7 +36,7 @@ pub fn recomputed(
     let (position, autocast) = (xs.device(), Autocast::now(xs.device())?);
     let output = tch::no_grad(|| layer(xs))?;
     let input = xs.detach();
-    let backward: Closure = Box::new(move |gradient| {
+    attach(xs, &output, move |gradient| {
         let now = state(device)?;
         set_state(device, &random)?;
         let xs = input.detach().set_requires_grad(true);
@@ -75,58 +51,8 @@ pub fn recomputed(
         check(unsafe { flava_backward(ys?.as_ptr(), gradient.as_ptr()) })?;
         done()?;
         Ok(xs.grad())
-    });
-    let data = Box::into_raw(Box::new(backward)).cast::<c_void>();
-    // SAFETY: the node owns `data` from here on and gives it back to `free` once.
-    check(unsafe { flava_attach(xs.as_ptr(), output.as_ptr().cast_mut(), data, run, free) })?;
+    })?;
     Ok(output)
-}
-
-extern "C" fn run(
-    data: *mut c_void,
-    gradients: *const *mut C_tensor,
-    outputs: usize,
-    results: *mut *mut C_tensor,
-    inputs: usize,
-    message: *mut c_char,
-    room: usize,
-) -> c_int {
-    let body = || -> Result<()> {
-        if outputs != 1 || inputs != 1 {
-            return Ok(());
-        }
-        // SAFETY: `data` is the box that `recomputed` made; the lists have one entry each; a null
-        // gradient is none.
-        let (closure, gradient) = unsafe { (&*data.cast::<Closure>(), *gradients) };
-        if gradient.is_null() {
-            return Ok(());
-        }
-        // SAFETY: the gradient is a tensor that outlives this call; a clone of it counts as one
-        // more owner.
-        let result = closure(&unsafe { Tensor::clone_from_ptr(gradient) })?;
-        // SAFETY: the node takes the tensor over and frees it.
-        unsafe { *results = result.as_ptr().cast_mut() };
-        std::mem::forget(result);
-        Ok(())
-    };
-    // Unwinding into C++ would end the process.
-    let reason = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return 0,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "it panicked".to_owned(),
-    };
-    let length = reason.len().min(room.saturating_sub(1));
-    // SAFETY: `message` has `room` bytes, of which the last written one is zero.
-    unsafe {
-        std::ptr::copy_nonoverlapping(reason.as_ptr(), message.cast::<u8>(), length);
-        *message.add(length) = 0;
-    }
-    1
-}
-
-extern "C" fn free(data: *mut c_void) {
-    // SAFETY: the box that `recomputed` made, given back once.
-    drop(unsafe { Box::from_raw(data.cast::<Closure>()) });
 }
 
 fn state(device: c_int) -> Result<Tensor> {

@@ -10,7 +10,9 @@ use flava_model::{
     processor::{ImageProcessorConfig, TextProcessor},
     runtime::{Autocast, Precision},
 };
-use flava_training::{BatchRows, Batches, Learner, ParameterSet, Step, StepMetrics, TrainingState};
+use flava_training::{
+    BatchRows, Batches, Learner, ParameterSet, Part, Step, StepMetrics, TrainingState,
+};
 use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{
@@ -89,7 +91,7 @@ impl JointTraining {
         for part in &parts {
             if part.rows.is_empty() {
                 if step.lockstep {
-                    self.come_along(batch.kind(), apart, step)?;
+                    self.come_along(batch.kind(), apart, part, step)?;
                 }
                 continue;
             }
@@ -166,11 +168,15 @@ impl JointTraining {
     }
 
     /// Comes to the blocks that the other processes come to, with a row that says nothing.
-    fn come_along(&self, kind: RowKind, apart: bool, step: &Step) -> Result<()> {
+    fn come_along(&self, kind: RowKind, apart: bool, part: &Part, step: &Step) -> Result<()> {
         let batch = Batch::blank(kind, self.config(), &self.preparation)?;
         if apart {
+            let is_all = !self.model.weights.read_masked_pairs();
+            if is_all {
+                step.begin_backward(part);
+            }
             self.carry_nothing(&batch)?;
-            if !self.model.weights.read_masked_pairs() {
+            if is_all {
                 return Ok(());
             }
         }
@@ -178,6 +184,7 @@ impl JointTraining {
         inputs.totals = Some(BatchTotals::of(&step.whole));
         let output = self.forward(inputs)?;
         if self.has_losses(kind, step) {
+            step.begin_backward(part);
             through_all(None, &output)?.f_backward()?;
         }
         Ok(())
@@ -327,11 +334,12 @@ impl Learner for JointTraining {
     }
 
     fn save(&self, folder: &Path, _state: &TrainingState) -> Result<()> {
+        let variables = self.store.variables().into_iter();
         Ok(write_directory(
             folder,
             Architecture::FlavaForPreTraining,
             self.config(),
-            self.store.variables(),
+            variables.filter(|(name, _)| !self.model.flava.is_lent(name)),
             &self.processor,
             &self.text,
         )?)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use flava_base::human_duration;
 use flava_model::FlavaConfig;
-use flava_training::peak_flops;
+use flava_training::{Reduction, Sharding, peak_flops};
 
 use super::{
     cost::{bytes_of_batch, flops_of, operations_of_steps, operations_of_tokens, parameters},
@@ -171,6 +171,11 @@ impl DryRun<'_> {
             gpu,
             network,
             micro_batch: self.job.micro_batch,
+            recompute: self.job.recompute,
+            reduction: match self.job.sharding {
+                Sharding::Full(reduction) => reduction,
+                Sharding::None | Sharding::Optimiser => Reduction::default(),
+            },
         };
         Ok(scale.table(processes))
     }

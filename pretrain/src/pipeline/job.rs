@@ -85,7 +85,7 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         micro_batch: args.micro_batch,
         recompute: args.recompute,
         until,
-        sharding: args.together.sharding(device),
+        sharding: args.together.sharding(device)?,
         positions: DataLocator::new(None, offline, quiet)?,
         planned: args
             .gpu

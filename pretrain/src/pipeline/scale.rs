@@ -3,10 +3,13 @@
 
 use flava_model::{
     AttentionKind, FlavaConfig,
-    runtime::{Fill, distributed::Collective},
+    runtime::{
+        Fill,
+        distributed::{Collective, Exchange},
+    },
 };
-use flava_training::{Schedule, Sharding};
-use tch::{Device, nn::VarStore};
+use flava_training::{BlockExchanges, Reduction, Schedule, Sharding};
+use tch::{Device, Kind, nn::VarStore};
 
 use crate::{
     FlavaForPreTraining, OnEmpty,
@@ -25,8 +28,10 @@ const LATENCY: [f64; 2] = [20e-6, 60e-6];
 const KEPT: f64 = 34.0;
 /// Bytes of its input alone.
 const INPUT: f64 = 2.0;
-/// Bytes of a number, and of its two moments.
+/// Bytes of a number.
 const F32: f64 = 4.0;
+/// What products are of, at the speed of GPUs that is reckoned with.
+const PRODUCTS: Kind = Kind::BFloat16;
 /// Numbers of processes that are looked at, up to the one that was asked for.
 const SIZES: [usize; 5] = [1, 8, 64, 256, 1024];
 
@@ -38,6 +43,10 @@ pub(super) struct Scale<'a> {
     pub(super) gpu: Gpu,
     pub(super) network: NetworkSpeed,
     pub(super) micro_batch: usize,
+    /// Whether activations are computed again.
+    pub(super) recompute: bool,
+    /// When gradients are summed with [`Sharding::Full`].
+    pub(super) reduction: Reduction,
 }
 
 /// What a step takes.
@@ -66,8 +75,9 @@ impl Scale<'_> {
             "|---|---|---|---|---|---|---|---|".to_owned(),
         ];
         let asked = SIZES.into_iter().filter(|size| *size < processes);
+        let full = Sharding::Full(self.reduction);
         for world in asked.chain([processes]) {
-            for sharding in [Sharding::None, Sharding::Optimiser, Sharding::Full] {
+            for sharding in [Sharding::None, Sharding::Optimiser, full] {
                 if world > 1 || sharding == Sharding::None {
                     lines.push(self.line(&self.estimate(&sizes, world, sharding), world, sharding));
                 }
@@ -77,7 +87,7 @@ impl Scale<'_> {
     }
 
     /// Names and sizes of what is trained.
-    fn parameters(&self) -> Vec<(String, usize)> {
+    fn parameters(&self) -> Vec<(String, Vec<i64>)> {
         let store = VarStore::new(Device::Cpu);
         let mut config = self.config.clone();
         config.init_codebook = false;
@@ -85,9 +95,9 @@ impl Scale<'_> {
         // Memory that nobody writes to is none.
         let _model = FlavaForPreTraining::new(&store, Fill::Unset, config, fused, OnEmpty::Skip);
         let variables = store.variables().into_iter();
-        let mut all: Vec<(String, usize)> = variables
+        let mut all: Vec<(String, Vec<i64>)> = variables
             .filter(|(_, variable)| variable.requires_grad())
-            .map(|(name, variable)| (name, variable.numel()))
+            .map(|(name, variable)| (name, variable.size()))
             .collect();
         all.sort();
         all
@@ -100,9 +110,9 @@ impl Scale<'_> {
         sizes.max().unwrap_or(self.stage.schedule.batch_size)
     }
 
-    fn estimate(&self, sizes: &[(String, usize)], world: usize, sharding: Sharding) -> Estimate {
-        let named = sizes.iter().map(|(name, size)| (name.as_str(), *size));
-        let schedule = Schedule::new(named, world, sharding);
+    fn estimate(&self, sizes: &[(String, Vec<i64>)], world: usize, sharding: Sharding) -> Estimate {
+        let named = sizes.iter().map(|(name, size)| (name.as_str(), &size[..]));
+        let schedule = Schedule::new(named, world, sharding, PRODUCTS);
         let rows = self.batch_size().div_ceil(world);
         let at_once = match self.micro_batch {
             0 => rows.min(MANY_ROWS as usize),
@@ -121,8 +131,15 @@ impl Scale<'_> {
             } else {
                 (5, 2)
             };
-            exchanges.add(Collective::AllGather, block.bytes as f64, gathers * parts);
-            exchanges.add(Collective::ReduceScatter, block.bytes as f64, sums * parts);
+            let sums = match self.reduction {
+                Reduction::Pass => sums * parts,
+                Reduction::Step => 1,
+            };
+            let weights = block.weights.iter().map(|one| (one, gathers * parts));
+            let gradients = block.gradients.iter().map(|one| (one, sums));
+            for (one, times) in weights.chain(gradients) {
+                exchanges.add(one.collective, one.bytes as f64, times);
+            }
         }
         let embeddings = (rows * world) as f64 * self.config.projection_dim as f64 * F32;
         exchanges.add(Collective::AllGather, embeddings, 2);
@@ -132,53 +149,61 @@ impl Scale<'_> {
             rows,
             memory: self.memory(sizes, &schedule, world, sharding, at_once),
             sent: exchanges.bytes,
-            computing: rows as f64 * self.flops(sharding) / (self.gpu.flops * share),
+            computing: rows as f64 * self.flops() / (self.gpu.flops * share),
             exchanging: exchanges.seconds,
         }
     }
 
-    /// Operations of a pair: forth and back, embeddings once more, and with lent weights all
-    /// activations once more.
-    fn flops(&self, sharding: Sharding) -> f64 {
+    /// Operations of a pair: forth and back, embeddings once more, and all activations once more
+    /// where they are not kept.
+    fn flops(&self) -> f64 {
         let hidden =
             HiddenShares::new(self.config, self.masks.total, self.stage.caption_masks.rate);
         let pair = PairFlops::new(self.config, self.stage.caption_length as f64, &hidden);
         let forward = pair.masked + pair.unmasked;
-        let again = if sharding == Sharding::Full {
-            forward
-        } else {
-            0.0
-        };
+        let again = if self.recompute { forward } else { 0.0 };
         3.0 * forward + pair.unmasked + again
     }
 
     fn memory(
         &self,
-        sizes: &[(String, usize)],
+        sizes: &[(String, Vec<i64>)],
         schedule: &Schedule,
         world: usize,
         sharding: Sharding,
         at_once: usize,
     ) -> [f64; 4] {
-        let all = sizes.iter().map(|(_, size)| *size as f64).sum::<f64>() * F32;
-        let blocks = schedule.blocks.iter().map(|block| block.bytes as f64);
-        let (of_blocks, largest) = (blocks.clone().sum::<f64>(), blocks.fold(0.0, f64::max));
+        let numbers = |(_, size): &(String, Vec<i64>)| size.iter().product::<i64>() as f64;
+        let all = sizes.iter().map(numbers).sum::<f64>() * F32;
+        let bytes = |of: &[Exchange]| of.iter().map(|one| one.bytes as f64).sum::<f64>();
+        let of_blocks = schedule.blocks.iter();
+        let of_blocks = of_blocks.map(|block| bytes(&block.gradients)).sum::<f64>();
+        let largest = |of: &dyn Fn(&BlockExchanges) -> f64| {
+            schedule.blocks.iter().map(of).fold(0.0, f64::max)
+        };
         let (rest, parts) = (all - of_blocks, world as f64);
-        let weights = rest + of_blocks / parts + largest;
-        // Gradients are whole until they are summed.
+        // A block's, and those of the one that comes next.
+        let lent = 2.0 * largest(&|block| bytes(&block.weights));
+        let weights = rest + of_blocks / parts + lent;
+        // Gradients are whole until they are summed: of the rest all, of blocks those of one and of
+        // one whose sum is under way.
+        let unsummed = match sharding {
+            Sharding::Full(Reduction::Step) => of_blocks,
+            _ => 2.0 * largest(&|block| bytes(&block.gradients)),
+        };
         let [gradients, moments] = match sharding {
             Sharding::None => [all, 2.0 * all],
-            Sharding::Optimiser | Sharding::Full => [
-                rest + of_blocks / parts + largest + rest / parts,
+            Sharding::Optimiser | Sharding::Full(_) => [
+                rest + unsummed + (of_blocks + rest) / parts,
                 2.0 * all / parts,
             ],
         };
-        let kept = self.activations(sharding == Sharding::Full) * at_once as f64;
+        let kept = self.activations() * at_once as f64;
         [weights, gradients, moments, kept]
     }
 
     /// Bytes of the activations of a pair.
-    fn activations(&self, again: bool) -> f64 {
+    fn activations(&self) -> f64 {
         let config = self.config;
         let image = (config.image_config.grid().pow(2) + 1) as f64;
         let text = self.stage.caption_length as f64;
@@ -190,7 +215,7 @@ impl Scale<'_> {
         let of_a_block = encoders
             .iter()
             .map(|(block, seq)| block.hidden_size as f64 * seq);
-        if again {
+        if self.recompute {
             let inputs = encoders.iter().zip(of_a_block.clone());
             let inputs = inputs.map(|((block, _), one)| block.num_hidden_layers as f64 * one);
             return INPUT * inputs.sum::<f64>() + KEPT * of_a_block.fold(0.0, f64::max);
@@ -205,7 +230,7 @@ impl Scale<'_> {
         let shard = match sharding {
             Sharding::None => "none",
             Sharding::Optimiser => "optimiser",
-            Sharding::Full => "full",
+            Sharding::Full(_) => "full",
         };
         let gigabytes = estimate.memory.map(|bytes| format!("{:.1}", bytes / 1e9));
         let used: f64 = estimate.memory.iter().sum();

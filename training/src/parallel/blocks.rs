@@ -1,27 +1,41 @@
 //! Blocks whose weights each process has a part of: gathered while a block computes, and their
-//! gradients summed as soon as it has them.
+//! gradients summed as soon as it has them, or once a step.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
 use flava_model::{
     layers::WeightLender,
-    runtime::distributed::{Group, Work},
+    runtime::{
+        distributed::{Group, Work},
+        exchange_memory,
+    },
 };
 use tch::{Kind, Tensor};
 
-use super::units::{Slot, move_gradient, with_more};
+use super::{
+    Reduction,
+    units::{AT_ONCE, Slot, Unit, move_gradient, with_more},
+};
 
 type ModelResult<T> = flava_model::Result<T>;
 
 /// The blocks of a training.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     group: Group,
-    pub(super) blocks: BTreeMap<String, Block>,
+    reduction: Reduction,
+    blocks: BTreeMap<String, Block>,
+    /// Of what is lent.
+    names: BTreeSet<String>,
     traffic: RefCell<Traffic>,
     /// Memory for a block's numbers that was used and will be again: what is taken and freed for each
     /// block would leave holes.
     spare: RefCell<Vec<Tensor>>,
+    /// Whether the step's last backward pass has begun.
+    is_last: Cell<bool>,
 }
 
 /// What is exchanged while a block computes. All processes come to the same blocks in the same
@@ -32,21 +46,29 @@ struct Traffic {
     last: String,
     /// The weights of the block that comes next.
     ahead: Option<Ahead>,
-    sum: Option<Sum>,
+    /// Gradients on their way to their sum, of one block after the other.
+    sums: VecDeque<Sum>,
 }
 
 /// A block's weights on their way.
 #[derive(Debug)]
 struct Ahead {
     block: String,
+    coming: Vec<Coming>,
+}
+
+/// A flat parameter's weights on their way.
+#[derive(Debug)]
+struct Coming {
     whole: Tensor,
     work: Work,
 }
 
-/// A block's gradients on their way to their sum.
+/// A flat parameter's gradients on their way to their sum.
 #[derive(Debug)]
 struct Sum {
     block: String,
+    flat: usize,
     own: Tensor,
     /// The gradients that are summed, which are read until `work` is done.
     whole: Tensor,
@@ -54,88 +76,111 @@ struct Sum {
 }
 
 /// A block's weights.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
-    pub(super) parameters: Vec<Lent>,
-    /// This process's part, \[numbers\].
-    pub(super) own: Tensor,
-    /// The weights of all, while the block computes.
-    pub(super) whole: RefCell<Option<Tensor>>,
-    /// The sum of the gradients of this process's part, \[numbers\]; none before the block's first
-    /// backward pass in a step.
-    pub(super) gradient: RefCell<Option<Tensor>>,
+    /// One for each kind of number that its weights are gathered in.
+    pub(super) flats: Vec<FlatParameter>,
 }
 
-/// A parameter, which holds nothing while its block does not compute.
+/// The parameters of a unit side by side.
 #[derive(Debug)]
-pub(super) struct Lent {
-    pub(super) tensor: Tensor,
-    pub(super) size: Vec<i64>,
-    pub(super) slot: Slot,
+pub(super) struct FlatParameter {
+    /// Views of `whole`.
+    parameters: Vec<(Tensor, Slot)>,
+    /// This process's part, \[numbers\] of f32.
+    own: Tensor,
+    /// The weights of all, \[numbers\]; it has memory while the block computes.
+    whole: Tensor,
+    /// What gave `whole` its memory.
+    hollow: RefCell<Option<Tensor>>,
+    /// Gradients of this process that are not yet summed, \[numbers\] of f32.
+    unsummed: RefCell<Option<Tensor>>,
+    /// The sum of the gradients of this process's part, \[numbers\]; none before the first sum of a
+    /// step.
+    gradient: RefCell<Option<Tensor>>,
 }
 
-impl Lent {
-    /// Has it hold its numbers of a whole unit, or none.
-    fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
-        let numbers = match whole {
-            Some(whole) => {
-                let (start, size) = (self.slot.range.start as i64, self.slot.range.len() as i64);
-                whole.f_narrow(0, start, size)?.f_view(&self.size[..])?
-            }
-            None => Tensor::f_empty([0], (self.tensor.kind(), self.tensor.device()))?,
+impl FlatParameter {
+    /// Of a unit's parameters, which from now on have no memory; `own` is this process's part of
+    /// them.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub(super) fn new(
+        unit: &Unit,
+        parameters: &[(String, Tensor)],
+        own: Tensor,
+    ) -> ModelResult<Self> {
+        let options = (unit.kind, own.device());
+        let whole = Tensor::f_empty([unit.length as i64], options)?;
+        let lent = unit.slots.iter().map(|slot| {
+            let mut tensor = parameters[slot.parameter].1.shallow_clone();
+            tensor.f_set_data(&slot.of_whole(&whole, &tensor.size())?)?;
+            Ok((tensor, slot.clone()))
+        });
+        let flat = Self {
+            parameters: lent.collect::<ModelResult<_>>()?,
+            own,
+            hollow: RefCell::default(),
+            unsummed: RefCell::default(),
+            gradient: RefCell::default(),
+            whole,
         };
-        Ok(self.tensor.shallow_clone().f_set_data(&numbers)?)
-    }
-}
-
-impl Block {
-    pub(super) fn hold(&self, whole: Option<&Tensor>) -> ModelResult<()> {
-        self.parameters.iter().try_for_each(|lent| lent.hold(whole))
+        exchange_memory(&flat.whole, &Tensor::f_empty([0], options)?)?;
+        Ok(flat)
     }
 
-    /// Puts the gradients that were added side by side into `whole`; they are taken away.
-    fn take_gradients(&self, whole: &Tensor) -> ModelResult<()> {
-        let _zero = whole.shallow_clone().f_zero_()?;
-        for lent in &self.parameters {
-            move_gradient(&lent.tensor, whole, &lent.slot)?;
+    /// Moves the gradients that parameters have to `whole`, as the first there or added to those that
+    /// are.
+    fn move_gradients(&self, whole: &Tensor, is_first: bool) -> ModelResult<()> {
+        if is_first {
+            let _zero = whole.shallow_clone().f_zero_()?;
         }
-        Ok(())
+        let mut all = self.parameters.iter();
+        all.try_for_each(|(tensor, slot)| move_gradient(tensor, whole, slot, is_first))
+    }
+
+    fn has_gradients(&self) -> bool {
+        let mut all = self.parameters.iter();
+        all.any(|(tensor, _)| tensor.grad().defined())
     }
 }
 
 impl WeightLender for Blocks {
+    fn is_lent(&self, variable: &str) -> bool {
+        self.names.contains(variable)
+    }
+
     fn lend(&self, block: &str) -> ModelResult<()> {
         let _guard = tch::no_grad_guard();
         let Some(lent) = self.blocks.get(block) else {
             return Ok(()); // it is not trained
         };
         let mut traffic = self.traffic.borrow_mut();
-        let whole = match self.take_ahead(&mut traffic, block)? {
-            Some(whole) => whole,
-            None => self.whole(lent)?,
+        let come = match self.take_ahead(&mut traffic, block)? {
+            Some(come) => come,
+            None => come(self.gather(lent)?)?,
         };
         let next = next(&traffic.last, block);
         block.clone_into(&mut traffic.last);
         if let Some(next) = next
-            && let Some(coming) = self.blocks.get(&next)
+            && let Some(following) = self.blocks.get(&next)
         {
-            let (whole, work) = self.gather(coming)?;
-            let block = next;
-            traffic.ahead = Some(Ahead { block, whole, work });
+            let (block, coming) = (next, self.gather(following)?);
+            traffic.ahead = Some(Ahead { block, coming });
         }
-        lent.hold(Some(&whole))?;
-        lent.whole.replace(Some(whole));
+        for (flat, whole) in lent.flats.iter().zip(come) {
+            self.release(flat)?; // what failed may not have given it back
+            exchange_memory(&flat.whole, &whole)?;
+            flat.hollow.replace(Some(whole));
+        }
         Ok(())
     }
 
     fn take_back(&self, block: &str) -> ModelResult<()> {
-        let _guard = tch::no_grad_guard();
-        let Some(lent) = self.blocks.get(block) else {
-            return Ok(());
-        };
-        lent.hold(None)?;
-        self.spare.borrow_mut().extend(lent.whole.take());
-        Ok(())
+        let lent = self.blocks.get(block);
+        let mut flats = lent.into_iter().flat_map(|block| &block.flats);
+        flats.try_for_each(|flat| self.release(flat))
     }
 
     fn take_gradients(&self, block: &str) -> ModelResult<()> {
@@ -143,21 +188,37 @@ impl WeightLender for Blocks {
         let Some(lent) = self.blocks.get(block) else {
             return Ok(());
         };
-        // One sum was under way while this block computed; memory for two there is not.
-        self.end_sum()?;
-        let whole = self.memory(lent)?;
-        lent.take_gradients(&whole)?;
+        // One block's sum was under way while this one computed; memory for two there is not.
+        let is_due = self.reduction == Reduction::Pass || self.is_last.get();
+        if is_due {
+            self.end_sums(0)?;
+        }
+        for flat in &lent.flats {
+            if !flat.has_gradients() {
+                continue; // they come with another pass
+            }
+            let mut unsummed = flat.unsummed.borrow_mut();
+            let is_first = unsummed.is_none();
+            let whole = match unsummed.take() {
+                Some(whole) => whole,
+                None => self.memory(flat, Kind::Float)?,
+            };
+            flat.move_gradients(&whole, is_first)?;
+            *unsummed = Some(whole);
+        }
         self.take_back(block)?;
-        let own = lent.own.f_zeros_like()?;
-        let work = self.group.reduce_scatter(&own, &whole)?;
-        self.traffic.borrow_mut().sum = Some(Sum {
-            block: block.to_owned(),
-            own,
-            whole,
-            work,
-        });
+        if is_due {
+            self.begin_sums(block, lent)?;
+        }
         Ok(())
     }
+}
+
+/// Weights that have come.
+fn come(coming: Vec<Coming>) -> ModelResult<Vec<Tensor>> {
+    let coming = coming.into_iter();
+    let come = coming.map(|Coming { whole, work }| work.wait().map(|()| whole));
+    come.collect()
 }
 
 /// The block that follows: up in a forward pass, down in a backward pass, which begins with the
@@ -176,105 +237,149 @@ fn next(last: &str, block: &str) -> Option<String> {
 }
 
 impl Blocks {
-    pub(super) fn new(group: Group, blocks: BTreeMap<String, Block>) -> Self {
+    pub(super) fn new(
+        group: Group,
+        reduction: Reduction,
+        blocks: BTreeMap<String, Block>,
+        names: BTreeSet<String>,
+    ) -> Self {
         Self {
             group,
+            reduction,
             blocks,
+            names,
             traffic: RefCell::default(),
             spare: RefCell::default(),
+            is_last: Cell::new(false),
         }
     }
 
-    /// Memory for the numbers of a block, whatever they are now.
-    fn memory(&self, block: &Block) -> ModelResult<Tensor> {
-        let size = [block.own.size()[0] * self.group.world() as i64];
+    /// Memory for the numbers of a flat parameter, whatever they are now.
+    fn memory(&self, flat: &FlatParameter, kind: Kind) -> ModelResult<Tensor> {
+        let size = flat.whole.size();
         let mut spare = self.spare.borrow_mut();
-        let known = spare.iter().position(|memory| memory.size() == size);
+        let fits = |memory: &Tensor| memory.kind() == kind && memory.size() == size;
+        let known = spare.iter().position(fits);
         Ok(match known {
             Some(known) => spare.swap_remove(known),
-            None => Tensor::f_empty(size, (Kind::Float, block.own.device()))?,
+            None => Tensor::f_empty(&size[..], (kind, flat.own.device()))?,
         })
     }
 
-    /// Begins to gather the weights of all processes' parts.
-    fn gather(&self, block: &Block) -> ModelResult<(Tensor, Work)> {
-        let whole = self.memory(block)?;
-        let work = self.group.all_gather(&whole, &block.own)?;
-        Ok((whole, work))
+    /// Takes a flat parameter's memory away, if it has any.
+    fn release(&self, flat: &FlatParameter) -> ModelResult<()> {
+        if let Some(hollow) = flat.hollow.take() {
+            exchange_memory(&flat.whole, &hollow)?;
+            self.spare.borrow_mut().push(hollow);
+        }
+        Ok(())
     }
 
-    /// The weights of all processes' parts.
-    fn whole(&self, block: &Block) -> ModelResult<Tensor> {
-        let (whole, work) = self.gather(block)?;
-        work.wait()?;
-        Ok(whole)
+    /// Begins to gather the weights of all processes' parts.
+    fn gather(&self, block: &Block) -> ModelResult<Vec<Coming>> {
+        let gathered = block.flats.iter().map(|flat| {
+            let kind = flat.whole.kind();
+            let whole = self.memory(flat, kind)?;
+            let work = self.group.all_gather(&whole, &flat.own.f_to_kind(kind)?)?;
+            Ok(Coming { whole, work })
+        });
+        gathered.collect()
     }
 
     /// The weights that were gathered ahead, if they are those of this block.
-    fn take_ahead(&self, traffic: &mut Traffic, block: &str) -> ModelResult<Option<Tensor>> {
+    fn take_ahead(&self, traffic: &mut Traffic, block: &str) -> ModelResult<Option<Vec<Tensor>>> {
         let Some(ahead) = traffic.ahead.take() else {
             return Ok(None);
         };
-        ahead.work.wait()?;
+        let come = come(ahead.coming)?;
         if ahead.block == block {
-            return Ok(Some(ahead.whole));
+            return Ok(Some(come));
         }
-        self.spare.borrow_mut().push(ahead.whole);
+        self.spare.borrow_mut().extend(come);
         Ok(None)
     }
 
-    /// Brings all weights, of which process 0 has every block hold its own.
-    pub(super) fn bring(&self) -> ModelResult<()> {
-        for block in self.blocks.values() {
-            let whole = self.whole(block)?;
-            if self.group.leads() {
-                block.hold(Some(&whole))?; // it holds it until it is told to hold nothing
-            } else {
-                self.spare.borrow_mut().push(whole);
-            }
+    /// Begins to sum what is not yet summed of a block.
+    fn begin_sums(&self, name: &str, block: &Block) -> ModelResult<()> {
+        for (number, flat) in block.flats.iter().enumerate() {
+            let Some(whole) = flat.unsummed.take() else {
+                continue;
+            };
+            let own = flat.own.f_zeros_like()?;
+            let work = self.group.reduce_scatter(&own, &whole)?;
+            self.traffic.borrow_mut().sums.push_back(Sum {
+                block: name.to_owned(),
+                flat: number,
+                own,
+                whole,
+                work,
+            });
         }
         Ok(())
     }
 
-    /// Waits for the sum of gradients that is under way.
-    pub(super) fn end_sum(&self) -> ModelResult<()> {
-        let Some(sum) = self.traffic.borrow_mut().sum.take() else {
-            return Ok(());
-        };
-        let Sum {
-            block,
-            own,
-            whole,
-            work,
-        } = sum;
-        work.wait()?;
-        self.spare.borrow_mut().push(whole);
-        let Some(block) = self.blocks.get(&block) else {
-            return Ok(());
-        };
-        let mut gradient = block.gradient.borrow_mut();
-        let whole = with_more(gradient.take(), own)?;
-        *gradient = Some(whole);
-        Ok(())
+    /// Waits for sums of gradients that are under way, but for the last `left` of them.
+    fn end_sums(&self, left: usize) -> ModelResult<()> {
+        loop {
+            let mut traffic = self.traffic.borrow_mut();
+            if traffic.sums.len() <= left {
+                return Ok(());
+            }
+            let Some(sum) = traffic.sums.pop_front() else {
+                return Ok(());
+            };
+            drop(traffic);
+            sum.work.wait()?;
+            self.spare.borrow_mut().push(sum.whole);
+            let flat = &self.blocks[&sum.block].flats[sum.flat];
+            let mut gradient = flat.gradient.borrow_mut();
+            let whole = with_more(gradient.take(), sum.own)?;
+            *gradient = Some(whole);
+        }
     }
 
-    /// The summed gradient of a block's part, if it has one in this step.
-    pub(super) fn gradient(&self, block: &str) -> Option<Tensor> {
-        let gradient = self.blocks.get(block)?.gradient.borrow();
-        gradient.as_ref().map(Tensor::shallow_clone)
+    /// Before the backward passes of a step.
+    pub(crate) fn begin(&self) {
+        self.is_last.set(false);
     }
 
-    /// Whether a block is one of them.
-    pub(super) fn has(&self, block: &str) -> bool {
-        self.blocks.contains_key(block)
+    /// The next backward pass is the step's last, in all processes.
+    pub(crate) fn begin_last(&self) {
+        self.is_last.set(true);
+    }
+
+    /// After the backward passes of a step: sums what is left, and waits for all.
+    pub(super) fn sum_all(&self) -> ModelResult<()> {
+        for (name, block) in &self.blocks {
+            self.begin_sums(name, block)?;
+            self.end_sums(AT_ONCE)?;
+        }
+        self.end_sums(0)
+    }
+
+    /// The summed gradient of this process's part of a unit, if it has one in this step.
+    pub(super) fn gradient(&self, unit: &Unit) -> Option<Tensor> {
+        let flat = self.flat(unit)?.gradient.borrow();
+        flat.as_ref().map(Tensor::shallow_clone)
+    }
+
+    /// Whether a unit's weights are lent.
+    pub(super) fn has(&self, unit: &Unit) -> bool {
+        self.flat(unit).is_some()
+    }
+
+    fn flat(&self, unit: &Unit) -> Option<&FlatParameter> {
+        let mut flats = self.blocks.get(&unit.name)?.flats.iter();
+        flats.find(|flat| flat.whole.kind() == unit.kind)
     }
 
     /// Takes all gradients away, and what a pass that failed has left under way.
     pub(super) fn clear_gradients(&self) -> ModelResult<()> {
-        self.end_sum()?;
+        self.end_sums(0)?;
         self.take_ahead(&mut self.traffic.borrow_mut(), "")?;
-        for block in self.blocks.values() {
-            block.gradient.replace(None);
+        for flat in self.blocks.values().flat_map(|block| &block.flats) {
+            flat.gradient.replace(None);
+            self.spare.borrow_mut().extend(flat.unsummed.take());
         }
         Ok(())
     }

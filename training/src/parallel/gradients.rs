@@ -1,19 +1,16 @@
 //! Gradients: the sum over all processes, of all numbers or of this process's.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use flava_model::runtime::set_gradient;
 use tch::Tensor;
 
 use super::{
     Parallel,
-    sums::{Sums, UnderWay},
+    sums::UnderWay,
     units::{AT_ONCE, Unit, with_more},
 };
-use crate::Result;
+use crate::{EarlySums, Result};
 
 /// What a step's gradients are in all processes together.
 pub(crate) struct SummedGradients {
@@ -25,10 +22,12 @@ pub(crate) struct SummedGradients {
 
 impl Parallel {
     /// The sums that can begin while the backward pass still computes: where blocks are lent their
-    /// weights, none.
-    pub(crate) fn early_sums(&self) -> Option<Rc<Sums>> {
-        let sums = self.sums.as_ref().filter(|_| !self.lends())?;
-        Some(Rc::clone(sums))
+    /// weights, theirs alone.
+    pub(crate) fn early_sums(&self) -> EarlySums {
+        EarlySums {
+            sums: self.sums.clone().filter(|_| !self.lends()),
+            of_blocks: self.blocks.clone(),
+        }
     }
 
     /// Puts the sums over all processes into the gradients that the optimiser reads, and sums the
@@ -36,7 +35,7 @@ impl Parallel {
     pub(crate) fn sum_gradients(&self, loss: f64) -> Result<SummedGradients> {
         let _guard = tch::no_grad_guard();
         if let Some(blocks) = &self.blocks {
-            blocks.end_sum()?;
+            blocks.sum_all()?;
         }
         let mut early = self
             .sums
@@ -75,7 +74,7 @@ impl Parallel {
         for (unit, of_unit) in under_way {
             self.end(unit, of_unit, &summed.reached)?;
         }
-        if let Some(sums) = self.early_sums() {
+        if let Some(sums) = self.early_sums().sums {
             let late = (0..units).filter(|unit| is_left[*unit] > 0.0);
             sums.learn_order(&late.collect::<Vec<_>>())?;
         }
@@ -105,7 +104,7 @@ impl Parallel {
 
     /// The summed gradient of this process's part of a block that is lent its weights.
     fn lent_gradient(&self, unit: &Unit) -> Option<Tensor> {
-        self.blocks.as_ref()?.gradient(&unit.name)
+        self.blocks.as_ref()?.gradient(unit)
     }
 
     /// Waits for the sums of a unit, of which there may be a second, of what came late.

@@ -1,13 +1,13 @@
-//! From weights that each process has whole to blocks that are lent theirs, and back where they are
-//! saved.
+//! From weights that each process has whole to blocks that are lent theirs.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
-
-use flava_model::layers::WeightLender;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{
-    Parallel,
-    blocks::{Block, Blocks, Lent},
+    Parallel, Reduction,
+    blocks::{Block, Blocks, FlatParameter},
 };
 use crate::Result;
 
@@ -16,13 +16,15 @@ impl Parallel {
     ///
     /// # Errors
     /// If memory is short.
-    pub(crate) fn lend_blocks(&mut self) -> Result<Rc<dyn WeightLender>> {
+    pub(crate) fn lend_blocks(&mut self, reduction: Reduction) -> Result<Rc<Blocks>> {
         let _guard = tch::no_grad_guard();
-        let mut blocks = BTreeMap::new();
+        let mut blocks: BTreeMap<String, Block> = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for unit in self.units().iter().filter(|unit| unit.is_block) {
             let shard = self.shard(unit);
             let own = self.part_of(unit, &|number| self.own(number))?;
             for slot in &unit.slots {
+                names.insert(self.parameters[slot.parameter].0.clone());
                 let Some(slice) = slot.within(&shard) else {
                     continue;
                 };
@@ -31,47 +33,12 @@ impl Parallel {
                     slice.f_set_data(&own.f_narrow(0, start, size)?)?;
                 }
             }
-            let lent = unit.slots.iter().map(|slot| {
-                let tensor = self.parameters[slot.parameter].1.shallow_clone();
-                Lent {
-                    size: tensor.size(),
-                    tensor,
-                    slot: slot.clone(),
-                }
-            });
-            let block = Block {
-                parameters: lent.collect(),
-                own,
-                whole: RefCell::default(),
-                gradient: RefCell::default(),
-            };
-            block.hold(None)?;
-            blocks.insert(unit.name.clone(), block);
+            let flat = FlatParameter::new(unit, &self.parameters, own)?;
+            let block = blocks.entry(unit.name.clone()).or_default();
+            block.flats.push(flat);
         }
-        let group = self.group.clone();
-        let blocks = Rc::new(Blocks::new(group, blocks));
+        let blocks = Rc::new(Blocks::new(self.group.clone(), reduction, blocks, names));
         self.blocks = Some(Rc::clone(&blocks));
         Ok(blocks)
-    }
-
-    /// Does something with the weights of all blocks in process 0, as they are saved.
-    pub(crate) fn with_whole_blocks<T, E: From<crate::Error>>(
-        &self,
-        act: impl FnOnce() -> std::result::Result<T, E>,
-    ) -> std::result::Result<T, E> {
-        self.bring_blocks().map_err(E::from)?;
-        let made = act();
-        self.release_blocks().map_err(E::from)?;
-        made
-    }
-
-    fn bring_blocks(&self) -> Result<()> {
-        let _guard = tch::no_grad_guard();
-        Ok(self.blocks.as_ref().map_or(Ok(()), |it| it.bring())?)
-    }
-
-    fn release_blocks(&self) -> Result<()> {
-        let mut blocks = self.blocks.iter().flat_map(|blocks| blocks.blocks.values());
-        Ok(blocks.try_for_each(|block| block.hold(None))?)
     }
 }

@@ -4,7 +4,7 @@
 mod blocks;
 mod gradients;
 mod lending;
-mod moments;
+mod saving;
 mod schedule;
 mod sums;
 mod units;
@@ -13,14 +13,14 @@ mod weights;
 use std::{collections::BTreeMap, ops::Range, rc::Rc};
 
 use flava_model::runtime::{clear_gradients, distributed::Group};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{AdamW, AdamWConfig, ParameterSet, Result};
+pub(crate) use blocks::Blocks;
 pub(crate) use gradients::SummedGradients;
-pub use schedule::{BlockSize, Schedule};
+pub use schedule::{BlockExchanges, Schedule};
 pub(crate) use sums::Sums;
 
-use blocks::Blocks;
 use units::{Slice, Slot, Unit};
 
 /// What of a training each process has only a part of.
@@ -31,9 +31,29 @@ pub enum Sharding {
     None,
     /// The optimiser's moments, and the gradients that it reads (`ZeRO`, stage 2).
     Optimiser,
-    /// Besides, the weights of blocks, which come while a block computes, and whose activations are
-    /// computed again (`ZeRO`, stage 3).
-    Full,
+    /// Besides, the weights of blocks, which come while a block computes (`ZeRO`, stage 3).
+    Full(Reduction),
+}
+
+/// When the gradients of blocks that are lent their weights are summed over all processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// After each backward pass: a process keeps a part of their sum.
+    #[default]
+    Pass,
+    /// Once a step, as all other gradients: a process keeps all of its own until then, and less is
+    /// sent where rows go through in parts.
+    Step,
+}
+
+impl Sharding {
+    /// The kind that matrices of blocks are gathered in, where products read `products`.
+    fn gathers_in(self, products: Kind) -> Kind {
+        match self {
+            Self::None | Self::Optimiser => Kind::Float,
+            Self::Full(_) => products,
+        }
+    }
 }
 
 /// The parameters of a training as its processes exchange them.
@@ -42,8 +62,6 @@ pub(crate) struct Parallel {
     group: Group,
     /// By name, in the order of the optimiser's sets.
     parameters: Vec<(String, Tensor)>,
-    /// Their sizes, which they do not tell while others have their numbers.
-    sizes: Vec<Vec<i64>>,
     /// By units; none of a process alone, which exchanges nothing.
     sums: Option<Rc<Sums>>,
     /// What of each parameter this process's optimiser changes, \[numbers\]; none where the
@@ -54,22 +72,28 @@ pub(crate) struct Parallel {
 }
 
 impl Parallel {
-    pub(crate) fn new(group: &Group, sharding: Sharding, sets: &[ParameterSet]) -> Result<Self> {
+    /// Of parameters that products read in a kind of number.
+    pub(crate) fn new(
+        group: &Group,
+        sharding: Sharding,
+        products: Kind,
+        sets: &[ParameterSet],
+    ) -> Result<Self> {
         let all = sets.iter().flat_map(|set| &set.parameters);
         let parameters: Vec<(String, Tensor)> = all
             .map(|parameter| (parameter.name.clone(), parameter.tensor.shallow_clone()))
             .collect();
-        let sizes = parameters.iter();
-        let sizes = sizes.map(|(name, tensor)| (name.as_str(), tensor.numel()));
+        let sizes: Vec<Vec<i64>> = parameters.iter().map(|(_, tensor)| tensor.size()).collect();
+        let sized = parameters.iter().zip(&sizes);
+        let sized = sized.map(|((name, _), size)| (name.as_str(), &size[..]));
         let is_sliced = sharding != Sharding::None;
         let sums = if group.has_others() {
-            let units = units::units(sizes, group.world());
+            let units = units::units(sized, group.world(), sharding.gathers_in(products));
             Some(Sums::new(group, &parameters, units, is_sliced)?)
         } else {
             None
         };
         let mut parallel = Self {
-            sizes: parameters.iter().map(|(_, tensor)| tensor.size()).collect(),
             sums,
             group: group.clone(),
             parameters,
@@ -153,7 +177,7 @@ impl Parallel {
     /// Whether each process has only a part of a unit's weights.
     fn is_lent(&self, unit: &Unit) -> bool {
         let blocks = self.blocks.as_ref();
-        blocks.is_some_and(|blocks| blocks.has(&unit.name))
+        blocks.is_some_and(|blocks| blocks.has(unit))
     }
 
     /// What this process's optimiser changes, by name.

@@ -7,51 +7,62 @@ use tch::Kind;
 
 use super::{Sharding, units::units};
 
-/// Bytes of a number.
-const F32: usize = size_of::<f32>();
-
 /// The exchanges of a training over so many processes.
 #[derive(Debug)]
 pub struct Schedule {
     /// After each backward pass, of the units that it reaches.
     pub update: Vec<Exchange>,
-    /// For each coming of a block, forth or back; in the order of the parameters.
-    pub blocks: Vec<BlockSize>,
+    /// Of blocks that are lent their weights, in the order of the parameters.
+    pub blocks: Vec<BlockExchanges>,
 }
 
-/// A block that is lent its weights.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockSize {
+/// What is exchanged for a block that is lent its weights.
+#[derive(Debug)]
+pub struct BlockExchanges {
     /// What the names of its parameters begin with.
     pub name: String,
-    /// Bytes of its weights, with what fills up to equal parts.
-    pub bytes: usize,
+    /// Whenever it computes, forth or back.
+    pub weights: Vec<Exchange>,
+    /// For each sum of its gradients.
+    pub gradients: Vec<Exchange>,
 }
 
 impl Schedule {
-    /// Of parameters by name and size in numbers.
+    /// Of parameters by name and size, that products read in a kind of number.
     pub fn new<'p>(
-        parameters: impl Iterator<Item = (&'p str, usize)>,
+        parameters: impl Iterator<Item = (&'p str, &'p [i64])>,
         world: usize,
         sharding: Sharding,
+        products: Kind,
     ) -> Self {
-        let (mut sums, mut weights, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
-        for unit in units(parameters, world) {
-            let bytes = unit.length * F32;
-            let exchange = |collective| Exchange {
+        let (mut sums, mut weights) = (Vec::new(), Vec::new());
+        let mut blocks: Vec<BlockExchanges> = Vec::new();
+        for unit in units(parameters, world, sharding.gathers_in(products)) {
+            let exchange = |collective, kind: Kind| Exchange {
                 collective,
-                bytes,
-                kind: Kind::Float,
+                bytes: unit.length * kind.elt_size_in_bytes(),
+                kind,
             };
+            let gradients = exchange(Collective::ReduceScatter, Kind::Float);
             match sharding {
-                Sharding::None => sums.push(exchange(Collective::Sum)),
-                Sharding::Full if unit.is_block => blocks.push(BlockSize {
-                    name: unit.name,
-                    bytes,
-                }),
-                Sharding::Optimiser | Sharding::Full => {
-                    sums.push(exchange(Collective::ReduceScatter));
-                    weights.push(exchange(Collective::AllGather));
+                Sharding::None => sums.push(exchange(Collective::Sum, Kind::Float)),
+                Sharding::Full(_) if unit.is_block => {
+                    let known = blocks.iter().position(|block| block.name == unit.name);
+                    let block = known.unwrap_or_else(|| {
+                        blocks.push(BlockExchanges {
+                            name: unit.name.clone(),
+                            weights: Vec::new(),
+                            gradients: Vec::new(),
+                        });
+                        blocks.len() - 1
+                    });
+                    let lent = exchange(Collective::AllGather, unit.kind);
+                    blocks[block].weights.push(lent);
+                    blocks[block].gradients.push(gradients);
+                }
+                Sharding::Optimiser | Sharding::Full(_) => {
+                    sums.push(gradients);
+                    weights.push(exchange(Collective::AllGather, Kind::Float));
                 }
             }
         }

@@ -162,7 +162,7 @@ impl Sums {
             let parameter = &self.parameters[slot.parameter];
             if parameter.grad().defined() {
                 reached.push(slot.parameter);
-                move_gradient(parameter, &whole, slot)?;
+                move_gradient(parameter, &whole, slot, true)?;
             }
         }
         let (sum, work) = if let Some(part) = part {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use flava_model::runtime::set_gradient;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Numbers that a parameter's place in its unit is a multiple of: the optimiser's kernel rounds
 /// the rest of a vector register otherwise.
@@ -21,6 +21,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// It, of a size, in a whole unit.
+    pub(super) fn of_whole(&self, whole: &Tensor, size: &[i64]) -> flava_model::Result<Tensor> {
+        let (start, length) = (self.range.start as i64, self.range.len() as i64);
+        Ok(whole.f_narrow(0, start, length)?.f_view(size)?)
+    }
+
     /// Its numbers that are in a part of the unit: where in the parameter they begin, and where in
     /// the part.
     pub(super) fn within(&self, part: &Range<usize>) -> Option<Slice> {
@@ -44,19 +50,24 @@ pub(super) fn with_more(sum: Option<Tensor>, more: Tensor) -> flava_model::Resul
     })
 }
 
-/// Moves a parameter's gradient, if it has one, to its place in a whole unit.
+/// Moves a parameter's gradient, if it has one, to its place in a whole unit: as the first there, or
+/// added to what is there.
 pub(super) fn move_gradient(
     parameter: &Tensor,
     whole: &Tensor,
     slot: &Slot,
+    is_first: bool,
 ) -> flava_model::Result<()> {
     let gradient = parameter.grad();
     if !gradient.defined() {
         return Ok(());
     }
-    let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
-    let mut place = whole.f_narrow(0, start, size)?.f_view_as(&gradient)?;
-    place.f_copy_(&gradient)?;
+    let mut place = slot.of_whole(whole, &gradient.size())?;
+    if is_first {
+        place.f_copy_(&gradient)?;
+    } else {
+        let _sum = place.f_add_(&gradient)?;
+    }
     set_gradient(parameter, None)
 }
 
@@ -73,8 +84,10 @@ pub(super) struct Slice {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) name: String,
-    /// Whether it is a block of an encoder.
+    /// Whether it is a block of an encoder, or of what of it is gathered in a kind of its own.
     pub(super) is_block: bool,
+    /// In which its weights are gathered, where they are lent.
+    pub(super) kind: Kind,
     pub(super) slots: Vec<Slot>,
     /// Numbers with what fills up to equal parts for all processes.
     pub(super) length: usize,
@@ -87,24 +100,35 @@ impl Unit {
     }
 }
 
-/// The units of parameters by name and size, each in equal parts for so many processes.
+/// The units of parameters by name and size, each in equal parts for so many processes. Matrices of
+/// blocks, which products read, are gathered in the kind of `products`, and are a unit of their own
+/// where that is not f32.
 pub(super) fn units<'p>(
-    parameters: impl Iterator<Item = (&'p str, usize)>,
+    parameters: impl Iterator<Item = (&'p str, &'p [i64])>,
     world: usize,
+    products: Kind,
 ) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (number, (name, size)) in parameters.enumerate() {
         let block = block_of(name);
+        let kind = if block.is_some() && size.len() > 1 {
+            products
+        } else {
+            Kind::Float
+        };
+        let size = size.iter().product::<i64>() as usize;
         let of = match block {
             Some(block) => block,
             None if size >= LARGE => name,
             None => tower_of(name),
         };
-        let known = units.iter().position(|known| known.name == of);
+        let mut known = units.iter();
+        let known = known.position(|known| known.name == of && known.kind == kind);
         let place = known.unwrap_or_else(|| {
             units.push(Unit {
                 name: of.to_owned(),
                 is_block: block.is_some(),
+                kind,
                 slots: Vec::new(),
                 length: 0,
             });
@@ -144,16 +168,17 @@ mod tests {
 
     #[test]
     fn blocks_and_tables_are_units_in_equal_aligned_parts() {
+        const TABLE: &[i64] = &[1024, 1024];
         let sizes = [
-            ("flava.text_model.embeddings.word_embeddings.weight", LARGE),
-            ("flava.text_model.embeddings.cls", 7),
-            ("flava.text_model.encoder.layer.0.dense.weight", 100),
-            ("flava.text_model.encoder.layer.0.dense.bias", 10),
-            ("flava.text_model.encoder.layer.10.dense.bias", 10),
-            ("flava.text_model.layernorm.bias", 64),
-            ("flava.logit_scale", 1),
+            ("flava.text_model.embeddings.word_embeddings.weight", TABLE),
+            ("flava.text_model.embeddings.cls", &[7]),
+            ("flava.text_model.encoder.layer.0.dense.weight", &[10, 10]),
+            ("flava.text_model.encoder.layer.0.dense.bias", &[10]),
+            ("flava.text_model.encoder.layer.10.dense.bias", &[10]),
+            ("flava.text_model.layernorm.bias", &[64]),
+            ("flava.logit_scale", &[]),
         ];
-        let found = units(sizes.into_iter(), 3);
+        let found = units(sizes.into_iter(), 3, Kind::Float);
         let slot = |parameter, start: usize, size: usize| Slot {
             parameter,
             range: start..start + size,
@@ -171,6 +196,11 @@ mod tests {
         );
         assert!(found.iter().all(|unit| unit.length % (3 * ALIGNED) == 0));
         assert!(found.iter().all(|unit| unit.length < LARGE + 3 * ALIGNED));
+        let halves = units(sizes.into_iter(), 3, Kind::BFloat16);
+        let kinds = halves.iter().map(|unit| (unit.kind, &unit.slots[..]));
+        let of_block: Vec<_> = kinds.skip(2).take(2).collect();
+        let matrices = (Kind::BFloat16, &[slot(2, 0, 100)][..]);
+        assert_eq!(of_block, [matrices, (Kind::Float, &[slot(3, 0, 10)])]);
     }
 
     #[test]

@@ -70,14 +70,24 @@ impl Parallel {
         own: &dyn Fn(usize) -> Option<Tensor>,
         take: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<()> {
-        let part = self.part_of(unit, own)?;
-        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, part.device()))?;
-        self.group.all_gather(&whole, &part)?.wait()?;
+        let whole = self.whole(unit, own)?;
         for slot in &unit.slots {
             let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
             take(slot.parameter, &whole.f_narrow(0, start, size)?)?;
         }
         Ok(())
+    }
+
+    /// What all processes have of a unit, side by side.
+    pub(super) fn whole(
+        &self,
+        unit: &Unit,
+        own: &dyn Fn(usize) -> Option<Tensor>,
+    ) -> Result<Tensor> {
+        let part = self.part_of(unit, own)?;
+        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, part.device()))?;
+        self.group.all_gather(&whole, &part)?.wait()?;
+        Ok(whole)
     }
 
     /// What this process has of a unit, side by side.

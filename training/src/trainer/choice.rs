@@ -1,7 +1,7 @@
 //! The best of the states that are evaluated.
 
 use super::{candidate::Candidate, run::Run};
-use crate::{Learner, checkpointing::save_model};
+use crate::Learner;
 
 impl<L: Learner> Run<'_, L> {
     /// Does something with the moving average in the weights' place, where there is one.
@@ -44,10 +44,7 @@ impl<L: Learner> Run<'_, L> {
 
     /// Writes the model as it is now as the best.
     pub(super) fn save_best(&mut self) -> Result<(), L::Error> {
-        let (folder, learner, state) = (self.checkpoints.best(), &self.learner, &self.state);
-        let coordinator = &mut self.coordinator;
-        self.parallel
-            .with_whole_blocks(|| coordinator.lead("best", || save_model(&folder, learner, state)))
+        self.write("best", &self.checkpoints.best(), false)
     }
 
     /// Keeps the model as the best if its score is; of equal ones the first stays.

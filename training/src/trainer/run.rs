@@ -30,6 +30,8 @@ pub(super) struct Run<'a, L: Learner> {
     pub(super) log: Log,
     pub(super) coordinator: Coordinator,
     said: Instant,
+    /// How many processes write files of a state, once that is known.
+    pub(super) savers: Option<usize>,
 }
 
 impl<L: Learner> Trainer<'_, L> {
@@ -50,7 +52,8 @@ impl<'a, L: Learner> Run<'a, L> {
     pub(super) fn new(trainer: &'a Trainer<'a, L>, learner: L) -> Result<Self, L::Error> {
         fs::create_dir_all(trainer.folder).map_err(|e| Error::io(trainer.folder, e))?;
         let sets = learner.parameters();
-        let parallel = Parallel::new(trainer.group, trainer.sharding, &sets)?;
+        let products = trainer.precision.kind();
+        let parallel = Parallel::new(trainer.group, trainer.sharding, products, &sets)?;
         let optimiser = parallel.optimiser(sets, &trainer.config.adamw);
         let ema = (trainer.config.ema > 0.0)
             .then(|| Ema::new(learner.parameters(), trainer.config.ema))
@@ -74,6 +77,7 @@ impl<'a, L: Learner> Run<'a, L> {
             },
             coordinator: Coordinator::new(trainer.group),
             said: Instant::now(),
+            savers: None,
         };
         Ok(run)
     }

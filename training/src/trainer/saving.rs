@@ -1,9 +1,16 @@
 //! What is saved of a training, and gone on from.
 
-use flava_model::runtime::give_memory_back;
+use std::{fs, path::Path, rc::Rc};
+
+use flava_base::part_of_folder;
+use flava_model::{layers::WeightLender, runtime::give_memory_back};
 
 use super::run::Run;
-use crate::{Error, Learner, Sharding, checkpointing::last_state, parameter::first_not_finite};
+use crate::{
+    Error, Learner, Sharding,
+    checkpointing::{Shares, begun, finish, last_state, write_state},
+    parameter::first_not_finite,
+};
 
 impl<L: Learner> Run<'_, L> {
     /// Saves the state, unless its weights are no numbers: the state before stays then.
@@ -25,32 +32,102 @@ impl<L: Learner> Run<'_, L> {
                 format!("{name}: no step's losses and gradients were finite: nothing was learned");
             return Err(Error::NotFinite { reason }.into());
         }
-        let moments = self.parallel.whole_state(&self.optimiser)?;
-        let (checkpoints, learner) = (&self.checkpoints, &self.learner);
-        let (ema, state) = (self.ema.as_ref(), &self.state);
-        let coordinator = &mut self.coordinator;
-        self.parallel.with_whole_blocks(|| {
-            coordinator.lead("saved", || {
-                checkpoints.save_last(learner, moments, ema, state)
-            })
-        })?;
+        self.write("saved", &self.checkpoints.last(), true)?;
         self.coordinator.note_saved();
         Ok(())
+    }
+
+    /// Writes the model, or all that training goes on from, in place of what is in a folder: each
+    /// process what it has to save of what they have parts of, process 0 the rest.
+    pub(super) fn write(
+        &mut self,
+        name: &str,
+        folder: &Path,
+        is_state: bool,
+    ) -> Result<(), L::Error> {
+        let (mut blocks, mut moments, mut savers) = (Vec::new(), Vec::new(), 1);
+        self.coordinator
+            .lead(&format!("{name}, begun"), || begun(folder))?;
+        if self.parallel.is_in_parts() {
+            savers = self.savers(folder)?;
+            blocks = self.parallel.saved_blocks(savers)?;
+        }
+        if is_state {
+            moments = self.parallel.saved_state(&self.optimiser, savers)?;
+        }
+        let group = self.trainer.group;
+        let own = Shares {
+            saver: group.rank(),
+            savers,
+            has_blocks: self.parallel.lends(),
+        };
+        let part = part_of_folder(folder);
+        let written = if own.saver < savers {
+            own.write(&part, blocks, moments)?
+        } else {
+            Vec::new()
+        };
+        let all = self.coordinator.reported(name, &written)?;
+        let (learner, state) = (&self.learner, &self.state);
+        let ema = self.ema.as_ref().filter(|_| is_state);
+        self.coordinator.lead(name, || {
+            finish(folder, |part| {
+                learner.save(part, state)?;
+                own.join(part, &all)?;
+                if is_state {
+                    write_state(part, ema, state)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// How many processes write files of a state, into the folder that was begun: all, where process
+    /// 0 sees what they write, else it alone.
+    fn savers(&mut self, folder: &Path) -> Result<usize, Error> {
+        if let Some(savers) = self.savers {
+            return Ok(savers);
+        }
+        let (group, part) = (self.trainer.group, part_of_folder(folder));
+        let probe = |rank: usize| part.join(format!("process-{rank}"));
+        let _seen = fs::write(probe(group.rank()), []); // there may be no such folder here
+        let all = 0..group.world();
+        group.gather_bytes(&[])?;
+        let seen = all.clone().filter(|rank| probe(*rank).exists()).count();
+        let seen = group.exchange(&[seen as f64])?[0][0] as usize;
+        if group.leads() {
+            for rank in all {
+                let _gone = fs::remove_file(probe(rank));
+            }
+        }
+        let savers = if seen == group.world() { seen } else { 1 };
+        if savers == 1 {
+            let folder = self.trainer.folder.display();
+            self.say(&format!(
+                "process 0 writes all of each state: not all processes see {folder}"
+            ));
+        }
+        self.savers = Some(savers);
+        Ok(savers)
     }
 
     /// Has every process keep only a part of the weights of blocks, where that is asked for and can
     /// be.
     pub(super) fn lend_blocks(&mut self) -> Result<(), Error> {
         let group = self.trainer.group;
-        if self.trainer.sharding != Sharding::Full || !group.has_others() {
+        let Sharding::Full(reduction) = self.trainer.sharding else {
+            return Ok(());
+        };
+        if !group.has_others() {
             return Ok(());
         }
         if self.ema.is_some() || !self.learner.takes_lender() {
             self.say("weights stay whole in every process");
             return Ok(());
         }
-        let lender = self.parallel.lend_blocks()?;
+        let lender = self.parallel.lend_blocks(reduction)?;
         give_memory_back();
+        let lender: Rc<dyn WeightLender> = lender;
         self.learner.set_lender(&lender);
         Ok(())
     }
@@ -70,12 +147,13 @@ impl<L: Learner> Run<'_, L> {
                 let folder = trainer.folder.display().to_string();
                 return Err(Error::OtherTraining { folder }.into());
             }
-            let moments = self
-                .checkpoints
-                .load(&mut self.learner, self.ema.as_mut(), &before)?;
+            let parallel = &self.parallel;
+            let take = |name: &str, tensor| parallel.own_state(name, tensor);
+            let moments =
+                self.checkpoints
+                    .load(&mut self.learner, self.ema.as_mut(), &before, &take)?;
             if let Some(moments) = moments {
-                let own = self.parallel.own_state(moments)?;
-                self.optimiser.load_state(own)?;
+                self.optimiser.load_state(moments)?;
             }
             self.state = before;
             let steps = trainer.config.lr_schedule.steps;

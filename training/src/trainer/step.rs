@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::run::Run;
 use crate::{
-    BrokenRows, EarlySums, Error, Learner, LearnerError, Step, StepMetrics, Update, WholeBatch,
+    BrokenRows, Error, Learner, LearnerError, Step, StepMetrics, Update, WholeBatch,
     parallel::SummedGradients,
 };
 
@@ -69,7 +69,7 @@ impl<L: Learner> Run<'_, L> {
             whole,
             group: self.trainer.group.clone(),
             lockstep: self.parallel.lends(),
-            early_sums: EarlySums(self.parallel.early_sums()),
+            early_sums: self.parallel.early_sums(),
         };
         loop {
             self.optimiser.zero_grad()?;

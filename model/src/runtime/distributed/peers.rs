@@ -179,6 +179,35 @@ impl Peers {
         thread::sleep(LOOK);
     }
 
+    /// Lines that each process tells process 0 once it has done its part of a piece of work, for which
+    /// process 0 waits; all of them there, none elsewhere.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn reported(&self, piece: &str, own: &[String]) -> Result<Vec<String>> {
+        if self.meeting.is_none() {
+            return Ok(own.to_vec());
+        }
+        let of = |rank: usize| format!("{piece}/{rank}");
+        let text: String = own.iter().map(|line| format!("{line}\n")).collect();
+        self.tell(&of(self.place().rank), &format!("{text}\n"))?;
+        let mut all = Vec::new();
+        for rank in (0..self.place().world).filter(|_| self.leads()) {
+            let told = loop {
+                match self.told(&of(rank))? {
+                    Some(told) => break told,
+                    None => self.pause(), // what ends that process ends this one
+                }
+            };
+            all.extend(
+                told.lines()
+                    .filter(|line| !line.is_empty())
+                    .map(str::to_owned),
+            );
+        }
+        Ok(all)
+    }
+
     /// Does in process 0 what there is to be done once, while the others wait until it is; what came
     /// of it there.
     ///
