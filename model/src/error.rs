@@ -46,6 +46,9 @@ pub enum Error {
     /// The device has no room for what was asked of it.
     #[error("memory is short: {0}")]
     OutOfMemory(String),
+    /// Nor has the host any: its libraries cannot do with less, and some end the program then.
+    #[error("the host's memory is short: {0}")]
+    HostOutOfMemory(String),
     /// An error that libtorch raised.
     #[error("libtorch: {}", first_line(.0))]
     Torch(tch::TchError),
@@ -57,6 +60,8 @@ impl From<tch::TchError> for Error {
         let line = first_line(&error);
         if line.contains("out of memory") || line.contains("not enough memory") {
             Self::OutOfMemory(line)
+        } else if line.contains("can't allocate memory") {
+            Self::HostOutOfMemory(line)
         } else {
             Self::Torch(error)
         }

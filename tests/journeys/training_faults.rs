@@ -128,32 +128,149 @@ fn a_process_that_is_gone_ends_the_other() {
     });
 }
 
-/// An error of one is what all say: here of a full disk.
+/// An error of one is what all say: here of a full disk, whoever writes to it.
 #[test]
 fn an_error_of_one_ends_all_with_its_words() {
     let folder = tempdir().unwrap();
     let whole = left_alone(folder.path());
-    let full = |rank, command| match rank {
-        0 => limited("trap '' XFSZ; ulimit -f 40", &command),
-        _ => command,
+    for (full, shard, kilobytes) in [(0, "none", 40), (1, "full", 10)] {
+        let limit = format!("trap '' XFSZ; ulimit -f {kilobytes}");
+        let limited = |rank, command| match rank == full {
+            true => limited(&limit, &command),
+            false => command,
+        };
+        let args = args(shard, &["--shard", shard]);
+        let both = tasks(folder.path(), 2, &args, untouched);
+        wait_for_steps(&folder.path().join(shard), "joint", 3);
+        signal(both[1].id(), "INT");
+        ends(both);
+        let since = Instant::now();
+        let both = ends(tasks(folder.path(), 2, &args, limited));
+        assert!(since.elapsed() < 2 * SOON, "{:?}", since.elapsed());
+        for ended in &both {
+            let told = &ended.stderr;
+            assert_eq!(ended.code, 2, "{told}");
+            assert!(error_of(ended).contains("File too large"), "{told}");
+        }
+        let named = format!("process {full} on ");
+        assert!(error_of(&both[1 - full]).contains(&named), "{shard}");
+        goes_on(folder.path(), shard, &whole);
+    }
+}
+
+/// Pictures that are damaged under one process alone end all, which say whose they were.
+#[test]
+fn data_that_breaks_under_one_ends_all() {
+    let folder = tempdir().unwrap();
+    write_short_recipe(folder.path());
+    let path = folder.path().join("tiny.toml");
+    let corpora = "[corpora]\nphotos = { format = \"image_folder\", path = \"photos\" }\n";
+    let recipe = fs::read_to_string(&path).unwrap();
+    let recipe = recipe.replace("[corpora]\n", corpora);
+    fs::write(path, recipe).unwrap();
+    let photos = ["0", "1"].map(|rank| folder.path().join(rank).join("photos"));
+    let photo = |of: &Path, number: u8| of.join(format!("{number}.png"));
+    for of in &photos {
+        fs::create_dir_all(of).unwrap();
+        for number in 0..50 {
+            let colour = image::Rgb([number * 5, 100, 200 - number]);
+            let picture = image::RgbImage::from_pixel(40, 40, colour);
+            picture.save(photo(of, number)).unwrap();
+        }
+    }
+    let with_own = |rank: usize, mut command: Command| {
+        command.arg("--data").arg(rank.to_string());
+        command
     };
-    let both = tasks(folder.path(), 2, &args("full", &[]), untouched);
-    wait_for_steps(&folder.path().join("full"), "joint", 3);
-    signal(both[1].id(), "INT");
-    ends(both);
+    let mixture = r#"joint.mixture=[{corpus="photos", ratio=1.0, rows="images"}]"#;
+    let args = args(
+        "out",
+        &["--set", mixture, "--set", "joint.schedule.steps=2000"],
+    );
+    let both = tasks(folder.path(), 2, &args, with_own);
+    wait_for_steps(&folder.path().join("out"), "joint", 3);
+    for number in 0..50 {
+        fs::write(photo(&photos[1], number), "no picture").unwrap();
+    }
     let since = Instant::now();
-    let both = ends(tasks(folder.path(), 2, &args("full", &[]), full));
-    assert!(since.elapsed() < 2 * SOON, "{:?}", since.elapsed());
+    for ended in ends(both) {
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        let error = error_of(&ended);
+        assert!(
+            error.contains("process 1") && error.contains(".png of photos"),
+            "{error}"
+        );
+    }
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+}
+
+/// A process that lives and does nothing ends with the others when these have waited long enough.
+#[test]
+fn a_process_that_sleeps_ends_with_the_others() {
+    let folder = tempdir().unwrap();
+    let whole = left_alone(folder.path());
+    let impatient = |_, mut command: Command| {
+        command.env("FLAVA_TIMEOUT", "3");
+        command
+    };
+    let both = tasks(folder.path(), 2, &args("asleep", &[]), impatient);
+    wait_for_steps(&folder.path().join("asleep"), "joint", 3);
+    hold_main_thread(both[1].id());
+    let since = Instant::now();
+    let both = ends(both);
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     for ended in &both {
         assert_eq!(ended.code, 2, "{}", ended.stderr);
         assert!(
-            error_of(ended).contains("File too large"),
+            error_of(ended).contains("process 1 on "),
             "{}",
             ended.stderr
         );
     }
-    assert!(error_of(&both[1]).contains("process 0 on "));
-    goes_on(folder.path(), "full", &whole);
+    goes_on(folder.path(), "asleep", &whole);
+}
+
+/// Stops the thread of a process that computes, as a debugger would; those that look after it go on.
+#[allow(unsafe_code, reason = "asks the kernel")]
+fn hold_main_thread(process: u32) {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    let thread = libc::pid_t::try_from(process).unwrap();
+    // SAFETY: takes numbers, and is of a process that this one has started.
+    let held = unsafe { libc::ptrace(libc::PTRACE_ATTACH, thread, none, none) };
+    assert_eq!(held, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Where one has too little memory, all end: whether it says so or is ended for it.
+#[test]
+fn a_process_that_is_short_of_memory_ends_all() {
+    let folder = tempdir().unwrap();
+    write_short_recipe(folder.path());
+    let both = tasks(folder.path(), 2, &args("small", &[]), untouched);
+    wait_for_steps(&folder.path().join("small"), "joint", 3);
+    let size = virtual_kilobytes(both[1].id());
+    signal(both[0].id(), "INT");
+    ends(both);
+    let large = args("large", &["--set", "joint.schedule.batch_size=1000"]);
+    // So much that a small batch fits, and a large one does not.
+    let limit = format!("ulimit -v {}", size + (16 << 10));
+    let short = |rank, command| match rank {
+        1 => limited(&limit, &command),
+        _ => command,
+    };
+    let since = Instant::now();
+    let both = ends(tasks(folder.path(), 2, &large, short));
+    assert!(since.elapsed() < 3 * SOON, "{:?}", since.elapsed());
+    assert_ne!(both[1].code, 0, "{}", both[1].stderr);
+    assert_eq!(both[0].code, 2, "{}", both[0].stderr);
+    assert!(error_of(&both[0]).contains("process 1 on "));
+}
+
+/// The address space of a process.
+fn virtual_kilobytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    let size = line.and_then(|line| line.split_whitespace().next());
+    size.unwrap().parse().unwrap()
 }
 
 /// Told to stop, whoever is told: all save and end.

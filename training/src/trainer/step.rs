@@ -140,21 +140,32 @@ impl<L: Learner> Run<'_, L> {
             let line = format!("left out: {}; more of them are counted", own.first_reason);
             self.trainer.progress.say(&line);
         }
-        let last = match own.first_reason.as_str() {
-            "" => String::new(),
-            reason => format!("; the last: {reason}"),
-        };
-        if whole.is_empty() {
-            let reason = format!("every row of a batch is broken{last}");
-            return Err(Error::BrokenRows(reason));
-        }
         let most = self.trainer.config.max_broken;
         let is_counted = rows >= BROKEN_AFTER || self.is_last();
-        if is_counted && all as f64 > most * rows as f64 {
-            return Err(Error::BrokenRows(format!(
-                "{all} of {rows} rows are broken, more than max_broken = {most} allows{last}"
-            )));
-        }
-        Ok(())
+        let reason = if whole.is_empty() {
+            "every row of a batch is broken".to_owned()
+        } else if is_counted && all as f64 > most * rows as f64 {
+            format!("{all} of {rows} rows are broken, more than max_broken = {most} allows")
+        } else {
+            return Ok(());
+        };
+        let last = self.last_broken(own)?;
+        Err(Error::BrokenRows(format!("{reason}{last}")))
+    }
+
+    /// Why the last rows that were broken are, by any process: all come here where one does.
+    fn last_broken(&self, own: &BrokenRows) -> Result<String, Error> {
+        let group = self.trainer.group;
+        let reasons = group.gather_bytes(own.first_reason.as_bytes())?;
+        let mut reasons = reasons.iter().enumerate();
+        let Some((rank, reason)) = reasons.find(|(_, reason)| !reason.is_empty()) else {
+            return Ok(String::new());
+        };
+        let reason = String::from_utf8_lossy(reason);
+        Ok(if group.has_others() {
+            format!("; the last, of process {rank}: {reason}")
+        } else {
+            format!("; the last: {reason}")
+        })
     }
 }
