@@ -160,6 +160,14 @@ int flava_peak_device_memory(int device, int64_t* bytes) {
   });
 }
 
+// The memory of a GPU, whoever uses it.
+int flava_device_memory(int device, int64_t* bytes) {
+  return guarded([&] {
+    const auto [free, all] = at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(device));
+    *bytes = static_cast<int64_t>(all);
+  });
+}
+
 // Room for so many f32 that a GPU can read by itself.
 int flava_pinned(int64_t numbers, Tensor** out) {
   return guarded([&] { *out = new Tensor(at::empty({numbers}, at::TensorOptions().dtype(at::kFloat).pinned_memory(true))); });

@@ -285,7 +285,7 @@ fn train(folder: &Path, way: Way) {
             precision: Precision::F32,
             micro_batch: 0,
             group,
-            sharding: way.sharding,
+            sharding: Some(way.sharding),
             progress: &progress,
             evaluation: None,
             device: Device::Cpu,

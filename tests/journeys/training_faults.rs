@@ -135,9 +135,12 @@ fn an_error_of_one_ends_all_with_its_words() {
     let whole = left_alone(folder.path());
     for (full, shard, kilobytes) in [(0, "none", 40), (1, "full", 10)] {
         let limit = format!("trap '' XFSZ; ulimit -f {kilobytes}");
-        let limited = |rank, command| match rank == full {
-            true => limited(&limit, &command),
-            false => command,
+        let limited = |rank, command| {
+            if rank == full {
+                limited(&limit, &command)
+            } else {
+                command
+            }
         };
         let args = args(shard, &["--shard", shard]);
         let both = tasks(folder.path(), 2, &args, untouched);

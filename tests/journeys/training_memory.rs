@@ -24,12 +24,12 @@ codebook.schedule = { steps = 2, batch_size = 4, warmup = 1 }
 [stage.joint]
 mixture = [{ corpus = "pairs", ratio = 1.0, rows = "pairs" }]
 init = []
-schedule = { steps = 4, batch_size = 8, warmup = 1 }
+schedule = { steps = 4, batch_size = 8, warmup = 1, save_every = 2 }
 "#;
 const BLOCKS: f64 = 15.0;
 
-/// The largest resident set of process 0 in MB, before the last state was saved.
-fn peak(folder: &Path, processes: &str, shard: &str) -> f64 {
+/// The largest resident set of process 0 in MB, before a state was saved, and with that.
+fn peaks(folder: &Path, processes: &str, shard: &str) -> [f64; 2] {
     let out = format!("{shard}{processes}");
     let args = [
         &["--processes", processes, "--shard", shard, "--out", &out][..],
@@ -41,8 +41,11 @@ fn peak(folder: &Path, processes: &str, shard: &str) -> f64 {
     let log = fs::read_to_string(folder.join(out).join("joint/log.jsonl")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
     let trained = lines.filter(|line: &Value| line["kind"] == "train");
-    let peaks = trained.map(|line| line["peak_memory_mb"].as_f64().unwrap());
-    peaks.fold(0.0, f64::max)
+    let peaks: Vec<f64> = trained
+        .map(|line| line["peak_memory_mb"].as_f64().unwrap())
+        .collect();
+    assert_eq!(peaks.len(), 4);
+    [peaks[1], peaks[3]]
 }
 
 /// Besides its parts a process has four blocks' numbers: the weights of one and of the next, its
@@ -51,7 +54,7 @@ fn peak(folder: &Path, processes: &str, shard: &str) -> f64 {
 fn a_process_has_its_parts_and_a_few_blocks() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("tiny.toml"), RECIPE).unwrap();
-    let whole = peak(folder.path(), "2", "none");
+    let [whole, _] = peaks(folder.path(), "2", "none");
     let weights = tensors(&folder.path().join("none2/joint/last/model.safetensors"));
     let size = |is_counted: &dyn Fn(&str) -> bool| {
         let of = weights.iter().filter(|(name, _)| is_counted(name));
@@ -61,13 +64,22 @@ fn a_process_has_its_parts_and_a_few_blocks() {
     let blocks = size(&|name| name.contains(".encoder.layer."));
     let rest = size(&|name| !name.contains(".encoder.layer.") && !name.contains("image_codebook"));
     for processes in [2, 4] {
-        let found = peak(folder.path(), &processes.to_string(), "full");
+        let [found, saving] = peaks(folder.path(), &processes.to_string(), "full");
         // Weights, gradients and two moments of blocks; the moments of the rest.
         let of_others = (1.0 - 1.0 / f64::from(processes)) * (4.0 * blocks + 2.0 * rest);
         let expected = whole - of_others + 4.0 * blocks / BLOCKS;
         assert!(
             found < 1.1 * expected,
             "{processes} processes: {found:.0} MB, not {expected:.0} of {whole:.0}"
+        );
+        let last = folder.path().join(format!("full{processes}/joint/last"));
+        let file = format!("optimiser-{processes:05}-of-{processes:05}.safetensors");
+        assert!(last.join(file).exists(), "each process writes");
+        // What it saves: its share of blocks and of all moments, whole; holes of the heap besides.
+        let saved = (3.0 * blocks + 2.0 * rest) / f64::from(processes);
+        assert!(
+            saving < 1.2 * (expected + saved),
+            "{processes} processes that save: {saving:.0} MB, not {saved:.0} and {expected:.0}"
         );
     }
 }

@@ -351,7 +351,7 @@ fn trace(
         precision,
         micro_batch: 0,
         group: &group,
-        sharding,
+        sharding: Some(sharding),
         progress: &Progress::new(1, "steps", true),
         evaluation: None,
         device: Device::Cpu,
@@ -419,9 +419,8 @@ fn the_first_and_the_last_of_many_processes_exchange_the_same() {
                         _ if of_pairs => (2, 1),
                         _ => (5, 2),
                     };
-                    let bytes = |all: &[Exchange]| all.iter().map(|one| one.bytes).sum::<usize>();
-                    let weights = gather * bytes(&block.weights);
-                    (gathers + weights, sums + sum * bytes(&block.gradients))
+                    let weights = gather * block.weights.bytes;
+                    (gathers + weights, sums + sum * block.gradients.bytes)
                 });
         // Images and texts, forth and back.
         let embeddings = 2 * 2048 * 24 * 4;

@@ -25,8 +25,6 @@ pub(crate) struct StepHeader {
 pub(crate) struct Coordinator {
     group: Group,
     saved: Instant,
-    /// Pieces of work that process 0 did for all.
-    led: usize,
 }
 
 impl Coordinator {
@@ -34,7 +32,6 @@ impl Coordinator {
         Self {
             group: group.clone(),
             saved: Instant::now(),
-            led: 0,
         }
     }
 
@@ -47,23 +44,21 @@ impl Coordinator {
     /// Does in process 0 what there is to be done once, while the others wait: not in a collective,
     /// whose time-out what takes long would reach.
     pub(crate) fn lead<E: From<Error>>(
-        &mut self,
+        &self,
         name: &str,
         act: impl FnOnce() -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.led += 1;
         let peers = self.group.peers();
         peers
-            .led(&format!("{name}/{}", self.led), act)
+            .led(&self.group.piece(name), act)
             .unwrap_or_else(|error| Err(Error::from(error).into()))
     }
 
     /// Lines that all processes tell process 0 of a piece of work that each has done its part of: not
     /// in a collective either.
-    pub(crate) fn reported(&mut self, name: &str, own: &[String]) -> Result<Vec<String>> {
-        self.led += 1;
+    pub(crate) fn reported(&self, name: &str, own: &[String]) -> Result<Vec<String>> {
         let peers = self.group.peers();
-        Ok(peers.reported(&format!("{name}/{}", self.led), own)?)
+        Ok(peers.reported(&self.group.piece(name), own)?)
     }
 
     /// A score as process 0 has it.

@@ -1,15 +1,13 @@
 //! How processes train together, the same for fine-tuning and pretraining.
 
+use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use flava_training::{Reduction, Sharding};
-use tch::Device;
-
-use crate::{Error, Result};
 
 /// What of a training each process has only a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ShardArg {
-    /// What suits the device.
+    /// As little as fits.
     Auto,
     /// Nothing.
     None,
@@ -32,7 +30,8 @@ pub enum ReduceArg {
 #[derive(Debug, Args)]
 pub struct TogetherArgs {
     /// What each of several processes has only a part of: `none`, the `optimiser`'s moments and
-    /// gradients, or `full`, the weights of blocks too [default: optimiser on GPUs, none on CPUs].
+    /// gradients, or `full`, the weights of blocks too [default: what fits into half of a process's
+    /// memory; on GPUs the optimiser's at least].
     ///
     /// With `full` a block's weights are gathered before it computes, forth and back, in the
     /// precision that products have; all but joint pretraining keep their weights whole, and say so.
@@ -45,9 +44,8 @@ pub struct TogetherArgs {
         help_heading = "Processes"
     )]
     pub shard: ShardArg,
-    /// With --shard full, when the gradients of blocks are summed over all processes: after each
-    /// backward `pass`, of which a process keeps its part, or once a `step`, until when it keeps all
-    /// of its own, and sends less where rows go through in parts [default: pass].
+    /// With --shard full: sum the gradients of blocks after each backward `pass`, or once a `step`:
+    /// less is sent, and each process keeps all of its own until then [default: pass].
     #[arg(
         long,
         value_name = "WHEN",
@@ -67,11 +65,11 @@ pub struct TogetherArgs {
 }
 
 impl TogetherArgs {
-    /// On a device: over Gloo, which CPUs talk by, sharding costs more than it saves.
+    /// What was asked for, if anything was.
     ///
     /// # Errors
     /// If gradients are asked to be summed in a way that there is no choice of.
-    pub fn sharding(&self, device: Device) -> Result<Sharding> {
+    pub fn sharding(&self) -> Result<Option<Sharding>> {
         if self.reduce.is_some() && self.shard != ShardArg::Full {
             let reason = "--reduce is for --shard full: all other gradients are summed once a step";
             return Err(Error::Usage {
@@ -80,13 +78,13 @@ impl TogetherArgs {
             });
         }
         Ok(match self.shard {
-            ShardArg::Auto if device.is_cuda() => Sharding::Optimiser,
-            ShardArg::Auto | ShardArg::None => Sharding::None,
-            ShardArg::Optimiser => Sharding::Optimiser,
-            ShardArg::Full => Sharding::Full(match self.reduce {
+            ShardArg::Auto => None,
+            ShardArg::None => Some(Sharding::None),
+            ShardArg::Optimiser => Some(Sharding::Optimiser),
+            ShardArg::Full => Some(Sharding::Full(match self.reduce {
                 None | Some(ReduceArg::Pass) => Reduction::Pass,
                 Some(ReduceArg::Step) => Reduction::Step,
-            }),
+            })),
         })
     }
 }

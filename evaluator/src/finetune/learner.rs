@@ -35,7 +35,7 @@ pub(crate) struct FineTuning<'a> {
     /// short.
     pub(crate) micro_batch: usize,
     pub(crate) recompute: bool,
-    pub(crate) sharding: Sharding,
+    pub(crate) sharding: Option<Sharding>,
     /// The processes that train together.
     pub(crate) group: &'a Group,
 }

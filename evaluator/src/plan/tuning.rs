@@ -26,8 +26,8 @@ pub struct Tuning {
     pub micro_batch: usize,
     /// Whether activations are computed again.
     pub recompute: bool,
-    /// What of a training each of several processes has only a part of.
-    pub sharding: Sharding,
+    /// What of a training each of several processes has only a part of; as little as fits without.
+    pub sharding: Option<Sharding>,
     /// Whether there must be something to go on from.
     pub resume: bool,
 }
@@ -145,7 +145,6 @@ impl Plan {
         let set: Vec<String> = args.set.iter().chain(&run.set).cloned().collect();
         Recipe::of(&task, args.recipe.as_deref(), &set)?;
         let settings = Settings::new(model)?;
-        let device = settings.load.device;
         let subject = Subject::Model(ModelChoice::new(args.model.as_ref())?);
         let mut plan = Self::plain(
             subject,
@@ -165,7 +164,7 @@ impl Plan {
             random_init: args.random_init,
             micro_batch: args.micro_batch,
             recompute: args.recompute,
-            sharding: args.together.sharding(device)?,
+            sharding: args.together.sharding()?,
             resume: args.resume && run.is_first,
         };
         plan.task_runs(&plan.tasks[0])?;

@@ -13,6 +13,7 @@ use super::onednn::check;
 
 unsafe extern "C" {
     fn flava_peak_device_memory(device: c_int, bytes: *mut i64) -> c_int;
+    fn flava_device_memory(device: c_int, bytes: *mut i64) -> c_int;
 }
 
 /// Kernels that oneDNN, and libtorch's layer over it, keep for shapes to come. Each takes some 1.5
@@ -63,6 +64,30 @@ pub fn peak_memory(device: Device) -> f64 {
     // SAFETY: writes a number.
     let known = check(unsafe { flava_peak_device_memory(index as c_int, &raw mut bytes) });
     known.map_or(0.0, |()| bytes as f64 / f64::from(1 << 20))
+}
+
+/// The memory of a GPU, or of this machine as far as this process may have it, in bytes; none where it
+/// is not known.
+pub fn device_memory(device: Device) -> Option<f64> {
+    let Device::Cuda(index) = device else {
+        return host_memory();
+    };
+    let mut bytes = 0;
+    // SAFETY: writes a number.
+    check(unsafe { flava_device_memory(index as c_int, &raw mut bytes) }).ok()?;
+    Some(bytes as f64)
+}
+
+fn host_memory() -> Option<f64> {
+    let all = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = all
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: f64 = line.split_whitespace().next()?.parse().ok()?;
+    // A container's, whose file says "max" where it has all.
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let limit = limit.trim().parse().unwrap_or(f64::INFINITY);
+    Some(limit.min(kilobytes * 1024.0))
 }
 
 fn peak_resident() -> f64 {

@@ -35,7 +35,7 @@ pub use graph::on_backward;
 pub use half::residual_norm;
 pub use linear::{joined_linear, linear};
 pub use loader::{Loader, LoaderOptions};
-pub use memory::{give_memory_back, peak_memory, prepare_memory};
+pub use memory::{device_memory, give_memory_back, peak_memory, prepare_memory};
 pub use on_gradient::on_gradient;
 pub use onednn::{Fused, PackedLinear};
 pub use precision::Precision;

@@ -173,8 +173,8 @@ impl DryRun<'_> {
             micro_batch: self.job.micro_batch,
             recompute: self.job.recompute,
             reduction: match self.job.sharding {
-                Sharding::Full(reduction) => reduction,
-                Sharding::None | Sharding::Optimiser => Reduction::default(),
+                Some(Sharding::Full(reduction)) => reduction,
+                _ => Reduction::default(),
             },
         };
         Ok(scale.table(processes))

@@ -37,8 +37,8 @@ pub struct Job {
     pub recompute: bool,
     /// The last stage that is run; all of the recipe's without.
     pub until: Option<String>,
-    /// What of a training each of several processes has only a part of.
-    pub sharding: Sharding,
+    /// What of a training each of several processes has only a part of; as little as fits without.
+    pub sharding: Option<Sharding>,
     /// Where models are looked for.
     pub positions: DataLocator,
     /// Machines that a run is only planned for, and how many processes.
@@ -85,7 +85,7 @@ pub fn job_of(args: &RunArgs, until: Option<&str>) -> Result<Job> {
         micro_batch: args.micro_batch,
         recompute: args.recompute,
         until,
-        sharding: args.together.sharding(device)?,
+        sharding: args.together.sharding()?,
         positions: DataLocator::new(None, offline, quiet)?,
         planned: args
             .gpu

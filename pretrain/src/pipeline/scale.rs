@@ -135,9 +135,7 @@ impl Scale<'_> {
                 Reduction::Pass => sums * parts,
                 Reduction::Step => 1,
             };
-            let weights = block.weights.iter().map(|one| (one, gathers * parts));
-            let gradients = block.gradients.iter().map(|one| (one, sums));
-            for (one, times) in weights.chain(gradients) {
+            for (one, times) in [(block.weights, gathers * parts), (block.gradients, sums)] {
                 exchanges.add(one.collective, one.bytes as f64, times);
             }
         }
@@ -175,21 +173,23 @@ impl Scale<'_> {
     ) -> [f64; 4] {
         let numbers = |(_, size): &(String, Vec<i64>)| size.iter().product::<i64>() as f64;
         let all = sizes.iter().map(numbers).sum::<f64>() * F32;
-        let bytes = |of: &[Exchange]| of.iter().map(|one| one.bytes as f64).sum::<f64>();
-        let of_blocks = schedule.blocks.iter();
-        let of_blocks = of_blocks.map(|block| bytes(&block.gradients)).sum::<f64>();
-        let largest = |of: &dyn Fn(&BlockExchanges) -> f64| {
-            schedule.blocks.iter().map(of).fold(0.0, f64::max)
+        let blocks = schedule.blocks.iter();
+        let of_blocks = blocks
+            .map(|block| block.gradients.bytes as f64)
+            .sum::<f64>();
+        let largest = |of: fn(&BlockExchanges) -> Exchange| {
+            let sizes = schedule.blocks.iter().map(|block| of(block).bytes as f64);
+            sizes.fold(0.0, f64::max)
         };
         let (rest, parts) = (all - of_blocks, world as f64);
         // A block's, and those of the one that comes next.
-        let lent = 2.0 * largest(&|block| bytes(&block.weights));
+        let lent = 2.0 * largest(|block| block.weights);
         let weights = rest + of_blocks / parts + lent;
         // Gradients are whole until they are summed: of the rest all, of blocks those of one and of
         // one whose sum is under way.
         let unsummed = match sharding {
             Sharding::Full(Reduction::Step) => of_blocks,
-            _ => 2.0 * largest(&|block| bytes(&block.gradients)),
+            _ => 2.0 * largest(|block| block.gradients),
         };
         let [gradients, moments] = match sharding {
             Sharding::None => [all, 2.0 * all],
@@ -227,11 +227,7 @@ impl Scale<'_> {
     }
 
     fn line(&self, estimate: &Estimate, world: usize, sharding: Sharding) -> String {
-        let shard = match sharding {
-            Sharding::None => "none",
-            Sharding::Optimiser => "optimiser",
-            Sharding::Full(_) => "full",
-        };
+        let shard = sharding.name();
         let gigabytes = estimate.memory.map(|bytes| format!("{:.1}", bytes / 1e9));
         let used: f64 = estimate.memory.iter().sum();
         let fits = if used > self.gpu.memory {

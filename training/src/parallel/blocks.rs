@@ -27,7 +27,7 @@ type ModelResult<T> = flava_model::Result<T>;
 pub(crate) struct Blocks {
     group: Group,
     reduction: Reduction,
-    blocks: BTreeMap<String, Block>,
+    blocks: BTreeMap<String, FlatParameter>,
     /// Of what is lent.
     names: BTreeSet<String>,
     traffic: RefCell<Traffic>,
@@ -54,35 +54,21 @@ struct Traffic {
 #[derive(Debug)]
 struct Ahead {
     block: String,
-    coming: Vec<Coming>,
-}
-
-/// A flat parameter's weights on their way.
-#[derive(Debug)]
-struct Coming {
     whole: Tensor,
     work: Work,
 }
 
-/// A flat parameter's gradients on their way to their sum.
+/// A block's gradients on their way to their sum.
 #[derive(Debug)]
 struct Sum {
     block: String,
-    flat: usize,
     own: Tensor,
     /// The gradients that are summed, which are read until `work` is done.
     whole: Tensor,
     work: Work,
 }
 
-/// A block's weights.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    /// One for each kind of number that its weights are gathered in.
-    pub(super) flats: Vec<FlatParameter>,
-}
-
-/// The parameters of a unit side by side.
+/// The parameters of a block side by side.
 #[derive(Debug)]
 pub(super) struct FlatParameter {
     /// Views of `whole`.
@@ -157,30 +143,26 @@ impl WeightLender for Blocks {
             return Ok(()); // it is not trained
         };
         let mut traffic = self.traffic.borrow_mut();
-        let come = match self.take_ahead(&mut traffic, block)? {
-            Some(come) => come,
-            None => come(self.gather(lent)?)?,
-        };
+        let come = self.take_ahead(&mut traffic, block)?;
+        let whole = come.map_or_else(|| self.gathered(lent), Ok)?;
         let next = next(&traffic.last, block);
         block.clone_into(&mut traffic.last);
         if let Some(next) = next
             && let Some(following) = self.blocks.get(&next)
         {
-            let (block, coming) = (next, self.gather(following)?);
-            traffic.ahead = Some(Ahead { block, coming });
+            let (whole, work) = self.gather(following)?;
+            let block = next;
+            traffic.ahead = Some(Ahead { block, whole, work });
         }
-        for (flat, whole) in lent.flats.iter().zip(come) {
-            self.release(flat)?; // what failed may not have given it back
-            exchange_memory(&flat.whole, &whole)?;
-            flat.hollow.replace(Some(whole));
-        }
+        self.release(lent)?; // what failed may not have given it back
+        exchange_memory(&lent.whole, &whole)?;
+        lent.hollow.replace(Some(whole));
         Ok(())
     }
 
     fn take_back(&self, block: &str) -> ModelResult<()> {
         let lent = self.blocks.get(block);
-        let mut flats = lent.into_iter().flat_map(|block| &block.flats);
-        flats.try_for_each(|flat| self.release(flat))
+        lent.map_or(Ok(()), |lent| self.release(lent))
     }
 
     fn take_gradients(&self, block: &str) -> ModelResult<()> {
@@ -193,32 +175,20 @@ impl WeightLender for Blocks {
         if is_due {
             self.end_sums(0)?;
         }
-        for flat in &lent.flats {
-            if !flat.has_gradients() {
-                continue; // they come with another pass
-            }
-            let mut unsummed = flat.unsummed.borrow_mut();
-            let is_first = unsummed.is_none();
-            let whole = match unsummed.take() {
-                Some(whole) => whole,
-                None => self.memory(flat, Kind::Float)?,
-            };
-            flat.move_gradients(&whole, is_first)?;
-            *unsummed = Some(whole);
+        // They may come with another pass.
+        if lent.has_gradients() {
+            let before = lent.unsummed.take();
+            let is_first = before.is_none();
+            let whole = before.map_or_else(|| self.memory(lent, Kind::Float), Ok)?;
+            lent.move_gradients(&whole, is_first)?;
+            lent.unsummed.replace(Some(whole));
         }
-        self.take_back(block)?;
+        self.release(lent)?;
         if is_due {
-            self.begin_sums(block, lent)?;
+            self.begin_sum(block, lent)?;
         }
         Ok(())
     }
-}
-
-/// Weights that have come.
-fn come(coming: Vec<Coming>) -> ModelResult<Vec<Tensor>> {
-    let coming = coming.into_iter();
-    let come = coming.map(|Coming { whole, work }| work.wait().map(|()| whole));
-    come.collect()
 }
 
 /// The block that follows: up in a forward pass, down in a backward pass, which begins with the
@@ -240,7 +210,7 @@ impl Blocks {
     pub(super) fn new(
         group: Group,
         reduction: Reduction,
-        blocks: BTreeMap<String, Block>,
+        blocks: BTreeMap<String, FlatParameter>,
         names: BTreeSet<String>,
     ) -> Self {
         Self {
@@ -254,67 +224,68 @@ impl Blocks {
         }
     }
 
-    /// Memory for the numbers of a flat parameter, whatever they are now.
-    fn memory(&self, flat: &FlatParameter, kind: Kind) -> ModelResult<Tensor> {
-        let size = flat.whole.size();
+    /// Memory for the numbers of a block, whatever they are now.
+    fn memory(&self, block: &FlatParameter, kind: Kind) -> ModelResult<Tensor> {
+        let size = block.whole.size();
         let mut spare = self.spare.borrow_mut();
         let fits = |memory: &Tensor| memory.kind() == kind && memory.size() == size;
         let known = spare.iter().position(fits);
         Ok(match known {
             Some(known) => spare.swap_remove(known),
-            None => Tensor::f_empty(&size[..], (kind, flat.own.device()))?,
+            None => Tensor::f_empty(&size[..], (kind, block.own.device()))?,
         })
     }
 
-    /// Takes a flat parameter's memory away, if it has any.
-    fn release(&self, flat: &FlatParameter) -> ModelResult<()> {
-        if let Some(hollow) = flat.hollow.take() {
-            exchange_memory(&flat.whole, &hollow)?;
+    /// Takes a block's memory away, if it has any.
+    fn release(&self, block: &FlatParameter) -> ModelResult<()> {
+        if let Some(hollow) = block.hollow.take() {
+            exchange_memory(&block.whole, &hollow)?;
             self.spare.borrow_mut().push(hollow);
         }
         Ok(())
     }
 
     /// Begins to gather the weights of all processes' parts.
-    fn gather(&self, block: &Block) -> ModelResult<Vec<Coming>> {
-        let gathered = block.flats.iter().map(|flat| {
-            let kind = flat.whole.kind();
-            let whole = self.memory(flat, kind)?;
-            let work = self.group.all_gather(&whole, &flat.own.f_to_kind(kind)?)?;
-            Ok(Coming { whole, work })
-        });
-        gathered.collect()
+    fn gather(&self, block: &FlatParameter) -> ModelResult<(Tensor, Work)> {
+        let kind = block.whole.kind();
+        let whole = self.memory(block, kind)?;
+        let work = self.group.all_gather(&whole, &block.own.f_to_kind(kind)?)?;
+        Ok((whole, work))
+    }
+
+    /// The weights of all processes' parts.
+    fn gathered(&self, block: &FlatParameter) -> ModelResult<Tensor> {
+        let (whole, work) = self.gather(block)?;
+        work.wait()?;
+        Ok(whole)
     }
 
     /// The weights that were gathered ahead, if they are those of this block.
-    fn take_ahead(&self, traffic: &mut Traffic, block: &str) -> ModelResult<Option<Vec<Tensor>>> {
+    fn take_ahead(&self, traffic: &mut Traffic, block: &str) -> ModelResult<Option<Tensor>> {
         let Some(ahead) = traffic.ahead.take() else {
             return Ok(None);
         };
-        let come = come(ahead.coming)?;
+        ahead.work.wait()?;
         if ahead.block == block {
-            return Ok(Some(come));
+            return Ok(Some(ahead.whole));
         }
-        self.spare.borrow_mut().extend(come);
+        self.spare.borrow_mut().push(ahead.whole);
         Ok(None)
     }
 
     /// Begins to sum what is not yet summed of a block.
-    fn begin_sums(&self, name: &str, block: &Block) -> ModelResult<()> {
-        for (number, flat) in block.flats.iter().enumerate() {
-            let Some(whole) = flat.unsummed.take() else {
-                continue;
-            };
-            let own = flat.own.f_zeros_like()?;
-            let work = self.group.reduce_scatter(&own, &whole)?;
-            self.traffic.borrow_mut().sums.push_back(Sum {
-                block: name.to_owned(),
-                flat: number,
-                own,
-                whole,
-                work,
-            });
-        }
+    fn begin_sum(&self, name: &str, block: &FlatParameter) -> ModelResult<()> {
+        let Some(whole) = block.unsummed.take() else {
+            return Ok(());
+        };
+        let own = block.own.f_zeros_like()?;
+        let work = self.group.reduce_scatter(&own, &whole)?;
+        self.traffic.borrow_mut().sums.push_back(Sum {
+            block: name.to_owned(),
+            own,
+            whole,
+            work,
+        });
         Ok(())
     }
 
@@ -331,8 +302,7 @@ impl Blocks {
             drop(traffic);
             sum.work.wait()?;
             self.spare.borrow_mut().push(sum.whole);
-            let flat = &self.blocks[&sum.block].flats[sum.flat];
-            let mut gradient = flat.gradient.borrow_mut();
+            let mut gradient = self.blocks[&sum.block].gradient.borrow_mut();
             let whole = with_more(gradient.take(), sum.own)?;
             *gradient = Some(whole);
         }
@@ -351,35 +321,30 @@ impl Blocks {
     /// After the backward passes of a step: sums what is left, and waits for all.
     pub(super) fn sum_all(&self) -> ModelResult<()> {
         for (name, block) in &self.blocks {
-            self.begin_sums(name, block)?;
+            self.begin_sum(name, block)?;
             self.end_sums(AT_ONCE)?;
         }
         self.end_sums(0)
     }
 
-    /// The summed gradient of this process's part of a unit, if it has one in this step.
-    pub(super) fn gradient(&self, unit: &Unit) -> Option<Tensor> {
-        let flat = self.flat(unit)?.gradient.borrow();
-        flat.as_ref().map(Tensor::shallow_clone)
+    /// The summed gradient of this process's part of a block, if it has one in this step.
+    pub(super) fn gradient(&self, block: &str) -> Option<Tensor> {
+        let gradient = self.blocks.get(block)?.gradient.borrow();
+        gradient.as_ref().map(Tensor::shallow_clone)
     }
 
-    /// Whether a unit's weights are lent.
-    pub(super) fn has(&self, unit: &Unit) -> bool {
-        self.flat(unit).is_some()
-    }
-
-    fn flat(&self, unit: &Unit) -> Option<&FlatParameter> {
-        let mut flats = self.blocks.get(&unit.name)?.flats.iter();
-        flats.find(|flat| flat.whole.kind() == unit.kind)
+    /// Whether a block is one of them.
+    pub(super) fn has(&self, block: &str) -> bool {
+        self.blocks.contains_key(block)
     }
 
     /// Takes all gradients away, and what a pass that failed has left under way.
     pub(super) fn clear_gradients(&self) -> ModelResult<()> {
         self.end_sums(0)?;
         self.take_ahead(&mut self.traffic.borrow_mut(), "")?;
-        for flat in self.blocks.values().flat_map(|block| &block.flats) {
-            flat.gradient.replace(None);
-            self.spare.borrow_mut().extend(flat.unsummed.take());
+        for block in self.blocks.values() {
+            block.gradient.replace(None);
+            self.spare.borrow_mut().extend(block.unsummed.take());
         }
         Ok(())
     }

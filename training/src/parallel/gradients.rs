@@ -104,7 +104,7 @@ impl Parallel {
 
     /// The summed gradient of this process's part of a block that is lent its weights.
     fn lent_gradient(&self, unit: &Unit) -> Option<Tensor> {
-        self.blocks.as_ref()?.gradient(unit)
+        self.blocks.as_ref()?.gradient(&unit.name)
     }
 
     /// Waits for the sums of a unit, of which there may be a second, of what came late.

@@ -5,9 +5,11 @@ use std::{
     rc::Rc,
 };
 
+use tch::{Kind, Tensor};
+
 use super::{
     Parallel, Reduction,
-    blocks::{Block, Blocks, FlatParameter},
+    blocks::{Blocks, FlatParameter},
 };
 use crate::Result;
 
@@ -18,11 +20,12 @@ impl Parallel {
     /// If memory is short.
     pub(crate) fn lend_blocks(&mut self, reduction: Reduction) -> Result<Rc<Blocks>> {
         let _guard = tch::no_grad_guard();
-        let mut blocks: BTreeMap<String, Block> = BTreeMap::new();
-        let mut names = BTreeSet::new();
+        let (mut blocks, mut names) = (BTreeMap::new(), BTreeSet::new());
         for unit in self.units().iter().filter(|unit| unit.is_block) {
             let shard = self.shard(unit);
-            let own = self.part_of(unit, &|number| self.own(number))?;
+            let device = self.parameters[unit.slots[0].parameter].1.device();
+            let own = Tensor::f_empty([shard.len() as i64], (Kind::Float, device))?;
+            self.fill_part(&own, unit, &|number| self.own(number))?;
             for slot in &unit.slots {
                 names.insert(self.parameters[slot.parameter].0.clone());
                 let Some(slice) = slot.within(&shard) else {
@@ -33,9 +36,8 @@ impl Parallel {
                     slice.f_set_data(&own.f_narrow(0, start, size)?)?;
                 }
             }
-            let flat = FlatParameter::new(unit, &self.parameters, own)?;
-            let block = blocks.entry(unit.name.clone()).or_default();
-            block.flats.push(flat);
+            let block = FlatParameter::new(unit, &self.parameters, own)?;
+            blocks.insert(unit.name.clone(), block);
         }
         let blocks = Rc::new(Blocks::new(self.group.clone(), reduction, blocks, names));
         self.blocks = Some(Rc::clone(&blocks));

@@ -2,6 +2,7 @@
 //! optimiser whose state each has whole or a part of.
 
 mod blocks;
+mod fitting;
 mod gradients;
 mod lending;
 mod saving;
@@ -17,6 +18,7 @@ use tch::{Kind, Tensor};
 
 use crate::{AdamW, AdamWConfig, ParameterSet, Result};
 pub(crate) use blocks::Blocks;
+pub(crate) use fitting::fitting;
 pub(crate) use gradients::SummedGradients;
 pub use schedule::{BlockExchanges, Schedule};
 pub(crate) use sums::Sums;
@@ -47,6 +49,15 @@ pub enum Reduction {
 }
 
 impl Sharding {
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optimiser => "optimiser",
+            Self::Full(_) => "full",
+        }
+    }
+
     /// The kind that matrices of blocks are gathered in, where products read `products`.
     fn gathers_in(self, products: Kind) -> Kind {
         match self {
@@ -177,7 +188,7 @@ impl Parallel {
     /// Whether each process has only a part of a unit's weights.
     fn is_lent(&self, unit: &Unit) -> bool {
         let blocks = self.blocks.as_ref();
-        blocks.is_some_and(|blocks| blocks.has(unit))
+        blocks.is_some_and(|blocks| blocks.has(&unit.name))
     }
 
     /// What this process's optimiser changes, by name.

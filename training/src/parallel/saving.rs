@@ -30,13 +30,17 @@ impl Parallel {
     pub(crate) fn saved_blocks(&self, savers: usize) -> Result<Named> {
         let _guard = tch::no_grad_guard();
         let own = |number: usize| self.own(number);
-        let mut saved = Vec::new();
-        for (number, unit) in self.units().iter().enumerate() {
-            if self.is_lent(unit) {
-                self.bring(unit, number % savers, &own, &mut |slot, tensor| {
-                    saved.push((self.parameters[slot.parameter].0.clone(), tensor));
-                })?;
-            }
+        let (room, mut saved) = (self.room()?, Vec::new());
+        let units = self.units().iter().enumerate();
+        for (number, unit) in units.filter(|(_, unit)| self.is_lent(unit)) {
+            let is_own = number % savers == self.group.rank();
+            self.gather(&room, unit, &own, &mut |slot, whole| {
+                if is_own {
+                    let name = self.parameters[slot.parameter].0.clone();
+                    saved.push((name, in_host(whole)?));
+                }
+                Ok(())
+            })?;
         }
         Ok(saved)
     }
@@ -49,19 +53,20 @@ impl Parallel {
         }
         let own: BTreeMap<String, Tensor> = optimiser.state().into_iter().collect();
         let steps = self.steps(&own)?;
-        let mut saved = Vec::new();
+        let (room, mut saved) = (self.room()?, Vec::new());
         for (number, unit) in self.units().iter().enumerate() {
-            let saver = number % savers;
+            let is_own = number % savers == self.group.rank();
             for part in SIZED {
                 let named = |number: usize| format!("{part}.{}", self.parameters[number].0);
                 let of = |number: usize| own.get(&named(number)).map(Tensor::shallow_clone);
-                self.bring(unit, saver, &of, &mut |slot, tensor| {
-                    if steps[slot.parameter] > 0.0 {
-                        saved.push((named(slot.parameter), tensor));
+                self.gather(&room, unit, &of, &mut |slot, whole| {
+                    if is_own && steps[slot.parameter] > 0.0 {
+                        saved.push((named(slot.parameter), in_host(whole)?));
                     }
+                    Ok(())
                 })?;
             }
-            if saver == self.group.rank() {
+            if is_own {
                 let numbers = unit.slots.iter().map(|slot| slot.parameter);
                 let stepped = numbers.filter(|number| steps[*number] > 0.0);
                 saved.extend(stepped.map(|number| {
@@ -71,27 +76,6 @@ impl Parallel {
             }
         }
         Ok(saved)
-    }
-
-    /// Brings what all processes have of a unit to one of them, which takes a tensor of each
-    /// parameter's size in the host's memory.
-    fn bring(
-        &self,
-        unit: &Unit,
-        saver: usize,
-        own: &dyn Fn(usize) -> Option<Tensor>,
-        take: &mut dyn FnMut(&Slot, Tensor),
-    ) -> Result<()> {
-        let whole = self.whole(unit, own)?;
-        if saver != self.group.rank() {
-            return Ok(());
-        }
-        for slot in &unit.slots {
-            let size = self.parameters[slot.parameter].1.size();
-            let tensor = slot.of_whole(&whole, &size)?;
-            take(slot, copied(&tensor.f_to_device(Device::Cpu)?)?);
-        }
-        Ok(())
     }
 
     /// The steps that each parameter has made, in their order: a process knows those of what it
@@ -147,4 +131,9 @@ impl Parallel {
             .position(|(known, _)| known == name)?;
         self.slots().find(|(_, slot)| slot.parameter == number)
     }
+}
+
+/// A copy in the host's memory.
+fn in_host(tensor: &Tensor) -> Result<Tensor> {
+    Ok(copied(&tensor.f_to_device(Device::Cpu)?)?)
 }

@@ -22,9 +22,9 @@ pub struct BlockExchanges {
     /// What the names of its parameters begin with.
     pub name: String,
     /// Whenever it computes, forth or back.
-    pub weights: Vec<Exchange>,
+    pub weights: Exchange,
     /// For each sum of its gradients.
-    pub gradients: Vec<Exchange>,
+    pub gradients: Exchange,
 }
 
 impl Schedule {
@@ -35,8 +35,7 @@ impl Schedule {
         sharding: Sharding,
         products: Kind,
     ) -> Self {
-        let (mut sums, mut weights) = (Vec::new(), Vec::new());
-        let mut blocks: Vec<BlockExchanges> = Vec::new();
+        let (mut sums, mut weights, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
         for unit in units(parameters, world, sharding.gathers_in(products)) {
             let exchange = |collective, kind: Kind| Exchange {
                 collective,
@@ -46,20 +45,11 @@ impl Schedule {
             let gradients = exchange(Collective::ReduceScatter, Kind::Float);
             match sharding {
                 Sharding::None => sums.push(exchange(Collective::Sum, Kind::Float)),
-                Sharding::Full(_) if unit.is_block => {
-                    let known = blocks.iter().position(|block| block.name == unit.name);
-                    let block = known.unwrap_or_else(|| {
-                        blocks.push(BlockExchanges {
-                            name: unit.name.clone(),
-                            weights: Vec::new(),
-                            gradients: Vec::new(),
-                        });
-                        blocks.len() - 1
-                    });
-                    let lent = exchange(Collective::AllGather, unit.kind);
-                    blocks[block].weights.push(lent);
-                    blocks[block].gradients.push(gradients);
-                }
+                Sharding::Full(_) if unit.is_block => blocks.push(BlockExchanges {
+                    name: unit.name.clone(),
+                    weights: exchange(Collective::AllGather, unit.kind),
+                    gradients,
+                }),
                 Sharding::Optimiser | Sharding::Full(_) => {
                     sums.push(gradients);
                     weights.push(exchange(Collective::AllGather, Kind::Float));

@@ -84,7 +84,7 @@ pub(super) struct Slice {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) name: String,
-    /// Whether it is a block of an encoder, or of what of it is gathered in a kind of its own.
+    /// Whether it is a block of an encoder.
     pub(super) is_block: bool,
     /// In which its weights are gathered, where they are lent.
     pub(super) kind: Kind,
@@ -100,9 +100,9 @@ impl Unit {
     }
 }
 
-/// The units of parameters by name and size, each in equal parts for so many processes. Matrices of
-/// blocks, which products read, are gathered in the kind of `products`, and are a unit of their own
-/// where that is not f32.
+/// The units of parameters by name and size, each in equal parts for so many processes. Blocks are
+/// gathered in the kind of `products`; where that is not f32 they are of matrices alone, which
+/// products read, and norms and biases are among what is small.
 pub(super) fn units<'p>(
     parameters: impl Iterator<Item = (&'p str, &'p [i64])>,
     world: usize,
@@ -110,25 +110,24 @@ pub(super) fn units<'p>(
 ) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (number, (name, size)) in parameters.enumerate() {
-        let block = block_of(name);
-        let kind = if block.is_some() && size.len() > 1 {
-            products
-        } else {
-            Kind::Float
-        };
+        let is_gathered = products == Kind::Float || size.len() > 1;
+        let block = block_of(name).filter(|_| is_gathered);
         let size = size.iter().product::<i64>() as usize;
         let of = match block {
             Some(block) => block,
             None if size >= LARGE => name,
             None => tower_of(name),
         };
-        let mut known = units.iter();
-        let known = known.position(|known| known.name == of && known.kind == kind);
+        let known = units.iter().position(|known| known.name == of);
         let place = known.unwrap_or_else(|| {
             units.push(Unit {
                 name: of.to_owned(),
                 is_block: block.is_some(),
-                kind,
+                kind: if block.is_some() {
+                    products
+                } else {
+                    Kind::Float
+                },
                 slots: Vec::new(),
                 length: 0,
             });
@@ -145,6 +144,11 @@ pub(super) fn units<'p>(
         unit.length = unit.length.next_multiple_of(world * ALIGNED);
     }
     units
+}
+
+/// Whether a parameter is of a block.
+pub(super) fn is_of_block(name: &str) -> bool {
+    block_of(name).is_some()
 }
 
 /// The block that a parameter is of: its name up to the number of the layer.
@@ -197,10 +201,24 @@ mod tests {
         assert!(found.iter().all(|unit| unit.length % (3 * ALIGNED) == 0));
         assert!(found.iter().all(|unit| unit.length < LARGE + 3 * ALIGNED));
         let halves = units(sizes.into_iter(), 3, Kind::BFloat16);
-        let kinds = halves.iter().map(|unit| (unit.kind, &unit.slots[..]));
-        let of_block: Vec<_> = kinds.skip(2).take(2).collect();
-        let matrices = (Kind::BFloat16, &[slot(2, 0, 100)][..]);
-        assert_eq!(of_block, [matrices, (Kind::Float, &[slot(3, 0, 10)])]);
+        let kinds = halves.iter().map(|unit| (unit.kind, unit.slots.clone()));
+        assert_eq!(
+            kinds.collect::<Vec<_>>(),
+            [
+                (Kind::Float, vec![slot(0, 0, LARGE)]),
+                (
+                    Kind::Float,
+                    vec![
+                        slot(1, 0, 7),
+                        slot(3, 64, 10),
+                        slot(4, 128, 10),
+                        slot(5, 192, 64)
+                    ]
+                ),
+                (Kind::BFloat16, vec![slot(2, 0, 100)]),
+                (Kind::Float, vec![slot(6, 0, 1)]),
+            ]
+        );
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Weights: the same in all processes.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::{Parallel, units::Unit};
+use super::{
+    Parallel,
+    units::{Slot, Unit},
+};
 use crate::{Error, Result};
 
 /// What weights of the same file or seed may differ by, relatively, where processors round
@@ -52,53 +55,57 @@ impl Parallel {
         let own = |number: usize| self.own(number);
         let _guard = tch::no_grad_guard();
         let changed = |unit: &&Unit| !self.is_lent(unit) && unit.is_reached(reached);
+        let room = self.room()?;
         for unit in self.units().iter().filter(changed) {
-            self.gather(unit, &own, &mut |number, numbers| {
-                let mut parameter = self.parameters[number].1.f_detach()?;
-                parameter.f_copy_(&numbers.f_view_as(&parameter)?)?;
+            self.gather(&room, unit, &own, &mut |slot, numbers| {
+                let mut parameter = self.parameters[slot.parameter].1.f_detach()?;
+                parameter.f_copy_(numbers)?;
                 Ok(())
             })?;
         }
         Ok(())
     }
 
+    /// Room for any unit that is gathered, and for this process's part of it, \[numbers\] each: what
+    /// is taken and freed for each unit would leave holes.
+    pub(super) fn room(&self) -> Result<[Tensor; 2]> {
+        let lengths = self.units().iter().map(|unit| unit.length);
+        let most = lengths.max().unwrap_or(0);
+        let first = self.parameters.first();
+        let device = first.map_or(Device::Cpu, |(_, parameter)| parameter.device());
+        let room = |numbers: usize| Tensor::f_zeros([numbers as i64], (Kind::Float, device));
+        Ok([room(most)?, room(most / self.group.world())?])
+    }
+
     /// Puts together what each process has of a tensor of each parameter's size, of a unit's
-    /// parameters, and gives each whole, \[numbers\].
+    /// parameters, and gives each whole, as it is until the next is gathered.
     pub(super) fn gather(
         &self,
+        [whole, part]: &[Tensor; 2],
         unit: &Unit,
         own: &dyn Fn(usize) -> Option<Tensor>,
-        take: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+        take: &mut dyn FnMut(&Slot, &Tensor) -> Result<()>,
     ) -> Result<()> {
-        let whole = self.whole(unit, own)?;
+        let whole = whole.f_narrow(0, 0, unit.length as i64)?;
+        let part = part.f_narrow(0, 0, self.shard(unit).len() as i64)?;
+        self.fill_part(&part, unit, own)?;
+        self.group.all_gather(&whole, &part)?.wait()?;
         for slot in &unit.slots {
-            let (start, size) = (slot.range.start as i64, slot.range.len() as i64);
-            take(slot.parameter, &whole.f_narrow(0, start, size)?)?;
+            let size = self.parameters[slot.parameter].1.size();
+            take(slot, &slot.of_whole(&whole, &size)?)?;
         }
         Ok(())
     }
 
-    /// What all processes have of a unit, side by side.
-    pub(super) fn whole(
+    /// Puts what this process has of a unit side by side.
+    pub(super) fn fill_part(
         &self,
+        part: &Tensor,
         unit: &Unit,
         own: &dyn Fn(usize) -> Option<Tensor>,
-    ) -> Result<Tensor> {
-        let part = self.part_of(unit, own)?;
-        let whole = Tensor::f_zeros([unit.length as i64], (Kind::Float, part.device()))?;
-        self.group.all_gather(&whole, &part)?.wait()?;
-        Ok(whole)
-    }
-
-    /// What this process has of a unit, side by side.
-    pub(super) fn part_of(
-        &self,
-        unit: &Unit,
-        own: &dyn Fn(usize) -> Option<Tensor>,
-    ) -> Result<Tensor> {
-        let device = self.parameters[unit.slots[0].parameter].1.device();
+    ) -> Result<()> {
         let shard = self.shard(unit);
-        let part = Tensor::f_zeros([shard.len() as i64], (Kind::Float, device))?;
+        let _zero = part.shallow_clone().f_zero_()?;
         for slot in &unit.slots {
             let (Some(slice), Some(own)) = (slot.within(&shard), own(slot.parameter)) else {
                 continue;
@@ -106,6 +113,6 @@ impl Parallel {
             let (start, size) = (slice.of_part as i64, slice.of_parameter.len() as i64);
             part.f_narrow(0, start, size)?.f_copy_(&own)?;
         }
-        Ok(part)
+        Ok(())
     }
 }

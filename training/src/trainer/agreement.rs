@@ -37,7 +37,7 @@ impl<L: Learner> Run<'_, L> {
         let Trainer { key, device, .. } = self.trainer;
         let device = if device.is_cuda() { "GPU" } else { "CPU" };
         let (state, precision) = (&self.state, self.trainer.precision.name());
-        let sharding = format!("{:?}", self.trainer.sharding);
+        let sharding = format!("{:?}", self.sharding);
         [
             ("program", env!("CARGO_PKG_VERSION").to_owned()),
             ("settings, weights or data", (*key).to_owned()),

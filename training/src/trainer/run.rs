@@ -9,8 +9,12 @@ use flava_model::runtime::Precision;
 
 use super::setup::{Trained, Trainer};
 use crate::{
-    AdamW, Ema, Error, Learner, Log, LossScaler, TrainingState, checkpointing::Checkpoints,
-    coordination::Coordinator, log::TrainLine, metrics::MetricAccumulator, parallel::Parallel,
+    AdamW, Ema, Error, Learner, Log, LossScaler, Sharding, TrainingState,
+    checkpointing::Checkpoints,
+    coordination::Coordinator,
+    log::TrainLine,
+    metrics::MetricAccumulator,
+    parallel::{Parallel, fitting},
 };
 
 /// Steps between two lines of the log, at most.
@@ -32,6 +36,8 @@ pub(super) struct Run<'a, L: Learner> {
     said: Instant,
     /// How many processes write files of a state, once that is known.
     pub(super) savers: Option<usize>,
+    /// What of the training each process has only a part of.
+    pub(super) sharding: Sharding,
 }
 
 impl<L: Learner> Trainer<'_, L> {
@@ -53,7 +59,12 @@ impl<'a, L: Learner> Run<'a, L> {
         fs::create_dir_all(trainer.folder).map_err(|e| Error::io(trainer.folder, e))?;
         let sets = learner.parameters();
         let products = trainer.precision.kind();
-        let parallel = Parallel::new(trainer.group, trainer.sharding, products, &sets)?;
+        let takes_lender = trainer.config.ema == 0.0 && learner.takes_lender();
+        let (sharding, said) = match trainer.sharding {
+            Some(asked) => (asked, None),
+            None => fitting(trainer.group, trainer.device, &sets, takes_lender)?,
+        };
+        let parallel = Parallel::new(trainer.group, sharding, products, &sets)?;
         let optimiser = parallel.optimiser(sets, &trainer.config.adamw);
         let ema = (trainer.config.ema > 0.0)
             .then(|| Ema::new(learner.parameters(), trainer.config.ema))
@@ -78,7 +89,11 @@ impl<'a, L: Learner> Run<'a, L> {
             coordinator: Coordinator::new(trainer.group),
             said: Instant::now(),
             savers: None,
+            sharding,
         };
+        if let Some(line) = said {
+            run.say(&line);
+        }
         Ok(run)
     }
 }

@@ -115,7 +115,7 @@ impl<L: Learner> Run<'_, L> {
     /// be.
     pub(super) fn lend_blocks(&mut self) -> Result<(), Error> {
         let group = self.trainer.group;
-        let Sharding::Full(reduction) = self.trainer.sharding else {
+        let Sharding::Full(reduction) = self.sharding else {
             return Ok(());
         };
         if !group.has_others() {

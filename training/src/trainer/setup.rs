@@ -46,8 +46,8 @@ pub struct Trainer<'a, L: Learner> {
     pub micro_batch: usize,
     /// All processes of the training.
     pub group: &'a Group,
-    /// What of it each of them has only a part of.
-    pub sharding: Sharding,
+    /// What of it each of them has only a part of; where that is not said, as little as fits.
+    pub sharding: Option<Sharding>,
     /// Where lines for people go.
     pub progress: &'a Progress,
     /// When states are evaluated.

@@ -36,6 +36,8 @@ struct Members {
     backend: Option<Backend>,
     /// Collectives and their bytes, of a group that is only simulated.
     trace: RefCell<Vec<Exchange>>,
+    /// Pieces of work that were named so far.
+    pieces: Cell<usize>,
 }
 
 /// A collective that was begun.
@@ -110,6 +112,7 @@ impl Group {
             world,
             backend: None,
             trace: RefCell::default(),
+            pieces: Cell::new(0),
         }))
     }
 
@@ -146,6 +149,7 @@ impl Group {
                 number: Cell::new(0),
             }),
             trace: RefCell::default(),
+            pieces: Cell::new(0),
         }));
         peers.stand_together();
         let all = group.exchange(&[f64::from(uses_nccl)])?;
@@ -186,6 +190,14 @@ impl Group {
     /// The most that any process has of `count` things.
     pub fn largest_share(&self, count: usize) -> usize {
         count.div_ceil(self.0.world)
+    }
+
+    /// A name for a piece of work that all processes come to, which no other piece has: what was told
+    /// of one is not taken for what is told of another.
+    pub fn piece(&self, name: &str) -> String {
+        let number = self.0.pieces.get() + 1;
+        self.0.pieces.set(number);
+        format!("{name}, {number}")
     }
 
     /// Puts the sum of all processes' tensors into each.
