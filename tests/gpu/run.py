@@ -213,7 +213,8 @@ def collectives(runner):
         folder = runner.work / name
         said = runner.bare("flava-pretrain", "run", recipe, "--device", runner.device, "--out", folder, *args, **variables).stderr
         rates = [float(rate.replace(",", "")) for rate in re.findall(r"joint, step .* ([\d,.]+) rows/s", said)]
-        return load_file(folder / "joint" / "last" / "model.safetensors"), max(rates)
+        files = (folder / "joint" / "last").glob("model*.safetensors")
+        return {name: tensor for file in files for name, tensor in load_file(file).items()}, max(rates)
 
     expected, rate = trained("alone")
     found = {"backend": backend, "rows_per_s_alone": rate, "difference": {}, "rows_per_s": {}}

@@ -63,10 +63,14 @@ impl<L: Learner> Run<'_, L> {
         };
         let part = part_of_folder(folder);
         let written = if own.saver < savers {
-            own.write(&part, blocks, moments)?
+            own.write(&part, blocks, moments)
         } else {
-            Vec::new()
+            Ok(Vec::new())
         };
+        if written.is_err() && savers == 1 {
+            let _gone = fs::remove_dir_all(&part); // else others may still be writing into it
+        }
+        let written = written?;
         let all = self.coordinator.reported(name, &written)?;
         let (learner, state) = (&self.learner, &self.state);
         let ema = self.ema.as_ref().filter(|_| is_state);
@@ -101,7 +105,7 @@ impl<L: Learner> Run<'_, L> {
             }
         }
         let savers = if seen == group.world() { seen } else { 1 };
-        if savers == 1 {
+        if savers < group.world() {
             let folder = self.trainer.folder.display();
             self.say(&format!(
                 "process 0 writes all of each state: not all processes see {folder}"
@@ -142,6 +146,11 @@ impl<L: Learner> Run<'_, L> {
     /// Goes on from what is in the folder, if anything is.
     pub(super) fn resume(&mut self) -> Result<(), L::Error> {
         let trainer = self.trainer;
+        if trainer.group.leads() {
+            for folder in [self.checkpoints.last(), self.checkpoints.best()] {
+                let _gone = fs::remove_dir_all(part_of_folder(&folder)); // of one that was ended
+            }
+        }
         if let Some((_, before)) = last_state(trainer.folder)? {
             if before.key != trainer.key {
                 let folder = trainer.folder.display().to_string();
