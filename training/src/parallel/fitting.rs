@@ -53,17 +53,18 @@ impl Numbers {
     }
 }
 
-/// The sharding for some parameters on a device, and what is to be said of it, the same in all
-/// processes. On CPUs, over Gloo, parts cost more than they save, so that none are made where they
+/// The sharding that is asked for; where none is, that for some parameters on a device, and what is to
+/// be said of it, the same in all processes. On CPUs, over Gloo, parts cost more than they save, so that none are made where they
 /// need not be; on GPUs the optimiser's always are.
 pub(crate) fn fitting(
+    asked: Option<Sharding>,
     group: &Group,
     device: Device,
     sets: &[ParameterSet],
     takes_lender: bool,
 ) -> Result<(Sharding, Option<String>)> {
     if !group.has_others() {
-        return Ok((Sharding::None, None));
+        return Ok((asked.unwrap_or_default(), None));
     }
     let beside = if device.is_cuda() {
         1
@@ -71,7 +72,10 @@ pub(crate) fn fitting(
         group.peers().place().local_world
     };
     let own = device_memory(device).map_or(f64::INFINITY, |bytes| bytes / beside as f64);
-    let all = group.exchange(&[own])?;
+    let all = group.exchange(&[own])?; // also where others may have been asked for something else
+    if let Some(asked) = asked {
+        return Ok((asked, None));
+    }
     let least = all.iter().map(|own| own[0]).fold(f64::INFINITY, f64::min);
     let mut ways = vec![
         Sharding::None,

@@ -60,10 +60,8 @@ impl<'a, L: Learner> Run<'a, L> {
         let sets = learner.parameters();
         let products = trainer.precision.kind();
         let takes_lender = trainer.config.ema == 0.0 && learner.takes_lender();
-        let (sharding, said) = match trainer.sharding {
-            Some(asked) => (asked, None),
-            None => fitting(trainer.group, trainer.device, &sets, takes_lender)?,
-        };
+        let (asked, device) = (trainer.sharding, trainer.device);
+        let (sharding, said) = fitting(asked, trainer.group, device, &sets, takes_lender)?;
         let parallel = Parallel::new(trainer.group, sharding, products, &sets)?;
         let optimiser = parallel.optimiser(sets, &trainer.config.adamw);
         let ema = (trainer.config.ema > 0.0)
