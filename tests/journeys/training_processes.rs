@@ -299,6 +299,7 @@ fn weights_and_moments_are_those_of_any_sharding() {
     write_short_recipe(folder.path());
     let recipe = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
     let recipe = recipe.replace("num_hidden_layers = 1", "num_hidden_layers = 2");
+    let recipe = recipe.replace("save_every = 2", "save_every = 20");
     fs::write(folder.path().join("tiny.toml"), recipe).unwrap();
     let settings = [&SMOOTH[..], &["--set", "joint.schedule.steps=20"]].concat();
     let once: &[&str] = &["--shard", "full", "--reduce", "step"];
@@ -307,7 +308,7 @@ fn weights_and_moments_are_those_of_any_sharding() {
     let by_pass: &[&str] = &["--shard", "full"];
     for (processes, precision, ways) in [
         ("2", "f32", &[optimiser, once, again, by_pass][..]),
-        ("3", "f32", &[optimiser, once]),
+        ("3", "f32", &[once]),
         ("2", "bf16", &[once, again]),
     ] {
         let how = ["--processes", processes, "--precision", precision];

@@ -179,6 +179,19 @@ impl Peers {
         thread::sleep(LOOK);
     }
 
+    /// What is told of a piece of work, once it is: what ends the process that will ends this one.
+    /// Looks soon at first, then as often as anybody does.
+    fn waited_for(&self, piece: &str) -> Result<String> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(told) = self.told(piece)? {
+                return Ok(told);
+            }
+            thread::sleep(pause);
+            pause = LOOK.min(2 * pause);
+        }
+    }
+
     /// Lines that each process tells process 0 once it has done its part of a piece of work, for which
     /// process 0 waits; all of them there, none elsewhere.
     ///
@@ -193,12 +206,7 @@ impl Peers {
         self.tell(&of(self.place().rank), &format!("{text}\n"))?;
         let mut all = Vec::new();
         for rank in (0..self.place().world).filter(|_| self.leads()) {
-            let told = loop {
-                match self.told(&of(rank))? {
-                    Some(told) => break told,
-                    None => self.pause(), // what ends that process ends this one
-                }
-            };
+            let told = self.waited_for(&of(rank))?;
             all.extend(
                 told.lines()
                     .filter(|line| !line.is_empty())
@@ -225,9 +233,7 @@ impl Peers {
             }
             return Ok(done);
         }
-        while self.told(piece)?.is_none() {
-            self.pause(); // what ends process 0 ends this one
-        }
+        self.waited_for(piece)?;
         Ok(Ok(()))
     }
 
