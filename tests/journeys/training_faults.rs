@@ -207,42 +207,6 @@ fn data_that_breaks_under_one_ends_all() {
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
-/// A process that lives and does nothing ends with the others when these have waited long enough.
-#[test]
-fn a_process_that_sleeps_ends_with_the_others() {
-    let folder = tempdir().unwrap();
-    let whole = left_alone(folder.path());
-    let impatient = |_, mut command: Command| {
-        command.env("FLAVA_TIMEOUT", "3");
-        command
-    };
-    let both = tasks(folder.path(), 2, &args("asleep", &[]), impatient);
-    wait_for_steps(&folder.path().join("asleep"), "joint", 3);
-    hold_main_thread(both[1].id());
-    let since = Instant::now();
-    let both = ends(both);
-    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
-    for ended in &both {
-        assert_eq!(ended.code, 2, "{}", ended.stderr);
-        assert!(
-            error_of(ended).contains("process 1 on "),
-            "{}",
-            ended.stderr
-        );
-    }
-    goes_on(folder.path(), "asleep", &whole);
-}
-
-/// Stops the thread of a process that computes, as a debugger would; those that look after it go on.
-#[allow(unsafe_code, reason = "asks the kernel")]
-fn hold_main_thread(process: u32) {
-    let none = std::ptr::null_mut::<libc::c_void>();
-    let thread = libc::pid_t::try_from(process).unwrap();
-    // SAFETY: takes numbers, and is of a process that this one has started.
-    let held = unsafe { libc::ptrace(libc::PTRACE_ATTACH, thread, none, none) };
-    assert_eq!(held, 0, "{}", std::io::Error::last_os_error());
-}
-
 /// Where one has too little memory, all end: whether it says so or is ended for it.
 #[test]
 fn a_process_that_is_short_of_memory_ends_all() {
