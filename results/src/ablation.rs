@@ -12,7 +12,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use crate::{Error, Record, Result, csv_line::csv_line, read_records};
 
 /// The paper's columns, in its order (Table 4 and C.1), as the recipes call them.
-const PAPER_COLUMNS: [&str; 8] = [
+pub const PAPER_COLUMNS: [&str; 8] = [
     "mim",
     "mlm",
     "flava-c-local",

@@ -26,7 +26,9 @@ mod table;
 mod table_rows;
 mod told;
 
-pub use ablation::{AblationCell, ablation, ablation_csv, ablation_markdown, column_order};
+pub use ablation::{
+    AblationCell, PAPER_COLUMNS, ablation, ablation_csv, ablation_markdown, column_order,
+};
 pub use averages::{Average, averages, averages_text, median};
 pub use comparison::{ComparedTask, Flips, NotCompared, RunsCompared, compare_runs};
 pub use csv_line::csv_line;

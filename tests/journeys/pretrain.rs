@@ -11,13 +11,14 @@ use std::{
 };
 
 use flava_base::{replace_file, restore_folder, stream};
+use flava_results::PAPER_COLUMNS;
 use rand::Rng;
 use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{
     program::{Run, command, limited, program},
-    recipes::{COLUMNS, write_tiny_recipe},
+    recipes::write_tiny_recipe,
 };
 
 const KILLS: usize = 8;
@@ -398,7 +399,7 @@ fn every_recipe_runs() {
     let folder = tempdir().unwrap();
     write_tiny_recipe(folder.path(), "");
     let tiny = fs::read_to_string(folder.path().join("tiny.toml")).unwrap();
-    for column in COLUMNS {
+    for column in PAPER_COLUMNS {
         fs::write(
             folder.path().join("column.toml"),
             tiny.replace(

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use flava_results::PAPER_COLUMNS;
 use serde_json::Value;
 use tch::Tensor;
 use tempfile::tempdir;
@@ -14,7 +15,7 @@ use tempfile::tempdir;
 use crate::support::{
     processes::signal,
     program::{Run, program},
-    recipes::{COLUMNS, write_short_recipe, write_tiny_recipe},
+    recipes::{write_short_recipe, write_tiny_recipe},
     trainings::{
         SAME, SMOOTH, STAGES, assert_same_losses, losses, pretrain, run, start, state, weights,
     },
@@ -260,7 +261,7 @@ fn columns_in_processes_are_those_of_one() {
     let steps = steps.iter().flat_map(|setting| ["--set", setting]);
     let settings: Vec<&str> = SMOOTH.into_iter().chain(steps).collect();
     // The last is what the other tests train.
-    for column in &COLUMNS[..7] {
+    for column in &PAPER_COLUMNS[..7] {
         let extends = format!("extends = \"mini-{column}\"");
         let recipe = tiny.replace("extends = \"mini\"", &extends);
         fs::write(folder.path().join("tiny.toml"), recipe).unwrap();

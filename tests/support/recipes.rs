@@ -5,18 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The paper's columns.
-pub const COLUMNS: [&str; 8] = [
-    "mim",
-    "mlm",
-    "flava-c-local",
-    "flava-c",
-    "flava-mm",
-    "flava-without-init",
-    "flava-beit-init",
-    "flava",
-];
-
 /// All stages of `mini` with a few steps of a tiny model; `more` is TOML after it.
 pub fn write_tiny_recipe(folder: &Path, more: &str) -> PathBuf {
     let path = folder.join("tiny.toml");

@@ -271,12 +271,6 @@ enum WriteError<E> {
     Training(Error),
 }
 
-impl<E> From<Error> for WriteError<E> {
-    fn from(error: Error) -> Self {
-        Self::Training(error)
-    }
-}
-
 impl<E> From<flava_base::Error> for WriteError<E> {
     fn from(error: flava_base::Error) -> Self {
         Self::Training(error.into())
